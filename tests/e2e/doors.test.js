@@ -1,0 +1,87 @@
+/** What those get who may not come in, or not any more: a clear word, and nothing else. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { joinGroup, launch, openPage, peopleOf } from './peer/browser.js';
+import { ORIGIN, request, Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+
+describe('doors', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+    let teacher;
+
+    before(async () => {
+        server = await Server.start({
+            groups: {
+                lecture: {
+                    users: { teacher: { password: 'chalk', permissions: 'op' } },
+                    'wildcard-user': { password: { type: 'wildcard' }, permissions: 'message' },
+                },
+            },
+        });
+        browser = await launch();
+        teacher = await joinGroup(browser, 'teacher', { group: 'lecture', password: 'chalk' });
+    });
+
+    after(async () => {
+        await browser?.close();
+        assert.equal(await server?.stop(), 0);
+    });
+
+    async function refused(name, password, group = 'lecture') {
+        const page = await openPage(browser, name);
+        await page.goto(`${ORIGIN}/group/${group}/`);
+        await page.fill('#username', name);
+        await page.fill('#password', password);
+        await page.click('#join-button:not([disabled])');
+        await page.waitForSelector('#join-error:not(:empty)');
+        const text = await page.textContent('#join-error');
+        await page.close();
+        return text;
+    }
+
+    test('a wrong password is refused in plain words', async () => {
+        assert.equal(await refused('teacher', 'cheese'), 'Wrong name or password.');
+    });
+
+    test('a student may chat but not present', async () => {
+        const student = await joinGroup(browser, 'student', { group: 'lecture' });
+        assert.equal(await student.isVisible('#mic-button'), false);
+        assert.equal(await student.isVisible('#chat-form'), true);
+        await student.close();
+    });
+
+    test('a locked group says so', async () => {
+        await teacher.click('#people-button');
+        await teacher.click('#lock-button');
+        await teacher.waitForSelector('#room-locked:not([hidden])');
+        assert.match(await refused('student', ''), /locked/);
+        await teacher.click('#lock-button');
+        await teacher.waitForSelector('#room-locked', { state: 'hidden' });
+    });
+
+    test('a student who was given the floor may present, and is told when removed', async () => {
+        const student = await joinGroup(browser, 'student', { group: 'lecture' });
+        const act = (kind) => teacher.evaluate((kind) => {
+            const { connection } = window.aula;
+            const user = [...connection.users.values()].find((other) => other.username === 'student');
+            connection.userAction(kind, user.id);
+        }, kind);
+        await until('the student in the list',
+            async () => (await peopleOf(teacher)).includes('student'));
+        await act('present');
+        await student.waitForSelector('#mic-button', { state: 'visible' });
+        await act('kick');
+        await student.waitForSelector('#join-error:not(:empty)');
+        assert.match(await student.textContent('#join-error'), /kicked out.*teacher/i);
+        await until('the student to leave the list',
+            async () => (await peopleOf(teacher)).join() === 'teacher');
+    });
+
+    test('unknown and crooked group names are not found', async () => {
+        for (const path of ['/group/nothing/', '/group/..%2f..%2fetc%2fpasswd/', '/group/.x/',
+            '/group/a%5cb/', '/nothing'])
+            assert.equal((await request(path)).status, 404, path);
+    });
+});

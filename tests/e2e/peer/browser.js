@@ -1,0 +1,113 @@
+/** Chromium with a fake camera and microphone, driven through our own web client. */
+
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { ADDRESS, ORIGIN } from './server.js';
+import { until } from './wait.js';
+
+const LIMIT_MS = 180_000;
+
+const FLAGS = [
+    '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--no-sandbox',
+    '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
+    '--autoplay-policy=no-user-gesture-required', '--ignore-certificate-errors',
+    '--no-proxy-server', '--disable-features=WebRtcHideLocalIpsWithMdns',
+    // Hidden pages must go on encoding and decoding.
+    '--disable-renderer-backgrounding', '--disable-background-timer-throttling',
+    '--disable-backgrounding-occluded-windows',
+];
+
+export async function launch() {
+    const browser = await chromium.launch({
+        executablePath: process.env.CHROMIUM,
+        args: ADDRESS.startsWith('127.') ? [...FLAGS, '--allow-loopback-in-peer-connection'] : FLAGS,
+        timeout: LIMIT_MS,
+    });
+    return browser;
+}
+
+/** A page of its own storage, logged so that a failing test can be understood. */
+export async function openPage(browser, name) {
+    const context = await browser.newContext({
+        ignoreHTTPSErrors: true,
+        permissions: ['camera', 'microphone'],
+        viewport: { width: 1100, height: 700 },
+    });
+    const page = await context.newPage();
+    page.setDefaultTimeout(LIMIT_MS);
+    page.on('pageerror', (error) => console.error(`${name}: ${error.stack}`));
+    page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type()))
+            console.error(`${name}: ${message.text()}`);
+    });
+    return page;
+}
+
+/** Joins through the form; `start` is both, audio or nothing. */
+export async function joinGroup(browser, name, { group = 'test', start = 'nothing', password = '' } = {}) {
+    const page = await openPage(browser, name);
+    await page.goto(`${ORIGIN}/group/${group}/`);
+    await page.fill('#username', name);
+    await page.fill('#password', password);
+    await page.selectOption('#start', start);
+    await page.click('#join-button:not([disabled])');
+    await page.waitForSelector('#room:not([hidden])');
+    return page;
+}
+
+/** What the page receives, one entry per down stream. */
+export function inbound(page) {
+    return page.evaluate(async () => {
+        const streams = [];
+        for (const stream of window.aula.connection.down.values()) {
+            const entry = {
+                id: stream.id, label: stream.label, username: stream.username,
+                state: stream.pc.connectionState, framesDecoded: 0, audioEnergy: 0,
+            };
+            for (const report of (await stream.pc.getStats()).values()) {
+                if (report.type !== 'inbound-rtp')
+                    continue;
+                if (report.kind === 'video') {
+                    entry.framesDecoded = report.framesDecoded ?? 0;
+                    entry.keyFramesDecoded = report.keyFramesDecoded ?? 0;
+                    entry.pliCount = report.pliCount ?? 0;
+                    entry.width = report.frameWidth ?? 0;
+                    entry.codecId = report.codecId;
+                } else {
+                    entry.audioEnergy = report.totalAudioEnergy ?? 0;
+                }
+            }
+            streams.push(entry);
+        }
+        return streams;
+    });
+}
+
+/** Waits until the page decodes `username`: video frames that grow, and sound if wanted. */
+export async function seesAndHears(page, username, { sound = true, more = 10 } = {}) {
+    const find = async () => (await inbound(page)).find((entry) => entry.username === username);
+    const first = await until(`a video of ${username}`, async () => {
+        const entry = await find();
+        return entry?.framesDecoded > 0 && entry;
+    });
+    return until(`more frames ${sound ? 'and sound ' : ''}of ${username}`, async () => {
+        const entry = await find();
+        return entry && entry.framesDecoded >= first.framesDecoded + more
+            && (!sound || entry.audioEnergy > 0) && entry;
+    });
+}
+
+/** The names in the page's list of people, sorted. */
+export async function peopleOf(page) {
+    const names = await page.evaluate(
+        () => [...window.aula.connection.users.values()].map((user) => user.username),
+    );
+    return names.sort();
+}
+
+/** A picture for human eyes, if the run was asked for them. */
+export async function screenshot(page, name) {
+    if (process.env.AULA_E2E_SHOTS)
+        await page.screenshot({ path: join(process.env.AULA_E2E_SHOTS, `${name}.png`) });
+}

@@ -1,0 +1,27 @@
+/** Waiting for conditions. Machines are slow, so limits are generous and never part of a test. */
+
+const LIMIT_MS = 180_000;
+const STEP_MS = 100;
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Waits until `probe()` gives something truthy and returns it. Errors of the probe count as "not
+ * yet"; at the limit the last error or value is part of the failure.
+ */
+export async function until(what, probe) {
+    const deadline = performance.now() + LIMIT_MS;
+    let last;
+    while (performance.now() < deadline) {
+        try {
+            const value = await probe();
+            if (value)
+                return value;
+            last = value;
+        } catch (error) {
+            last = error;
+        }
+        await sleep(STEP_MS);
+    }
+    throw new Error(`waited in vain for: ${what} (last: ${last?.stack ?? JSON.stringify(last)})`);
+}
