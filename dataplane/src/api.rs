@@ -1,0 +1,299 @@
+//! The control contract: everything the control plane and the shards say to each other, as plain
+//! values. A signalling protocol is an adapter over it: publish with an offer, subscribe, close,
+//! and events. SDP crosses as opaque text.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::{CloseReason, PeerError};
+use crate::id::{PublicationId, ShardId, TransportId};
+use crate::stats::Counters;
+
+/// Audio or video.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MediaKind {
+    /// An `m=audio` section.
+    Audio,
+    /// An `m=video` section.
+    Video,
+}
+
+/// A codec that a group may allow (compat 8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum Codec {
+    Vp8,
+    Vp9,
+    Av1,
+    H264,
+    Opus,
+    G722,
+    Pcmu,
+    Pcma,
+}
+
+impl Codec {
+    /// Every codec, in the order in which a group without a `codecs` field could register them.
+    pub const ALL: [Self; 8] = [
+        Self::Vp8,
+        Self::Vp9,
+        Self::Av1,
+        Self::H264,
+        Self::Opus,
+        Self::G722,
+        Self::Pcmu,
+        Self::Pcma,
+    ];
+
+    /// The codec for a name as group files spell it (`vp8`, `opus`, ..), in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The name as group files and SDP (but for case) spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vp8 => "vp8",
+            Self::Vp9 => "vp9",
+            Self::Av1 => "av1",
+            Self::H264 => "h264",
+            Self::Opus => "opus",
+            Self::G722 => "g722",
+            Self::Pcmu => "pcmu",
+            Self::Pcma => "pcma",
+        }
+    }
+
+    /// Audio or video.
+    pub fn kind(self) -> MediaKind {
+        match self {
+            Self::Vp8 | Self::Vp9 | Self::Av1 | Self::H264 => MediaKind::Video,
+            Self::Opus | Self::G722 | Self::Pcmu | Self::Pcma => MediaKind::Audio,
+        }
+    }
+}
+
+/// What a Publication carries, as much as a Subscription to it must know to be negotiated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublicationInfo {
+    /// Its id, group-wide and process-wide.
+    pub id: PublicationId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The codec of the packets that arrive (not merely the first one negotiated).
+    pub codec: Codec,
+    /// The publisher's `a=fmtp` parameters for that codec, without payload type; may be empty.
+    pub fmtp: String,
+    /// The publisher's MediaStreamTrack id (`a=msid` appdata), may be empty.
+    pub track_id: String,
+    /// The simulcast rids in the order of `a=simulcast` (highest first by contract); empty when
+    /// the publisher sends one Encoding.
+    pub rids: Vec<String>,
+}
+
+/// The most a Subscription wants of a Publication's Encodings and layers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LayerCap {
+    /// The best Encoding there is.
+    #[default]
+    High,
+    /// The last simulcast Encoding, or spatial layer 0 of a single one (Galene's `video-low`).
+    Low,
+}
+
+/// One entry of a viewer's wish list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SubscriptionSpec {
+    /// What to forward.
+    pub publication: PublicationInfo,
+    /// Which of its layers at most.
+    pub cap: LayerCap,
+}
+
+/// A wish of the control plane, sent to the shard that owns `transport`.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Take a publisher's offer. A `transport` unknown so far is created, a known one is
+    /// renegotiated (added m-sections, ICE restart). Answered by [`Event::Answered`] or
+    /// [`Event::Refused`].
+    Publish {
+        /// Who publishes.
+        transport: TransportId,
+        /// The offer (RFC 8829), at most 256 KiB.
+        offer: String,
+        /// The codecs the group allows, in order of preference.
+        codecs: Vec<Codec>,
+    },
+    /// Make an offer to a viewer, with exactly these Subscriptions. A `transport` unknown so far
+    /// is created, a known one is renegotiated: Subscriptions absent from the list end, others
+    /// are kept or added. Answered by [`Event::Offered`] or [`Event::Refused`]. While an offer is
+    /// outstanding a second one is refused with [`PeerError::OfferOutstanding`].
+    Subscribe {
+        /// Who views.
+        transport: TransportId,
+        /// The `a=msid` stream id for every track; must not be empty.
+        msid: String,
+        /// At most 64.
+        subscriptions: Vec<SubscriptionSpec>,
+        /// Whether to restart ICE (new ufrag and password).
+        ice_restart: bool,
+    },
+    /// The viewer's answer to the last offer. A bad one gives [`Event::Refused`].
+    AcceptAnswer {
+        /// Whose answer.
+        transport: TransportId,
+        /// The answer.
+        answer: String,
+    },
+    /// Change the cap of a running Subscription, with no renegotiation.
+    SetCap {
+        /// The viewer.
+        transport: TransportId,
+        /// The Publication it watches.
+        publication: PublicationId,
+        /// The new cap.
+        cap: LayerCap,
+    },
+    /// A trickled candidate (RFC 8838), as the value of the `candidate` attribute. One that
+    /// cannot be used (mDNS, TCP, unparsable) is dropped and counted.
+    AddCandidate {
+        /// Whose candidate.
+        transport: TransportId,
+        /// With or without the leading `candidate:`.
+        candidate: String,
+    },
+    /// Close a Transport and all that hangs on it. No event follows. Unknown ids are ignored.
+    Close {
+        /// Which.
+        transport: TransportId,
+    },
+}
+
+impl Command {
+    /// The Transport that the command is about; it names the shard.
+    pub fn transport(&self) -> TransportId {
+        match self {
+            Self::Publish { transport, .. }
+            | Self::Subscribe { transport, .. }
+            | Self::AcceptAnswer { transport, .. }
+            | Self::SetCap { transport, .. }
+            | Self::AddCandidate { transport, .. }
+            | Self::Close { transport } => *transport,
+        }
+    }
+}
+
+/// What a shard tells the control plane.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A publisher's offer was taken.
+    Answered {
+        /// Whose.
+        transport: TransportId,
+        /// The answer, with all our candidates and `a=end-of-candidates`.
+        answer: String,
+        /// How many m-sections will send media.
+        publications: usize,
+    },
+    /// An offer for a viewer is ready.
+    Offered {
+        /// Whose.
+        transport: TransportId,
+        /// The offer, with all our candidates and `a=end-of-candidates`.
+        offer: String,
+    },
+    /// The remote description was refused. A Transport that existed before goes on as it was; a
+    /// new one does not exist.
+    Refused {
+        /// Whose.
+        transport: TransportId,
+        /// Why, for the peer to read.
+        error: PeerError,
+    },
+    /// ICE and DTLS are up.
+    Connected {
+        /// Which.
+        transport: TransportId,
+    },
+    /// First media of an m-section has arrived, or its codec has changed. Viewers can subscribe.
+    Published {
+        /// The same in `publication.id`.
+        transport: TransportId,
+        /// What arrived.
+        publication: PublicationInfo,
+    },
+    /// No valid connectivity check for some seconds: an ICE restart may help. Sent once until
+    /// connected again.
+    Disconnected {
+        /// Which.
+        transport: TransportId,
+    },
+    /// The Transport is gone and its id invalid.
+    Closed {
+        /// Which.
+        transport: TransportId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A shard's counters, about once per second.
+    Stats {
+        /// Whose.
+        shard: ShardId,
+        /// Sums since the start, and gauges.
+        counters: Box<Counters>,
+    },
+}
+
+/// How the data plane's UDP ports are laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UdpPorts {
+    /// One port for all shards (SO_REUSEPORT). 0 lets the system choose.
+    Shared(u16),
+    /// One port per shard, `first + shard`; the range must hold at least as many as shards.
+    PerShard {
+        /// The first port.
+        first: u16,
+        /// The last one, inclusive.
+        last: u16,
+    },
+}
+
+/// How to start the data plane.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many shards, `1..=SHARDS_MAX`.
+    pub shards: usize,
+    /// Whether to pin each shard's thread to a core of its own (ignored when there are more
+    /// shards than cores).
+    pub pin: bool,
+    /// UDP ports.
+    pub ports: UdpPorts,
+    /// The addresses written into candidates, best first (the port is the socket's own). Must
+    /// not be empty. With 1:1 NAT these are the outside addresses.
+    pub advertise: Vec<std::net::IpAddr>,
+    /// Close a Transport that has not connected within this time.
+    pub connect_for_max: Duration,
+    /// Close a Transport without a valid connectivity check for this long (RFC 7675: 30 s).
+    pub consent_for_max: Duration,
+}
+
+impl Config {
+    /// Defaults for one shard on the given port and addresses.
+    pub fn new(ports: UdpPorts, advertise: Vec<std::net::IpAddr>) -> Self {
+        Self {
+            shards: 1,
+            pin: true,
+            ports,
+            advertise,
+            connect_for_max: Duration::from_secs(60),
+            consent_for_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where the data plane listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listening {
+    /// The bound socket address of each shard, by shard index.
+    pub sockets: Vec<SocketAddr>,
+}

@@ -1,0 +1,270 @@
+//! A packet in canonical form: decrypted, its header written once for all viewers, with room for
+//! what differs between them. Per viewer only a few bytes are then patched in place.
+//!
+//! ```text
+//! fixed header (12): marker and rtp_time as received, pt, seq_no, ssrc patched per viewer
+//! extension header (4)
+//! abs-send-time, TWCC, MID: at fixed offsets, patched or blanked per viewer
+//! forwarded extensions, padding
+//! payload
+//! ```
+
+use crate::descriptor::FrameInfo;
+use crate::extension::{Extension, ExtensionMap};
+use crate::rtp::{HEADER_BYTES, ONE_BYTE_PROFILE, RtpHeader, TWO_BYTE_PROFILE};
+
+/// The largest canonical packet: an Ethernet payload less IP, UDP and the SRTP tag, with room
+/// for the extensions that we add. A larger one is dropped.
+pub const PACKET_BYTES_MAX: usize = 1500;
+/// The longest mid that is written into packets; a longer one is left out (viewers find the
+/// stream by its signalled SSRC).
+pub const MID_BYTES_MAX: usize = 3;
+/// The longest header: fixed part, our three elements, and forwarded ones.
+pub const HEADER_BYTES_MAX: usize = 512;
+
+/// What is known of a packet beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PacketMeta {
+    /// Extended sequence number in the Encoding (rollover counter and sequence number).
+    pub seq: u64,
+    /// The publisher's timestamp.
+    pub rtp_time: u32,
+    /// Arrival, in microseconds since the data plane's epoch.
+    pub at_us: u64,
+    /// The marker bit.
+    pub marker: bool,
+    /// Whether the extension block has the two-byte form.
+    pub is_two_byte: bool,
+    /// The canonical header's length.
+    pub header_len: u16,
+    /// The payload descriptor.
+    pub frame: FrameInfo,
+}
+
+/// Where the three per-viewer elements' values lie in a canonical header.
+#[derive(Clone, Copy)]
+struct Offsets {
+    abs_send_time: usize,
+    twcc: usize,
+    mid: usize,
+    end: usize,
+    element_header: usize,
+}
+
+const BLOCK: usize = HEADER_BYTES + 4;
+const ONE_BYTE: Offsets = offsets(1);
+const TWO_BYTE: Offsets = offsets(2);
+
+const fn offsets(element_header: usize) -> Offsets {
+    let abs_send_time = BLOCK + element_header;
+    let twcc = abs_send_time + 3 + element_header;
+    let mid = twcc + 2 + element_header;
+    Offsets { abs_send_time, twcc, mid, end: mid + MID_BYTES_MAX, element_header }
+}
+
+impl PacketMeta {
+    fn offsets(&self) -> Offsets {
+        if self.is_two_byte { TWO_BYTE } else { ONE_BYTE }
+    }
+}
+
+/// Writes the canonical header for a packet into `out` and returns its length. `None` if the
+/// forwarded extensions do not fit (no browser sends that much).
+pub fn write_header(
+    header: &RtpHeader,
+    packet: &[u8],
+    extensions: &ExtensionMap,
+    out: &mut [u8; HEADER_BYTES_MAX],
+) -> Option<(usize, bool)> {
+    let forwarded = || {
+        header.elements(packet).filter_map(|(id, value)| {
+            extensions.get(id).filter(|extension| extension.is_forwarded()).map(|e| (e.id(), value))
+        })
+    };
+    let is_two_byte = forwarded().any(|(_, value)| value.is_empty() || value.len() > 16);
+    let offsets = if is_two_byte { TWO_BYTE } else { ONE_BYTE };
+    out[..BLOCK].fill(0);
+    out[0] = 0x90;
+    out[1] = u8::from(header.marker) << 7;
+    out[4..8].copy_from_slice(&header.rtp_time.to_be_bytes());
+    let profile = if is_two_byte { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE };
+    out[12..14].copy_from_slice(&profile.to_be_bytes());
+    let mut at = BLOCK;
+    let mut put = |id: u8, value: &[u8]| {
+        let element = out.get_mut(at..at + offsets.element_header + value.len())?;
+        let (head, body) = element.split_at_mut(offsets.element_header);
+        match head {
+            [id_len] => *id_len = id << 4 | (value.len() - 1) as u8,
+            [id_byte, len] => (*id_byte, *len) = (id, u8::try_from(value.len()).ok()?),
+            _ => return None,
+        }
+        body.copy_from_slice(value);
+        at += offsets.element_header + value.len();
+        Some(())
+    };
+    put(Extension::AbsSendTime.id(), &[0; 3])?;
+    put(Extension::Twcc.id(), &[0; 2])?;
+    put(Extension::Mid.id(), &[0; MID_BYTES_MAX])?;
+    for (id, value) in forwarded() {
+        put(id, value)?;
+    }
+    let end = at.next_multiple_of(4);
+    out.get_mut(at..end)?.fill(0);
+    out[14..16].copy_from_slice(&(((end - BLOCK) / 4) as u16).to_be_bytes());
+    Some((end, is_two_byte))
+}
+
+/// What a viewer's Transport writes into each packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HopFields {
+    /// 24-bit abs-send-time (6.18 s).
+    pub abs_send_time: u32,
+    /// Transport-wide sequence number.
+    pub twcc: u16,
+}
+
+/// The mid as it stands in packets to one viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MidBytes {
+    bytes: [u8; MID_BYTES_MAX],
+    len: u8,
+}
+
+impl MidBytes {
+    /// Takes a mid; one longer than [`MID_BYTES_MAX`] counts as none.
+    pub fn new(mid: &str) -> Self {
+        let mut bytes = [0; MID_BYTES_MAX];
+        let len = mid.len();
+        match bytes.get_mut(..len) {
+            Some(target) if len > 0 => {
+                target.copy_from_slice(mid.as_bytes());
+                Self { bytes, len: len as u8 }
+            }
+            _ => Self::default(),
+        }
+    }
+}
+
+/// Patches the per-viewer fields of a canonical header that has been copied into `out`.
+pub fn patch(
+    out: &mut [u8],
+    meta: &PacketMeta,
+    marker_pt: u8,
+    seq_no: u16,
+    rtp_time: u32,
+    ssrc: u32,
+    mid: MidBytes,
+    hop: HopFields,
+) {
+    let offsets = meta.offsets();
+    // The caller copied a canonical header, which is at least this long.
+    let Some(header) = out.get_mut(..offsets.end) else { return };
+    header[1] = marker_pt;
+    header[2..4].copy_from_slice(&seq_no.to_be_bytes());
+    header[4..8].copy_from_slice(&rtp_time.to_be_bytes());
+    header[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    header[offsets.abs_send_time..offsets.abs_send_time + 3]
+        .copy_from_slice(&hop.abs_send_time.to_be_bytes()[1..]);
+    header[offsets.twcc..offsets.twcc + 2].copy_from_slice(&hop.twcc.to_be_bytes());
+    // A shorter mid is followed by zero octets, which are padding in both forms.
+    header[offsets.mid..].copy_from_slice(&mid.bytes);
+    let head = offsets.mid - offsets.element_header;
+    if mid.len == 0 {
+        header[head..offsets.mid].fill(0);
+    } else if offsets.element_header == 1 {
+        header[head] = Extension::Mid.id() << 4 | (mid.len - 1);
+    } else {
+        header[head + 1] = mid.len;
+    }
+}
+
+/// Translates the extension ids of a canonical header to those that a viewer negotiated as the
+/// offerer, in place; what it did not negotiate becomes padding.
+pub fn translate_ids(header: &mut [u8], meta: &PacketMeta, ids: &[u8; 15]) {
+    let mut at = BLOCK;
+    while let Some(&first) = header.get(at) {
+        if first == 0 {
+            at += 1;
+            continue;
+        }
+        let (id, len, head) = if meta.is_two_byte {
+            (first, header.get(at + 1).map_or(0, |len| usize::from(*len)), 2)
+        } else {
+            (first >> 4, usize::from(first & 0x0f) + 1, 1)
+        };
+        let end = (at + head + len).min(header.len());
+        match ids.get(usize::from(id)).copied().unwrap_or(0) {
+            0 => header[at..end].fill(0),
+            new if meta.is_two_byte => header[at] = new,
+            new => header[at] = new << 4 | first & 0x0f,
+        }
+        at = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(packet: &[u8], map: &ExtensionMap) -> (Vec<u8>, PacketMeta) {
+        let header = RtpHeader::parse(packet).expect("valid");
+        let mut out = [0; HEADER_BYTES_MAX];
+        let (len, is_two_byte) = write_header(&header, packet, map, &mut out).expect("fits");
+        let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };
+        (out[..len].to_vec(), meta)
+    }
+
+    fn source() -> (Vec<u8>, ExtensionMap) {
+        let mut map = ExtensionMap::default();
+        map.insert(7, Extension::AudioLevel.uri());
+        map.insert(9, Extension::Mid.uri());
+        let mut packet = vec![0x90, 0xe0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 2];
+        packet.extend([0x70, 0x85, 0x91, b'4', b'2', 0, 0, 0]);
+        (packet, map)
+    }
+
+    #[test]
+    fn forwarded_extensions_keep_their_value_and_change_their_id() {
+        let (packet, map) = source();
+        let (mut header, meta) = canonical(&packet, &map);
+        let hop = HopFields { abs_send_time: 0x0001_0203, twcc: 0x0405 };
+        patch(&mut header, &meta, 0xe0, 99, 1234, 42, MidBytes::new("ab"), hop);
+        let parsed = RtpHeader::parse(&header).expect("valid");
+        assert_eq!((parsed.seq_no, parsed.rtp_time, parsed.ssrc), (99, 1234, 42));
+        assert_eq!(parsed.header_len, header.len());
+        let elements: Vec<_> = parsed.elements(&header).collect();
+        assert_eq!(elements, [
+            (Extension::AbsSendTime.id(), &[1, 2, 3][..]),
+            (Extension::Twcc.id(), &[4, 5][..]),
+            (Extension::Mid.id(), &b"ab"[..]),
+            (Extension::AudioLevel.id(), &[0x85][..]),
+        ]);
+    }
+
+    #[test]
+    fn a_value_over_16_bytes_needs_the_two_byte_form() {
+        let mut map = ExtensionMap::default();
+        map.insert(12, Extension::DependencyDescriptor.uri());
+        let mut packet = vec![0x90, 0x60, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0x10, 0, 0, 5];
+        packet.extend([12, 18]);
+        packet.extend([9; 18]);
+        let (mut header, meta) = canonical(&packet, &map);
+        assert!(meta.is_two_byte);
+        patch(&mut header, &meta, 96, 1, 2, 3, MidBytes::new(""), HopFields::default());
+        let parsed = RtpHeader::parse(&header).expect("valid");
+        let elements: Vec<_> = parsed.elements(&header).map(|(id, value)| (id, value.len())).collect();
+        assert_eq!(elements, [(2, 3), (3, 2), (8, 18)], "an empty mid is padding");
+    }
+
+    #[test]
+    fn ids_translate_and_what_was_not_negotiated_vanishes() {
+        let (packet, map) = source();
+        let (mut header, meta) = canonical(&packet, &map);
+        patch(&mut header, &meta, 96, 1, 2, 3, MidBytes::new("x"), HopFields::default());
+        let mut ids = [0; 15];
+        ids[usize::from(Extension::AudioLevel.id())] = 14;
+        translate_ids(&mut header, &meta, &ids);
+        let parsed = RtpHeader::parse(&header).expect("valid");
+        assert_eq!(parsed.elements(&header).collect::<Vec<_>>(), [(14, &[0x85][..])]);
+    }
+}

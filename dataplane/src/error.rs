@@ -1,0 +1,161 @@
+//! What can go wrong, by audience: [`PeerError`] for the remote that did it, [`CloseReason`] for
+//! the control plane's log and the peer, [`StartError`] for the operator.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// A remote description that cannot be used. The text is fit for the peer's eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The SDP is larger than 256 KiB.
+    SdpTooLarge,
+    /// A line is longer than 8 KiB.
+    SdpLineTooLong {
+        /// The line's number, from 1.
+        line: usize,
+    },
+    /// More than 64 m-sections.
+    TooManyMSections,
+    /// More than 64 candidates.
+    TooManyCandidates,
+    /// Two m-sections share a mid.
+    DuplicateMid {
+        /// The line of the second.
+        line: usize,
+    },
+    /// A payload type outside 0..=127.
+    PayloadTypeRange {
+        /// The line's number, from 1.
+        line: usize,
+    },
+    /// Not SDP.
+    SdpSyntax {
+        /// The line's number, from 1, if known; 0 otherwise.
+        line: usize,
+    },
+    /// Syntactically right, but the engine cannot take it (answer without offer, changed order
+    /// of m-sections, and the like).
+    SdpUnusable,
+    /// None of the offered codecs may be used in this group.
+    NoCommonCodec,
+    /// The offer sends no media.
+    NoMedia,
+    /// An offer made by us has not been answered yet.
+    OfferOutstanding,
+    /// An answer without an offer.
+    NoOfferOutstanding,
+    /// The server has as many Transports as it takes.
+    ServerFull,
+    /// More Subscriptions than one Transport takes (64).
+    TooManySubscriptions,
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SdpTooLarge => write!(f, "SDP is larger than 256 KiB"),
+            Self::SdpLineTooLong { line } => write!(f, "SDP line {line} is longer than 8 KiB"),
+            Self::TooManyMSections => write!(f, "SDP has more than 64 m-sections"),
+            Self::TooManyCandidates => write!(f, "SDP has more than 64 candidates"),
+            Self::DuplicateMid { line } => write!(f, "SDP line {line} repeats a mid"),
+            Self::PayloadTypeRange { line } => {
+                write!(f, "SDP line {line} has a payload type above 127")
+            }
+            Self::SdpSyntax { line: 0 } => write!(f, "cannot parse SDP"),
+            Self::SdpSyntax { line } => write!(f, "cannot parse SDP at line {line}"),
+            Self::SdpUnusable => write!(f, "SDP does not fit this session"),
+            Self::NoCommonCodec => write!(f, "none of the offered codecs is allowed here"),
+            Self::NoMedia => write!(f, "the offer sends no audio or video"),
+            Self::OfferOutstanding => write!(f, "an offer is still unanswered"),
+            Self::NoOfferOutstanding => write!(f, "there is no offer to answer"),
+            Self::ServerFull => write!(f, "the server is full, try again later"),
+            Self::TooManySubscriptions => write!(f, "more than 64 subscriptions"),
+        }
+    }
+}
+
+impl std::error::Error for PeerError {}
+
+/// Why a Transport ended other than by command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// ICE or DTLS did not come up in time.
+    ConnectTimeout,
+    /// No valid connectivity check for the consent time (RFC 7675).
+    ConsentExpired,
+    /// The peer closed DTLS, or its handshake failed.
+    DtlsClosed,
+    /// The engine panicked or span; only this Transport is affected.
+    EngineFault,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConnectTimeout => "no connection in time",
+            Self::ConsentExpired => "the peer vanished",
+            Self::DtlsClosed => "the peer closed the connection",
+            Self::EngineFault => "internal fault of the peer engine",
+        })
+    }
+}
+
+/// The data plane cannot start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A UDP socket cannot be bound.
+    Bind {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Shard count outside 1..=16.
+    ShardCount {
+        /// What was asked for.
+        shards: usize,
+    },
+    /// Fewer ports than shards.
+    PortRange {
+        /// Ports in the range.
+        ports: usize,
+        /// Shards wanted.
+        shards: usize,
+    },
+    /// No address to advertise.
+    NoAddress,
+    /// Threads, polls or the DTLS certificate.
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { addr, source } => write!(f, "cannot bind UDP {addr}: {source}"),
+            Self::ShardCount { shards } => write!(f, "{shards} shards: must be 1 to 16"),
+            Self::PortRange { ports, shards } => {
+                write!(f, "{ports} UDP ports for {shards} shards: one port per shard is needed")
+            }
+            Self::NoAddress => write!(f, "no address to put into candidates"),
+            Self::System { doing, source } => write!(f, "{doing}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } | Self::System { source, .. } => Some(source),
+            Self::ShardCount { .. } | Self::PortRange { .. } | Self::NoAddress => None,
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The Forwarder of one Subscription (RFC 7667 s3.7): decides which packets of a Publication one
+//! viewer gets, and under which sequence number, timestamp and picture id. It keeps one outgoing
+//! SSRC for its whole life; a switch between Encodings shows only as a keyframe. Pure state: no
+//! bytes, no clocks, no keys.
+
+use crate::api::{Codec, LayerCap};
+use crate::canonical::PacketMeta;
+
+/// Runs of packets with the same mapping that are remembered for retransmission. Each drop or
+/// switch starts one; beyond that the oldest is forgotten and its packets cannot be asked for.
+const SEGMENTS_MAX: usize = 128;
+
+/// Where a packet goes in the outgoing stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Extended outgoing sequence number: rollover counter and sequence number.
+    pub seq: u64,
+    /// Outgoing timestamp.
+    pub rtp_time: u32,
+    /// Outgoing marker bit.
+    pub marker: bool,
+    /// To add to picture ids, modulo their width.
+    pub picture_delta: u16,
+    /// To add to TL0PICIDX, modulo 256.
+    pub tl0_delta: u8,
+}
+
+/// Why a packet is not forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// It belongs to an Encoding or layer that the viewer does not get.
+    NotWanted,
+    /// It is too old to be mapped, or was dropped before.
+    TooOld,
+}
+
+/// A run of incoming packets with one mapping.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    encoding: u8,
+    first_in: u64,
+    first_out: u64,
+    /// Packets of the Encoding up to the next segment; `u64::MAX` for the last one.
+    end_in: u64,
+    time_delta: u32,
+    picture_delta: u16,
+    tl0_delta: u8,
+}
+
+impl Segment {
+    fn seq_out(&self, seq_in: u64) -> Option<u64> {
+        (seq_in >= self.first_in && seq_in < self.end_in)
+            .then(|| self.first_out + (seq_in - self.first_in))
+    }
+
+    fn place(&self, meta: &PacketMeta, seq: u64) -> Placement {
+        Placement {
+            seq,
+            rtp_time: meta.rtp_time.wrapping_add(self.time_delta),
+            marker: meta.marker,
+            picture_delta: self.picture_delta,
+            tl0_delta: self.tl0_delta,
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Forwarder {
+    codec: Codec,
+    clock_hz: u32,
+    cap: LayerCap,
+    target: u8,
+    /// Oldest first; the last one is the current one.
+    segments: Vec<Segment>,
+    /// The next outgoing sequence number.
+    next_out: u64,
+    /// The highest incoming sequence number of the current Encoding.
+    highest_in: u64,
+    /// The last packet sent: outgoing timestamp, arrival, picture id and TL0PICIDX sent.
+    last: Option<LastSent>,
+    sid_max: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LastSent {
+    rtp_time: u32,
+    at_us: u64,
+    picture_id: u16,
+    tl0: u8,
+}
+
+impl Forwarder {
+    /// A Forwarder that starts at `first_seq` (its lower 15 bits are used, so that the rollover
+    /// counter starts at 0 and does not roll over at once) and waits for Encoding `target`.
+    pub fn new(codec: Codec, clock_hz: u32, cap: LayerCap, target: u8, first_seq: u16) -> Self {
+        Self {
+            codec,
+            clock_hz,
+            cap,
+            target,
+            segments: Vec::new(),
+            next_out: u64::from(first_seq & 0x7fff),
+            highest_in: 0,
+            last: None,
+            sid_max: if cap == LayerCap::Low { 0 } else { u8::MAX },
+        }
+    }
+
+    /// The Encoding whose packets go out.
+    pub fn current(&self) -> Option<u8> {
+        self.segments.last().map(|segment| segment.encoding)
+    }
+
+    /// The Encoding that is wanted.
+    pub fn target(&self) -> u8 {
+        self.target
+    }
+
+    /// The viewer's cap.
+    pub fn cap(&self) -> LayerCap {
+        self.cap
+    }
+
+    /// Whether a keyframe of the target is needed before anything (else) can go out.
+    pub fn needs_keyframe(&self) -> bool {
+        self.current() != Some(self.target)
+    }
+
+    /// Changes the cap; returns whether a keyframe of the current Encoding is needed to follow.
+    pub fn set_cap(&mut self, cap: LayerCap) -> bool {
+        self.cap = cap;
+        if cap == LayerCap::Low {
+            self.sid_max = 0;
+            return false;
+        }
+        // Up again only at a keyframe, which `place` waits for.
+        self.sid_max != u8::MAX && self.codec == Codec::Vp9
+    }
+
+    /// Chooses the Encoding to go for.
+    pub fn set_target(&mut self, target: u8) {
+        self.target = target;
+    }
+
+    /// Decides about a packet in the order of arrival.
+    pub fn place(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
+        let is_video = matches!(self.codec, Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264);
+        if self.current() != Some(encoding) {
+            if encoding != self.target || (is_video && !meta.frame.is_keyframe) {
+                return Err(Skip::NotWanted);
+            }
+            self.switch(encoding, meta);
+        } else if meta.seq <= self.highest_in {
+            return self.place_late(encoding, meta);
+        }
+        if meta.frame.is_keyframe && self.cap == LayerCap::High {
+            self.sid_max = u8::MAX;
+        }
+        if meta.frame.sid > self.sid_max {
+            self.skip(meta);
+            return Err(Skip::NotWanted);
+        }
+        self.highest_in = meta.seq;
+        // `switch` made a segment if there was none.
+        let Some(segment) = self.segments.last() else { return Err(Skip::NotWanted) };
+        let Some(seq) = segment.seq_out(meta.seq) else { return Err(Skip::TooOld) };
+        let mut placement = segment.place(meta, seq);
+        // RFC 9628 s4.2: the marker belongs on the last layer that is sent.
+        placement.marker |= self.codec == Codec::Vp9
+            && meta.frame.sid == self.sid_max
+            && meta.frame.is_layer_end;
+        self.next_out = seq + 1;
+        self.note_sent(&placement, meta);
+        Ok(placement)
+    }
+
+    /// Leaves out a packet that has no payload for anybody, without leaving a gap.
+    pub fn skip_empty(&mut self, encoding: u8, meta: &PacketMeta) {
+        if self.current() == Some(encoding) && meta.seq > self.highest_in {
+            self.skip(meta);
+        }
+    }
+
+    /// The packet that went out under a sequence number: its Encoding and incoming number.
+    pub fn find(&self, seq_no: u16) -> Option<(u8, u64)> {
+        let newest = self.next_out.checked_sub(1)?;
+        let behind = (newest as u16).wrapping_sub(seq_no);
+        let seq_out = newest.checked_sub(u64::from(behind))?;
+        let segment = self.segments.iter().rev().find(|segment| segment.first_out <= seq_out)?;
+        let seq_in = segment.first_in + (seq_out - segment.first_out);
+        (seq_in < segment.end_in).then_some((segment.encoding, seq_in))
+    }
+
+    /// Where a packet found by [`Self::find`] went before; for retransmission.
+    pub fn place_again(&self, encoding: u8, meta: &PacketMeta) -> Option<Placement> {
+        self.segments
+            .iter()
+            .rev()
+            .filter(|segment| segment.encoding == encoding)
+            .find_map(|segment| Some(segment.place(meta, segment.seq_out(meta.seq)?)))
+    }
+
+    /// The outgoing timestamp for an instant of the current Encoding's clock.
+    pub fn rtp_time(&self, encoding: u8, rtp_time_in: u32) -> Option<u32> {
+        let segment = self.segments.last().filter(|segment| segment.encoding == encoding)?;
+        Some(rtp_time_in.wrapping_add(segment.time_delta))
+    }
+
+    fn place_late(&self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
+        if meta.frame.sid > self.sid_max {
+            return Err(Skip::NotWanted);
+        }
+        self.place_again(encoding, meta).ok_or(Skip::TooOld)
+    }
+
+    /// RFC 3550 s8: the receiver must see one continuous stream. The timestamp goes on by the
+    /// time that passed between the two arrivals, picture ids by one.
+    fn switch(&mut self, encoding: u8, meta: &PacketMeta) {
+        let (mut time_delta, mut picture_delta, mut tl0_delta) = (0, 0, 0);
+        if let Some(last) = self.last {
+            let passed_us = meta.at_us.saturating_sub(last.at_us).min(10_000_000);
+            let ticks = (passed_us * u64::from(self.clock_hz) / 1_000_000).max(1) as u32;
+            time_delta = last.rtp_time.wrapping_add(ticks).wrapping_sub(meta.rtp_time);
+            if let Some(id) = meta.frame.picture_id {
+                picture_delta = last.picture_id.wrapping_add(1).wrapping_sub(id.value);
+            }
+            if let Some((_, tl0)) = meta.frame.tl0 {
+                tl0_delta = last.tl0.wrapping_add(1).wrapping_sub(tl0);
+            }
+        }
+        // Numbers from here on belong to the new Encoding, and a number must never be used for two
+        // packets: what of the old one has not gone out by now never will.
+        for segment in &mut self.segments {
+            let used = self.next_out.saturating_sub(segment.first_out);
+            segment.end_in = segment.end_in.min(segment.first_in + used);
+        }
+        self.push_segment(Segment {
+            encoding,
+            first_in: meta.seq,
+            first_out: self.next_out,
+            end_in: u64::MAX,
+            time_delta,
+            picture_delta,
+            tl0_delta,
+        });
+        self.highest_in = meta.seq;
+    }
+
+    /// Takes a packet out of the numbering: what follows closes ranks.
+    fn skip(&mut self, meta: &PacketMeta) {
+        let Some(&segment) = self.segments.last() else { return };
+        self.highest_in = meta.seq;
+        let Some(gap) = segment.seq_out(meta.seq) else { return };
+        if meta.seq == segment.first_in {
+            // Nothing went out in this segment yet: move it.
+            if let Some(last) = self.segments.last_mut() {
+                last.first_in += 1;
+            }
+            return;
+        }
+        if let Some(last) = self.segments.last_mut() {
+            last.end_in = meta.seq;
+        }
+        self.push_segment(Segment { first_in: meta.seq + 1, first_out: gap, ..segment });
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
+        if self.segments.len() >= SEGMENTS_MAX {
+            self.segments.remove(0);
+        }
+        self.segments.push(segment);
+    }
+
+    fn note_sent(&mut self, placement: &Placement, meta: &PacketMeta) {
+        let known = self.last.unwrap_or(LastSent { rtp_time: 0, at_us: 0, picture_id: 0, tl0: 0 });
+        self.last = Some(LastSent {
+            rtp_time: placement.rtp_time,
+            at_us: meta.at_us,
+            picture_id: meta
+                .frame
+                .picture_id
+                .map_or(known.picture_id, |id| id.value.wrapping_add(placement.picture_delta)),
+            tl0: meta
+                .frame
+                .tl0
+                .map_or(known.tl0, |(_, tl0)| tl0.wrapping_add(placement.tl0_delta)),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::{FrameInfo, PictureId};
+
+    fn packet(seq: u64, is_keyframe: bool) -> PacketMeta {
+        PacketMeta {
+            seq,
+            rtp_time: seq as u32 * 3000,
+            at_us: seq * 33_333,
+            frame: FrameInfo { is_keyframe, ..FrameInfo::default() },
+            ..PacketMeta::default()
+        }
+    }
+
+    fn forwarder(codec: Codec) -> Forwarder {
+        Forwarder::new(codec, 90_000, LayerCap::High, 0, 100)
+    }
+
+    #[test]
+    fn video_starts_at_a_keyframe_and_goes_on_in_step() {
+        let mut forwarder = forwarder(Codec::Vp8);
+        assert_eq!(forwarder.place(0, &packet(7, false)), Err(Skip::NotWanted));
+        assert!(forwarder.needs_keyframe());
+        assert_eq!(forwarder.place(0, &packet(8, true)).map(|p| p.seq), Ok(100));
+        assert_eq!(forwarder.place(0, &packet(10, false)).map(|p| p.seq), Ok(102), "gap kept");
+        assert_eq!(forwarder.place(0, &packet(9, false)).map(|p| p.seq), Ok(101), "late");
+        assert_eq!(forwarder.place(0, &packet(7, false)), Err(Skip::TooOld), "before the start");
+        assert_eq!(forwarder.find(101), Some((0, 9)));
+        assert_eq!(forwarder.find(99), None);
+        assert_eq!(forwarder.find(103), None);
+    }
+
+    #[test]
+    fn a_switch_keeps_numbers_times_and_picture_ids_continuous() {
+        let mut forwarder = forwarder(Codec::Vp8);
+        let with_id = |mut meta: PacketMeta, value| {
+            meta.frame.picture_id = Some(PictureId { at: 2, is_long: true, value });
+            meta
+        };
+        let first = forwarder.place(0, &with_id(packet(50, true), 7)).expect("starts");
+        forwarder.set_target(1);
+        assert!(forwarder.needs_keyframe());
+        let mut other = with_id(packet(9000, false), 0x7fff);
+        other.at_us = 51 * 33_333;
+        assert_eq!(forwarder.place(1, &other), Err(Skip::NotWanted));
+        assert_eq!(forwarder.place(0, &packet(51, false)).map(|p| p.seq), Ok(101));
+        other.seq += 1;
+        other.at_us = 52 * 33_333;
+        other.frame.is_keyframe = true;
+        let next = forwarder.place(1, &other).expect("switches");
+        assert_eq!(next.seq, 102);
+        let step = next.rtp_time.wrapping_sub(first.rtp_time);
+        assert!((5900..=6100).contains(&step), "{step}");
+        assert_eq!(0x7fffu16.wrapping_add(next.picture_delta), 8);
+        assert_eq!(forwarder.place(0, &packet(52, false)), Err(Skip::NotWanted));
+        assert_eq!(forwarder.find(101), Some((0, 51)));
+        assert_eq!(forwarder.find(102), Some((1, 9001)));
+        assert_eq!(forwarder.place_again(0, &packet(51, false)).map(|p| p.seq), Some(101));
+    }
+
+    #[test]
+    fn a_capped_viewer_gets_spatial_layer_0_without_gaps_and_with_markers() {
+        let mut forwarder = forwarder(Codec::Vp9);
+        let layer = |seq, sid, is_keyframe| {
+            let mut meta = packet(seq, is_keyframe);
+            meta.frame.sid = sid;
+            meta.frame.is_layer_end = true;
+            meta
+        };
+        forwarder.set_cap(LayerCap::Low);
+        let mut out = Vec::new();
+        for seq in 0..20 {
+            if let Ok(placement) = forwarder.place(0, &layer(seq, (seq % 2) as u8, seq == 0)) {
+                assert!(placement.marker);
+                out.push(placement.seq);
+                assert_eq!(forwarder.find(placement.seq as u16), Some((0, seq)));
+            }
+        }
+        assert_eq!(out, (100..110).collect::<Vec<_>>());
+        assert!(forwarder.set_cap(LayerCap::High), "wants a keyframe to go up");
+        assert_eq!(forwarder.place(0, &layer(21, 1, false)), Err(Skip::NotWanted));
+        assert!(forwarder.place(0, &layer(22, 0, true)).is_ok());
+        assert!(forwarder.place(0, &layer(23, 1, false)).is_ok());
+    }
+
+    /// Row 21: whatever arrives, what goes out is numbered without repetition.
+    #[test]
+    fn no_outgoing_number_is_used_twice_on_a_random_walk() {
+        let mut forwarder = forwarder(Codec::Vp9);
+        let mut state = 99u64;
+        let mut random = move |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            (state >> 33) % n
+        };
+        let mut used = std::collections::HashMap::new();
+        let mut seen = std::collections::HashSet::new();
+        let mut next = [1000u64, 60_000];
+        for round in 0..50_000u64 {
+            let encoding = random(2) as u8;
+            let base = &mut next[usize::from(encoding)];
+            *base += match random(50) {
+                0 => 40_000,
+                1 => 3,
+                _ => 1,
+            };
+            let seq = *base - random(4).min(*base);
+            if !seen.insert((encoding, seq)) {
+                continue; // The replay window lets each packet pass once.
+            }
+            let mut meta = packet(seq, random(10) == 0);
+            meta.frame.sid = random(3) as u8;
+            meta.at_us = round * 1000;
+            if random(100) == 0 {
+                forwarder.set_target(random(2) as u8);
+            }
+            if random(100) == 0 {
+                forwarder.set_cap(if random(2) == 0 { LayerCap::Low } else { LayerCap::High });
+            }
+            if let Ok(placement) = forwarder.place(encoding, &meta) {
+                let before = used.insert(placement.seq, (encoding, seq));
+                assert_eq!(before, None, "round {round}: {} twice", placement.seq);
+            }
+        }
+        assert!(used.len() > 1000);
+    }
+}

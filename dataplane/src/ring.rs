@@ -1,0 +1,162 @@
+//! The packet ring of one Encoding on one shard: the last packets in canonical form, shared by
+//! retransmission and late joiners. Bounded in packets and bytes; the oldest go first.
+
+use crate::canonical::PacketMeta;
+
+/// Packets and bytes kept of a video Encoding: some seconds at class bitrates, so that a late
+/// joiner can start at the last keyframe even of a publisher that takes no keyframe requests.
+pub const VIDEO_PACKETS: usize = 1024;
+/// See [`VIDEO_PACKETS`].
+pub const VIDEO_BYTES: usize = 1 << 20;
+/// Packets and bytes kept of an audio Encoding: a second or more.
+pub const AUDIO_PACKETS: usize = 128;
+/// See [`AUDIO_PACKETS`].
+pub const AUDIO_BYTES: usize = 1 << 15;
+
+/// See the module's documentation.
+pub struct PacketRing {
+    slots: Box<[Slot]>,
+    arena: Box<[u8]>,
+    /// Bytes ever written, including what was skipped at the arena's end.
+    head: u64,
+    /// The highest sequence number stored.
+    newest: Option<u64>,
+    /// Where the last keyframe begins.
+    keyframe: Option<PacketMeta>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    meta: PacketMeta,
+    /// Position in bytes ever written.
+    at: u64,
+    /// 0: empty.
+    len: u32,
+}
+
+impl PacketRing {
+    /// A ring for `packets` (a power of two) and `bytes`.
+    pub fn new(packets: usize, bytes: usize) -> Self {
+        debug_assert!(packets.is_power_of_two());
+        Self {
+            slots: vec![Slot::default(); packets].into_boxed_slice(),
+            arena: vec![0; bytes].into_boxed_slice(),
+            head: 0,
+            newest: None,
+            keyframe: None,
+        }
+    }
+
+    /// Stores a packet: the canonical header and the payload. One larger than the arena is not
+    /// stored.
+    pub fn store(&mut self, meta: PacketMeta, header: &[u8], payload: &[u8]) {
+        let len = header.len() + payload.len();
+        let size = self.arena.len();
+        if len > size {
+            return;
+        }
+        let mut start = (self.head % size as u64) as usize;
+        if start + len > size {
+            self.head += (size - start) as u64;
+            start = 0;
+        }
+        let target = &mut self.arena[start..start + len];
+        target[..header.len()].copy_from_slice(header);
+        target[header.len()..].copy_from_slice(payload);
+        let index = self.index(meta.seq);
+        self.slots[index] = Slot { meta, at: self.head, len: len as u32 };
+        self.head += len as u64;
+        if self.newest.is_none_or(|newest| meta.seq > newest) {
+            self.newest = Some(meta.seq);
+        }
+        // A keyframe may have several packets that look like its beginning (SPS, then IDR).
+        if meta.frame.is_keyframe
+            && self.keyframe.is_none_or(|known| {
+                meta.rtp_time != known.rtp_time && meta.seq > known.seq
+            })
+        {
+            self.keyframe = Some(meta);
+        }
+    }
+
+    /// The packet with this sequence number, if it is still there.
+    pub fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
+        let slot = &self.slots[self.index(seq)];
+        let is_there = slot.len > 0
+            && slot.meta.seq == seq
+            && slot.at + self.arena.len() as u64 >= self.head;
+        if !is_there {
+            return None;
+        }
+        let start = (slot.at % self.arena.len() as u64) as usize;
+        Some((&slot.meta, &self.arena[start..start + slot.len as usize]))
+    }
+
+    /// The highest sequence number stored.
+    pub fn newest(&self) -> Option<u64> {
+        self.newest
+    }
+
+    /// The first packet of the last keyframe, if it is still there.
+    pub fn keyframe(&self) -> Option<PacketMeta> {
+        self.keyframe.filter(|meta| self.get(meta.seq).is_some())
+    }
+
+    fn index(&self, seq: u64) -> usize {
+        (seq % self.slots.len() as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(seq: u64) -> PacketMeta {
+        PacketMeta { seq, ..PacketMeta::default() }
+    }
+
+    #[test]
+    fn what_is_stored_is_found_until_it_is_overwritten() {
+        let mut ring = PacketRing::new(8, 100);
+        for seq in 0..50u8 {
+            ring.store(meta(u64::from(seq)), &[seq; 7], &[seq; 6]);
+            for back in 0..=seq {
+                let seq = seq - back;
+                match ring.get(u64::from(seq)) {
+                    Some((found, bytes)) => {
+                        assert_eq!(found.seq, u64::from(seq));
+                        assert_eq!(bytes, [seq; 13]);
+                    }
+                    None => assert!(back >= 6, "{back} back is gone"),
+                }
+            }
+        }
+        assert_eq!(ring.newest(), Some(49));
+    }
+
+    #[test]
+    fn the_keyframe_is_the_first_of_its_packets() {
+        let mut ring = PacketRing::new(8, 100);
+        let key = |seq, rtp_time| {
+            let mut meta = PacketMeta { rtp_time, ..meta(seq) };
+            meta.frame.is_keyframe = true;
+            meta
+        };
+        ring.store(key(1, 10), &[], &[1]);
+        ring.store(key(2, 10), &[], &[2]);
+        assert_eq!(ring.keyframe().map(|meta| meta.seq), Some(1));
+        ring.store(key(5, 20), &[], &[5]);
+        assert_eq!(ring.keyframe().map(|meta| meta.seq), Some(5));
+        for seq in 6..14 {
+            ring.store(meta(seq), &[], &[0]);
+        }
+        assert_eq!(ring.keyframe(), None);
+    }
+
+    #[test]
+    fn a_packet_larger_than_the_arena_is_left_out() {
+        let mut ring = PacketRing::new(8, 10);
+        ring.store(meta(1), &[0; 6], &[0; 6]);
+        assert!(ring.get(1).is_none());
+    }
+}

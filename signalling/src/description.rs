@@ -1,0 +1,443 @@
+//! Group files: every key of Galene's format, the legacy ones included. Unknown keys are errors
+//! that name file, line, key and the nearest known key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::Error as _;
+use serde_json::Value;
+
+use crate::name::GroupName;
+use crate::password::Password;
+use crate::permission::{Flags, Grant, Permissions, Role};
+use crate::time::UnixMs;
+
+/// How long chat is kept where the file does not say.
+const HISTORY_AGE_DEFAULT_S: u64 = 14_400;
+
+/// The codecs a group may list.
+const CODECS: [&str; 8] = ["vp8", "vp9", "av1", "h264", "opus", "g722", "pcmu", "pcma"];
+
+/// One entry of `users`, or the wildcard user.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct User {
+    /// Absent means that nobody can log in with a password.
+    pub password: Option<Password>,
+    /// Absent means none.
+    #[serde(deserialize_with = "null_as_default")]
+    pub permissions: Grant,
+}
+
+/// What anyone may know about a group.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    /// A title for people.
+    pub display_name: String,
+    /// A line for the landing page.
+    pub description: String,
+    /// Where the group really lives.
+    pub redirect: Option<String>,
+    /// Where browsers get tokens.
+    pub auth_server: String,
+    /// Where browsers are sent to log in.
+    pub auth_portal: String,
+    /// Whether it is on the landing page.
+    pub is_public: bool,
+}
+
+/// A group file, upgraded to its present form.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Description {
+    /// What anyone may know.
+    pub listing: Listing,
+    /// How many clients; ops are exempt.
+    pub clients_max: Option<u32>,
+    /// How long chat is kept, in milliseconds.
+    pub history_age_ms: u64,
+    /// Nobody but ops joins earlier.
+    pub not_before: Option<UnixMs>,
+    /// Nobody but ops joins later.
+    pub expires: Option<UnixMs>,
+    /// What named permission sets include.
+    pub flags: Flags,
+    /// Whether groups below this one exist without files.
+    pub has_auto_subgroups: bool,
+    /// Lock while there is no op.
+    pub is_autolock: bool,
+    /// Kick everyone while there is no op.
+    pub is_autokick: bool,
+    /// By name.
+    pub users: BTreeMap<String, User>,
+    /// For names that are not in `users`.
+    pub wildcard_user: Option<User>,
+    /// Lower-case names, in order of preference, none unknown.
+    pub codecs: Vec<String>,
+}
+
+impl Description {
+    /// Which entry decides on `username`: a named user shadows the wildcard completely.
+    pub fn user(&self, username: &str) -> Option<&User> {
+        self.users.get(username).or(self.wildcard_user.as_ref())
+    }
+
+    /// Whether `username` is a named user.
+    pub fn is_named(&self, username: &str) -> bool {
+        self.users.contains_key(username)
+    }
+
+    /// A fresh set of permissions for a client that logged in as `user`.
+    pub fn permissions(&self, user: &User) -> Permissions {
+        user.permissions.expand(self.flags)
+    }
+
+    /// The description of a group below this one that has no file, if there may be one.
+    pub fn for_subgroup(&self) -> Option<Self> {
+        self.has_auto_subgroups.then(|| {
+            let mut description = self.clone();
+            description.listing.is_public = false;
+            description.listing.description = String::new();
+            description
+        })
+    }
+}
+
+/// A group file that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescriptionError {
+    /// The file, as the operator named it.
+    pub file: String,
+    /// From 1; 0 if the whole file is meant.
+    pub line: usize,
+    /// The unknown key, if that is what is wrong.
+    pub key: Option<String>,
+    /// What is wrong and how to put it right.
+    pub message: String,
+}
+
+impl fmt::Display for DescriptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+    }
+}
+
+impl std::error::Error for DescriptionError {}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LegacyUser {
+    username: Option<String>,
+    password: Option<Password>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct File {
+    #[serde(rename = "displayName")]
+    display_name: Option<String>,
+    description: Option<String>,
+    #[serde(rename = "contact")]
+    _contact: Option<String>,
+    #[serde(rename = "comment")]
+    _comment: Option<String>,
+    public: Option<bool>,
+    redirect: Option<String>,
+    max_clients: Option<i64>,
+    max_history_age: Option<i64>,
+    not_before: Option<Date>,
+    expires: Option<Date>,
+    allow_recording: Option<bool>,
+    unrestricted_tokens: Option<bool>,
+    auto_subgroups: Option<bool>,
+    autolock: Option<bool>,
+    autokick: Option<bool>,
+    users: Option<BTreeMap<String, User>>,
+    wildcard_user: Option<User>,
+    #[serde(rename = "authKeys")]
+    _auth_keys: Option<Vec<Value>>,
+    #[serde(rename = "authServer")]
+    auth_server: Option<String>,
+    #[serde(rename = "authPortal")]
+    auth_portal: Option<String>,
+    codecs: Option<Vec<String>>,
+    op: Option<Vec<LegacyUser>>,
+    presenter: Option<Vec<LegacyUser>>,
+    other: Option<Vec<LegacyUser>>,
+    allow_subgroups: Option<bool>,
+    allow_anonymous: Option<bool>,
+}
+
+struct Date(UnixMs);
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        UnixMs::parse(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("not a date like 2026-01-31T08:00:00Z"))
+    }
+}
+
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads a group file. With it come warnings for the operator about what was ignored.
+pub fn parse_description(
+    file: &str,
+    text: &[u8],
+) -> Result<(Description, Vec<String>), DescriptionError> {
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let before = text.get(..error.valid_up_to()).unwrap_or_default();
+        DescriptionError {
+            file: file.to_owned(),
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            key: None,
+            message: "not UTF-8".to_owned(),
+        }
+    })?;
+    let parsed: File =
+        serde_json::from_str(text).map_err(|error| description_error(file, &error))?;
+    let mut warnings = Vec::new();
+    let description = upgrade(parsed, &mut warnings);
+    for (name, user) in &description.users {
+        if let Some(Password::Broken(error)) = &user.password {
+            warnings.push(format!("{file}: user {name:?} cannot log in: {error}"));
+        }
+    }
+    if let Some(Password::Broken(error)) =
+        description.wildcard_user.as_ref().and_then(|user| user.password.as_ref())
+    {
+        warnings.push(format!("{file}: wildcard-user cannot log in: {error}"));
+    }
+    Ok((description, warnings))
+}
+
+fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
+    let mut users = file.users.unwrap_or_default();
+    let mut wildcard_user = file.wildcard_user;
+    for (entries, role) in
+        [(file.op, Role::Op), (file.presenter, Role::Present), (file.other, Role::Message)]
+    {
+        for entry in entries.unwrap_or_default() {
+            let user = User {
+                password: Some(entry.password.unwrap_or(Password::Wildcard)),
+                permissions: Grant::Role(role),
+            };
+            match entry.username {
+                Some(name) if !name.is_empty() => {
+                    users.entry(name).or_insert(user);
+                }
+                _ if wildcard_user.is_none() => wildcard_user = Some(user),
+                _ => warnings.push("more than one user without a name: only the first counts".into()),
+            }
+        }
+    }
+    if file.allow_anonymous.is_some() {
+        warnings.push("allow-anonymous has no effect any more".into());
+    }
+    let codecs = file.codecs.map_or_else(
+        || vec!["vp8".to_owned(), "opus".to_owned()],
+        |listed| {
+            listed
+                .into_iter()
+                .map(|codec| codec.to_ascii_lowercase())
+                .filter(|codec| {
+                    let is_known = CODECS.contains(&codec.as_str());
+                    if !is_known {
+                        warnings.push(format!("unknown codec {codec:?} is skipped"));
+                    }
+                    is_known
+                })
+                .collect()
+        },
+    );
+    let history_age_s = file.max_history_age.and_then(|age| u64::try_from(age).ok());
+    let history_age_s = history_age_s.filter(|age| *age > 0).unwrap_or(HISTORY_AGE_DEFAULT_S);
+    Description {
+        listing: Listing {
+            display_name: file.display_name.unwrap_or_default(),
+            description: file.description.unwrap_or_default(),
+            redirect: file.redirect.filter(|url| !url.is_empty()),
+            auth_server: file.auth_server.unwrap_or_default(),
+            auth_portal: file.auth_portal.unwrap_or_default(),
+            is_public: file.public.unwrap_or_default(),
+        },
+        clients_max: file.max_clients.and_then(|max| u32::try_from(max).ok()).filter(|max| *max > 0),
+        history_age_ms: history_age_s.saturating_mul(1000),
+        not_before: file.not_before.map(|date| date.0),
+        expires: file.expires.map(|date| date.0),
+        flags: Flags {
+            allow_recording: file.allow_recording.unwrap_or_default(),
+            unrestricted_tokens: file.unrestricted_tokens.unwrap_or_default(),
+        },
+        has_auto_subgroups: file.auto_subgroups.or(file.allow_subgroups).unwrap_or_default(),
+        is_autolock: file.autolock.unwrap_or_default(),
+        is_autokick: file.autokick.unwrap_or_default(),
+        users,
+        wildcard_user,
+        codecs,
+    }
+}
+
+/// The file of a group, relative to the groups directory.
+impl GroupName {
+    /// `maths/algebra.json` for `maths/algebra`. Safe to join: see [`GroupName`].
+    pub fn file_path(&self) -> String {
+        format!("{}.json", self.as_str())
+    }
+}
+
+fn description_error(file: &str, error: &serde_json::Error) -> DescriptionError {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    let unknown = text.split_once("unknown field `").or_else(|| text.split_once("unknown variant `"));
+    let parts = unknown.and_then(|(_, rest)| rest.split_once('`'));
+    let (key, message) = match parts {
+        Some((key, rest)) => {
+            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+            let what = if text.starts_with("unknown field") { "key" } else { "permission" };
+            let hint = nearest(key, &known)
+                .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean \"{near}\"?"));
+            (Some(key.to_owned()), format!("unknown {what} \"{key}\": {hint}"))
+        }
+        None => (None, text.to_owned()),
+    };
+    DescriptionError { file: file.to_owned(), line: error.line(), key, message }
+}
+
+/// The known word nearest to `word`, if one is near enough to be meant.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    /// Longer words are cut: the distance is quadratic in their length.
+    const WORD_CHARS_MAX: usize = 64;
+    let word: String = word.chars().take(WORD_CHARS_MAX).collect();
+    known
+        .iter()
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).max(1))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance, one row at a time.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, left) in left.chars().enumerate() {
+        let mut diagonal = index;
+        let mut previous = index + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(&right) {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = *cell;
+            *cell = replaced.min(*cell + 1).min(previous + 1);
+            previous = *cell;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = index + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Description {
+        parse_description("test.json", text.as_bytes()).unwrap().0
+    }
+
+    fn error(text: &str) -> DescriptionError {
+        parse_description("test.json", text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn the_recipe_of_2021_is_open_to_all_as_op() {
+        let (description, warnings) =
+            parse_description("test.json", br#"{"op":[{}],"allow-anonymous":true}"#).unwrap();
+        let user = description.user("").unwrap();
+        assert_eq!(user.password, Some(Password::Wildcard));
+        assert!(description.permissions(user).has("op"));
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(description.codecs, ["vp8", "opus"]);
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let description = parse(
+            r#"{"displayName":"D","description":"d","contact":"c","comment":"c","public":true,
+            "redirect":"https://x/","max-clients":3,"max-history-age":60,
+            "not-before":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z",
+            "allow-recording":true,"unrestricted-tokens":true,"auto-subgroups":true,
+            "autolock":true,"autokick":true,"users":{"a":{"password":"x","permissions":"op"},
+            "b":{"password":{"type":"plain","key":"y"},"permissions":["present","x"]},"c":{}},
+            "wildcard-user":{"password":{"type":"wildcard"},"permissions":null},
+            "authKeys":[{"kty":"oct"}],"authServer":"https://s/","authPortal":"https://p/",
+            "codecs":["VP9","opus","mp3"],"op":[],"presenter":null,"other":[],
+            "allow-subgroups":true,"allow-anonymous":false}"#,
+        );
+        assert_eq!(description.clients_max, Some(3));
+        assert_eq!(description.history_age_ms, 60_000);
+        assert_eq!(description.codecs, ["vp9", "opus"]);
+        assert!(description.has_auto_subgroups && description.is_autolock);
+        let ann = description.user("a").unwrap();
+        assert!(description.permissions(ann).has("record"));
+        assert_eq!(description.user("b").unwrap().permissions, Grant::List(vec!["present".into(), "x".into()]));
+        assert_eq!(description.user("c").unwrap().password, None);
+        assert_eq!(description.user("zoe").unwrap().password, Some(Password::Wildcard));
+    }
+
+    #[test]
+    fn legacy_users_are_upgraded_and_never_override() {
+        let description = parse(
+            r#"{"users":{"ann":{"permissions":"observe"}},
+            "op":[{"username":"ann","password":"x"},{"username":"bob","password":"y"}],
+            "presenter":[{}],"other":[{}]}"#,
+        );
+        assert_eq!(description.user("ann").unwrap().permissions, Grant::Role(Role::Observe));
+        assert_eq!(description.user("bob").unwrap().permissions, Grant::Role(Role::Op));
+        assert_eq!(description.user("eve").unwrap().permissions, Grant::Role(Role::Present));
+    }
+
+    #[test]
+    fn unknown_keys_name_file_line_key_and_the_nearest_known_key() {
+        let found = error("{\n  \"public\": true,\n  \"max-client\": 3\n}");
+        assert_eq!(found.to_string(), "test.json:3: unknown key \"max-client\": did you mean \"max-clients\"?");
+        assert_eq!(found.key.as_deref(), Some("max-client"));
+        let found = error("{\"users\":{\n\"a\":{\"pasword\":\"x\"}}}");
+        assert_eq!(found.to_string(), "test.json:2: unknown key \"pasword\": did you mean \"password\"?");
+        let found = error("{\"zzzzzzzzzz\":1}");
+        assert_eq!(found.to_string(), "test.json:1: unknown key \"zzzzzzzzzz\": remove it");
+        let found = error("{\"users\":{\"a\":{\"permissions\":\"opp\"}}}");
+        assert_eq!(found.to_string(), "test.json:1: unknown permission \"opp\": did you mean \"op\"?");
+    }
+
+    #[test]
+    fn broken_files_name_the_line() {
+        assert_eq!(error("{\n\"public\": tru\n}").line, 2);
+        assert_eq!(error("{\n\"public\": \"yes\"}").line, 2);
+        assert_eq!(error("").line, 1);
+        assert_eq!(error("{\"expires\":\"tomorrow\"}").line, 1);
+        assert!(parse_description("t", b"{\n\"comment\":\"\xff\"}").unwrap_err().line == 2);
+        let bomb = "[".repeat(100_000);
+        assert!(error(&format!("{{\"authKeys\":{bomb}")).message.contains("recursion"));
+    }
+
+    #[test]
+    fn subgroups_inherit_all_but_their_place_in_the_list() {
+        let description = parse(r#"{"displayName":"D","description":"d","public":true,"op":[{}]}"#);
+        assert_eq!(description.for_subgroup(), None);
+        let description = parse(
+            r#"{"displayName":"D","description":"d","public":true,"op":[{}],"auto-subgroups":true}"#,
+        );
+        let subgroup = description.for_subgroup().unwrap();
+        assert_eq!(subgroup.listing.display_name, "D");
+        assert!(subgroup.listing.description.is_empty() && !subgroup.listing.is_public);
+        assert_eq!(subgroup.wildcard_user, description.wildcard_user);
+    }
+}

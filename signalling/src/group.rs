@@ -1,0 +1,262 @@
+//! A group in memory: its members, lock, data and chat history. One writer, the hub; no locks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::description::{Description, Listing};
+use crate::hub::{Message, Traits};
+use crate::ids::{ClientId, ConnId, StreamId};
+use crate::limit::TokenBucket;
+use crate::name::{GroupName, Username};
+use crate::permission::{OP, Permissions};
+use crate::stream::{Down, Request, Up};
+use crate::time::UnixMs;
+
+/// How many chat messages a group keeps.
+const HISTORY_MESSAGES_MAX: usize = 50;
+/// How many bytes of chat a group keeps; the oldest go first. Every joiner gets all of it.
+const HISTORY_BYTES_MAX: usize = 256 * 1024;
+
+/// What members read when a group without an op is locked.
+pub(crate) const LOCKED_TEXT: &str = "this group is locked";
+
+/// A client in a group.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ClientId,
+    pub(crate) username: Username,
+    pub(crate) traits: Traits,
+    pub(crate) permissions: Permissions,
+    pub(crate) data: Map<String, Value>,
+    pub(crate) request: Request,
+    pub(crate) ups: BTreeMap<StreamId, Up>,
+    pub(crate) downs: BTreeMap<StreamId, Down>,
+    pub(crate) chat_budget: TokenBucket,
+}
+
+impl Member {
+    pub(crate) fn may(&self, permission: &str) -> bool {
+        self.permissions.has(permission)
+    }
+}
+
+/// Chat as new members see it.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    messages: VecDeque<(UnixMs, usize, Arc<Message>)>,
+    bytes: usize,
+}
+
+impl History {
+    pub(crate) fn push(&mut self, at: UnixMs, bytes: usize, message: Arc<Message>) {
+        self.messages.push_back((at, bytes, message));
+        self.bytes += bytes;
+        while self.messages.len() > HISTORY_MESSAGES_MAX || self.bytes > HISTORY_BYTES_MAX {
+            if let Some((_, bytes, _)) = self.messages.pop_front() {
+                self.bytes -= bytes;
+            }
+        }
+    }
+
+    /// Oldest first, after forgetting what is older than `oldest`.
+    pub(crate) fn recent(&mut self, oldest: UnixMs) -> Vec<Arc<Message>> {
+        self.retain(|at, _| at >= oldest);
+        self.messages.iter().map(|(_, _, message)| message.clone()).collect()
+    }
+
+    pub(crate) fn forget(&mut self, is_meant: impl Fn(&Message) -> bool) {
+        self.retain(|_, message| !is_meant(message));
+    }
+
+    fn retain(&mut self, keep: impl Fn(UnixMs, &Message) -> bool) {
+        self.messages.retain(|(at, _, message)| keep(*at, message));
+        self.bytes = self.messages.iter().map(|(_, bytes, _)| bytes).sum();
+    }
+}
+
+/// A group in memory.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: GroupName,
+    pub(crate) description: Arc<Description>,
+    /// The file has vanished: present members stay, nobody new gets in.
+    pub(crate) is_orphan: bool,
+    /// What would-be members are told; nothing if unlocked.
+    pub(crate) lock: Option<String>,
+    pub(crate) data: Map<String, Value>,
+    pub(crate) history: History,
+    pub(crate) members: BTreeMap<ConnId, Member>,
+    /// The last time someone came or left.
+    pub(crate) touched_at: Duration,
+    /// The broken file that ops have been told about.
+    pub(crate) told_broken: Option<String>,
+}
+
+impl Group {
+    pub(crate) fn new(name: GroupName, description: Arc<Description>, now: Duration) -> Self {
+        Self {
+            name,
+            description,
+            is_orphan: false,
+            lock: None,
+            data: Map::new(),
+            history: History::default(),
+            members: BTreeMap::new(),
+            touched_at: now,
+            told_broken: None,
+        }
+    }
+
+    pub(crate) fn has_op(&self) -> bool {
+        self.members.values().any(|member| member.may(OP))
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<ConnId> {
+        self.members.iter().find(|(_, member)| member.id.as_str() == id).map(|(conn, _)| *conn)
+    }
+
+    /// Those who take chat and notifications.
+    pub(crate) fn chatting(&self) -> Vec<ConnId> {
+        let chatting = self.members.iter().filter(|(_, member)| member.traits.chats);
+        chatting.map(|(conn, _)| *conn).collect()
+    }
+
+    /// Transports in this group, of both directions.
+    pub(crate) fn transports(&self) -> usize {
+        self.members.values().map(|member| member.ups.len() + member.downs.len()).sum()
+    }
+
+    /// What a member may know.
+    pub(crate) fn member_status(&self) -> Map<String, Value> {
+        let mut status = Map::new();
+        status.insert("name".into(), self.name.as_str().into());
+        let listing = &self.description.listing;
+        for (key, text) in [
+            ("displayName", &listing.display_name),
+            ("description", &listing.description),
+            ("authServer", &listing.auth_server),
+            ("authPortal", &listing.auth_portal),
+        ] {
+            if !text.is_empty() {
+                status.insert(key.into(), text.as_str().into());
+            }
+        }
+        if let Some(url) = &listing.redirect {
+            status.insert("redirect".into(), url.as_str().into());
+        }
+        if self.lock.is_some() {
+            status.insert("locked".into(), true.into());
+        }
+        if !self.members.is_empty() {
+            status.insert("clientCount".into(), self.members.len().into());
+        }
+        status
+    }
+
+    pub(crate) fn view(&self) -> StatusView {
+        StatusView {
+            name: self.name.clone(),
+            listing: self.description.listing.clone(),
+            is_locked: self.lock.is_some(),
+            clients: self.members.len(),
+        }
+    }
+}
+
+/// What the world may know of a group, before it becomes JSON.
+#[derive(Clone, Debug)]
+pub struct StatusView {
+    /// Its name.
+    pub name: GroupName,
+    /// From its file.
+    pub listing: Listing,
+    /// Whether it is locked; told only if the group is public.
+    pub is_locked: bool,
+    /// How many are in; told only if the group is public.
+    pub clients: usize,
+}
+
+/// The status that anyone may see. `location` and `endpoint` are its URLs.
+pub fn unauthenticated_status(
+    view: &StatusView,
+    location: &str,
+    endpoint: &str,
+) -> Map<String, Value> {
+    let mut status = Map::new();
+    let mut put = |key: &str, value: Value| {
+        status.insert(key.to_owned(), value);
+    };
+    put("name", view.name.as_str().into());
+    let listing = &view.listing;
+    let put_text = |put: &mut dyn FnMut(&str, Value), key: &str, text: &str| {
+        if !text.is_empty() {
+            put(key, text.into());
+        }
+    };
+    put_text(&mut put, "displayName", &listing.display_name);
+    put_text(&mut put, "description", &listing.description);
+    if let Some(url) = &listing.redirect {
+        put("redirect", url.as_str().into());
+        return status;
+    }
+    put("location", location.into());
+    put("endpoint", endpoint.into());
+    put_text(&mut put, "authServer", &listing.auth_server);
+    put_text(&mut put, "authPortal", &listing.auth_portal);
+    if listing.is_public {
+        if view.is_locked {
+            put("locked", true.into());
+        }
+        if view.clients > 0 {
+            put("clientCount", view.clients.into());
+        }
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str) -> Arc<Message> {
+        Arc::new(Message { id: id.to_owned(), ..Message::default() })
+    }
+
+    #[test]
+    fn history_is_bounded_by_count_bytes_and_age() {
+        let mut history = History::default();
+        for index in 0..60 {
+            history.push(UnixMs(index), 10, message(&index.to_string()));
+        }
+        assert_eq!(history.recent(UnixMs(0)).len(), 50);
+        assert_eq!(history.recent(UnixMs(58)).len(), 2);
+        for _ in 0..10 {
+            history.push(UnixMs(100), 100 * 1024, message("big"));
+        }
+        assert_eq!(history.recent(UnixMs(0)).len(), 2);
+        history.forget(|message| message.id == "big");
+        assert!(history.recent(UnixMs(0)).is_empty());
+        assert_eq!(history.bytes, 0);
+    }
+
+    #[test]
+    fn counts_are_told_only_for_public_groups() {
+        let mut view = StatusView {
+            name: GroupName::parse("a").unwrap(),
+            listing: Listing::default(),
+            is_locked: true,
+            clients: 3,
+        };
+        let keys = |view: &StatusView| {
+            unauthenticated_status(view, "l", "e").keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&view), ["endpoint", "location", "name"]);
+        view.listing.is_public = true;
+        assert_eq!(keys(&view), ["clientCount", "endpoint", "locked", "location", "name"]);
+        view.listing.redirect = Some("https://x/".into());
+        assert_eq!(keys(&view), ["name", "redirect"]);
+    }
+}

@@ -1,0 +1,258 @@
+//! What members do to each other and to their group. Every action names the permission it needs.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge,
+};
+use crate::ids::{ClientId, ConnId};
+use crate::name::{GroupName, Username};
+use crate::permission::{MESSAGE, OP, PRESENT, RECORD};
+use crate::time::Now;
+
+/// The longest text of a kick or a lock.
+const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+const JOIN_FIRST: &str = "join a group first";
+const NOT_AUTHORISED: &str = "not authorised";
+
+/// Why an action was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The member is told and goes on.
+    Error(&'static str),
+    /// The member is told, and its connection ends.
+    Fatal(&'static str),
+}
+
+use Refusal::{Error, Fatal};
+
+/// What an action adds to or takes from a member.
+struct Change {
+    add: &'static [&'static str],
+    remove: &'static [&'static str],
+}
+
+impl Hub {
+    /// One member acts on another, or on itself.
+    pub fn user_action(
+        &mut self,
+        conn: ConnId,
+        action: ActionRequest,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let (name, member) = self.member_of(conn).ok_or(Error(JOIN_FIRST))?;
+        let kind = action.kind.as_str();
+        let is_known = matches!(
+            kind,
+            "op" | "unop" | "present" | "unpresent" | "shutup" | "unshutup" | "kick" | "identify"
+                | "setdata"
+        );
+        if !is_known {
+            return Err(Fatal("unknown user action"));
+        }
+        if !member.chat_budget.take(now.mono) {
+            return Err(Error("too many messages, slow down"));
+        }
+        if kind == "setdata" {
+            return self.set_user_data(&name, conn, &action);
+        }
+        if !member.may(OP) {
+            return Err(Error(NOT_AUTHORISED));
+        }
+        let by = (member.id.clone(), member.username.clone());
+        let Some(group) = self.groups.get(&name) else { return Err(Error(JOIN_FIRST)) };
+        let dest = group.find(&action.dest);
+        match kind {
+            "kick" => {
+                let dest = dest.ok_or(Error("no such user"))?;
+                let text = text_of(action.value)?;
+                self.kick(&name, dest, Some(by), text, now);
+                self.settle(&name, now);
+                Ok(())
+            }
+            "identify" => self.identify(&name, conn, by, dest.ok_or(Error("client not found"))?),
+            _ => self.change_permissions(&name, dest.ok_or(Error("no such user"))?, kind),
+        }
+    }
+
+    fn change_permissions(
+        &mut self,
+        name: &GroupName,
+        dest: ConnId,
+        kind: &str,
+    ) -> Result<(), Refusal> {
+        let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
+        let records = group.description.flags.allow_recording;
+        let member = group.members.get_mut(&dest).ok_or(Error("no such user"))?;
+        if !member.traits.chats {
+            return Err(Error("this is not a real user"));
+        }
+        let change = match kind {
+            "op" if records => Change { add: &[OP, RECORD], remove: &[] },
+            "op" => Change { add: &[OP], remove: &[] },
+            "unop" => Change { add: &[], remove: &[OP, RECORD] },
+            "present" => Change { add: &[PRESENT], remove: &[] },
+            "unpresent" => Change { add: &[], remove: &[PRESENT] },
+            "shutup" => Change { add: &[], remove: &[MESSAGE] },
+            _ => Change { add: &[MESSAGE], remove: &[] },
+        };
+        for permission in change.add {
+            member.permissions.add(permission);
+        }
+        for permission in change.remove {
+            member.permissions.remove(permission);
+        }
+        let may_present = member.may(PRESENT);
+        self.tell_user_changed(name, dest, true);
+        if !may_present {
+            self.close_all_ups(name, dest, Some("permission denied"));
+        }
+        Ok(())
+    }
+
+    fn identify(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        by: (ClientId, Username),
+        dest: ConnId,
+    ) -> Result<(), Refusal> {
+        let group = self.groups.get(name).ok_or(Error(JOIN_FIRST))?;
+        let member = group.members.get(&dest).ok_or(Error("client not found"))?;
+        let mut value = Map::new();
+        value.insert("id".into(), member.id.as_str().into());
+        if !member.username.as_str().is_empty() {
+            value.insert("username".into(), member.username.as_str().into());
+        }
+        if let Some(address) = &member.traits.address {
+            value.insert("address".into(), address.as_str().into());
+        }
+        let is_told = member.traits.chats && dest != conn;
+        self.tell_as_server(conn, "userinfo", Value::Object(value));
+        if is_told {
+            let caller = if by.1.as_str().is_empty() { by.0.as_str() } else { by.1.as_str() };
+            self.tell_as_server(dest, "warning", json!(format!("{caller} has asked who you are")));
+        }
+        Ok(())
+    }
+
+    fn set_user_data(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        action: &ActionRequest,
+    ) -> Result<(), Refusal> {
+        let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
+        let member = group.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
+        if action.dest != member.id.as_str() {
+            return Err(Error(NOT_AUTHORISED));
+        }
+        let Some(Value::Object(update)) = &action.value else {
+            return Err(Error("Bad value in setdata"));
+        };
+        if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
+            return Err(Error("the data is too large"));
+        }
+        self.tell_user_changed(name, conn, false);
+        Ok(())
+    }
+
+    /// A member acts on its group.
+    pub fn group_action(
+        &mut self,
+        conn: ConnId,
+        action: ActionRequest,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let (name, member) = self.member_of(conn).ok_or(Error(JOIN_FIRST))?;
+        let is_op = member.may(OP);
+        let kind = action.kind.as_str();
+        match kind {
+            "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" if !is_op => {
+                return Err(Error(NOT_AUTHORISED));
+            }
+            "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" => {
+                if !member.chat_budget.take(now.mono) {
+                    return Err(Error("too many messages, slow down"));
+                }
+            }
+            // This server does not record.
+            "record" | "unrecord" => return Err(Error(NOT_AUTHORISED)),
+            // Nor does it know tokens. Their errors have a form of their own.
+            "maketoken" | "edittoken" | "listtokens" => {
+                let message = Message {
+                    kind: if kind == "listtokens" { "tokenlist" } else { "token" }.to_owned(),
+                    error: "not-authorised",
+                    is_privileged: true,
+                    value: Some(NOT_AUTHORISED.into()),
+                    ..Message::default()
+                };
+                self.tell(conn, Event::UserMessage(Arc::new(message)));
+                return Ok(());
+            }
+            _ => return Err(Fatal("unknown group action")),
+        }
+        match kind {
+            "clearchat" => self.clear_chat(&name, action.value).map_err(Error),
+            "subgroups" => {
+                self.list_subgroups(&name, conn, now);
+                Ok(())
+            }
+            "setdata" => {
+                let Some(Value::Object(update)) = &action.value else {
+                    return Err(Error("Bad value in setdata"));
+                };
+                let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
+                if !merge(&mut group.data, update, GROUP_DATA_BYTES_MAX) {
+                    return Err(Error("the data is too large"));
+                }
+                self.tell_changed(&name, true);
+                Ok(())
+            }
+            _ => {
+                let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
+                let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
+                group.lock = lock;
+                self.tell_changed(&name, true);
+                Ok(())
+            }
+        }
+    }
+
+    fn list_subgroups(&mut self, name: &GroupName, conn: ConnId, now: Now) {
+        let mut lines: Vec<String> = self
+            .groups
+            .values()
+            .filter(|group| group.name.is_below(name) && !group.members.is_empty())
+            .map(|group| {
+                let count = group.members.len();
+                let plural = if count == 1 { "" } else { "s" };
+                format!("{} ({count} client{plural})\n", group.name.as_str())
+            })
+            .collect();
+        lines.sort();
+        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
+            return;
+        };
+        let message = Message {
+            username: Username::parse("Server").ok(),
+            dest: Some(member.id.clone()),
+            time: now.unix.to_rfc3339(),
+            value: Some(lines.concat().into()),
+            ..Message::default()
+        };
+        self.tell(conn, Event::Chat(Arc::new(message)));
+    }
+}
+
+fn text_of(value: Option<Value>) -> Result<String, Refusal> {
+    match value {
+        None => Ok(String::new()),
+        Some(Value::String(text)) if text.len() <= TEXT_BYTES_MAX => Ok(text),
+        Some(Value::String(_)) => Err(Error("the message is too long")),
+        Some(_) => Err(Error("the message must be text")),
+    }
+}

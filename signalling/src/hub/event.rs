@@ -1,0 +1,398 @@
+//! The contract between the hub and its adapters: what a member asks for, what a member is told,
+//! and what the hub wants from the world. A signalling protocol is an adapter over this.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::description::{Description, DescriptionError};
+use crate::group::StatusView;
+use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId, Ticket};
+use crate::name::{GroupName, Username};
+use crate::password::{Password, PasswordError};
+use crate::permission::Permissions;
+use crate::stream::{MediaKind, Want};
+
+/// What a kind of client can do at all, whatever its permissions.
+#[derive(Clone, Debug, Default)]
+pub struct Traits {
+    /// It takes streams of others.
+    pub receives: bool,
+    /// It takes chat and notifications.
+    pub chats: bool,
+    /// Its address, for `identify`.
+    pub address: Option<String>,
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Absent is not the same as empty.
+    pub username: Option<String>,
+    /// Empty if none was given.
+    pub password: String,
+    /// Wins over the password if not empty.
+    pub token: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+/// A wish to join.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    /// The id to be known under, as the client gave it.
+    pub client: String,
+    /// The group, as the client spelt it.
+    pub group: String,
+    /// Who.
+    pub credentials: Credentials,
+    /// What others shall know.
+    pub data: Map<String, Value>,
+}
+
+/// The kinds of `joined`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum JoinedKind {
+    Join,
+    Fail,
+    Redirect,
+    Leave,
+    Change,
+}
+
+/// The kinds of `user`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum UserKind {
+    Add,
+    Change,
+    Delete,
+}
+
+/// The answer to a join, and every later change of the member's standing.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// What happened.
+    pub kind: JoinedKind,
+    /// Where, as the client spelt it.
+    pub group: String,
+    /// The member's name; authoritative.
+    pub username: Option<Username>,
+    /// The member's permissions.
+    pub permissions: Permissions,
+    /// The member view of the group.
+    pub status: Option<Map<String, Value>>,
+    /// The group's data.
+    pub data: Map<String, Value>,
+    /// A word for programs, if refused and if there is one.
+    pub error: &'static str,
+    /// Why refused, or where to go instead.
+    pub value: Option<String>,
+}
+
+/// A chat message, or a message between user interfaces.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// Free, such as `me` or `filetransfer`.
+    pub kind: String,
+    /// May be empty.
+    pub id: String,
+    /// Nothing for the server.
+    pub source: Option<ClientId>,
+    /// The sender's name.
+    pub username: Option<Username>,
+    /// Nothing for everyone.
+    pub dest: Option<ClientId>,
+    /// The sender may moderate.
+    pub is_privileged: bool,
+    /// The sender does not get a copy.
+    pub is_noecho: bool,
+    /// RFC 3339; empty if none.
+    pub time: String,
+    /// A word for programs; empty if none.
+    pub error: &'static str,
+    /// Anything.
+    pub value: Option<Value>,
+}
+
+/// What members are told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The answer to a join, or a change.
+    Joined(Box<Joined>),
+    /// Someone came, changed, or left.
+    User {
+        /// Which of the three.
+        kind: UserKind,
+        /// Who.
+        id: ClientId,
+        /// Their name.
+        username: Username,
+        /// Empty on delete.
+        permissions: Permissions,
+        /// Empty on delete.
+        data: Map<String, Value>,
+    },
+    /// A message from before the member joined.
+    History(Arc<Message>),
+    /// A chat message.
+    Chat(Arc<Message>),
+    /// A message for the user interface.
+    UserMessage(Arc<Message>),
+    /// The answer to the member's offer.
+    Answer {
+        /// Which stream.
+        stream: StreamId,
+        /// The answer.
+        sdp: String,
+    },
+    /// An offer of someone's stream.
+    Offer {
+        /// The stream's id.
+        stream: StreamId,
+        /// Its label.
+        label: String,
+        /// The stream that it takes the place of.
+        replace: Option<StreamId>,
+        /// The publisher.
+        source: ClientId,
+        /// The publisher's name.
+        username: Username,
+        /// The offer.
+        sdp: String,
+    },
+    /// A stream of someone else is over.
+    Close {
+        /// Which.
+        stream: StreamId,
+    },
+    /// The member shall end a stream of its own.
+    Abort {
+        /// Which.
+        stream: StreamId,
+    },
+    /// The member shall restart ICE on a stream of its own.
+    Renegotiate {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Something the member asked for did not work; nothing is lost.
+    Error {
+        /// In plain words.
+        text: String,
+    },
+    /// The member is out: its connection ends after this.
+    Kicked {
+        /// By whom, unless by the server.
+        by: Option<(ClientId, Username)>,
+        /// The member.
+        dest: ClientId,
+        /// Why; empty if nobody said.
+        message: String,
+    },
+}
+
+/// To whom an event goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Recipients {
+    /// To one.
+    One(ConnId),
+    /// To several, each in its own order.
+    Many(Vec<ConnId>),
+}
+
+/// What a credential check found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It matches.
+    Right,
+    /// It does not; the server has let the penalty time pass.
+    Wrong,
+    /// The stored password cannot be used.
+    Broken(PasswordError),
+    /// Too many checks are waiting.
+    Busy,
+}
+
+/// A credential check.
+#[derive(Clone)]
+pub enum PasswordCheck {
+    /// Nothing to compare: refuse, as slowly as a wrong password.
+    Refuse,
+    /// Compare.
+    Verify {
+        /// What is stored.
+        password: Password,
+        /// What was given.
+        candidate: String,
+    },
+}
+
+impl fmt::Debug for PasswordCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordCheck(..)")
+    }
+}
+
+/// A wish to the data plane.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MediaRequest {
+    /// Take a publisher's offer; a known transport is renegotiated.
+    Publish {
+        /// Whose.
+        media: MediaId,
+        /// Place a new transport beside this one.
+        near: Option<MediaId>,
+        /// The offer.
+        offer: String,
+        /// The codecs of the group, in order of preference.
+        codecs: Vec<String>,
+    },
+    /// Make an offer with exactly these; a known transport is renegotiated.
+    Subscribe {
+        /// Whose.
+        media: MediaId,
+        /// Place a new transport beside this one.
+        near: Option<MediaId>,
+        /// The stream id of every track.
+        msid: String,
+        /// What to forward.
+        wants: Vec<Want>,
+        /// Whether to restart ICE.
+        is_restart: bool,
+    },
+    /// The viewer's answer.
+    AcceptAnswer {
+        /// Whose.
+        media: MediaId,
+        /// The answer.
+        answer: String,
+    },
+    /// Another layer of the same section, without an offer.
+    SetCap {
+        /// The viewer's transport.
+        media: MediaId,
+        /// What and how much of it.
+        want: Want,
+    },
+    /// A trickled candidate.
+    AddCandidate {
+        /// Whose.
+        media: MediaId,
+        /// The value of the `candidate` attribute.
+        candidate: String,
+    },
+    /// End it.
+    Close {
+        /// Which.
+        media: MediaId,
+    },
+}
+
+/// What the data plane says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MediaEvent {
+    /// A publisher's offer was taken.
+    Answered {
+        /// Whose.
+        media: MediaId,
+        /// The answer.
+        answer: String,
+        /// How many sections will send media.
+        publications: usize,
+    },
+    /// An offer for a viewer is ready.
+    Offered {
+        /// Whose.
+        media: MediaId,
+        /// The offer.
+        offer: String,
+    },
+    /// A description was refused.
+    Refused {
+        /// Whose.
+        media: MediaId,
+        /// For the peer to read.
+        text: String,
+        /// The server has too much to do; the description may be fine.
+        is_busy: bool,
+    },
+    /// ICE and DTLS are up.
+    Connected {
+        /// Which.
+        media: MediaId,
+    },
+    /// First media of a section, or its codec has changed.
+    Published {
+        /// Which.
+        publication: PublicationKey,
+        /// Audio or video.
+        kind: MediaKind,
+    },
+    /// No connectivity; an ICE restart may help.
+    Disconnected {
+        /// Which.
+        media: MediaId,
+    },
+    /// Gone.
+    Closed {
+        /// Which.
+        media: MediaId,
+        /// In plain words.
+        text: String,
+    },
+}
+
+/// What came of looking for a group's file.
+#[derive(Clone, Debug)]
+pub enum GroupFile {
+    /// Its present contents, changed or not.
+    Found(Arc<Description>),
+    /// There is none.
+    Missing,
+    /// It cannot be used.
+    Broken(Arc<DescriptionError>),
+}
+
+/// The answer to a status query.
+#[derive(Clone, Debug)]
+pub enum StatusReply {
+    /// There is such a group.
+    Found(Box<StatusView>),
+    /// There is none.
+    Missing,
+    /// Its file cannot be used.
+    Broken,
+}
+
+/// What the hub wants done. In order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Tell members.
+    Event(Recipients, Event),
+    /// Tell the data plane.
+    Media(MediaRequest),
+    /// Look for a group's file and say what came of it.
+    Load(GroupName),
+    /// Check a credential and say what came of it.
+    Check(ConnId, PasswordCheck),
+    /// Answer a status query.
+    Status(Ticket, StatusReply),
+}
+
+/// A useraction or groupaction.
+#[derive(Clone, Debug, Default)]
+pub struct ActionRequest {
+    /// Which.
+    pub kind: String,
+    /// On whom.
+    pub dest: String,
+    /// With what.
+    pub value: Option<Value>,
+}

@@ -1,0 +1,427 @@
+//! Joining and leaving: group files, credentials, admission.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::{
+    Client, Credentials, Event, GROUPS_MAX, GroupFile, Hub, JoinRequest, Joined, JoinedKind,
+    Message, Output, PasswordCheck, Place, StatusReply, UserKind, Verdict, Waiting,
+    USER_DATA_BYTES_MAX, user_event,
+};
+use crate::group::{Group, LOCKED_TEXT, Member};
+use crate::ids::{ClientId, ConnId};
+use crate::limit::TokenBucket;
+use crate::name::{GroupName, Username};
+use crate::permission::{OP, Permissions};
+use crate::stream::Request;
+use crate::time::{Now, UnixMs};
+
+/// What non-ops are told where an op must be present.
+pub(super) const NO_OP_TEXT: &str = "there are no operators in this group";
+const NOT_AUTHORISED: &str = "not authorised";
+const INTERNAL_ERROR: &str = "internal server error";
+
+/// How many messages a client may send at once, and per second after that. Browsers that
+/// exchange files trickle their candidates through user messages.
+const CHAT_BURST: u32 = 100;
+const CHAT_PER_SECOND: u32 = 10;
+
+/// A join being decided.
+#[derive(Debug)]
+pub(super) struct Joining {
+    request: JoinRequest,
+    name: GroupName,
+    /// Set once the file has said who this is.
+    login: Option<Login>,
+}
+
+#[derive(Debug)]
+struct Login {
+    username: Username,
+    permissions: Permissions,
+    is_named: bool,
+}
+
+impl Hub {
+    /// A connection wants to be a member. Answered by [`Event::Joined`].
+    pub fn join(&mut self, conn: ConnId, request: JoinRequest) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        if !matches!(client.place, Place::Outside) {
+            return;
+        }
+        let Ok(name) = GroupName::parse(&request.group) else {
+            return self.refuse(conn, &request, "illegal group name");
+        };
+        if let Some(text) = self.closing.clone() {
+            return self.refuse(conn, &request, &text);
+        }
+        client.place =
+            Place::Joining(Box::new(Joining { request, name: name.clone(), login: None }));
+        self.load(name, Waiting::Join(conn));
+    }
+
+    fn refuse(&mut self, conn: ConnId, request: &JoinRequest, text: &str) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.place = Place::Outside;
+        }
+        let username = request.credentials.username.as_deref().unwrap_or_default();
+        let joined = Joined {
+            kind: JoinedKind::Fail,
+            group: request.group.clone(),
+            username: Username::parse(username).ok(),
+            permissions: Permissions::default(),
+            status: None,
+            data: Map::new(),
+            error: "",
+            value: Some(text.to_owned()),
+        };
+        self.tell(conn, Event::Joined(Box::new(joined)));
+    }
+
+    pub(super) fn load(&mut self, name: GroupName, waiting: Waiting) {
+        let queue = self.loads.entry(name.clone()).or_default();
+        queue.push(waiting);
+        if queue.len() == 1 {
+            self.outputs.push_back(Output::Load(name));
+        }
+    }
+
+    /// What came of [`Output::Load`].
+    pub fn group_file(&mut self, name: &GroupName, file: GroupFile, now: Now) {
+        let usable = self.adopt(name, file, now);
+        self.settle(name, now);
+        for waiting in self.loads.remove(name).unwrap_or_default() {
+            match waiting {
+                Waiting::Nobody => {}
+                Waiting::Status(ticket) => {
+                    let reply = match (&usable, self.groups.get(name)) {
+                        (Ok(()), Some(group)) => StatusReply::Found(Box::new(group.view())),
+                        (Err(Unusable::Missing), _) => StatusReply::Missing,
+                        _ => StatusReply::Broken,
+                    };
+                    self.outputs.push_back(Output::Status(ticket, reply));
+                }
+                Waiting::Join(conn) => self.identify_joiner(conn, name, &usable),
+            }
+        }
+    }
+
+    /// Brings the group in memory up to date.
+    fn adopt(&mut self, name: &GroupName, file: GroupFile, now: Now) -> Result<(), Unusable> {
+        match file {
+            GroupFile::Found(description) => match self.groups.get_mut(name) {
+                Some(group) => {
+                    group.is_orphan = false;
+                    group.told_broken = None;
+                    if group.description != description {
+                        group.description = description;
+                        self.tell_changed(name, true);
+                    }
+                    Ok(())
+                }
+                None if self.groups.len() >= GROUPS_MAX => Err(Unusable::Broken),
+                None => {
+                    let group = Group::new(name.clone(), description, now.mono);
+                    self.groups.insert(name.clone(), group);
+                    Ok(())
+                }
+            },
+            GroupFile::Missing => {
+                if let Some(group) = self.groups.get_mut(name) {
+                    group.is_orphan = true;
+                    if group.members.is_empty() {
+                        self.groups.remove(name);
+                    }
+                }
+                Err(Unusable::Missing)
+            }
+            GroupFile::Broken(error) => {
+                let Some(group) = self.groups.get_mut(name) else { return Err(Unusable::Broken) };
+                // The old description stays in force; ops are told once per kind of error.
+                let text = format!("the group file cannot be used, the old one stays: {error}");
+                if group.told_broken.as_ref() != Some(&text) {
+                    group.told_broken = Some(text.clone());
+                    self.warn_ops(name, &text);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn warn_ops(&mut self, name: &GroupName, text: &str) {
+        let Some(group) = self.groups.get(name) else { return };
+        let ops = group.members.iter().filter(|(_, member)| member.traits.chats && member.may(OP));
+        let ops = ops.map(|(conn, _)| *conn).collect();
+        let message = Message {
+            kind: "warning".to_owned(),
+            is_privileged: true,
+            value: Some(text.into()),
+            ..Message::default()
+        };
+        self.tell_many(ops, Event::UserMessage(Arc::new(message)));
+    }
+
+    /// The file is there: find out who the joiner claims to be.
+    fn identify_joiner(&mut self, conn: ConnId, name: &GroupName, usable: &Result<(), Unusable>) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Place::Joining(joining) = &mut client.place else { return };
+        if joining.name != *name {
+            return;
+        }
+        let refusal = match usable {
+            Ok(()) => None,
+            Err(Unusable::Missing) => Some("group does not exist"),
+            Err(Unusable::Broken) => Some(INTERNAL_ERROR),
+        };
+        if let Some(text) = refusal {
+            let request = joining.request.clone();
+            return self.refuse(conn, &request, text);
+        }
+        let Some(group) = self.groups.get(name) else { return };
+        let check = match login(group, &joining.request.credentials) {
+            Some((login, check)) => {
+                joining.login = Some(login);
+                check
+            }
+            None => PasswordCheck::Refuse,
+        };
+        self.outputs.push_back(Output::Check(conn, check));
+    }
+
+    /// What came of [`Output::Check`].
+    pub fn verdict(&mut self, conn: ConnId, verdict: Verdict, now: Now) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        if !matches!(client.place, Place::Joining(_)) {
+            return;
+        }
+        let Place::Joining(joining) = std::mem::replace(&mut client.place, Place::Outside) else {
+            return;
+        };
+        let Joining { request, name, login } = *joining;
+        let text = match (verdict, login) {
+            (Verdict::Right, Some(login)) => match self.admit(conn, &request, &name, login, now) {
+                Ok(()) => return,
+                Err(text) => text,
+            },
+            (Verdict::Right | Verdict::Wrong, _) => NOT_AUTHORISED.to_owned(),
+            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => INTERNAL_ERROR.to_owned(),
+            (Verdict::Broken(_), _) => NOT_AUTHORISED.to_owned(),
+            (Verdict::Busy, _) => "server busy, try again".to_owned(),
+        };
+        self.refuse(conn, &request, &text);
+    }
+
+    /// The rules of admission, in Galene's order; then the new member's first messages.
+    fn admit(
+        &mut self,
+        conn: ConnId,
+        request: &JoinRequest,
+        name: &GroupName,
+        login: Login,
+        now: Now,
+    ) -> Result<(), String> {
+        if let Some(text) = &self.closing {
+            return Err(text.clone());
+        }
+        let Login { username, permissions, .. } = login;
+        let group = self.groups.get(name).ok_or("group does not exist")?;
+        if group.is_orphan {
+            return Err("group does not exist".to_owned());
+        }
+        if let Some(url) = group.description.listing.redirect.clone() {
+            self.tell_redirect(conn, request, username, url);
+            return Ok(());
+        }
+        if !permissions.has(OP) {
+            check_open(group, now.unix)?;
+        }
+        let id = ClientId::parse(&request.client).map_err(|_| INTERNAL_ERROR)?;
+        if group.find(id.as_str()).is_some() {
+            return Err(INTERNAL_ERROR.to_owned());
+        }
+        let mut data = Map::new();
+        if !super::merge(&mut data, &request.data, USER_DATA_BYTES_MAX) {
+            return Err("the data of the join is too large".to_owned());
+        }
+        let Some(client) = self.clients.get_mut(&conn) else { return Ok(()) };
+        client.place = Place::In(name.clone());
+        let member = Member {
+            id,
+            username,
+            traits: client.traits.clone(),
+            permissions,
+            data,
+            request: Request::default(),
+            ups: Default::default(),
+            downs: Default::default(),
+            chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
+        };
+        self.welcome(conn, name, member, now);
+        Ok(())
+    }
+
+    fn tell_redirect(
+        &mut self,
+        conn: ConnId,
+        request: &JoinRequest,
+        username: Username,
+        url: String,
+    ) {
+        let joined = Joined {
+            kind: JoinedKind::Redirect,
+            group: request.group.clone(),
+            username: Some(username),
+            permissions: Permissions::default(),
+            status: None,
+            data: Map::new(),
+            error: "",
+            value: Some(url),
+        };
+        self.tell(conn, Event::Joined(Box::new(joined)));
+    }
+
+    /// Puts the member in. The order is part of the protocol: joined, history, users.
+    fn welcome(&mut self, conn: ConnId, name: &GroupName, member: Member, now: Now) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let others = group.chatting();
+        let add = user_event(UserKind::Add, &member);
+        let chats = member.traits.chats;
+        let mut joined = Joined {
+            kind: JoinedKind::Join,
+            group: name.as_str().to_owned(),
+            username: Some(member.username.clone()),
+            permissions: member.permissions.clone(),
+            status: None,
+            data: group.data.clone(),
+            error: "",
+            value: None,
+        };
+        let present: Vec<Event> = if chats {
+            group.members.values().map(|other| user_event(UserKind::Add, other)).collect()
+        } else {
+            Vec::new()
+        };
+        group.members.insert(conn, member);
+        group.touched_at = now.mono;
+        joined.status = Some(group.member_status());
+        let history_age_ms = i64::try_from(group.description.history_age_ms).unwrap_or(i64::MAX);
+        let history = group.history.recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
+        self.tell(conn, Event::Joined(Box::new(joined)));
+        if chats {
+            for message in history {
+                self.tell(conn, Event::History(message));
+            }
+            self.tell(conn, add.clone());
+            for event in present {
+                self.tell(conn, event);
+            }
+        }
+        self.tell_many(others, add);
+    }
+
+    /// A member leaves and stays connected. False if it is not in `group`.
+    pub fn leave(&mut self, conn: ConnId, group: &str, now: Now) -> bool {
+        let Some(name) = self.place_of(conn).cloned() else { return false };
+        if name.as_str() != group {
+            return false;
+        }
+        let username = self.membership(conn).map(|(_, username)| username.clone());
+        let group = self.groups.get(&name);
+        let joined = Joined {
+            kind: JoinedKind::Leave,
+            group: name.as_str().to_owned(),
+            username,
+            permissions: Permissions::default(),
+            status: group.map(Group::member_status),
+            data: group.map(|group| group.data.clone()).unwrap_or_default(),
+            error: "",
+            value: None,
+        };
+        self.remove_member(&name, conn, now);
+        self.tell(conn, Event::Joined(Box::new(joined)));
+        self.settle(&name, now);
+        true
+    }
+
+    /// Takes a member out, with its streams. [`Hub::settle`] is the caller's.
+    pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
+        self.close_all_streams(name, conn);
+        if let Some(Client { place, .. }) = self.clients.get_mut(&conn) {
+            *place = Place::Outside;
+        }
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(member) = group.members.remove(&conn) else { return };
+        group.touched_at = now.mono;
+        let others = group.chatting();
+        if group.is_orphan && group.members.is_empty() {
+            self.groups.remove(name);
+        }
+        self.tell_many(others, user_event(UserKind::Delete, &member));
+    }
+
+    /// Tells a member that it is out, and takes it out.
+    pub(super) fn kick(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        by: Option<(ClientId, Username)>,
+        message: String,
+        now: Now,
+    ) {
+        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
+            return;
+        };
+        let dest = member.id.clone();
+        self.tell(conn, Event::Kicked { by, dest, message });
+        self.remove_member(name, conn, now);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unusable {
+    Missing,
+    Broken,
+}
+
+/// Who the credentials say the client is, and what has to be compared.
+fn login(group: &Group, credentials: &Credentials) -> Option<(Login, PasswordCheck)> {
+    if !credentials.token.is_empty() {
+        // Tokens are not understood: none is valid.
+        return None;
+    }
+    let username = Username::parse(credentials.username.as_deref()?).ok()?;
+    let user = group.description.user(username.as_str())?;
+    let password = user.password.clone()?;
+    let login = Login {
+        is_named: group.description.is_named(username.as_str()),
+        permissions: group.description.permissions(user),
+        username,
+    };
+    let check = PasswordCheck::Verify { password, candidate: credentials.password.clone() };
+    Some((login, check))
+}
+
+/// What ops need not care about.
+fn check_open(group: &Group, now: UnixMs) -> Result<(), String> {
+    let description = &group.description;
+    if let Some(text) = &group.lock {
+        let text = if text.is_empty() { LOCKED_TEXT } else { text };
+        return Err(text.to_owned());
+    }
+    if description.not_before.is_some_and(|not_before| now < not_before) {
+        return Err("this group is not open yet".to_owned());
+    }
+    if description.expires.is_some_and(|expires| now > expires) {
+        return Err("this group is closed".to_owned());
+    }
+    if description.is_autokick && !group.has_op() {
+        return Err(NO_OP_TEXT.to_owned());
+    }
+    let clients_max = description.clients_max.map_or(usize::MAX, |max| max as usize);
+    if group.members.len() >= clients_max {
+        return Err("too many users".to_owned());
+    }
+    Ok(())
+}
+

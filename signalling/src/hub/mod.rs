@@ -1,0 +1,357 @@
+//! The hub: single writer of all groups. It takes wishes of members, news of the world and the
+//! time, and puts out events for members and wishes to the world, in order.
+//!
+//! Call order: any method, then [`Hub::poll_output`] until it returns nothing.
+//! [`Hub::poll_timeout`] may change with every call.
+
+mod action;
+mod event;
+mod join;
+mod publish;
+mod speak;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::entropy::Entropy;
+use crate::group::{Group, LOCKED_TEXT, Member, StatusView};
+use crate::ids::{ConnId, MediaId, StreamId, Ticket};
+use crate::name::{GroupName, Username};
+use crate::time::Now;
+
+pub use event::{
+    ActionRequest, Credentials, Event, GroupFile, JoinRequest, Joined, JoinedKind, MediaEvent,
+    MediaRequest, Message, Output, PasswordCheck, Recipients, StatusReply, Traits, UserKind,
+    Verdict,
+};
+use join::Joining;
+
+/// The most groups in memory; a name beyond that is answered like a broken file until idle
+/// groups have been evicted.
+const GROUPS_MAX: usize = 10_000;
+/// The largest `data` of one client, as JSON. Every joiner gets that of every member.
+const USER_DATA_BYTES_MAX: usize = 4 * 1024;
+/// The largest `data` of a group, as JSON.
+const GROUP_DATA_BYTES_MAX: usize = 64 * 1024;
+/// How often idle groups are looked for.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whom a transport serves.
+#[derive(Clone, Debug)]
+struct MediaOwner {
+    group: GroupName,
+    conn: ConnId,
+    stream: StreamId,
+    is_up: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Outside,
+    Joining(Box<Joining>),
+    In(GroupName),
+}
+
+#[derive(Debug)]
+struct Client {
+    traits: Traits,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Join(ConnId),
+    Status(Ticket),
+    Nobody,
+}
+
+/// See the module.
+pub struct Hub {
+    groups: HashMap<GroupName, Group>,
+    clients: HashMap<ConnId, Client>,
+    media: HashMap<MediaId, MediaOwner>,
+    loads: HashMap<GroupName, Vec<Waiting>>,
+    announcements: BTreeSet<(Duration, MediaId)>,
+    outputs: VecDeque<Output>,
+    entropy: Entropy,
+    next_conn: u64,
+    next_media: u64,
+    /// Groups with fewer transports stay on the shard they have.
+    spread_above: usize,
+    next_eviction: Duration,
+    /// Set when shutting down: what would-be members are told.
+    closing: Option<String>,
+}
+
+impl Hub {
+    /// An empty hub. Groups of up to `spread_above` transports stay on one shard.
+    pub fn new(seed: [u8; 32], spread_above: usize) -> Self {
+        Self {
+            groups: HashMap::new(),
+            clients: HashMap::new(),
+            media: HashMap::new(),
+            loads: HashMap::new(),
+            announcements: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            entropy: Entropy::new(seed),
+            next_conn: 0,
+            next_media: 0,
+            spread_above,
+            next_eviction: EVICTION_INTERVAL,
+            closing: None,
+        }
+    }
+
+    /// The next thing to be done.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::tick`] next at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Duration {
+        let announcement = self.announcements.first().map(|(at, _)| *at);
+        announcement.unwrap_or(self.next_eviction).min(self.next_eviction)
+    }
+
+    /// Time has passed. Spurious calls do nothing.
+    pub fn tick(&mut self, now: Now) {
+        while let Some((at, media)) = self.announcements.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.announcements.remove(&(at, media));
+            self.announce_media(media, now);
+        }
+        if now.mono >= self.next_eviction {
+            self.next_eviction = now.mono + EVICTION_INTERVAL;
+            self.groups.retain(|_, group| {
+                let age = Duration::from_millis(group.description.history_age_ms);
+                let is_idle = group.members.is_empty() && group.touched_at + age < now.mono;
+                !(is_idle && (group.is_orphan || !group.description.listing.is_public))
+            });
+        }
+    }
+
+    /// Random ids for adapters.
+    pub fn entropy(&mut self) -> &mut Entropy {
+        &mut self.entropy
+    }
+
+    /// A new connection.
+    pub fn connect(&mut self, traits: Traits) -> ConnId {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        self.clients.insert(conn, Client { traits, place: Place::Outside });
+        conn
+    }
+
+    /// A connection is gone, with all that hangs on it.
+    pub fn disconnect(&mut self, conn: ConnId, now: Now) {
+        let Some(client) = self.clients.remove(&conn) else { return };
+        if let Place::In(name) = client.place {
+            self.remove_member(&name, conn, now);
+            self.settle(&name, now);
+        }
+    }
+
+    /// Whether a join of this connection is being decided.
+    pub fn is_joining(&self, conn: ConnId) -> bool {
+        matches!(self.clients.get(&conn), Some(Client { place: Place::Joining(_), .. }))
+    }
+
+    /// Asks for a group's status, answered by [`Output::Status`].
+    pub fn status(&mut self, ticket: Ticket, name: &str) {
+        match GroupName::parse(name) {
+            Ok(name) => self.load(name, Waiting::Status(ticket)),
+            Err(_) => self.outputs.push_back(Output::Status(ticket, StatusReply::Missing)),
+        }
+    }
+
+    /// A group's file may have changed: asks for it again.
+    pub fn refresh(&mut self, name: GroupName) {
+        self.load(name, Waiting::Nobody);
+    }
+
+    /// The groups in memory.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.keys()
+    }
+
+    /// Public groups in memory, sorted by name.
+    pub fn public_groups(&self) -> Vec<StatusView> {
+        let public = self.groups.values();
+        let public = public.filter(|group| group.description.listing.is_public && !group.is_orphan);
+        let mut views: Vec<StatusView> = public.map(Group::view).collect();
+        views.sort_by(|left, right| left.name.cmp(&right.name));
+        views
+    }
+
+    /// Locks every group and kicks every member, with `text` as the reason.
+    pub fn shut_down(&mut self, text: &str, now: Now) {
+        self.closing = Some(text.to_owned());
+        let names: Vec<GroupName> = self.groups.keys().cloned().collect();
+        for name in names {
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.lock = Some(text.to_owned());
+            }
+            self.tell_changed(&name, true);
+            let conns: Vec<ConnId> = match self.groups.get(&name) {
+                Some(group) => group.members.keys().copied().collect(),
+                None => Vec::new(),
+            };
+            for conn in conns {
+                self.kick(&name, conn, None, text.to_owned(), now);
+            }
+        }
+    }
+
+    /// Connections known now.
+    pub fn connections(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn tell(&mut self, conn: ConnId, event: Event) {
+        self.outputs.push_back(Output::Event(Recipients::One(conn), event));
+    }
+
+    fn tell_many(&mut self, conns: Vec<ConnId>, event: Event) {
+        if !conns.is_empty() {
+            self.outputs.push_back(Output::Event(Recipients::Many(conns), event));
+        }
+    }
+
+    fn tell_error(&mut self, conn: ConnId, text: impl Into<String>) {
+        self.tell(conn, Event::Error { text: text.into() });
+    }
+
+    fn want_media(&mut self, request: MediaRequest) {
+        self.outputs.push_back(Output::Media(request));
+    }
+
+    fn place_of(&self, conn: ConnId) -> Option<&GroupName> {
+        match &self.clients.get(&conn)?.place {
+            Place::In(name) => Some(name),
+            Place::Outside | Place::Joining(_) => None,
+        }
+    }
+
+    /// The group that a connection is in, with its name.
+    fn group_of(&mut self, conn: ConnId) -> Option<(GroupName, &mut Group)> {
+        let name = self.place_of(conn)?.clone();
+        let group = self.groups.get_mut(&name)?;
+        Some((name, group))
+    }
+
+    fn member_of(&mut self, conn: ConnId) -> Option<(GroupName, &mut Member)> {
+        let (name, group) = self.group_of(conn)?;
+        let member = group.members.get_mut(&conn)?;
+        Some((name, member))
+    }
+
+    /// The name and group a connection has joined under.
+    pub fn membership(&self, conn: ConnId) -> Option<(&GroupName, &Username)> {
+        let name = self.place_of(conn)?;
+        let member = self.groups.get(name)?.members.get(&conn)?;
+        Some((name, &member.username))
+    }
+
+    /// Tells every member of its standing and the group's, each with its own permissions.
+    fn tell_changed(&mut self, name: &GroupName, with_data: bool) {
+        let Some(group) = self.groups.get(name) else { return };
+        let status = group.member_status();
+        let data = if with_data { group.data.clone() } else { Map::new() };
+        let chatting = group.members.iter().filter(|(_, member)| member.traits.chats);
+        let changes: Vec<(ConnId, Event)> = chatting
+            .map(|(conn, member)| (*conn, changed(name, member, status.clone(), data.clone())))
+            .collect();
+        for (conn, event) in changes {
+            self.tell(conn, event);
+        }
+    }
+
+    /// Tells one member of its own standing, and everyone of that member.
+    fn tell_user_changed(&mut self, name: &GroupName, conn: ConnId, is_permissions: bool) {
+        let Some(group) = self.groups.get(name) else { return };
+        let Some(member) = group.members.get(&conn) else { return };
+        let own = changed(name, member, group.member_status(), Map::new());
+        let everyone = group.chatting();
+        let event = user_event(UserKind::Change, member);
+        if is_permissions && member.traits.chats {
+            self.tell(conn, own);
+        }
+        self.tell_many(everyone, event);
+    }
+
+    /// Locks or empties a group that has lost its last op, if its file says so.
+    fn settle(&mut self, name: &GroupName, now: Now) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if group.has_op() {
+            return;
+        }
+        if group.description.is_autolock && group.lock.is_none() {
+            group.lock = Some(LOCKED_TEXT.to_owned());
+            self.tell_changed(name, true);
+        }
+        let Some(group) = self.groups.get(name) else { return };
+        if group.description.is_autokick && !group.members.is_empty() {
+            let conns: Vec<ConnId> = group.members.keys().copied().collect();
+            for conn in conns {
+                self.kick(name, conn, None, join::NO_OP_TEXT.to_owned(), now);
+            }
+        }
+    }
+}
+
+fn changed(
+    name: &GroupName,
+    member: &Member,
+    status: Map<String, Value>,
+    data: Map<String, Value>,
+) -> Event {
+    Event::Joined(Box::new(Joined {
+        kind: JoinedKind::Change,
+        group: name.as_str().to_owned(),
+        username: Some(member.username.clone()),
+        permissions: member.permissions.clone(),
+        status: Some(status),
+        data,
+        error: "",
+        value: None,
+    }))
+}
+
+fn user_event(kind: UserKind, member: &Member) -> Event {
+    let is_delete = kind == UserKind::Delete;
+    Event::User {
+        kind,
+        id: member.id.clone(),
+        username: member.username.clone(),
+        permissions: if is_delete { Default::default() } else { member.permissions.clone() },
+        data: if is_delete { Map::new() } else { member.data.clone() },
+    }
+}
+
+/// Merges `update` into `data`; `null` deletes. Refuses (false) what would grow beyond
+/// `bytes_max`.
+fn merge(data: &mut Map<String, Value>, update: &Map<String, Value>, bytes_max: usize) -> bool {
+    let mut merged = data.clone();
+    for (key, value) in update {
+        if value.is_null() {
+            merged.remove(key);
+        } else {
+            merged.insert(key.clone(), value.clone());
+        }
+    }
+    if serde_json::to_string(&merged).map_or(usize::MAX, |text| text.len()) > bytes_max {
+        return false;
+    }
+    *data = merged;
+    true
+}

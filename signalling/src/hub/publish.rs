@@ -1,0 +1,260 @@
+//! Up streams: offers of publishers, and when viewers learn of them.
+
+use std::time::Duration;
+
+use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest};
+use crate::group::Group;
+use crate::ids::{ConnId, MediaId, StreamId};
+use crate::name::GroupName;
+use crate::permission::PRESENT;
+use crate::stream::Up;
+use crate::time::Now;
+
+/// The most streams one client publishes: a camera and some screens.
+const UPS_MAX: usize = 16;
+/// The longest stream label.
+const LABEL_BYTES_MAX: usize = 256;
+/// Viewers learn of a stream when all its sections have media, or this long after the first has.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
+
+impl Hub {
+    /// A member publishes, or renegotiates what it publishes. Answered by [`Event::Answer`], or
+    /// by [`Event::Abort`] and [`Event::Error`].
+    pub fn publish(
+        &mut self,
+        conn: ConnId,
+        stream: StreamId,
+        label: &str,
+        replace: Option<StreamId>,
+        offer: String,
+    ) {
+        let Some((name, group)) = self.group_of(conn) else {
+            self.tell(conn, Event::Abort { stream });
+            return self.tell_error(conn, "join a group first");
+        };
+        let Some(member) = group.members.get(&conn) else { return };
+        let refusal = if !member.may(PRESENT) {
+            Some("not authorised")
+        } else if label.len() > LABEL_BYTES_MAX {
+            Some("the stream's label is too long")
+        } else if member.ups.contains_key(&stream) {
+            None
+        } else if is_taken(group, &stream) {
+            Some("the stream's id is in use")
+        } else if member.ups.len() >= UPS_MAX {
+            Some("too many streams")
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            if let Some(old) = replace {
+                self.close_up(&name, conn, &old, true);
+            }
+            self.tell(conn, Event::Abort { stream });
+            return self.tell_error(conn, text);
+        }
+        let near = self.near(&name);
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        let codecs = group.description.codecs.clone();
+        let Some(member) = group.members.get_mut(&conn) else { return };
+        if let Some(up) = member.ups.get(&stream) {
+            let media = up.media;
+            return self.want_media(MediaRequest::Publish { media, near: None, offer, codecs });
+        }
+        self.next_media += 1;
+        let media = MediaId(self.next_media);
+        // A replacement of something that viewers have never been offered stands for what they
+        // do have.
+        let replaced = replace.and_then(|old| Some((member.ups.remove(&old)?, old)));
+        let replace = replaced.as_ref().and_then(|(up, old)| {
+            if up.is_announced { Some(old.clone()) } else { up.replace.clone() }
+        });
+        member.ups.insert(stream.clone(), Up::new(label.to_owned(), media, replace));
+        if let Some((up, _)) = replaced {
+            self.forget_up(&up);
+        }
+        let owner = MediaOwner { group: name, conn, stream, is_up: true };
+        self.media.insert(media, owner);
+        self.want_media(MediaRequest::Publish { media, near, offer, codecs });
+    }
+
+    /// A transport to place a new one beside, while the group is small.
+    pub(super) fn near(&self, name: &GroupName) -> Option<MediaId> {
+        let group = self.groups.get(name)?;
+        if group.transports() >= self.spread_above {
+            return None;
+        }
+        let mut ups = group.members.values().flat_map(|member| member.ups.values());
+        ups.next().map(|up| up.media)
+    }
+
+    /// A member ends a stream of its own. Unknown ids are ignored.
+    pub fn close_stream(&mut self, conn: ConnId, stream: &StreamId) {
+        if let Some(name) = self.place_of(conn).cloned() {
+            self.close_up(&name, conn, stream, true);
+        }
+    }
+
+    /// Ends a member's up stream, for its viewers too.
+    pub(super) fn close_up(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        stream: &StreamId,
+        with_media: bool,
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(member) = group.members.get_mut(&conn) else { return };
+        let Some(up) = member.ups.remove(stream) else { return };
+        if with_media {
+            self.forget_up(&up);
+        } else {
+            self.media.remove(&up.media);
+            self.unschedule(&up);
+        }
+        self.close_for_viewers(name, conn, stream);
+        if let Some(old) = &up.replace {
+            self.close_for_viewers(name, conn, old);
+        }
+    }
+
+    fn forget_up(&mut self, up: &Up) {
+        self.media.remove(&up.media);
+        self.unschedule(up);
+        self.want_media(MediaRequest::Close { media: up.media });
+    }
+
+    fn unschedule(&mut self, up: &Up) {
+        if let Some(at) = up.announce_at {
+            self.announcements.remove(&(at, up.media));
+        }
+    }
+
+    /// Ends all streams of a member, those it publishes and those it views.
+    pub(super) fn close_all_streams(&mut self, name: &GroupName, conn: ConnId) {
+        self.close_all_ups(name, conn, None);
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(member) = group.members.get_mut(&conn) else { return };
+        for (_, down) in std::mem::take(&mut member.downs) {
+            self.media.remove(&down.media);
+            self.outputs.push_back(super::Output::Media(MediaRequest::Close { media: down.media }));
+        }
+    }
+
+    /// Ends all streams that a member publishes. With a `reason`, the member is told.
+    pub(super) fn close_all_ups(&mut self, name: &GroupName, conn: ConnId, reason: Option<&str>) {
+        let Some(group) = self.groups.get(name) else { return };
+        let Some(member) = group.members.get(&conn) else { return };
+        let streams: Vec<StreamId> = member.ups.keys().cloned().collect();
+        for stream in streams {
+            self.close_up(name, conn, &stream, true);
+            if let Some(reason) = reason {
+                self.tell(conn, Event::Abort { stream });
+                self.tell_error(conn, reason);
+            }
+        }
+    }
+
+    /// A trickled candidate for any stream of the member, of either direction.
+    pub fn candidate(&mut self, conn: ConnId, stream: &StreamId, candidate: String) {
+        let Some((_, member)) = self.member_of(conn) else { return };
+        let up = member.ups.get(stream).map(|up| up.media);
+        let media = up.or_else(|| member.downs.get(stream).map(|down| down.media));
+        if let Some(media) = media {
+            self.want_media(MediaRequest::AddCandidate { media, candidate });
+        }
+    }
+
+    /// News from the data plane. News of transports that are gone is ignored.
+    pub fn media(&mut self, event: MediaEvent, now: Now) {
+        let media = match &event {
+            MediaEvent::Answered { media, .. }
+            | MediaEvent::Offered { media, .. }
+            | MediaEvent::Refused { media, .. }
+            | MediaEvent::Connected { media }
+            | MediaEvent::Disconnected { media }
+            | MediaEvent::Closed { media, .. } => *media,
+            MediaEvent::Published { publication, .. } => publication.media,
+        };
+        let Some(owner) = self.media.get(&media).cloned() else { return };
+        if owner.is_up {
+            self.up_event(owner, event, now);
+        } else {
+            self.down_event(owner, event);
+        }
+    }
+
+    fn up_event(&mut self, owner: MediaOwner, event: MediaEvent, now: Now) {
+        let MediaOwner { group: name, conn, stream, .. } = owner;
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        let Some(member) = group.members.get_mut(&conn) else { return };
+        let Some(up) = member.ups.get_mut(&stream) else { return };
+        match event {
+            MediaEvent::Answered { media, answer, publications } => {
+                up.expected = Some(publications);
+                let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
+                self.tell(conn, Event::Answer { stream, sdp: answer });
+                if is_due {
+                    self.announce_media(media, now);
+                }
+            }
+            MediaEvent::Refused { text, .. } => {
+                // A stream that had been negotiated before goes on until its owner closes it.
+                if up.expected.is_none() {
+                    self.close_up(&name, conn, &stream, false);
+                }
+                self.tell(conn, Event::Abort { stream });
+                self.tell_error(conn, text);
+            }
+            MediaEvent::Published { publication, kind } => {
+                let is_again = up.note(publication.m_line, kind);
+                if up.is_announced {
+                    self.refresh_viewers(&name, conn, &stream, is_again.then_some(publication));
+                } else if up.is_complete() {
+                    self.announce_media(publication.media, now);
+                } else if up.announce_at.is_none() {
+                    let at = now.mono + ANNOUNCE_AFTER;
+                    up.announce_at = Some(at);
+                    self.announcements.insert((at, publication.media));
+                }
+            }
+            MediaEvent::Disconnected { .. } => self.tell(conn, Event::Renegotiate { stream }),
+            MediaEvent::Closed { text, .. } => {
+                self.close_up(&name, conn, &stream, false);
+                self.tell(conn, Event::Abort { stream });
+                self.tell_error(conn, text);
+            }
+            MediaEvent::Connected { .. } | MediaEvent::Offered { .. } => {}
+        }
+    }
+
+    /// Tells viewers of a stream whose media is known.
+    pub(super) fn announce_media(&mut self, media: MediaId, _now: Now) {
+        let Some(MediaOwner { group: name, conn, stream, .. }) = self.media.get(&media).cloned()
+        else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        let Some(member) = group.members.get_mut(&conn) else { return };
+        let Some(up) = member.ups.get_mut(&stream) else { return };
+        up.is_announced = true;
+        if let Some(at) = up.announce_at.take() {
+            self.announcements.remove(&(at, media));
+        }
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        let viewers: Vec<ConnId> = group.members.keys().copied().collect();
+        for viewer in viewers {
+            self.refresh_viewer(&name, viewer, conn, &stream);
+        }
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        let Some(member) = group.members.get_mut(&conn) else { return };
+        if let Some(up) = member.ups.get_mut(&stream) {
+            up.replace = None;
+        }
+    }
+}
+
+/// Whether any member publishes under this id: viewers know a stream by it alone.
+fn is_taken(group: &Group, stream: &StreamId) -> bool {
+    group.members.values().any(|member| member.ups.contains_key(stream))
+}

@@ -1,0 +1,307 @@
+//! Down streams: what viewers want, and the offers made to them. At most one offer per stream is
+//! outstanding; needs that arise meanwhile are met by the next one.
+
+use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest};
+use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use crate::name::GroupName;
+use crate::stream::{Down, Negotiation, Request, Want, select};
+
+impl Hub {
+    /// Replaces a member's wishes for all streams.
+    pub fn request(&mut self, conn: ConnId, request: Request) {
+        let Some((name, member)) = self.member_of(conn) else { return };
+        if !member.traits.receives {
+            return;
+        }
+        member.request = request;
+        let Some(group) = self.groups.get(&name) else { return };
+        let streams: Vec<(ConnId, StreamId)> = group
+            .members
+            .iter()
+            .flat_map(|(publisher, member)| {
+                member.ups.keys().map(|stream| (*publisher, stream.clone()))
+            })
+            .collect();
+        for (publisher, stream) in streams {
+            self.refresh_viewer(&name, conn, publisher, &stream);
+        }
+    }
+
+    /// Sets a member's wishes for one stream it views; nothing goes back to its request. Unknown
+    /// ids are ignored: the stream may just have ended.
+    pub fn request_stream(
+        &mut self,
+        conn: ConnId,
+        stream: &StreamId,
+        wishes: Option<Vec<String>>,
+    ) {
+        let Some((name, member)) = self.member_of(conn) else { return };
+        let Some(down) = member.downs.get_mut(stream) else { return };
+        down.wishes = wishes;
+        let publisher = down.publisher;
+        self.refresh_viewer(&name, conn, publisher, stream);
+    }
+
+    /// A viewer's answer. An answer to nothing closes the stream.
+    pub fn answer(&mut self, conn: ConnId, stream: &StreamId, answer: String) {
+        let Some((_, member)) = self.member_of(conn) else { return };
+        match member.downs.get_mut(stream) {
+            Some(down) if down.negotiation == Negotiation::Offered => {
+                down.negotiation = Negotiation::Stable;
+                let media = down.media;
+                self.want_media(MediaRequest::AcceptAnswer { media, answer });
+                self.offer_again(conn, stream);
+            }
+            // An answer that nobody waits for: a late one after a restart, or a mistake. What
+            // runs goes on.
+            Some(_) => self.tell_error(conn, "there is no offer to answer"),
+            None => self.tell(conn, Event::Close { stream: stream.clone() }),
+        }
+    }
+
+    /// A viewer refuses a stream. Always confirmed by [`Event::Close`].
+    pub fn refuse_stream(&mut self, conn: ConnId, stream: &StreamId) {
+        if let Some((_, member)) = self.member_of(conn) {
+            if let Some(down) = member.downs.remove(stream) {
+                self.drop_down(&down);
+            }
+        }
+        self.tell(conn, Event::Close { stream: stream.clone() });
+    }
+
+    /// A viewer wants ICE restarted on a stream it views. Unknown ids are ignored.
+    pub fn renegotiate(&mut self, conn: ConnId, stream: &StreamId) {
+        let Some((_, member)) = self.member_of(conn) else { return };
+        let Some(down) = member.downs.get_mut(stream) else { return };
+        down.is_dirty = true;
+        down.is_restart = true;
+        self.offer_again(conn, stream);
+    }
+
+    /// Meets a need for another offer, if nothing is outstanding.
+    fn offer_again(&mut self, conn: ConnId, stream: &StreamId) {
+        let Some((_, member)) = self.member_of(conn) else { return };
+        let Some(down) = member.downs.get_mut(stream) else { return };
+        if !down.is_dirty || down.negotiation != Negotiation::Stable {
+            return;
+        }
+        down.is_dirty = false;
+        down.negotiation = Negotiation::Offering;
+        let request = MediaRequest::Subscribe {
+            media: down.media,
+            near: None,
+            msid: stream.as_str().to_owned(),
+            wants: down.wants.clone(),
+            is_restart: std::mem::take(&mut down.is_restart),
+        };
+        self.want_media(request);
+    }
+
+    fn drop_down(&mut self, down: &Down) {
+        self.media.remove(&down.media);
+        self.want_media(MediaRequest::Close { media: down.media });
+    }
+
+    /// All viewers of a stream look at it again. A section in `changed` needs a new offer.
+    pub(super) fn refresh_viewers(
+        &mut self,
+        name: &GroupName,
+        publisher: ConnId,
+        stream: &StreamId,
+        changed: Option<PublicationKey>,
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let viewers: Vec<ConnId> = group.members.keys().copied().collect();
+        for viewer in viewers {
+            if let Some(changed) = changed {
+                let group = self.groups.get_mut(name);
+                let member = group.and_then(|group| group.members.get_mut(&viewer));
+                if let Some(down) = member.and_then(|member| member.downs.get_mut(stream)) {
+                    down.is_dirty |= down.wants.iter().any(|want| want.publication == changed);
+                }
+            }
+            self.refresh_viewer(name, viewer, publisher, stream);
+        }
+    }
+
+    /// Brings what one viewer gets of one stream in line with what it wants.
+    pub(super) fn refresh_viewer(
+        &mut self,
+        name: &GroupName,
+        viewer: ConnId,
+        publisher: ConnId,
+        stream: &StreamId,
+    ) {
+        if viewer == publisher {
+            return;
+        }
+        let near = self.near(name);
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(up) = group.members.get(&publisher).and_then(|member| member.ups.get(stream))
+        else {
+            return;
+        };
+        if !up.is_announced {
+            return;
+        }
+        let (label, replace) = (up.label.clone(), up.replace.clone());
+        let (up_media, publications) = (up.media, up.publications.clone());
+        let Some(member) = group.members.get_mut(&viewer) else { return };
+        if !member.traits.receives {
+            return;
+        }
+        let old = replace.and_then(|old| Some((member.downs.remove(&old)?, old)));
+        let inherited = old.as_ref().and_then(|(down, _)| down.wishes.clone());
+        let down = member.downs.get_mut(stream);
+        let own = down.as_ref().and_then(|down| down.wishes.clone()).or_else(|| inherited.clone());
+        let wishes = own.as_deref().unwrap_or_else(|| member.request.wishes(&label));
+        let wants = select(wishes, up_media, &publications);
+        match (down, wants.is_empty()) {
+            (None, true) => {
+                if let Some((old_down, old)) = old {
+                    self.drop_down(&old_down);
+                    self.tell(viewer, Event::Close { stream: old });
+                }
+            }
+            (None, false) => {
+                self.next_media += 1;
+                let media = MediaId(self.next_media);
+                let down = Down {
+                    publisher,
+                    media,
+                    wants: wants.clone(),
+                    negotiation: Negotiation::Offering,
+                    is_dirty: false,
+                    is_restart: false,
+                    replace: old.as_ref().map(|(_, old)| old.clone()),
+                    wishes: inherited,
+                };
+                member.downs.insert(stream.clone(), down);
+                if let Some((old_down, _)) = old {
+                    self.drop_down(&old_down);
+                }
+                let owner = MediaOwner {
+                    group: name.clone(),
+                    conn: viewer,
+                    stream: stream.clone(),
+                    is_up: false,
+                };
+                self.media.insert(media, owner);
+                let near = near.map(|_| up_media);
+                let msid = stream.as_str().to_owned();
+                self.want_media(MediaRequest::Subscribe {
+                    media,
+                    near,
+                    msid,
+                    wants,
+                    is_restart: false,
+                });
+            }
+            (Some(_), true) => {
+                if let Some(down) = member.downs.remove(stream) {
+                    self.drop_down(&down);
+                }
+                self.tell(viewer, Event::Close { stream: stream.clone() });
+            }
+            (Some(down), false) => {
+                let (media, caps) = (down.media, changed_caps(&down.wants, &wants));
+                match caps {
+                    Some(caps) => {
+                        down.wants = wants;
+                        for want in caps {
+                            self.want_media(MediaRequest::SetCap { media, want });
+                        }
+                    }
+                    None => {
+                        down.wants = wants;
+                        down.is_dirty = true;
+                    }
+                }
+                self.offer_again(viewer, stream);
+            }
+        }
+    }
+
+    /// A stream is over: all who view it are told.
+    pub(super) fn close_for_viewers(
+        &mut self,
+        name: &GroupName,
+        publisher: ConnId,
+        stream: &StreamId,
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let mut viewers = Vec::new();
+        let mut downs = Vec::new();
+        for (viewer, member) in &mut group.members {
+            if member.downs.get(stream).is_some_and(|down| down.publisher == publisher) {
+                downs.extend(member.downs.remove(stream));
+                viewers.push(*viewer);
+            }
+        }
+        for down in &downs {
+            self.drop_down(down);
+        }
+        self.tell_many(viewers, Event::Close { stream: stream.clone() });
+    }
+
+    pub(super) fn down_event(&mut self, owner: MediaOwner, event: MediaEvent) {
+        let MediaOwner { group: name, conn, stream, .. } = owner;
+        match event {
+            MediaEvent::Offered { offer, .. } => self.forward_offer(&name, conn, stream, offer),
+            MediaEvent::Refused { text, .. } => {
+                let Some((_, member)) = self.member_of(conn) else { return };
+                if let Some(down) = member.downs.remove(&stream) {
+                    self.drop_down(&down);
+                    // Whatever this offer was to replace is gone as well.
+                    if let Some(old) = down.replace {
+                        self.tell(conn, Event::Close { stream: old });
+                    }
+                }
+                self.tell(conn, Event::Close { stream });
+                self.tell_error(conn, text);
+            }
+            MediaEvent::Disconnected { .. } => self.renegotiate(conn, &stream),
+            MediaEvent::Closed { .. } => {
+                let Some((_, member)) = self.member_of(conn) else { return };
+                if let Some(down) = member.downs.remove(&stream) {
+                    self.media.remove(&down.media);
+                    if let Some(old) = down.replace {
+                        self.tell(conn, Event::Close { stream: old });
+                    }
+                }
+                self.tell(conn, Event::Close { stream });
+            }
+            MediaEvent::Answered { .. }
+            | MediaEvent::Connected { .. }
+            | MediaEvent::Published { .. } => {}
+        }
+    }
+
+    fn forward_offer(&mut self, name: &GroupName, conn: ConnId, stream: StreamId, sdp: String) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(down) =
+            group.members.get_mut(&conn).and_then(|member| member.downs.get_mut(&stream))
+        else {
+            return;
+        };
+        if down.negotiation != Negotiation::Offering {
+            return;
+        }
+        down.negotiation = Negotiation::Offered;
+        let (publisher, replace) = (down.publisher, down.replace.take());
+        let Some(publisher) = group.members.get(&publisher) else { return };
+        let label = publisher.ups.get(&stream).map(|up| up.label.clone()).unwrap_or_default();
+        let (source, username) = (publisher.id.clone(), publisher.username.clone());
+        self.tell(conn, Event::Offer { stream, label, replace, source, username, sdp });
+    }
+}
+
+/// If both lists name the same sections: those whose cap differs. Otherwise nothing.
+fn changed_caps(old: &[Want], new: &[Want]) -> Option<Vec<Want>> {
+    let same = old.len() == new.len()
+        && old.iter().zip(new).all(|(old, new)| old.publication == new.publication);
+    same.then(|| {
+        let pairs = old.iter().zip(new).filter(|(old, new)| old.is_low != new.is_low);
+        pairs.map(|(_, new)| *new).collect()
+    })
+}

@@ -1,0 +1,37 @@
+//! Galene-compatible signalling as state machines without I/O: no sockets, no clock, no threads.
+//! Time and randomness come in as arguments, effects go out as values.
+
+mod description;
+mod entropy;
+mod group;
+mod hub;
+mod ids;
+mod limit;
+mod name;
+mod native;
+mod password;
+mod permission;
+mod problem;
+mod stream;
+mod switchboard;
+mod time;
+pub mod whip;
+pub mod wire;
+
+pub use description::{Description, DescriptionError, Listing, User, parse_description};
+pub use entropy::Entropy;
+pub use group::{StatusView, unauthenticated_status};
+pub use hub::{
+    ActionRequest, Credentials, Event, GroupFile, Hub, JoinRequest, JoinedKind, MediaEvent,
+    MediaRequest, Output, PasswordCheck, Recipients, StatusReply, Traits, UserKind, Verdict,
+};
+pub use ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId, Ticket};
+pub use limit::TokenBucket;
+pub use name::{GroupName, NameError, Username};
+pub use native::Session;
+pub use password::{Password, PasswordError};
+pub use permission::{Flags, Grant, Permissions, Role};
+pub use problem::problem_json;
+pub use stream::{MediaKind, Request, Want};
+pub use switchboard::{Action, CloseCode, Switchboard};
+pub use time::{Now, UnixMs};

@@ -1,0 +1,166 @@
+//! Names of groups and users, checked once and then carried as types. A [`GroupName`] is safe to
+//! join to a directory: it has no component that starts with a dot, no backslash and no control
+//! character.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest name. It becomes a file path and a URL.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// Why a name cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NameError {
+    /// It has no characters.
+    Empty,
+    /// It has more than 1024 bytes.
+    TooLong,
+    /// It has a backslash.
+    Backslash,
+    /// It has a control character or one that turns the direction of writing.
+    Control,
+    /// A component starts with a dot.
+    DotComponent,
+    /// It starts or ends with a slash, or has two in a row.
+    EmptyComponent,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the name is empty",
+            Self::TooLong => "the name is longer than 1024 bytes",
+            Self::Backslash => "the name has a backslash",
+            Self::Control => "the name has a control character",
+            Self::DotComponent => "a part of the name starts with a dot",
+            Self::EmptyComponent => "the name has an empty part",
+        })
+    }
+}
+
+impl std::error::Error for NameError {}
+
+fn check(name: &str) -> Result<(), NameError> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong);
+    }
+    if name.contains('\\') {
+        return Err(NameError::Backslash);
+    }
+    if name.chars().any(|c| c.is_control() || turns_direction(c)) {
+        return Err(NameError::Control);
+    }
+    for component in name.split('/') {
+        if component.is_empty() {
+            return Err(NameError::EmptyComponent);
+        }
+        if component.starts_with('.') {
+            return Err(NameError::DotComponent);
+        }
+    }
+    Ok(())
+}
+
+/// Bidirectional embeddings, overrides and isolates: in a list of users they would make one name
+/// look like another. The plain marks U+200E and U+200F stay legal.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The name of a group, such as `maths/algebra`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct GroupName(Arc<str>);
+
+impl GroupName {
+    /// Checks a name from outside.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        check(name)?;
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `maths` for `maths/algebra`, nothing for `maths`.
+    pub fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+    }
+
+    /// Whether this group is below `other`.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+/// The name of a user: empty (anonymous), or like a group's name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Username(Arc<str>);
+
+impl Username {
+    /// Checks a name from outside.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        if !name.is_empty() {
+            check(name)?;
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_tricks_are_refused() {
+        for (name, error) in [
+            ("", NameError::Empty),
+            ("/a", NameError::EmptyComponent),
+            ("a/", NameError::EmptyComponent),
+            ("a//b", NameError::EmptyComponent),
+            ("..", NameError::DotComponent),
+            ("a/../b", NameError::DotComponent),
+            ("a/./b", NameError::DotComponent),
+            (".hidden", NameError::DotComponent),
+            ("a/.b", NameError::DotComponent),
+            ("a\\b", NameError::Backslash),
+            ("a\0b", NameError::Control),
+            ("a\nb", NameError::Control),
+            ("a\u{202e}b", NameError::Control),
+        ] {
+            assert_eq!(GroupName::parse(name), Err(error), "{name:?}");
+        }
+        assert_eq!(GroupName::parse(&"x".repeat(64 * 1024)), Err(NameError::TooLong));
+        for name in ["test", "a/b", "Größe", "a.b", "a b", "%2e%2e", "مدرسة"] {
+            assert!(GroupName::parse(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn usernames_may_be_empty_but_not_tricky() {
+        assert!(Username::parse("").is_ok());
+        assert!(Username::parse("ann").is_ok());
+        assert_eq!(Username::parse("/."), Err(NameError::EmptyComponent));
+        assert_eq!(Username::parse("a/.b"), Err(NameError::DotComponent));
+    }
+
+    #[test]
+    fn parents_and_descent() {
+        let group = GroupName::parse("a/b/c").unwrap();
+        let parent = group.parent().unwrap();
+        assert_eq!(parent.as_str(), "a/b");
+        assert!(group.is_below(&parent));
+        assert!(!GroupName::parse("a/bb").unwrap().is_below(&parent));
+        assert_eq!(GroupName::parse("a").unwrap().parent(), None);
+    }
+}

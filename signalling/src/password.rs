@@ -1,0 +1,295 @@
+//! Galene's password kinds. Verification is a pure function that may burn tens of milliseconds;
+//! the server runs it on a bounded pool.
+
+use std::fmt;
+
+use pbkdf2::pbkdf2_hmac;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// More PBKDF2 rounds than this would hold a worker for seconds; such an entry is unusable.
+const ITERATIONS_MAX: u32 = 10_000_000;
+/// The longest derived key.
+const KEY_BYTES_MAX: usize = 128;
+/// A bcrypt cost above this takes seconds; such an entry is unusable.
+const BCRYPT_COST_MAX: u32 = 16;
+
+/// A stored password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// Compared as it is, in constant time.
+    Plain(String),
+    /// PBKDF2 with HMAC-SHA-256.
+    Pbkdf2 {
+        /// The derived key, at most 128 bytes.
+        key: Vec<u8>,
+        /// The salt.
+        salt: Vec<u8>,
+        /// Rounds, `1..=10_000_000`.
+        iterations: u32,
+    },
+    /// A `$2..$` string.
+    Bcrypt(String),
+    /// Anything matches.
+    Wildcard,
+    /// Nothing matches.
+    Never,
+    /// The entry makes no sense; every login with it ends in an error.
+    Broken(PasswordError),
+}
+
+/// Why a stored password cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// The `type` is none of plain, pbkdf2, bcrypt, wildcard.
+    UnknownType,
+    /// The `hash` is not sha-256.
+    UnknownHash,
+    /// There is no `key`.
+    MissingKey,
+    /// `key` or `salt` is not hexadecimal, or the key is empty or too long.
+    BadHex,
+    /// `iterations` is missing, zero or above ten million.
+    Iterations,
+    /// Not a bcrypt string with a cost of at most 16.
+    BadBcrypt,
+}
+
+impl fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownType => "unknown password type: use plain, pbkdf2, bcrypt or wildcard",
+            Self::UnknownHash => "unknown password hash: use sha-256",
+            Self::MissingKey => "the password has no key",
+            Self::BadHex => "the password's key or salt is not hexadecimal",
+            Self::Iterations => "the password's iterations must be 1 to 10000000",
+            Self::BadBcrypt => "the password's key is not a bcrypt string of cost 16 or less",
+        })
+    }
+}
+
+impl std::error::Error for PasswordError {}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(..)",
+            Self::Pbkdf2 { .. } => "Pbkdf2(..)",
+            Self::Bcrypt(_) => "Bcrypt(..)",
+            Self::Wildcard => "Wildcard",
+            Self::Never => "Never",
+            Self::Broken(_) => "Broken",
+        })
+    }
+}
+
+impl Password {
+    /// Whether `candidate` is the password. Slow by design for hashed kinds.
+    pub fn verify(&self, candidate: &str) -> Result<bool, PasswordError> {
+        match self {
+            Self::Plain(key) => Ok(equal(key.as_bytes(), candidate.as_bytes())),
+            Self::Pbkdf2 { key, salt, iterations } => {
+                let mut derived = [0; KEY_BYTES_MAX];
+                let derived = derived.get_mut(..key.len()).ok_or(PasswordError::BadHex)?;
+                pbkdf2_hmac::<Sha256>(candidate.as_bytes(), salt, *iterations, derived);
+                Ok(derived.ct_eq(key).into())
+            }
+            Self::Bcrypt(key) => {
+                bcrypt::verify(candidate, key).map_err(|_| PasswordError::BadBcrypt)
+            }
+            Self::Wildcard => Ok(true),
+            Self::Never => Ok(false),
+            Self::Broken(error) => Err(*error),
+        }
+    }
+
+    /// Whether [`Self::verify`] is slow enough to need a worker.
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::Pbkdf2 { .. } | Self::Bcrypt(_))
+    }
+}
+
+/// Compares digests, so that not even the length of the stored password shows in the time.
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    Sha256::digest(left).ct_eq(&Sha256::digest(right)).into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    hash: Option<String>,
+    key: Option<String>,
+    salt: Option<String>,
+    iterations: Option<i64>,
+}
+
+impl From<Fields> for Password {
+    fn from(fields: Fields) -> Self {
+        Self::try_from_fields(fields).unwrap_or_else(Self::Broken)
+    }
+}
+
+impl Password {
+    fn try_from_fields(fields: Fields) -> Result<Self, PasswordError> {
+        let key = || fields.key.clone().ok_or(PasswordError::MissingKey);
+        match fields.kind.as_deref().unwrap_or_default() {
+            "" => Ok(Self::Never),
+            "wildcard" => Ok(Self::Wildcard),
+            "plain" => key().map(Self::Plain),
+            "bcrypt" => {
+                let key = key()?;
+                let cost = key.split('$').nth(2).and_then(|cost| cost.parse::<u32>().ok());
+                if !key.starts_with("$2") || !cost.is_some_and(|cost| cost <= BCRYPT_COST_MAX) {
+                    return Err(PasswordError::BadBcrypt);
+                }
+                Ok(Self::Bcrypt(key))
+            }
+            "pbkdf2" => {
+                if fields.hash.as_deref() != Some("sha-256") {
+                    return Err(PasswordError::UnknownHash);
+                }
+                let key = hex(&key()?).ok_or(PasswordError::BadHex)?;
+                if key.is_empty() || key.len() > KEY_BYTES_MAX {
+                    return Err(PasswordError::BadHex);
+                }
+                let salt = hex(fields.salt.as_deref().unwrap_or_default());
+                let iterations = u32::try_from(fields.iterations.unwrap_or_default())
+                    .ok()
+                    .filter(|count| (1..=ITERATIONS_MAX).contains(count))
+                    .ok_or(PasswordError::Iterations)?;
+                Ok(Self::Pbkdf2 { key, salt: salt.ok_or(PasswordError::BadHex)?, iterations })
+            }
+            _ => Err(PasswordError::UnknownType),
+        }
+    }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| {
+            let (high, low) = (digit(pair.first()?)?, digit(pair.get(1)?)?);
+            u8::try_from(high << 4 | low).ok()
+        })
+        .collect()
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PasswordVisitor;
+        impl<'de> Visitor<'de> for PasswordVisitor {
+            type Value = Password;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a password: text, or an object with a type")
+            }
+
+            fn visit_str<E: Error>(self, plain: &str) -> Result<Password, E> {
+                Ok(Password::Plain(plain.to_owned()))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Password, E> {
+                Ok(Password::Never)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Password, A::Error> {
+                Fields::deserialize(MapAccessDeserializer::new(map)).map(Password::from)
+            }
+        }
+        deserializer.deserialize_any(PasswordVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Password {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// PBKDF2-HMAC-SHA-256 of "password" and "salt", 4096 rounds (the well-known test vector).
+    const PBKDF2: &str = r#"{"type":"pbkdf2","hash":"sha-256","iterations":4096,"salt":"73616c74",
+        "key":"c5e478d59288c841aa530db6845c4c8d962893a001ce4e11a4963873aa98134a"}"#;
+
+    #[test]
+    fn right_passwords_are_accepted_and_wrong_ones_refused() {
+        let bcrypt = format!(
+            r#"{{"type":"bcrypt","key":"{}"}}"#,
+            bcrypt::hash("password", 4).expect("cost 4 is legal")
+        );
+        for json in [r#""password""#, r#"{"type":"plain","key":"password"}"#, PBKDF2, &bcrypt] {
+            let password = parse(json);
+            assert_eq!(password.verify("password"), Ok(true), "{password:?}");
+            for wrong in ["", "Password", "passwor", "password ", "password\0", "pässword", "null"] {
+                assert_eq!(password.verify(wrong), Ok(false), "{password:?} {wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn wildcard_takes_anything_and_never_takes_nothing() {
+        for candidate in ["", "x", "null"] {
+            assert_eq!(parse(r#"{"type":"wildcard"}"#).verify(candidate), Ok(true));
+            for json in ["{}", r#"{"type":""}"#, r#"{"type":null}"#, "null"] {
+                assert_eq!(parse(json).verify(candidate), Ok(false), "{json}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_plain_password_takes_only_the_empty_one() {
+        assert_eq!(parse(r#""""#).verify(""), Ok(true));
+        assert_eq!(parse(r#""""#).verify("x"), Ok(false));
+    }
+
+    #[test]
+    fn what_cannot_be_checked_is_an_error_and_never_a_match() {
+        for (json, error) in [
+            (r#"{"type":"rot13","key":"x"}"#, PasswordError::UnknownType),
+            (r#"{"type":"plain"}"#, PasswordError::MissingKey),
+            (r#"{"type":"plain","key":null}"#, PasswordError::MissingKey),
+            (r#"{"type":"bcrypt","key":"password"}"#, PasswordError::BadBcrypt),
+            (r#"{"type":"bcrypt","key":"$2a$31$aaaa"}"#, PasswordError::BadBcrypt),
+            (r#"{"type":"pbkdf2","hash":"md5","key":"00"}"#, PasswordError::UnknownHash),
+            (
+                r#"{"type":"pbkdf2","hash":"sha-256","key":"0x","iterations":1}"#,
+                PasswordError::BadHex,
+            ),
+            (
+                r#"{"type":"pbkdf2","hash":"sha-256","key":"","iterations":1}"#,
+                PasswordError::BadHex,
+            ),
+            (
+                r#"{"type":"pbkdf2","hash":"sha-256","key":"00","iterations":-1}"#,
+                PasswordError::Iterations,
+            ),
+            (
+                r#"{"type":"pbkdf2","hash":"sha-256","key":"00","iterations":4000000000}"#,
+                PasswordError::Iterations,
+            ),
+        ] {
+            assert_eq!(parse(json).verify("password"), Err(error), "{json}");
+        }
+        let truncated = parse(r#"{"type":"bcrypt","key":"$2b$04$short"}"#);
+        assert_eq!(truncated.verify("password"), Err(PasswordError::BadBcrypt));
+    }
+
+    #[test]
+    fn secrets_never_show_in_debug_output() {
+        for json in [r#""hunter2""#, r#"{"type":"plain","key":"hunter2"}"#, PBKDF2] {
+            let shown = format!("{:?}", parse(json));
+            assert!(!shown.contains("hunter2") && !shown.contains("c5e4"), "{shown}");
+        }
+    }
+}

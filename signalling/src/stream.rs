@@ -1,0 +1,209 @@
+//! Streams of members: what a publisher sends (up), what a viewer gets of it (down), and which
+//! media sections a wish list selects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+
+/// The most labels in one `request`; stock clients use three.
+const REQUEST_LABELS_MAX: usize = 64;
+/// The most wishes per label; there are three that mean something.
+const REQUEST_WISHES_MAX: usize = 16;
+
+/// Audio or video.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum MediaKind {
+    Audio,
+    Video,
+}
+
+/// One media section that a viewer shall get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Want {
+    /// Which.
+    pub publication: PublicationKey,
+    /// Only its lowest layer.
+    pub is_low: bool,
+}
+
+/// A client's wishes, by stream label.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Request(BTreeMap<String, Vec<String>>);
+
+impl Request {
+    /// Reads the `request` field. Nothing if it is not an object of lists of strings.
+    pub fn from_value(value: &Value) -> Option<Self> {
+        let Value::Object(labels) = value else { return None };
+        if labels.len() > REQUEST_LABELS_MAX {
+            return None;
+        }
+        labels
+            .iter()
+            .map(|(label, wishes)| Some((label.clone(), wishes_from_value(wishes)?)))
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    /// The wishes for a stream: those of its label, else those of the empty label.
+    pub(crate) fn wishes(&self, label: &str) -> &[String] {
+        self.0.get(label).or_else(|| self.0.get("")).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Reads a list of wishes; `null` is an empty one.
+pub(crate) fn wishes_from_value(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(items) if items.len() <= REQUEST_WISHES_MAX => {
+            items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+        }
+        _ => None,
+    }
+}
+
+/// At most one audio and one video section. `video` is the first one; `video-low` the last one,
+/// at its lowest layer.
+pub(crate) fn select(
+    wishes: &[String],
+    media: MediaId,
+    publications: &[(u8, MediaKind)],
+) -> Vec<Want> {
+    let wishes_for = |name: &str| wishes.iter().any(|wish| wish == name);
+    let mut of_kind = |kind| {
+        publications.iter().filter(move |(_, found)| *found == kind).map(|(m_line, _)| *m_line)
+    };
+    let want = |m_line, is_low| Want { publication: PublicationKey { media, m_line }, is_low };
+    let mut wants = Vec::new();
+    if wishes_for("audio") {
+        wants.extend(of_kind(MediaKind::Audio).next().map(|m_line| want(m_line, false)));
+    }
+    if wishes_for("video") {
+        wants.extend(of_kind(MediaKind::Video).next().map(|m_line| want(m_line, false)));
+    } else if wishes_for("video-low") {
+        wants.extend(of_kind(MediaKind::Video).last().map(|m_line| want(m_line, true)));
+    }
+    wants
+}
+
+/// A stream that a member publishes.
+#[derive(Debug)]
+pub(crate) struct Up {
+    pub(crate) label: String,
+    pub(crate) media: MediaId,
+    /// Kept until viewers have been told.
+    pub(crate) replace: Option<StreamId>,
+    /// How many sections will send media, once the offer is answered.
+    pub(crate) expected: Option<usize>,
+    /// Sections whose media has arrived, by index.
+    pub(crate) publications: Vec<(u8, MediaKind)>,
+    /// Whether viewers know it.
+    pub(crate) is_announced: bool,
+    /// When to tell them at the latest.
+    pub(crate) announce_at: Option<Duration>,
+}
+
+impl Up {
+    pub(crate) fn new(label: String, media: MediaId, replace: Option<StreamId>) -> Self {
+        Self {
+            label,
+            media,
+            replace,
+            expected: None,
+            publications: Vec::new(),
+            is_announced: false,
+            announce_at: None,
+        }
+    }
+
+    /// Notes a section's media; says whether it had been noted before.
+    pub(crate) fn note(&mut self, m_line: u8, kind: MediaKind) -> bool {
+        match self.publications.binary_search_by_key(&m_line, |(found, _)| *found) {
+            Ok(_) => true,
+            Err(at) => {
+                self.publications.insert(at, (m_line, kind));
+                false
+            }
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.expected.is_some_and(|expected| self.publications.len() >= expected)
+    }
+}
+
+/// Where the offers of a down stream stand. One offer is outstanding at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Negotiation {
+    /// The data plane is making an offer.
+    Offering,
+    /// The viewer has it and has not answered.
+    Offered,
+    /// Nothing is outstanding.
+    Stable,
+}
+
+/// What a viewer gets of one up stream. Its id is the up stream's.
+#[derive(Debug)]
+pub(crate) struct Down {
+    pub(crate) publisher: ConnId,
+    pub(crate) media: MediaId,
+    pub(crate) wants: Vec<Want>,
+    pub(crate) negotiation: Negotiation,
+    /// Another offer is needed once nothing is outstanding.
+    pub(crate) is_dirty: bool,
+    /// That offer restarts ICE.
+    pub(crate) is_restart: bool,
+    /// Carried by the next offer.
+    pub(crate) replace: Option<StreamId>,
+    /// Set by `requestStream`, in place of the client's map.
+    pub(crate) wishes: Option<Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUDIO: MediaKind = MediaKind::Audio;
+    const VIDEO: MediaKind = MediaKind::Video;
+
+    fn selected(wishes: &[&str], publications: &[(u8, MediaKind)]) -> Vec<(u8, bool)> {
+        let wishes: Vec<String> = wishes.iter().map(|wish| (*wish).to_owned()).collect();
+        select(&wishes, MediaId(1), publications)
+            .into_iter()
+            .map(|want| (want.publication.m_line, want.is_low))
+            .collect()
+    }
+
+    #[test]
+    fn wishes_select_at_most_one_audio_and_one_video() {
+        let all = [(0, AUDIO), (1, VIDEO), (2, VIDEO), (3, AUDIO)];
+        assert_eq!(selected(&["audio", "video"], &all), [(0, false), (1, false)]);
+        assert_eq!(selected(&["audio", "video-low"], &all), [(0, false), (2, true)]);
+        assert_eq!(selected(&["video", "video-low"], &all), [(1, false)]);
+        assert_eq!(selected(&["video-low"], &[(1, VIDEO)]), [(1, true)]);
+        assert_eq!(selected(&["smell"], &all), []);
+        assert_eq!(selected(&["audio"], &[(1, VIDEO)]), []);
+    }
+
+    #[test]
+    fn the_exact_label_wins_even_if_empty() {
+        let value = serde_json::json!({"camera": [], "": ["audio"], "screenshare": null});
+        let request = Request::from_value(&value).unwrap();
+        assert!(request.wishes("camera").is_empty());
+        assert!(request.wishes("screenshare").is_empty());
+        assert_eq!(request.wishes("video"), ["audio"]);
+        assert!(Request::default().wishes("camera").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_refused() {
+        for text in ["null", "[]", "3", r#"{"a":3}"#, r#"{"a":[3]}"#] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(Request::from_value(&value), None, "{text}");
+        }
+    }
+}
