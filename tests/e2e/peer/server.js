@@ -7,7 +7,7 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { until } from './wait.js';
+import { Hopeless, until } from './wait.js';
 
 export const ADDRESS = process.env.AULA_E2E_ADDRESS ?? '127.0.0.1';
 export const PORT = 8443;
@@ -37,10 +37,11 @@ export class Server {
             createInterface({ input: stream }).on('line', (line) => server.#logged(line));
         await until('the server to answer', async () => {
             if (server.process.exitCode !== null)
-                throw new Error(`exit code ${server.process.exitCode}`);
+                throw new Hopeless(`the server ended with code ${server.process.exitCode}`);
             return (await request('/healthz')).status === 200;
         }).catch((error) => {
             server.dump();
+            server.process.kill('SIGKILL');
             throw error;
         });
         return server;

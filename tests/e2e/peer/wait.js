@@ -5,6 +5,9 @@ const STEP_MS = 100;
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** An error that no further waiting can mend. */
+export class Hopeless extends Error {}
+
 /**
  * Waits until `probe()` gives something truthy and returns it. Errors of the probe count as "not
  * yet"; at the limit the last error or value is part of the failure.
@@ -19,6 +22,8 @@ export async function until(what, probe) {
                 return value;
             last = value;
         } catch (error) {
+            if (error instanceof Hopeless)
+                throw error;
             last = error;
         }
         await sleep(STEP_MS);
