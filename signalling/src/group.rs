@@ -64,7 +64,10 @@ impl History {
     /// Oldest first, after forgetting what is older than `oldest`.
     pub(crate) fn recent(&mut self, oldest: UnixMs) -> Vec<Arc<Message>> {
         self.retain(|at, _| at >= oldest);
-        self.messages.iter().map(|(_, _, message)| message.clone()).collect()
+        self.messages
+            .iter()
+            .map(|(_, _, message)| message.clone())
+            .collect()
     }
 
     pub(crate) fn forget(&mut self, is_meant: impl Fn(&Message) -> bool) {
@@ -115,18 +118,27 @@ impl Group {
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<ConnId> {
-        self.members.iter().find(|(_, member)| member.id.as_str() == id).map(|(conn, _)| *conn)
+        self.members
+            .iter()
+            .find(|(_, member)| member.id.as_str() == id)
+            .map(|(conn, _)| *conn)
     }
 
     /// Those who take chat and notifications.
     pub(crate) fn chatting(&self) -> Vec<ConnId> {
-        let chatting = self.members.iter().filter(|(_, member)| member.traits.chats);
+        let chatting = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.traits.chats);
         chatting.map(|(conn, _)| *conn).collect()
     }
 
     /// Transports in this group, of both directions.
     pub(crate) fn transports(&self) -> usize {
-        self.members.values().map(|member| member.ups.len() + member.downs.len()).sum()
+        self.members
+            .values()
+            .map(|member| member.ups.len() + member.downs.len())
+            .sum()
     }
 
     /// What a member may know.
@@ -222,7 +234,10 @@ mod tests {
     use super::*;
 
     fn message(id: &str) -> Arc<Message> {
-        Arc::new(Message { id: id.to_owned(), ..Message::default() })
+        Arc::new(Message {
+            id: id.to_owned(),
+            ..Message::default()
+        })
     }
 
     #[test]
@@ -251,11 +266,17 @@ mod tests {
             clients: 3,
         };
         let keys = |view: &StatusView| {
-            unauthenticated_status(view, "l", "e").keys().cloned().collect::<Vec<_>>()
+            unauthenticated_status(view, "l", "e")
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
         };
         assert_eq!(keys(&view), ["endpoint", "location", "name"]);
         view.listing.is_public = true;
-        assert_eq!(keys(&view), ["clientCount", "endpoint", "locked", "location", "name"]);
+        assert_eq!(
+            keys(&view),
+            ["clientCount", "endpoint", "locked", "location", "name"]
+        );
         view.listing.redirect = Some("https://x/".into());
         assert_eq!(keys(&view), ["name", "redirect"]);
     }

@@ -1,6 +1,7 @@
 //! Galene-compatible signalling as state machines without I/O: no sockets, no clock, no threads.
 //! Time and randomness come in as arguments, effects go out as values.
 
+mod authorization;
 mod description;
 mod entropy;
 mod group;
@@ -18,17 +19,20 @@ mod time;
 pub mod whip;
 pub mod wire;
 
-pub use description::{Description, DescriptionError, Listing, User, parse_description};
+pub use description::{
+    Description, DescriptionError, Listing, User, json_error, parse_description,
+};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
-    ActionRequest, Credentials, Event, GroupFile, Hub, JoinRequest, JoinedKind, MediaEvent,
-    MediaRequest, Output, PasswordCheck, Recipients, StatusReply, Traits, UserKind, Verdict,
+    ActionRequest, Credentials, Event, Failure, GroupFile, Hub, JoinRequest, Joined, JoinedKind,
+    MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, Refusal, StatusReply,
+    Traits, UserKind, Utterance, Verdict,
 };
-pub use ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId, Ticket};
+pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
 pub use limit::TokenBucket;
-pub use name::{GroupName, NameError, Username};
-pub use native::Session;
+pub use name::{GroupName, NameError, Username, encode_path};
+pub use native::{Reply, Session, encode};
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;

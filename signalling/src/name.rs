@@ -89,12 +89,16 @@ impl GroupName {
 
     /// `maths` for `maths/algebra`, nothing for `maths`.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| Self(parent.into()))
     }
 
     /// Whether this group is below `other`.
     pub fn is_below(&self, other: &Self) -> bool {
-        self.0.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        self.0
+            .strip_prefix(other.as_str())
+            .is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -115,6 +119,20 @@ impl Username {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A path as part of a URL (RFC 3986 s2.3): all but slashes and unreserved characters is encoded.
+pub fn encode_path(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -140,7 +158,10 @@ mod tests {
         ] {
             assert_eq!(GroupName::parse(name), Err(error), "{name:?}");
         }
-        assert_eq!(GroupName::parse(&"x".repeat(64 * 1024)), Err(NameError::TooLong));
+        assert_eq!(
+            GroupName::parse(&"x".repeat(64 * 1024)),
+            Err(NameError::TooLong)
+        );
         for name in ["test", "a/b", "Größe", "a.b", "a b", "%2e%2e", "مدرسة"] {
             assert!(GroupName::parse(name).is_ok(), "{name:?}");
         }
@@ -152,6 +173,11 @@ mod tests {
         assert!(Username::parse("ann").is_ok());
         assert_eq!(Username::parse("/."), Err(NameError::EmptyComponent));
         assert_eq!(Username::parse("a/.b"), Err(NameError::DotComponent));
+    }
+
+    #[test]
+    fn paths_are_encoded_but_for_slashes() {
+        assert_eq!(encode_path("a b/ü?#%"), "a%20b/%C3%BC%3F%23%25");
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub struct Request(BTreeMap<String, Vec<String>>);
 impl Request {
     /// Reads the `request` field. Nothing if it is not an object of lists of strings.
     pub fn from_value(value: &Value) -> Option<Self> {
-        let Value::Object(labels) = value else { return None };
+        let Value::Object(labels) = value else {
+            return None;
+        };
         if labels.len() > REQUEST_LABELS_MAX {
             return None;
         }
@@ -50,7 +52,10 @@ impl Request {
 
     /// The wishes for a stream: those of its label, else those of the empty label.
     pub(crate) fn wishes(&self, label: &str) -> &[String] {
-        self.0.get(label).or_else(|| self.0.get("")).map_or(&[], Vec::as_slice)
+        self.0
+            .get(label)
+            .or_else(|| self.0.get(""))
+            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -58,9 +63,10 @@ impl Request {
 pub(crate) fn wishes_from_value(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
-        Value::Array(items) if items.len() <= REQUEST_WISHES_MAX => {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
-        }
+        Value::Array(items) if items.len() <= REQUEST_WISHES_MAX => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
         _ => None,
     }
 }
@@ -73,18 +79,36 @@ pub(crate) fn select(
     publications: &[(u8, MediaKind)],
 ) -> Vec<Want> {
     let wishes_for = |name: &str| wishes.iter().any(|wish| wish == name);
-    let mut of_kind = |kind| {
-        publications.iter().filter(move |(_, found)| *found == kind).map(|(m_line, _)| *m_line)
+    let of_kind = |kind| {
+        publications
+            .iter()
+            .filter(move |(_, found)| *found == kind)
+            .map(|(m_line, _)| *m_line)
     };
-    let want = |m_line, is_low| Want { publication: PublicationKey { media, m_line }, is_low };
+    let want = |m_line, is_low| Want {
+        publication: PublicationKey { media, m_line },
+        is_low,
+    };
     let mut wants = Vec::new();
     if wishes_for("audio") {
-        wants.extend(of_kind(MediaKind::Audio).next().map(|m_line| want(m_line, false)));
+        wants.extend(
+            of_kind(MediaKind::Audio)
+                .next()
+                .map(|m_line| want(m_line, false)),
+        );
     }
     if wishes_for("video") {
-        wants.extend(of_kind(MediaKind::Video).next().map(|m_line| want(m_line, false)));
+        wants.extend(
+            of_kind(MediaKind::Video)
+                .next()
+                .map(|m_line| want(m_line, false)),
+        );
     } else if wishes_for("video-low") {
-        wants.extend(of_kind(MediaKind::Video).last().map(|m_line| want(m_line, true)));
+        wants.extend(
+            of_kind(MediaKind::Video)
+                .last()
+                .map(|m_line| want(m_line, true)),
+        );
     }
     wants
 }
@@ -121,7 +145,10 @@ impl Up {
 
     /// Notes a section's media; says whether it had been noted before.
     pub(crate) fn note(&mut self, m_line: u8, kind: MediaKind) -> bool {
-        match self.publications.binary_search_by_key(&m_line, |(found, _)| *found) {
+        match self
+            .publications
+            .binary_search_by_key(&m_line, |(found, _)| *found)
+        {
             Ok(_) => true,
             Err(at) => {
                 self.publications.insert(at, (m_line, kind));
@@ -131,7 +158,8 @@ impl Up {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.expected.is_some_and(|expected| self.publications.len() >= expected)
+        self.expected
+            .is_some_and(|expected| self.publications.len() >= expected)
     }
 }
 
@@ -181,8 +209,14 @@ mod tests {
     #[test]
     fn wishes_select_at_most_one_audio_and_one_video() {
         let all = [(0, AUDIO), (1, VIDEO), (2, VIDEO), (3, AUDIO)];
-        assert_eq!(selected(&["audio", "video"], &all), [(0, false), (1, false)]);
-        assert_eq!(selected(&["audio", "video-low"], &all), [(0, false), (2, true)]);
+        assert_eq!(
+            selected(&["audio", "video"], &all),
+            [(0, false), (1, false)]
+        );
+        assert_eq!(
+            selected(&["audio", "video-low"], &all),
+            [(0, false), (2, true)]
+        );
         assert_eq!(selected(&["video", "video-low"], &all), [(1, false)]);
         assert_eq!(selected(&["video-low"], &[(1, VIDEO)]), [(1, true)]);
         assert_eq!(selected(&["smell"], &all), []);

@@ -127,8 +127,7 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     /// The JSON text.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self)
-            .expect("strings, booleans and JSON values always serialise")
+        serde_json::to_string(self).expect("strings, booleans and JSON values always serialise")
     }
 }
 
@@ -153,23 +152,47 @@ mod tests {
         assert_eq!(message.kind_of_message, "join");
         assert_eq!(message.username.as_deref(), Some(""));
         assert!(message.value.is_none() && message.replace.is_empty());
-        assert_eq!(Incoming::parse(r#"{"username":null}"#).unwrap().username, None);
+        assert_eq!(
+            Incoming::parse(r#"{"username":null}"#).unwrap().username,
+            None
+        );
         assert_eq!(Incoming::parse("{}").unwrap().username, None);
     }
 
     #[test]
     fn bytes_after_the_first_value_are_ignored() {
-        assert_eq!(Incoming::parse("{\"type\":\"ping\"} {garbage").unwrap().kind_of_message, "ping");
+        assert_eq!(
+            Incoming::parse("{\"type\":\"ping\"} {garbage")
+                .unwrap()
+                .kind_of_message,
+            "ping"
+        );
     }
 
     #[test]
     fn wrong_types_and_bombs_are_errors() {
-        let deep = format!(r#"{{"type":"chat","value":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let deep = format!(
+            r#"{{"type":"chat","value":{}1{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
         let ignored = format!(r#"{{"type":"chat","zzz":{}"#, "{\"a\":".repeat(100_000));
         for text in [
-            "", "null", "3", "\"x\"", "{\"type\":3}", "{\"version\":\"2\"}", "{\"noecho\":\"yes\"}",
-            "{\"data\":[]}", "{\"candidate\":\"x\"}", "{\"type\":\"chat\",\"type\":\"chat\"}",
-            "{\"type\":\"\\ud800\"}", "{\"value\":1e309}", "{", &deep, &ignored,
+            "",
+            "null",
+            "3",
+            "\"x\"",
+            "{\"type\":3}",
+            "{\"version\":\"2\"}",
+            "{\"noecho\":\"yes\"}",
+            "{\"data\":[]}",
+            "{\"candidate\":\"x\"}",
+            "{\"type\":\"chat\",\"type\":\"chat\"}",
+            "{\"type\":\"\\ud800\"}",
+            "{\"value\":1e309}",
+            "{",
+            &deep,
+            &ignored,
         ] {
             assert!(Incoming::parse(text).is_err(), "{:.60}", text);
         }
@@ -186,6 +209,9 @@ mod tests {
             data: Some(&empty),
             ..Outgoing::default()
         };
-        assert_eq!(message.to_json(), r#"{"type":"user","kind":"delete","username":""}"#);
+        assert_eq!(
+            message.to_json(),
+            r#"{"type":"user","kind":"delete","username":""}"#
+        );
     }
 }

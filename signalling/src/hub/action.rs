@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge,
-};
+use super::{ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge};
 use crate::ids::{ClientId, ConnId};
 use crate::name::{GroupName, Username};
 use crate::permission::{MESSAGE, OP, PRESENT, RECORD};
@@ -47,7 +45,13 @@ impl Hub {
         let kind = action.kind.as_str();
         let is_known = matches!(
             kind,
-            "op" | "unop" | "present" | "unpresent" | "shutup" | "unshutup" | "kick" | "identify"
+            "op" | "unop"
+                | "present"
+                | "unpresent"
+                | "shutup"
+                | "unshutup"
+                | "kick"
+                | "identify"
                 | "setdata"
         );
         if !is_known {
@@ -63,7 +67,9 @@ impl Hub {
             return Err(Error(NOT_AUTHORISED));
         }
         let by = (member.id.clone(), member.username.clone());
-        let Some(group) = self.groups.get(&name) else { return Err(Error(JOIN_FIRST)) };
+        let Some(group) = self.groups.get(&name) else {
+            return Err(Error(JOIN_FIRST));
+        };
         let dest = group.find(&action.dest);
         match kind {
             "kick" => {
@@ -91,13 +97,34 @@ impl Hub {
             return Err(Error("this is not a real user"));
         }
         let change = match kind {
-            "op" if records => Change { add: &[OP, RECORD], remove: &[] },
-            "op" => Change { add: &[OP], remove: &[] },
-            "unop" => Change { add: &[], remove: &[OP, RECORD] },
-            "present" => Change { add: &[PRESENT], remove: &[] },
-            "unpresent" => Change { add: &[], remove: &[PRESENT] },
-            "shutup" => Change { add: &[], remove: &[MESSAGE] },
-            _ => Change { add: &[MESSAGE], remove: &[] },
+            "op" if records => Change {
+                add: &[OP, RECORD],
+                remove: &[],
+            },
+            "op" => Change {
+                add: &[OP],
+                remove: &[],
+            },
+            "unop" => Change {
+                add: &[],
+                remove: &[OP, RECORD],
+            },
+            "present" => Change {
+                add: &[PRESENT],
+                remove: &[],
+            },
+            "unpresent" => Change {
+                add: &[],
+                remove: &[PRESENT],
+            },
+            "shutup" => Change {
+                add: &[],
+                remove: &[MESSAGE],
+            },
+            _ => Change {
+                add: &[MESSAGE],
+                remove: &[],
+            },
         };
         for permission in change.add {
             member.permissions.add(permission);
@@ -133,8 +160,16 @@ impl Hub {
         let is_told = member.traits.chats && dest != conn;
         self.tell_as_server(conn, "userinfo", Value::Object(value));
         if is_told {
-            let caller = if by.1.as_str().is_empty() { by.0.as_str() } else { by.1.as_str() };
-            self.tell_as_server(dest, "warning", json!(format!("{caller} has asked who you are")));
+            let caller = if by.1.as_str().is_empty() {
+                by.0.as_str()
+            } else {
+                by.1.as_str()
+            };
+            self.tell_as_server(
+                dest,
+                "warning",
+                json!(format!("{caller} has asked who you are")),
+            );
         }
         Ok(())
     }
@@ -184,7 +219,12 @@ impl Hub {
             // Nor does it know tokens. Their errors have a form of their own.
             "maketoken" | "edittoken" | "listtokens" => {
                 let message = Message {
-                    kind: if kind == "listtokens" { "tokenlist" } else { "token" }.to_owned(),
+                    kind: if kind == "listtokens" {
+                        "tokenlist"
+                    } else {
+                        "token"
+                    }
+                    .to_owned(),
                     error: "not-authorised",
                     is_privileged: true,
                     value: Some(NOT_AUTHORISED.into()),
@@ -213,7 +253,11 @@ impl Hub {
                 Ok(())
             }
             _ => {
-                let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
+                let lock = if kind == "lock" {
+                    Some(text_of(action.value)?)
+                } else {
+                    None
+                };
                 let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
                 group.lock = lock;
                 self.tell_changed(&name, true);
@@ -234,7 +278,11 @@ impl Hub {
             })
             .collect();
         lines.sort();
-        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
+        let Some(member) = self
+            .groups
+            .get(name)
+            .and_then(|group| group.members.get(&conn))
+        else {
             return;
         };
         let message = Message {

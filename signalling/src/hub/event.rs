@@ -75,6 +75,23 @@ pub enum UserKind {
     Delete,
 }
 
+/// Why a join was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The credentials are not good.
+    NotAuthorised,
+    /// There is no such group.
+    NoSuchGroup,
+    /// Locked, or outside its hours, or without the op it needs.
+    Closed,
+    /// As many clients as it takes.
+    Full,
+    /// The server has too much to do.
+    Busy,
+    /// Something is wrong with the group or the request that the joiner cannot put right.
+    Internal,
+}
+
 /// The answer to a join, and every later change of the member's standing.
 #[derive(Clone, Debug)]
 pub struct Joined {
@@ -90,8 +107,8 @@ pub struct Joined {
     pub status: Option<Map<String, Value>>,
     /// The group's data.
     pub data: Map<String, Value>,
-    /// A word for programs, if refused and if there is one.
-    pub error: &'static str,
+    /// Why refused, for programs.
+    pub failure: Option<Failure>,
     /// Why refused, or where to go instead.
     pub value: Option<String>,
 }
@@ -186,6 +203,8 @@ pub enum Event {
     Error {
         /// In plain words.
         text: String,
+        /// The same may work later.
+        is_busy: bool,
     },
     /// The member is out: its connection ends after this.
     Kicked {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::{
-    Client, Credentials, Event, GROUPS_MAX, GroupFile, Hub, JoinRequest, Joined, JoinedKind,
-    Message, Output, PasswordCheck, Place, StatusReply, UserKind, Verdict, Waiting,
-    USER_DATA_BYTES_MAX, user_event,
+    Client, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Hub, JoinRequest, Joined,
+    JoinedKind, Message, Output, PasswordCheck, Place, StatusReply, USER_DATA_BYTES_MAX, UserKind,
+    Verdict, Waiting, user_event,
 };
 use crate::group::{Group, LOCKED_TEXT, Member};
 use crate::ids::{ClientId, ConnId};
@@ -19,8 +19,6 @@ use crate::time::{Now, UnixMs};
 
 /// What non-ops are told where an op must be present.
 pub(super) const NO_OP_TEXT: &str = "there are no operators in this group";
-const NOT_AUTHORISED: &str = "not authorised";
-const INTERNAL_ERROR: &str = "internal server error";
 
 /// How many messages a client may send at once, and per second after that. Browsers that
 /// exchange files trickle their candidates through user messages.
@@ -43,25 +41,49 @@ struct Login {
     is_named: bool,
 }
 
+/// A refused join: why for programs, why for people.
+struct Refused(Failure, String);
+
+impl Refused {
+    fn new(failure: Failure, text: &str) -> Self {
+        Self(failure, text.to_owned())
+    }
+
+    fn no_such_group() -> Self {
+        Self::new(Failure::NoSuchGroup, "group does not exist")
+    }
+
+    fn internal() -> Self {
+        Self::new(Failure::Internal, "internal server error")
+    }
+}
+
 impl Hub {
     /// A connection wants to be a member. Answered by [`Event::Joined`].
     pub fn join(&mut self, conn: ConnId, request: JoinRequest) {
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
         if !matches!(client.place, Place::Outside) {
             return;
         }
         let Ok(name) = GroupName::parse(&request.group) else {
-            return self.refuse(conn, &request, "illegal group name");
+            let refused = Refused::new(Failure::NoSuchGroup, "illegal group name");
+            return self.refuse(conn, &request, refused);
         };
         if let Some(text) = self.closing.clone() {
-            return self.refuse(conn, &request, &text);
+            return self.refuse(conn, &request, Refused(Failure::Closed, text));
         }
-        client.place =
-            Place::Joining(Box::new(Joining { request, name: name.clone(), login: None }));
+        client.place = Place::Joining(Box::new(Joining {
+            request,
+            name: name.clone(),
+            login: None,
+        }));
         self.load(name, Waiting::Join(conn));
     }
 
-    fn refuse(&mut self, conn: ConnId, request: &JoinRequest, text: &str) {
+    fn refuse(&mut self, conn: ConnId, request: &JoinRequest, refusal: Refused) {
+        let Refused(failure, text) = refusal;
         if let Some(client) = self.clients.get_mut(&conn) {
             client.place = Place::Outside;
         }
@@ -73,7 +95,7 @@ impl Hub {
             permissions: Permissions::default(),
             status: None,
             data: Map::new(),
-            error: "",
+            failure: Some(failure),
             value: Some(text.to_owned()),
         };
         self.tell(conn, Event::Joined(Box::new(joined)));
@@ -110,6 +132,11 @@ impl Hub {
     /// Brings the group in memory up to date.
     fn adopt(&mut self, name: &GroupName, file: GroupFile, now: Now) -> Result<(), Unusable> {
         match file {
+            GroupFile::Found(_)
+                if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(name) =>
+            {
+                Err(Unusable::Broken)
+            }
             GroupFile::Found(description) => match self.groups.get_mut(name) {
                 Some(group) => {
                     group.is_orphan = false;
@@ -120,7 +147,6 @@ impl Hub {
                     }
                     Ok(())
                 }
-                None if self.groups.len() >= GROUPS_MAX => Err(Unusable::Broken),
                 None => {
                     let group = Group::new(name.clone(), description, now.mono);
                     self.groups.insert(name.clone(), group);
@@ -137,7 +163,9 @@ impl Hub {
                 Err(Unusable::Missing)
             }
             GroupFile::Broken(error) => {
-                let Some(group) = self.groups.get_mut(name) else { return Err(Unusable::Broken) };
+                let Some(group) = self.groups.get_mut(name) else {
+                    return Err(Unusable::Broken);
+                };
                 // The old description stays in force; ops are told once per kind of error.
                 let text = format!("the group file cannot be used, the old one stays: {error}");
                 if group.told_broken.as_ref() != Some(&text) {
@@ -150,8 +178,13 @@ impl Hub {
     }
 
     fn warn_ops(&mut self, name: &GroupName, text: &str) {
-        let Some(group) = self.groups.get(name) else { return };
-        let ops = group.members.iter().filter(|(_, member)| member.traits.chats && member.may(OP));
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
+        let ops = group
+            .members
+            .iter()
+            .filter(|(_, member)| member.traits.chats && member.may(OP));
         let ops = ops.map(|(conn, _)| *conn).collect();
         let message = Message {
             kind: "warning".to_owned(),
@@ -164,21 +197,27 @@ impl Hub {
 
     /// The file is there: find out who the joiner claims to be.
     fn identify_joiner(&mut self, conn: ConnId, name: &GroupName, usable: &Result<(), Unusable>) {
-        let Some(client) = self.clients.get_mut(&conn) else { return };
-        let Place::Joining(joining) = &mut client.place else { return };
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
+        let Place::Joining(joining) = &mut client.place else {
+            return;
+        };
         if joining.name != *name {
             return;
         }
         let refusal = match usable {
             Ok(()) => None,
-            Err(Unusable::Missing) => Some("group does not exist"),
-            Err(Unusable::Broken) => Some(INTERNAL_ERROR),
+            Err(Unusable::Missing) => Some(Refused::no_such_group()),
+            Err(Unusable::Broken) => Some(Refused::internal()),
         };
-        if let Some(text) = refusal {
+        if let Some(refused) = refusal {
             let request = joining.request.clone();
-            return self.refuse(conn, &request, text);
+            return self.refuse(conn, &request, refused);
         }
-        let Some(group) = self.groups.get(name) else { return };
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
         let check = match login(group, &joining.request.credentials) {
             Some((login, check)) => {
                 joining.login = Some(login);
@@ -191,25 +230,32 @@ impl Hub {
 
     /// What came of [`Output::Check`].
     pub fn verdict(&mut self, conn: ConnId, verdict: Verdict, now: Now) {
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
         if !matches!(client.place, Place::Joining(_)) {
             return;
         }
         let Place::Joining(joining) = std::mem::replace(&mut client.place, Place::Outside) else {
             return;
         };
-        let Joining { request, name, login } = *joining;
-        let text = match (verdict, login) {
+        let Joining {
+            request,
+            name,
+            login,
+        } = *joining;
+        let refused = match (verdict, login) {
             (Verdict::Right, Some(login)) => match self.admit(conn, &request, &name, login, now) {
                 Ok(()) => return,
-                Err(text) => text,
+                Err(refused) => refused,
             },
-            (Verdict::Right | Verdict::Wrong, _) => NOT_AUTHORISED.to_owned(),
-            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => INTERNAL_ERROR.to_owned(),
-            (Verdict::Broken(_), _) => NOT_AUTHORISED.to_owned(),
-            (Verdict::Busy, _) => "server busy, try again".to_owned(),
+            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Refused::internal(),
+            (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => {
+                Refused::new(Failure::NotAuthorised, "not authorised")
+            }
+            (Verdict::Busy, _) => Refused::new(Failure::Busy, "server busy, try again"),
         };
-        self.refuse(conn, &request, &text);
+        self.refuse(conn, &request, refused);
     }
 
     /// The rules of admission, in Galene's order; then the new member's first messages.
@@ -220,14 +266,18 @@ impl Hub {
         name: &GroupName,
         login: Login,
         now: Now,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refused> {
         if let Some(text) = &self.closing {
-            return Err(text.clone());
+            return Err(Refused(Failure::Closed, text.clone()));
         }
-        let Login { username, permissions, .. } = login;
-        let group = self.groups.get(name).ok_or("group does not exist")?;
+        let Login {
+            username,
+            permissions,
+            ..
+        } = login;
+        let group = self.groups.get(name).ok_or_else(Refused::no_such_group)?;
         if group.is_orphan {
-            return Err("group does not exist".to_owned());
+            return Err(Refused::no_such_group());
         }
         if let Some(url) = group.description.listing.redirect.clone() {
             self.tell_redirect(conn, request, username, url);
@@ -236,15 +286,20 @@ impl Hub {
         if !permissions.has(OP) {
             check_open(group, now.unix)?;
         }
-        let id = ClientId::parse(&request.client).map_err(|_| INTERNAL_ERROR)?;
+        let id = ClientId::parse(&request.client).map_err(|_| Refused::internal())?;
         if group.find(id.as_str()).is_some() {
-            return Err(INTERNAL_ERROR.to_owned());
+            return Err(Refused::internal());
         }
         let mut data = Map::new();
         if !super::merge(&mut data, &request.data, USER_DATA_BYTES_MAX) {
-            return Err("the data of the join is too large".to_owned());
+            return Err(Refused::new(
+                Failure::Internal,
+                "the data of the join is too large",
+            ));
         }
-        let Some(client) = self.clients.get_mut(&conn) else { return Ok(()) };
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return Ok(());
+        };
         client.place = Place::In(name.clone());
         let member = Member {
             id,
@@ -275,7 +330,7 @@ impl Hub {
             permissions: Permissions::default(),
             status: None,
             data: Map::new(),
-            error: "",
+            failure: None,
             value: Some(url),
         };
         self.tell(conn, Event::Joined(Box::new(joined)));
@@ -283,7 +338,9 @@ impl Hub {
 
     /// Puts the member in. The order is part of the protocol: joined, history, users.
     fn welcome(&mut self, conn: ConnId, name: &GroupName, member: Member, now: Now) {
-        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
         let others = group.chatting();
         let add = user_event(UserKind::Add, &member);
         let chats = member.traits.chats;
@@ -294,11 +351,15 @@ impl Hub {
             permissions: member.permissions.clone(),
             status: None,
             data: group.data.clone(),
-            error: "",
+            failure: None,
             value: None,
         };
         let present: Vec<Event> = if chats {
-            group.members.values().map(|other| user_event(UserKind::Add, other)).collect()
+            group
+                .members
+                .values()
+                .map(|other| user_event(UserKind::Add, other))
+                .collect()
         } else {
             Vec::new()
         };
@@ -306,7 +367,9 @@ impl Hub {
         group.touched_at = now.mono;
         joined.status = Some(group.member_status());
         let history_age_ms = i64::try_from(group.description.history_age_ms).unwrap_or(i64::MAX);
-        let history = group.history.recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
+        let history = group
+            .history
+            .recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
         self.tell(conn, Event::Joined(Box::new(joined)));
         if chats {
             for message in history {
@@ -322,7 +385,9 @@ impl Hub {
 
     /// A member leaves and stays connected. False if it is not in `group`.
     pub fn leave(&mut self, conn: ConnId, group: &str, now: Now) -> bool {
-        let Some(name) = self.place_of(conn).cloned() else { return false };
+        let Some(name) = self.place_of(conn).cloned() else {
+            return false;
+        };
         if name.as_str() != group {
             return false;
         }
@@ -335,7 +400,7 @@ impl Hub {
             permissions: Permissions::default(),
             status: group.map(Group::member_status),
             data: group.map(|group| group.data.clone()).unwrap_or_default(),
-            error: "",
+            failure: None,
             value: None,
         };
         self.remove_member(&name, conn, now);
@@ -350,8 +415,12 @@ impl Hub {
         if let Some(Client { place, .. }) = self.clients.get_mut(&conn) {
             *place = Place::Outside;
         }
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(member) = group.members.remove(&conn) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(member) = group.members.remove(&conn) else {
+            return;
+        };
         group.touched_at = now.mono;
         let others = group.chatting();
         if group.is_orphan && group.members.is_empty() {
@@ -369,7 +438,11 @@ impl Hub {
         message: String,
         now: Now,
     ) {
-        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
+        let Some(member) = self
+            .groups
+            .get(name)
+            .and_then(|group| group.members.get(&conn))
+        else {
             return;
         };
         let dest = member.id.clone();
@@ -398,30 +471,37 @@ fn login(group: &Group, credentials: &Credentials) -> Option<(Login, PasswordChe
         permissions: group.description.permissions(user),
         username,
     };
-    let check = PasswordCheck::Verify { password, candidate: credentials.password.clone() };
+    let check = PasswordCheck::Verify {
+        password,
+        candidate: credentials.password.clone(),
+    };
     Some((login, check))
 }
 
 /// What ops need not care about.
-fn check_open(group: &Group, now: UnixMs) -> Result<(), String> {
+fn check_open(group: &Group, now: UnixMs) -> Result<(), Refused> {
     let description = &group.description;
     if let Some(text) = &group.lock {
         let text = if text.is_empty() { LOCKED_TEXT } else { text };
-        return Err(text.to_owned());
+        return Err(Refused::new(Failure::Closed, text));
     }
-    if description.not_before.is_some_and(|not_before| now < not_before) {
-        return Err("this group is not open yet".to_owned());
+    if description
+        .not_before
+        .is_some_and(|not_before| now < not_before)
+    {
+        return Err(Refused::new(Failure::Closed, "this group is not open yet"));
     }
     if description.expires.is_some_and(|expires| now > expires) {
-        return Err("this group is closed".to_owned());
+        return Err(Refused::new(Failure::Closed, "this group is closed"));
     }
     if description.is_autokick && !group.has_op() {
-        return Err(NO_OP_TEXT.to_owned());
+        return Err(Refused::new(Failure::Closed, NO_OP_TEXT));
     }
-    let clients_max = description.clients_max.map_or(usize::MAX, |max| max as usize);
+    let clients_max = description
+        .clients_max
+        .map_or(usize::MAX, |max| max as usize);
     if group.members.len() >= clients_max {
-        return Err("too many users".to_owned());
+        return Err(Refused::new(Failure::Full, "too many users"));
     }
     Ok(())
 }
-

@@ -24,12 +24,14 @@ use crate::ids::{ConnId, MediaId, StreamId, Ticket};
 use crate::name::{GroupName, Username};
 use crate::time::Now;
 
+pub use action::Refusal;
 pub use event::{
-    ActionRequest, Credentials, Event, GroupFile, JoinRequest, Joined, JoinedKind, MediaEvent,
-    MediaRequest, Message, Output, PasswordCheck, Recipients, StatusReply, Traits, UserKind,
-    Verdict,
+    ActionRequest, Credentials, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind,
+    MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, StatusReply, Traits,
+    UserKind, Verdict,
 };
 use join::Joining;
+pub use speak::Utterance;
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.
@@ -117,7 +119,9 @@ impl Hub {
     #[must_use]
     pub fn poll_timeout(&self) -> Duration {
         let announcement = self.announcements.first().map(|(at, _)| *at);
-        announcement.unwrap_or(self.next_eviction).min(self.next_eviction)
+        announcement
+            .unwrap_or(self.next_eviction)
+            .min(self.next_eviction)
     }
 
     /// Time has passed. Spurious calls do nothing.
@@ -148,13 +152,21 @@ impl Hub {
     pub fn connect(&mut self, traits: Traits) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        self.clients.insert(conn, Client { traits, place: Place::Outside });
+        self.clients.insert(
+            conn,
+            Client {
+                traits,
+                place: Place::Outside,
+            },
+        );
         conn
     }
 
     /// A connection is gone, with all that hangs on it.
     pub fn disconnect(&mut self, conn: ConnId, now: Now) {
-        let Some(client) = self.clients.remove(&conn) else { return };
+        let Some(client) = self.clients.remove(&conn) else {
+            return;
+        };
         if let Place::In(name) = client.place {
             self.remove_member(&name, conn, now);
             self.settle(&name, now);
@@ -163,14 +175,22 @@ impl Hub {
 
     /// Whether a join of this connection is being decided.
     pub fn is_joining(&self, conn: ConnId) -> bool {
-        matches!(self.clients.get(&conn), Some(Client { place: Place::Joining(_), .. }))
+        matches!(
+            self.clients.get(&conn),
+            Some(Client {
+                place: Place::Joining(_),
+                ..
+            })
+        )
     }
 
     /// Asks for a group's status, answered by [`Output::Status`].
     pub fn status(&mut self, ticket: Ticket, name: &str) {
         match GroupName::parse(name) {
             Ok(name) => self.load(name, Waiting::Status(ticket)),
-            Err(_) => self.outputs.push_back(Output::Status(ticket, StatusReply::Missing)),
+            Err(_) => self
+                .outputs
+                .push_back(Output::Status(ticket, StatusReply::Missing)),
         }
     }
 
@@ -218,17 +238,25 @@ impl Hub {
     }
 
     fn tell(&mut self, conn: ConnId, event: Event) {
-        self.outputs.push_back(Output::Event(Recipients::One(conn), event));
+        self.outputs
+            .push_back(Output::Event(Recipients::One(conn), event));
     }
 
     fn tell_many(&mut self, conns: Vec<ConnId>, event: Event) {
         if !conns.is_empty() {
-            self.outputs.push_back(Output::Event(Recipients::Many(conns), event));
+            self.outputs
+                .push_back(Output::Event(Recipients::Many(conns), event));
         }
     }
 
     fn tell_error(&mut self, conn: ConnId, text: impl Into<String>) {
-        self.tell(conn, Event::Error { text: text.into() });
+        self.tell(
+            conn,
+            Event::Error {
+                text: text.into(),
+                is_busy: false,
+            },
+        );
     }
 
     fn want_media(&mut self, request: MediaRequest) {
@@ -264,10 +292,19 @@ impl Hub {
 
     /// Tells every member of its standing and the group's, each with its own permissions.
     fn tell_changed(&mut self, name: &GroupName, with_data: bool) {
-        let Some(group) = self.groups.get(name) else { return };
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
         let status = group.member_status();
-        let data = if with_data { group.data.clone() } else { Map::new() };
-        let chatting = group.members.iter().filter(|(_, member)| member.traits.chats);
+        let data = if with_data {
+            group.data.clone()
+        } else {
+            Map::new()
+        };
+        let chatting = group
+            .members
+            .iter()
+            .filter(|(_, member)| member.traits.chats);
         let changes: Vec<(ConnId, Event)> = chatting
             .map(|(conn, member)| (*conn, changed(name, member, status.clone(), data.clone())))
             .collect();
@@ -278,8 +315,12 @@ impl Hub {
 
     /// Tells one member of its own standing, and everyone of that member.
     fn tell_user_changed(&mut self, name: &GroupName, conn: ConnId, is_permissions: bool) {
-        let Some(group) = self.groups.get(name) else { return };
-        let Some(member) = group.members.get(&conn) else { return };
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
+        let Some(member) = group.members.get(&conn) else {
+            return;
+        };
         let own = changed(name, member, group.member_status(), Map::new());
         let everyone = group.chatting();
         let event = user_event(UserKind::Change, member);
@@ -291,7 +332,9 @@ impl Hub {
 
     /// Locks or empties a group that has lost its last op, if its file says so.
     fn settle(&mut self, name: &GroupName, now: Now) {
-        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
         if group.has_op() {
             return;
         }
@@ -299,7 +342,9 @@ impl Hub {
             group.lock = Some(LOCKED_TEXT.to_owned());
             self.tell_changed(name, true);
         }
-        let Some(group) = self.groups.get(name) else { return };
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
         if group.description.is_autokick && !group.members.is_empty() {
             let conns: Vec<ConnId> = group.members.keys().copied().collect();
             for conn in conns {
@@ -322,7 +367,7 @@ fn changed(
         permissions: member.permissions.clone(),
         status: Some(status),
         data,
-        error: "",
+        failure: None,
         value: None,
     }))
 }
@@ -333,8 +378,16 @@ fn user_event(kind: UserKind, member: &Member) -> Event {
         kind,
         id: member.id.clone(),
         username: member.username.clone(),
-        permissions: if is_delete { Default::default() } else { member.permissions.clone() },
-        data: if is_delete { Map::new() } else { member.data.clone() },
+        permissions: if is_delete {
+            Default::default()
+        } else {
+            member.permissions.clone()
+        },
+        data: if is_delete {
+            Map::new()
+        } else {
+            member.data.clone()
+        },
     }
 }
 

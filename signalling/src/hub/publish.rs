@@ -32,7 +32,9 @@ impl Hub {
             self.tell(conn, Event::Abort { stream });
             return self.tell_error(conn, "join a group first");
         };
-        let Some(member) = group.members.get(&conn) else { return };
+        let Some(member) = group.members.get(&conn) else {
+            return;
+        };
         let refusal = if !member.may(PRESENT) {
             Some("not authorised")
         } else if label.len() > LABEL_BYTES_MAX {
@@ -54,12 +56,21 @@ impl Hub {
             return self.tell_error(conn, text);
         }
         let near = self.near(&name);
-        let Some(group) = self.groups.get_mut(&name) else { return };
+        let Some(group) = self.groups.get_mut(&name) else {
+            return;
+        };
         let codecs = group.description.codecs.clone();
-        let Some(member) = group.members.get_mut(&conn) else { return };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
         if let Some(up) = member.ups.get(&stream) {
             let media = up.media;
-            return self.want_media(MediaRequest::Publish { media, near: None, offer, codecs });
+            return self.want_media(MediaRequest::Publish {
+                media,
+                near: None,
+                offer,
+                codecs,
+            });
         }
         self.next_media += 1;
         let media = MediaId(self.next_media);
@@ -67,15 +78,31 @@ impl Hub {
         // do have.
         let replaced = replace.and_then(|old| Some((member.ups.remove(&old)?, old)));
         let replace = replaced.as_ref().and_then(|(up, old)| {
-            if up.is_announced { Some(old.clone()) } else { up.replace.clone() }
+            if up.is_announced {
+                Some(old.clone())
+            } else {
+                up.replace.clone()
+            }
         });
-        member.ups.insert(stream.clone(), Up::new(label.to_owned(), media, replace));
+        member
+            .ups
+            .insert(stream.clone(), Up::new(label.to_owned(), media, replace));
         if let Some((up, _)) = replaced {
             self.forget_up(&up);
         }
-        let owner = MediaOwner { group: name, conn, stream, is_up: true };
+        let owner = MediaOwner {
+            group: name,
+            conn,
+            stream,
+            is_up: true,
+        };
         self.media.insert(media, owner);
-        self.want_media(MediaRequest::Publish { media, near, offer, codecs });
+        self.want_media(MediaRequest::Publish {
+            media,
+            near,
+            offer,
+            codecs,
+        });
     }
 
     /// A transport to place a new one beside, while the group is small.
@@ -84,7 +111,10 @@ impl Hub {
         if group.transports() >= self.spread_above {
             return None;
         }
-        let mut ups = group.members.values().flat_map(|member| member.ups.values());
+        let mut ups = group
+            .members
+            .values()
+            .flat_map(|member| member.ups.values());
         ups.next().map(|up| up.media)
     }
 
@@ -103,9 +133,15 @@ impl Hub {
         stream: &StreamId,
         with_media: bool,
     ) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(member) = group.members.get_mut(&conn) else { return };
-        let Some(up) = member.ups.remove(stream) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        let Some(up) = member.ups.remove(stream) else {
+            return;
+        };
         if with_media {
             self.forget_up(&up);
         } else {
@@ -133,18 +169,29 @@ impl Hub {
     /// Ends all streams of a member, those it publishes and those it views.
     pub(super) fn close_all_streams(&mut self, name: &GroupName, conn: ConnId) {
         self.close_all_ups(name, conn, None);
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(member) = group.members.get_mut(&conn) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
         for (_, down) in std::mem::take(&mut member.downs) {
             self.media.remove(&down.media);
-            self.outputs.push_back(super::Output::Media(MediaRequest::Close { media: down.media }));
+            self.outputs
+                .push_back(super::Output::Media(MediaRequest::Close {
+                    media: down.media,
+                }));
         }
     }
 
     /// Ends all streams that a member publishes. With a `reason`, the member is told.
     pub(super) fn close_all_ups(&mut self, name: &GroupName, conn: ConnId, reason: Option<&str>) {
-        let Some(group) = self.groups.get(name) else { return };
-        let Some(member) = group.members.get(&conn) else { return };
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
+        let Some(member) = group.members.get(&conn) else {
+            return;
+        };
         let streams: Vec<StreamId> = member.ups.keys().cloned().collect();
         for stream in streams {
             self.close_up(name, conn, &stream, true);
@@ -157,7 +204,9 @@ impl Hub {
 
     /// A trickled candidate for any stream of the member, of either direction.
     pub fn candidate(&mut self, conn: ConnId, stream: &StreamId, candidate: String) {
-        let Some((_, member)) = self.member_of(conn) else { return };
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
         let up = member.ups.get(stream).map(|up| up.media);
         let media = up.or_else(|| member.downs.get(stream).map(|down| down.media));
         if let Some(media) = media {
@@ -176,7 +225,9 @@ impl Hub {
             | MediaEvent::Closed { media, .. } => *media,
             MediaEvent::Published { publication, .. } => publication.media,
         };
-        let Some(owner) = self.media.get(&media).cloned() else { return };
+        let Some(owner) = self.media.get(&media).cloned() else {
+            return;
+        };
         if owner.is_up {
             self.up_event(owner, event, now);
         } else {
@@ -185,26 +236,47 @@ impl Hub {
     }
 
     fn up_event(&mut self, owner: MediaOwner, event: MediaEvent, now: Now) {
-        let MediaOwner { group: name, conn, stream, .. } = owner;
-        let Some(group) = self.groups.get_mut(&name) else { return };
-        let Some(member) = group.members.get_mut(&conn) else { return };
-        let Some(up) = member.ups.get_mut(&stream) else { return };
+        let MediaOwner {
+            group: name,
+            conn,
+            stream,
+            ..
+        } = owner;
+        let Some(group) = self.groups.get_mut(&name) else {
+            return;
+        };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        let Some(up) = member.ups.get_mut(&stream) else {
+            return;
+        };
         match event {
-            MediaEvent::Answered { media, answer, publications } => {
+            MediaEvent::Answered {
+                media,
+                answer,
+                publications,
+            } => {
                 up.expected = Some(publications);
                 let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
-                self.tell(conn, Event::Answer { stream, sdp: answer });
+                self.tell(
+                    conn,
+                    Event::Answer {
+                        stream,
+                        sdp: answer,
+                    },
+                );
                 if is_due {
                     self.announce_media(media, now);
                 }
             }
-            MediaEvent::Refused { text, .. } => {
+            MediaEvent::Refused { text, is_busy, .. } => {
                 // A stream that had been negotiated before goes on until its owner closes it.
                 if up.expected.is_none() {
                     self.close_up(&name, conn, &stream, false);
                 }
                 self.tell(conn, Event::Abort { stream });
-                self.tell_error(conn, text);
+                self.tell(conn, Event::Error { text, is_busy });
             }
             MediaEvent::Published { publication, kind } => {
                 let is_again = up.note(publication.m_line, kind);
@@ -230,24 +302,41 @@ impl Hub {
 
     /// Tells viewers of a stream whose media is known.
     pub(super) fn announce_media(&mut self, media: MediaId, _now: Now) {
-        let Some(MediaOwner { group: name, conn, stream, .. }) = self.media.get(&media).cloned()
+        let Some(MediaOwner {
+            group: name,
+            conn,
+            stream,
+            ..
+        }) = self.media.get(&media).cloned()
         else {
             return;
         };
-        let Some(group) = self.groups.get_mut(&name) else { return };
-        let Some(member) = group.members.get_mut(&conn) else { return };
-        let Some(up) = member.ups.get_mut(&stream) else { return };
+        let Some(group) = self.groups.get_mut(&name) else {
+            return;
+        };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        let Some(up) = member.ups.get_mut(&stream) else {
+            return;
+        };
         up.is_announced = true;
         if let Some(at) = up.announce_at.take() {
             self.announcements.remove(&(at, media));
         }
-        let Some(group) = self.groups.get_mut(&name) else { return };
+        let Some(group) = self.groups.get_mut(&name) else {
+            return;
+        };
         let viewers: Vec<ConnId> = group.members.keys().copied().collect();
         for viewer in viewers {
             self.refresh_viewer(&name, viewer, conn, &stream);
         }
-        let Some(group) = self.groups.get_mut(&name) else { return };
-        let Some(member) = group.members.get_mut(&conn) else { return };
+        let Some(group) = self.groups.get_mut(&name) else {
+            return;
+        };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
         if let Some(up) = member.ups.get_mut(&stream) {
             up.replace = None;
         }
@@ -256,5 +345,8 @@ impl Hub {
 
 /// Whether any member publishes under this id: viewers know a stream by it alone.
 fn is_taken(group: &Group, stream: &StreamId) -> bool {
-    group.members.values().any(|member| member.ups.contains_key(stream))
+    group
+        .members
+        .values()
+        .any(|member| member.ups.contains_key(stream))
 }

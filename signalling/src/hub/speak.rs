@@ -103,11 +103,15 @@ impl Hub {
         message: Message,
         now: Now,
     ) {
-        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
         let message = Arc::new(message);
         if is_chat {
             let overhead = message.kind.len() + message.id.len() + 256;
-            group.history.push(now.unix, bytes + overhead, message.clone());
+            group
+                .history
+                .push(now.unix, bytes + overhead, message.clone());
         }
         let mut everyone = group.chatting();
         if message.is_noecho {
@@ -117,12 +121,7 @@ impl Hub {
     }
 
     /// A message from the server to one member's user interface.
-    pub(super) fn tell_as_server(
-        &mut self,
-        conn: ConnId,
-        kind: &str,
-        value: Value,
-    ) {
+    pub(super) fn tell_as_server(&mut self, conn: ConnId, kind: &str, value: Value) {
         let message = Message {
             kind: kind.to_owned(),
             is_privileged: true,
@@ -157,7 +156,9 @@ impl Hub {
             (None, None) => group.history.forget(|_| true),
             (Some(user), None) => group.history.forget(|message| is_by(message, &user)),
             (Some(user), Some(id)) => {
-                group.history.forget(|message| message.id == id && is_by(message, &user));
+                group
+                    .history
+                    .forget(|message| message.id == id && is_by(message, &user));
             }
             (None, Some(_)) => return Err(BAD),
         }
@@ -169,11 +170,16 @@ impl Hub {
             ..Message::default()
         };
         let event = Event::UserMessage(Arc::new(message));
-        self.outputs.push_back(super::Output::Event(Recipients::Many(everyone), event));
+        self.outputs
+            .push_back(super::Output::Event(Recipients::Many(everyone), event));
         Ok(())
     }
 }
 
 fn said(is_chat: bool, message: Arc<Message>) -> Event {
-    if is_chat { Event::Chat(message) } else { Event::UserMessage(message) }
+    if is_chat {
+        Event::Chat(message)
+    } else {
+        Event::UserMessage(message)
+    }
 }

@@ -9,12 +9,16 @@ use crate::stream::{Down, Negotiation, Request, Want, select};
 impl Hub {
     /// Replaces a member's wishes for all streams.
     pub fn request(&mut self, conn: ConnId, request: Request) {
-        let Some((name, member)) = self.member_of(conn) else { return };
+        let Some((name, member)) = self.member_of(conn) else {
+            return;
+        };
         if !member.traits.receives {
             return;
         }
         member.request = request;
-        let Some(group) = self.groups.get(&name) else { return };
+        let Some(group) = self.groups.get(&name) else {
+            return;
+        };
         let streams: Vec<(ConnId, StreamId)> = group
             .members
             .iter()
@@ -29,14 +33,13 @@ impl Hub {
 
     /// Sets a member's wishes for one stream it views; nothing goes back to its request. Unknown
     /// ids are ignored: the stream may just have ended.
-    pub fn request_stream(
-        &mut self,
-        conn: ConnId,
-        stream: &StreamId,
-        wishes: Option<Vec<String>>,
-    ) {
-        let Some((name, member)) = self.member_of(conn) else { return };
-        let Some(down) = member.downs.get_mut(stream) else { return };
+    pub fn request_stream(&mut self, conn: ConnId, stream: &StreamId, wishes: Option<Vec<String>>) {
+        let Some((name, member)) = self.member_of(conn) else {
+            return;
+        };
+        let Some(down) = member.downs.get_mut(stream) else {
+            return;
+        };
         down.wishes = wishes;
         let publisher = down.publisher;
         self.refresh_viewer(&name, conn, publisher, stream);
@@ -44,7 +47,9 @@ impl Hub {
 
     /// A viewer's answer. An answer to nothing closes the stream.
     pub fn answer(&mut self, conn: ConnId, stream: &StreamId, answer: String) {
-        let Some((_, member)) = self.member_of(conn) else { return };
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
         match member.downs.get_mut(stream) {
             Some(down) if down.negotiation == Negotiation::Offered => {
                 down.negotiation = Negotiation::Stable;
@@ -55,7 +60,12 @@ impl Hub {
             // An answer that nobody waits for: a late one after a restart, or a mistake. What
             // runs goes on.
             Some(_) => self.tell_error(conn, "there is no offer to answer"),
-            None => self.tell(conn, Event::Close { stream: stream.clone() }),
+            None => self.tell(
+                conn,
+                Event::Close {
+                    stream: stream.clone(),
+                },
+            ),
         }
     }
 
@@ -66,13 +76,22 @@ impl Hub {
                 self.drop_down(&down);
             }
         }
-        self.tell(conn, Event::Close { stream: stream.clone() });
+        self.tell(
+            conn,
+            Event::Close {
+                stream: stream.clone(),
+            },
+        );
     }
 
     /// A viewer wants ICE restarted on a stream it views. Unknown ids are ignored.
     pub fn renegotiate(&mut self, conn: ConnId, stream: &StreamId) {
-        let Some((_, member)) = self.member_of(conn) else { return };
-        let Some(down) = member.downs.get_mut(stream) else { return };
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
+        let Some(down) = member.downs.get_mut(stream) else {
+            return;
+        };
         down.is_dirty = true;
         down.is_restart = true;
         self.offer_again(conn, stream);
@@ -80,8 +99,12 @@ impl Hub {
 
     /// Meets a need for another offer, if nothing is outstanding.
     fn offer_again(&mut self, conn: ConnId, stream: &StreamId) {
-        let Some((_, member)) = self.member_of(conn) else { return };
-        let Some(down) = member.downs.get_mut(stream) else { return };
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
+        let Some(down) = member.downs.get_mut(stream) else {
+            return;
+        };
         if !down.is_dirty || down.negotiation != Negotiation::Stable {
             return;
         }
@@ -110,7 +133,9 @@ impl Hub {
         stream: &StreamId,
         changed: Option<PublicationKey>,
     ) {
-        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
         let viewers: Vec<ConnId> = group.members.keys().copied().collect();
         for viewer in viewers {
             if let Some(changed) = changed {
@@ -136,8 +161,13 @@ impl Hub {
             return;
         }
         let near = self.near(name);
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(up) = group.members.get(&publisher).and_then(|member| member.ups.get(stream))
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(up) = group
+            .members
+            .get(&publisher)
+            .and_then(|member| member.ups.get(stream))
         else {
             return;
         };
@@ -146,15 +176,22 @@ impl Hub {
         }
         let (label, replace) = (up.label.clone(), up.replace.clone());
         let (up_media, publications) = (up.media, up.publications.clone());
-        let Some(member) = group.members.get_mut(&viewer) else { return };
+        let Some(member) = group.members.get_mut(&viewer) else {
+            return;
+        };
         if !member.traits.receives {
             return;
         }
         let old = replace.and_then(|old| Some((member.downs.remove(&old)?, old)));
         let inherited = old.as_ref().and_then(|(down, _)| down.wishes.clone());
         let down = member.downs.get_mut(stream);
-        let own = down.as_ref().and_then(|down| down.wishes.clone()).or_else(|| inherited.clone());
-        let wishes = own.as_deref().unwrap_or_else(|| member.request.wishes(&label));
+        let own = down
+            .as_ref()
+            .and_then(|down| down.wishes.clone())
+            .or_else(|| inherited.clone());
+        let wishes = own
+            .as_deref()
+            .unwrap_or_else(|| member.request.wishes(&label));
         let wants = select(wishes, up_media, &publications);
         match (down, wants.is_empty()) {
             (None, true) => {
@@ -201,7 +238,12 @@ impl Hub {
                 if let Some(down) = member.downs.remove(stream) {
                     self.drop_down(&down);
                 }
-                self.tell(viewer, Event::Close { stream: stream.clone() });
+                self.tell(
+                    viewer,
+                    Event::Close {
+                        stream: stream.clone(),
+                    },
+                );
             }
             (Some(down), false) => {
                 let (media, caps) = (down.media, changed_caps(&down.wants, &wants));
@@ -229,11 +271,17 @@ impl Hub {
         publisher: ConnId,
         stream: &StreamId,
     ) {
-        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
         let mut viewers = Vec::new();
         let mut downs = Vec::new();
         for (viewer, member) in &mut group.members {
-            if member.downs.get(stream).is_some_and(|down| down.publisher == publisher) {
+            if member
+                .downs
+                .get(stream)
+                .is_some_and(|down| down.publisher == publisher)
+            {
                 downs.extend(member.downs.remove(stream));
                 viewers.push(*viewer);
             }
@@ -241,15 +289,27 @@ impl Hub {
         for down in &downs {
             self.drop_down(down);
         }
-        self.tell_many(viewers, Event::Close { stream: stream.clone() });
+        self.tell_many(
+            viewers,
+            Event::Close {
+                stream: stream.clone(),
+            },
+        );
     }
 
     pub(super) fn down_event(&mut self, owner: MediaOwner, event: MediaEvent) {
-        let MediaOwner { group: name, conn, stream, .. } = owner;
+        let MediaOwner {
+            group: name,
+            conn,
+            stream,
+            ..
+        } = owner;
         match event {
             MediaEvent::Offered { offer, .. } => self.forward_offer(&name, conn, stream, offer),
-            MediaEvent::Refused { text, .. } => {
-                let Some((_, member)) = self.member_of(conn) else { return };
+            MediaEvent::Refused { text, is_busy, .. } => {
+                let Some((_, member)) = self.member_of(conn) else {
+                    return;
+                };
                 if let Some(down) = member.downs.remove(&stream) {
                     self.drop_down(&down);
                     // Whatever this offer was to replace is gone as well.
@@ -258,11 +318,13 @@ impl Hub {
                     }
                 }
                 self.tell(conn, Event::Close { stream });
-                self.tell_error(conn, text);
+                self.tell(conn, Event::Error { text, is_busy });
             }
             MediaEvent::Disconnected { .. } => self.renegotiate(conn, &stream),
             MediaEvent::Closed { .. } => {
-                let Some((_, member)) = self.member_of(conn) else { return };
+                let Some((_, member)) = self.member_of(conn) else {
+                    return;
+                };
                 if let Some(down) = member.downs.remove(&stream) {
                     self.media.remove(&down.media);
                     if let Some(old) = down.replace {
@@ -278,9 +340,13 @@ impl Hub {
     }
 
     fn forward_offer(&mut self, name: &GroupName, conn: ConnId, stream: StreamId, sdp: String) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(down) =
-            group.members.get_mut(&conn).and_then(|member| member.downs.get_mut(&stream))
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(down) = group
+            .members
+            .get_mut(&conn)
+            .and_then(|member| member.downs.get_mut(&stream))
         else {
             return;
         };
@@ -289,19 +355,41 @@ impl Hub {
         }
         down.negotiation = Negotiation::Offered;
         let (publisher, replace) = (down.publisher, down.replace.take());
-        let Some(publisher) = group.members.get(&publisher) else { return };
-        let label = publisher.ups.get(&stream).map(|up| up.label.clone()).unwrap_or_default();
+        let Some(publisher) = group.members.get(&publisher) else {
+            return;
+        };
+        let label = publisher
+            .ups
+            .get(&stream)
+            .map(|up| up.label.clone())
+            .unwrap_or_default();
         let (source, username) = (publisher.id.clone(), publisher.username.clone());
-        self.tell(conn, Event::Offer { stream, label, replace, source, username, sdp });
+        self.tell(
+            conn,
+            Event::Offer {
+                stream,
+                label,
+                replace,
+                source,
+                username,
+                sdp,
+            },
+        );
     }
 }
 
 /// If both lists name the same sections: those whose cap differs. Otherwise nothing.
 fn changed_caps(old: &[Want], new: &[Want]) -> Option<Vec<Want>> {
     let same = old.len() == new.len()
-        && old.iter().zip(new).all(|(old, new)| old.publication == new.publication);
+        && old
+            .iter()
+            .zip(new)
+            .all(|(old, new)| old.publication == new.publication);
     same.then(|| {
-        let pairs = old.iter().zip(new).filter(|(old, new)| old.is_low != new.is_low);
+        let pairs = old
+            .iter()
+            .zip(new)
+            .filter(|(old, new)| old.is_low != new.is_low);
         pairs.map(|(_, new)| *new).collect()
     })
 }

@@ -1,0 +1,328 @@
+//! The control plane as one state machine: the hub and the adapters over it. Input goes in,
+//! [`Switchboard::poll_action`] says what to do.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::group::StatusView;
+use crate::hub::{
+    Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, PasswordCheck, Recipients,
+    StatusReply, Traits, Verdict,
+};
+use crate::ids::{ConnId, Ticket};
+use crate::name::GroupName;
+use crate::native::{self, Reply, Session, close_reason};
+use crate::time::Now;
+use crate::whip;
+
+/// How often sessions are looked at.
+const SESSION_TICK: Duration = Duration::from_secs(1);
+
+/// What the server shall do. In order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a text message to WebSockets.
+    Send {
+        /// To whom.
+        to: Recipients,
+        /// The message.
+        text: String,
+    },
+    /// Close a WebSocket.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// How.
+        code: CloseCode,
+    },
+    /// Tell the data plane.
+    Media(MediaRequest),
+    /// Look for a group's file, and answer with [`Switchboard::group_file`].
+    Load(GroupName),
+    /// Check a credential, and answer with [`Switchboard::verdict`].
+    Check(ConnId, PasswordCheck),
+    /// Answer a status query.
+    Status(Ticket, StatusReply),
+    /// Answer a WHIP request.
+    Respond(Ticket, whip::Response),
+}
+
+/// How a WebSocket ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseCode {
+    /// With a close frame (RFC 6455 s7.4).
+    Frame {
+        /// The code.
+        code: u16,
+        /// At most 123 bytes.
+        reason: String,
+    },
+    /// Without one.
+    Abrupt,
+}
+
+/// See the module.
+pub struct Switchboard {
+    hub: Hub,
+    sessions: HashMap<ConnId, Session>,
+    whip: whip::Endpoint,
+    actions: VecDeque<Action>,
+    /// Whose join has been decided.
+    resumable: VecDeque<ConnId>,
+    rtc_configuration: Value,
+    next_session_tick: Duration,
+}
+
+impl Switchboard {
+    /// An empty one. Groups of up to `spread_above` transports stay on one shard.
+    pub fn new(seed: [u8; 32], spread_above: usize) -> Self {
+        Self {
+            hub: Hub::new(seed, spread_above),
+            sessions: HashMap::new(),
+            whip: whip::Endpoint::default(),
+            actions: VecDeque::new(),
+            resumable: VecDeque::new(),
+            rtc_configuration: Value::Object(serde_json::Map::new()),
+            next_session_tick: SESSION_TICK,
+        }
+    }
+
+    /// The next thing to do.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Self::tick`] next at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Duration {
+        self.hub.poll_timeout().min(self.next_session_tick)
+    }
+
+    /// Time has passed. Spurious calls do nothing.
+    pub fn tick(&mut self, now: Now) {
+        self.hub.tick(now);
+        self.drain(now);
+        if now.mono < self.next_session_tick {
+            return;
+        }
+        self.next_session_tick = now.mono + SESSION_TICK;
+        let mut replies = Vec::new();
+        for (conn, session) in &mut self.sessions {
+            replies.extend(session.tick(now).into_iter().map(|reply| (*conn, reply)));
+        }
+        for (conn, reply) in replies {
+            self.reply(conn, reply);
+        }
+        for (ticket, response) in self.whip.tick(now, &mut self.hub) {
+            self.actions.push_back(Action::Respond(ticket, response));
+        }
+        self.drain(now);
+    }
+
+    /// A WebSocket has been opened.
+    pub fn connected(&mut self, address: Option<String>, now: Now) -> ConnId {
+        let conn = self.hub.connect(Traits {
+            receives: true,
+            chats: true,
+            address,
+        });
+        self.sessions.insert(conn, Session::new(conn, now));
+        conn
+    }
+
+    /// A WebSocket is gone.
+    pub fn disconnected(&mut self, conn: ConnId, now: Now) {
+        self.sessions.remove(&conn);
+        self.hub.disconnect(conn, now);
+        self.drain(now);
+    }
+
+    /// A text message has come.
+    pub fn text(&mut self, conn: ConnId, text: String, now: Now) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        let replies = session.handle_text(text, now, &mut self.hub);
+        self.drain(now);
+        for reply in replies {
+            self.reply(conn, reply);
+        }
+    }
+
+    /// What came of [`Action::Load`].
+    pub fn group_file(&mut self, name: &GroupName, file: GroupFile, now: Now) {
+        self.hub.group_file(name, file, now);
+        self.drain(now);
+    }
+
+    /// What came of [`Action::Check`].
+    pub fn verdict(&mut self, conn: ConnId, verdict: Verdict, now: Now) {
+        self.hub.verdict(conn, verdict, now);
+        self.drain(now);
+    }
+
+    /// News from the data plane.
+    pub fn media(&mut self, event: MediaEvent, now: Now) {
+        self.hub.media(event, now);
+        self.drain(now);
+    }
+
+    /// Someone asks for a group's status, answered by [`Action::Status`].
+    pub fn status(&mut self, ticket: Ticket, name: &str, now: Now) {
+        self.hub.status(ticket, name);
+        self.drain(now);
+    }
+
+    /// A WHIP request, answered by [`Action::Respond`].
+    pub fn whip(&mut self, ticket: Ticket, request: whip::Request, now: Now) {
+        if let Some(response) = self.whip.handle(ticket, request, now, &mut self.hub) {
+            self.actions.push_back(Action::Respond(ticket, response));
+        }
+        self.drain(now);
+    }
+
+    /// A group's file may have changed.
+    pub fn refresh(&mut self, name: GroupName, now: Now) {
+        self.hub.refresh(name);
+        self.drain(now);
+    }
+
+    /// The groups in memory.
+    pub fn groups(&self) -> Vec<GroupName> {
+        self.hub.groups().cloned().collect()
+    }
+
+    /// Public groups in memory, sorted by name.
+    pub fn public_groups(&self) -> Vec<StatusView> {
+        self.hub.public_groups()
+    }
+
+    /// What browsers are told of ICE servers.
+    pub fn set_rtc_configuration(&mut self, configuration: Value) {
+        self.rtc_configuration = configuration;
+    }
+
+    /// Locks every group and kicks every member.
+    pub fn shut_down(&mut self, text: &str, now: Now) {
+        self.hub.shut_down(text, now);
+        self.drain(now);
+    }
+
+    fn reply(&mut self, conn: ConnId, reply: Reply) {
+        self.actions.push_back(match reply {
+            Reply::Text(text) => Action::Send {
+                to: Recipients::One(conn),
+                text,
+            },
+            Reply::Close { code, reason } => {
+                let reason = close_reason(&reason).to_owned();
+                Action::Close {
+                    conn,
+                    code: CloseCode::Frame { code, reason },
+                }
+            }
+            Reply::Drop => Action::Close {
+                conn,
+                code: CloseCode::Abrupt,
+            },
+        });
+    }
+
+    /// Turns outputs of the hub into actions, and lets adapters react. What a client sent while
+    /// its join was being decided is handled after all that the join itself gave rise to.
+    fn drain(&mut self, now: Now) {
+        let mut replies: Vec<(ConnId, Reply)> = Vec::new();
+        loop {
+            while let Some(output) = self.hub.poll_output() {
+                match output {
+                    Output::Event(to, event) => self.deliver(to, &event, now),
+                    Output::Media(request) => self.actions.push_back(Action::Media(request)),
+                    Output::Load(name) => self.actions.push_back(Action::Load(name)),
+                    Output::Check(conn, check) => {
+                        self.actions.push_back(Action::Check(conn, check));
+                    }
+                    Output::Status(ticket, reply) => {
+                        self.actions.push_back(Action::Status(ticket, reply));
+                    }
+                }
+            }
+            for (conn, reply) in replies.drain(..) {
+                self.reply(conn, reply);
+            }
+            let Some(conn) = self.resumable.front().copied() else {
+                break;
+            };
+            let session = self.sessions.get_mut(&conn);
+            let text = session.and_then(|session| session.next_waiting(&self.hub));
+            match (text, self.sessions.get_mut(&conn)) {
+                (Some(text), Some(session)) => {
+                    let more = session.handle_now(&text, now, &mut self.hub);
+                    replies.extend(more.into_iter().map(|reply| (conn, reply)));
+                }
+                _ => {
+                    self.resumable.pop_front();
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: Recipients, event: &Event, now: Now) {
+        match to {
+            Recipients::One(conn) => self.deliver_one(conn, event, now),
+            Recipients::Many(conns) => {
+                let (native, others): (Vec<ConnId>, Vec<ConnId>) = conns
+                    .into_iter()
+                    .partition(|conn| self.sessions.contains_key(conn));
+                if let Some(text) = native::encode(event, "", &self.rtc_configuration) {
+                    self.actions.push_back(Action::Send {
+                        to: Recipients::Many(native),
+                        text,
+                    });
+                }
+                for conn in others {
+                    self.deliver_one(conn, event, now);
+                }
+            }
+        }
+    }
+
+    fn deliver_one(&mut self, conn: ConnId, event: &Event, now: Now) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            if let Some((ticket, response)) = self.whip.event(conn, event, now, &mut self.hub) {
+                self.actions.push_back(Action::Respond(ticket, response));
+            }
+            return;
+        };
+        if let Some(text) = native::encode(event, session.id(), &self.rtc_configuration) {
+            self.actions.push_back(Action::Send {
+                to: Recipients::One(conn),
+                text,
+            });
+        }
+        match event {
+            Event::Joined(joined) => {
+                session.joined(joined);
+                self.resumable.push_back(conn);
+            }
+            Event::Kicked { by, message, .. } => {
+                let replies = session.kicked(by.as_ref().map(|(_, name)| name), message);
+                for reply in replies {
+                    self.reply(conn, reply);
+                }
+            }
+            Event::User { .. }
+            | Event::History(_)
+            | Event::Chat(_)
+            | Event::UserMessage(_)
+            | Event::Answer { .. }
+            | Event::Offer { .. }
+            | Event::Close { .. }
+            | Event::Abort { .. }
+            | Event::Renegotiate { .. }
+            | Event::Error { .. } => {}
+        }
+    }
+}
