@@ -416,6 +416,16 @@ function openPanel(name) {
         chat?.markRead();
 }
 
+/** Browsers name the devices only to pages that have used one: open and close them once. */
+async function askForNames() {
+    if (byId('microphone').length < 2) {
+        const media = await capture({ audio: true, video: true }).catch(() => null);
+        for (const track of media?.getTracks() ?? [])
+            track.stop();
+    }
+    await refreshDevices();
+}
+
 async function refreshDevices() {
     await listDevices(byId('microphone'), 'audioinput', preferences.microphone);
     await listDevices(byId('camera'), 'videoinput', preferences.camera);
@@ -457,8 +467,12 @@ function wire() {
         onClick(`${name}-close`, () => openPanel(null));
     }
     onClick('settings-button', () => {
-        refreshDevices();
         byId('settings').showModal();
+        refreshDevices();
+    });
+    onClick('devices-button', () => {
+        byId('settings').showModal();
+        askForNames();
     });
     onClick('leave-button', () => connection.leave());
     onClick('lock-button', () => connection.groupAction(status.locked ? 'unlock' : 'lock'));
