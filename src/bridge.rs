@@ -1,0 +1,285 @@
+//! Signalling's words to the data plane's and back. The only file that names both crates; it owns
+//! the maps of ids, and what a viewer's offer must know of a publication.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dataplane::{
+    Busy, Codec, Command, DataPlane, Event, LayerCap, PeerError, PublicationId, PublicationInfo,
+    ShardId, SubscriptionSpec, TransportId,
+};
+use signalling::{MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Want};
+use tokio::sync::Notify;
+
+use crate::fatal::FatalError;
+
+/// How many events are taken before the control plane looks at its other inputs.
+const EVENT_BATCH_MAX: usize = 256;
+
+/// The data plane, as signalling sees it.
+pub(crate) struct Bridge {
+    dataplane: DataPlane,
+    transports: HashMap<MediaId, TransportId>,
+    media: HashMap<TransportId, MediaId>,
+    publications: HashMap<PublicationId, PublicationInfo>,
+    /// Answers that need no data plane, such as "busy".
+    own_events: Vec<MediaEvent>,
+}
+
+/// Where and how the data plane runs.
+pub(crate) use dataplane::{Config as MediaConfig, SHARDS_MAX, UdpPorts};
+
+impl Bridge {
+    /// Starts the shards. `notify` is woken when there are events.
+    pub(crate) fn start(config: MediaConfig, notify: Arc<Notify>) -> Result<Self, FatalError> {
+        let wake = Arc::new(move || notify.notify_one());
+        let dataplane = DataPlane::start(config, wake).map_err(FatalError::system)?;
+        Ok(Self {
+            dataplane,
+            transports: HashMap::new(),
+            media: HashMap::new(),
+            publications: HashMap::new(),
+            own_events: Vec::new(),
+        })
+    }
+
+    /// How many shards run.
+    pub(crate) fn shards(&self) -> usize {
+        self.dataplane.shards()
+    }
+
+    /// The UDP ports, sorted, each once.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let sockets = &self.dataplane.listening().sockets;
+        let mut ports: Vec<u16> = sockets.iter().map(|socket| socket.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Closes every transport.
+    pub(crate) fn shut_down(self) {
+        self.dataplane.shut_down();
+    }
+
+    /// Passes a wish on.
+    pub(crate) fn request(&mut self, request: MediaRequest) {
+        match request {
+            MediaRequest::Publish {
+                media,
+                near,
+                offer,
+                codecs,
+            } => {
+                let transport = self.transport(media, near, "up");
+                let codecs = codecs
+                    .iter()
+                    .filter_map(|name| Codec::from_name(name))
+                    .collect();
+                self.ask(
+                    media,
+                    Command::Publish {
+                        transport,
+                        offer,
+                        codecs,
+                    },
+                );
+            }
+            MediaRequest::Subscribe {
+                media,
+                near,
+                msid,
+                wants,
+                is_restart,
+            } => {
+                let transport = self.transport(media, near, "down");
+                let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
+                let subscriptions = subscriptions.collect();
+                let ice_restart = is_restart;
+                self.ask(
+                    media,
+                    Command::Subscribe {
+                        transport,
+                        msid,
+                        subscriptions,
+                        ice_restart,
+                    },
+                );
+            }
+            MediaRequest::AcceptAnswer { media, answer } => {
+                if let Some(transport) = self.transports.get(&media).copied() {
+                    self.ask(media, Command::AcceptAnswer { transport, answer });
+                }
+            }
+            MediaRequest::SetCap { media, want } => {
+                let publication = self.publication_id(want.publication);
+                let transport = self.transports.get(&media).copied();
+                if let (Some(transport), Some(publication)) = (transport, publication) {
+                    let cap = cap(want);
+                    self.tell(Command::SetCap {
+                        transport,
+                        publication,
+                        cap,
+                    });
+                }
+            }
+            MediaRequest::AddCandidate { media, candidate } => {
+                if let Some(transport) = self.transports.get(&media).copied() {
+                    self.tell(Command::AddCandidate {
+                        transport,
+                        candidate,
+                    });
+                }
+            }
+            MediaRequest::Close { media } => {
+                if let Some(transport) = self.forget(media) {
+                    self.tell(Command::Close { transport });
+                }
+            }
+        }
+    }
+
+    /// The transport under an id of signalling's, placed on a shard if it is new.
+    fn transport(
+        &mut self,
+        media: MediaId,
+        near: Option<MediaId>,
+        direction: &'static str,
+    ) -> TransportId {
+        if let Some(transport) = self.transports.get(&media) {
+            return *transport;
+        }
+        let shard = near
+            .and_then(|near| self.transports.get(&near))
+            .map(|near| near.shard());
+        let transport = self.dataplane.place(shard);
+        let ShardId(shard) = transport.shard();
+        tracing::info!(
+            direction,
+            shard,
+            transport = transport.as_u64(),
+            "transport placed"
+        );
+        self.transports.insert(media, transport);
+        self.media.insert(transport, media);
+        transport
+    }
+
+    fn forget(&mut self, media: MediaId) -> Option<TransportId> {
+        let transport = self.transports.remove(&media)?;
+        self.media.remove(&transport);
+        self.publications.retain(|id, _| id.transport != transport);
+        Some(transport)
+    }
+
+    fn publication_id(&self, key: PublicationKey) -> Option<PublicationId> {
+        let transport = self.transports.get(&key.media).copied()?;
+        Some(PublicationId {
+            transport,
+            m_line: key.m_line,
+        })
+    }
+
+    fn subscription(&self, want: &Want) -> Option<SubscriptionSpec> {
+        let id = self.publication_id(want.publication)?;
+        let publication = self.publications.get(&id)?.clone();
+        Some(SubscriptionSpec {
+            publication,
+            cap: cap(*want),
+        })
+    }
+
+    /// A command that must be answered: if it cannot be sent, that is the answer.
+    fn ask(&mut self, media: MediaId, command: Command) {
+        if let Err(Busy) = self.dataplane.command(command) {
+            self.own_events.push(MediaEvent::Refused {
+                media,
+                text: "server busy, try again".to_owned(),
+                is_busy: true,
+            });
+        }
+    }
+
+    /// A command that may be lost: the transport lives on, or its timers end it.
+    fn tell(&mut self, command: Command) {
+        if let Err(Busy) = self.dataplane.command(command) {
+            tracing::warn!("a shard's command queue is full: a command is lost");
+        }
+    }
+
+    /// What has happened, up to a batch.
+    pub(crate) fn events(&mut self) -> Vec<MediaEvent> {
+        let mut events = std::mem::take(&mut self.own_events);
+        for _ in 0..EVENT_BATCH_MAX {
+            let Ok(event) = self.dataplane.events().try_recv() else {
+                break;
+            };
+            events.extend(self.translate(event));
+        }
+        events
+    }
+
+    fn translate(&mut self, event: Event) -> Option<MediaEvent> {
+        let media = |bridge: &Self, transport| bridge.media.get(&transport).copied();
+        Some(match event {
+            Event::Answered {
+                transport,
+                answer,
+                publications,
+            } => MediaEvent::Answered {
+                media: media(self, transport)?,
+                answer,
+                publications,
+            },
+            Event::Offered { transport, offer } => MediaEvent::Offered {
+                media: media(self, transport)?,
+                offer,
+            },
+            Event::Refused { transport, error } => MediaEvent::Refused {
+                media: media(self, transport)?,
+                is_busy: error == PeerError::ServerFull,
+                text: error.to_string(),
+            },
+            Event::Connected { transport } => MediaEvent::Connected {
+                media: media(self, transport)?,
+            },
+            Event::Published {
+                transport,
+                publication,
+            } => {
+                let id = publication.id;
+                let media = media(self, transport)?;
+                let kind = match publication.kind {
+                    dataplane::MediaKind::Audio => MediaKind::Audio,
+                    dataplane::MediaKind::Video => MediaKind::Video,
+                };
+                self.publications.insert(id, publication);
+                let publication = PublicationKey {
+                    media,
+                    m_line: id.m_line,
+                };
+                MediaEvent::Published { publication, kind }
+            }
+            Event::Disconnected { transport } => MediaEvent::Disconnected {
+                media: media(self, transport)?,
+            },
+            Event::Closed { transport, reason } => {
+                let media = media(self, transport)?;
+                self.forget(media);
+                MediaEvent::Closed {
+                    media,
+                    text: reason.to_string(),
+                }
+            }
+            Event::Stats { .. } => return None,
+        })
+    }
+}
+
+fn cap(want: Want) -> LayerCap {
+    if want.is_low {
+        LayerCap::Low
+    } else {
+        LayerCap::High
+    }
+}

@@ -1,0 +1,137 @@
+//! `data/config.json`: what concerns the whole server. Re-read when it changes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use signalling::{DescriptionError, User, json_error};
+
+/// A larger file is not a configuration.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The file's keys. A missing file is an empty one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub(crate) struct Config {
+    /// `host[:port]`: pages of other hosts are redirected there.
+    pub(crate) canonical_host: String,
+    /// Origins that may use WebSocket, WHIP and status, besides our own.
+    pub(crate) allow_origin: Vec<String>,
+    #[serde(rename = "allowAdminOrigin")]
+    _allow_admin_origin: Vec<String>,
+    /// Overrides parts of the URLs in statuses.
+    #[serde(rename = "proxyURL")]
+    pub(crate) proxy_url: String,
+    #[serde(rename = "writableGroups")]
+    _writable_groups: bool,
+    #[serde(rename = "users")]
+    _users: BTreeMap<String, User>,
+    #[serde(rename = "admin")]
+    _admin: Option<serde_json::Value>,
+}
+
+/// Reads a configuration.
+pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError> {
+    serde_json::from_slice(text).map_err(|error| json_error(file, &error))
+}
+
+type Stamp = Option<(SystemTime, u64)>;
+
+struct Cached {
+    stamp: Stamp,
+    config: Arc<Config>,
+}
+
+/// The file, with its last good contents.
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    cached: Mutex<Cached>,
+}
+
+impl ConfigFile {
+    /// Reads it for the first time; a bad file is an error now.
+    pub(crate) fn open(data: &Path) -> Result<Self, DescriptionError> {
+        let path = data.join("config.json");
+        let stamp = stamp(&path);
+        let config = Arc::new(read(&path, stamp)?);
+        Ok(Self {
+            path,
+            cached: Mutex::new(Cached { stamp, config }),
+        })
+    }
+
+    /// The present contents, from memory.
+    pub(crate) fn get(&self) -> Arc<Config> {
+        self.cached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .config
+            .clone()
+    }
+
+    /// Looks whether the file has changed. A bad edit leaves the old contents in force.
+    pub(crate) fn refresh(&self) {
+        let stamp = stamp(&self.path);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.stamp == stamp {
+            return;
+        }
+        cached.stamp = stamp;
+        match read(&self.path, stamp) {
+            Ok(config) => {
+                tracing::info!(file = %self.path.display(), "configuration read again");
+                cached.config = Arc::new(config);
+            }
+            Err(error) => tracing::error!("{error}; the old configuration stays"),
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn read(path: &Path, stamp: Stamp) -> Result<Config, DescriptionError> {
+    let file = path.display().to_string();
+    let whole = |message: String| DescriptionError {
+        file: file.clone(),
+        line: 0,
+        key: None,
+        message,
+    };
+    match stamp {
+        None => return Ok(Config::default()),
+        Some((_, bytes)) if bytes > FILE_BYTES_MAX => {
+            return Err(whole("larger than 1 MiB".to_owned()));
+        }
+        Some(_) => {}
+    }
+    let text = fs::read(path).map_err(|error| whole(error.to_string()))?;
+    parse(&file, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn galenes_keys_are_known_and_others_are_not() {
+        let text = br#"{"canonicalHost":"h","allowOrigin":["https://x"],"allowAdminOrigin":[],
+            "proxyURL":"https://p/base","writableGroups":true,
+            "users":{"root":{"password":"x","permissions":"admin"}},"admin":[]}"#;
+        let config = parse("config.json", text).unwrap();
+        assert_eq!(
+            (config.canonical_host.as_str(), config.proxy_url.as_str()),
+            ("h", "https://p/base")
+        );
+        let error = parse("config.json", b"{\n\"canonicalhost\":\"h\"}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "config.json:2: unknown key \"canonicalhost\": did you mean \"canonicalHost\"?"
+        );
+    }
+}

@@ -1,0 +1,363 @@
+//! The control plane's one task: it owns the switchboard and the bridge. Everything else talks to
+//! it through a bounded queue, and it never waits for anybody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use signalling::whip;
+use signalling::{
+    Action, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply, StatusView,
+    Switchboard, Ticket, UnixMs, Verdict,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::bridge::Bridge;
+use crate::outbox::{Item, Outbox};
+use crate::passwords::Passwords;
+use crate::store::GroupStore;
+
+/// Inputs waiting for the task; senders wait when it is full, which slows down only them.
+const INPUTS_MAX: usize = 4096;
+/// Inputs taken before the data plane's events are looked at.
+const INPUT_BATCH_MAX: usize = 64;
+/// Groups of fewer transports stay on one shard. With none, every transport goes to the
+/// least-loaded shard.
+const SPREAD_ABOVE: usize = 0;
+
+/// What others tell the task.
+enum Input {
+    Connected {
+        address: Option<String>,
+        outbox: Outbox,
+        reply: oneshot::Sender<ConnId>,
+    },
+    Text {
+        conn: ConnId,
+        text: String,
+    },
+    Disconnected {
+        conn: ConnId,
+    },
+    GroupFile {
+        name: GroupName,
+        file: GroupFile,
+    },
+    Verdict {
+        conn: ConnId,
+        verdict: Verdict,
+    },
+    Status {
+        name: String,
+        reply: oneshot::Sender<StatusReply>,
+    },
+    PublicGroups {
+        reply: oneshot::Sender<Vec<StatusView>>,
+    },
+    Whip {
+        request: Box<whip::Request>,
+        reply: oneshot::Sender<whip::Response>,
+    },
+    Refresh {
+        also: Vec<GroupName>,
+    },
+    ShutDown {
+        text: String,
+        reply: oneshot::Sender<()>,
+    },
+    Stop {
+        reply: oneshot::Sender<Bridge>,
+    },
+}
+
+/// How others talk to the task. When the task is gone, every question is answered with nothing.
+#[derive(Clone)]
+pub(crate) struct Control {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Control {
+    /// Starts the task.
+    pub(crate) fn start(
+        seed: [u8; 32],
+        bridge: Bridge,
+        wake: Arc<Notify>,
+        store: Arc<GroupStore>,
+    ) -> Self {
+        let (sender, inputs) = mpsc::channel(INPUTS_MAX);
+        let control = Self { inputs: sender };
+        let task = Task {
+            switchboard: Switchboard::new(seed, SPREAD_ABOVE),
+            bridge,
+            store,
+            passwords: Passwords::new(),
+            outboxes: HashMap::new(),
+            statuses: HashMap::new(),
+            whips: HashMap::new(),
+            next_ticket: 0,
+            started: Instant::now(),
+            control: control.clone(),
+        };
+        tokio::spawn(task.run(inputs, wake));
+        control
+    }
+
+    async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(input(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    async fn tell(&self, input: Input) {
+        // The task is gone only when the process is about to end.
+        let _ = self.inputs.send(input).await;
+    }
+
+    /// A WebSocket has been opened.
+    pub(crate) async fn connected(
+        &self,
+        address: Option<String>,
+        outbox: Outbox,
+    ) -> Option<ConnId> {
+        self.ask(|reply| Input::Connected {
+            address,
+            outbox,
+            reply,
+        })
+        .await
+    }
+
+    /// A WebSocket has said something.
+    pub(crate) async fn text(&self, conn: ConnId, text: String) {
+        self.tell(Input::Text { conn, text }).await;
+    }
+
+    /// A WebSocket is gone.
+    pub(crate) async fn disconnected(&self, conn: ConnId) {
+        self.tell(Input::Disconnected { conn }).await;
+    }
+
+    /// A group's status.
+    pub(crate) async fn status(&self, name: String) -> Option<StatusReply> {
+        self.ask(|reply| Input::Status { name, reply }).await
+    }
+
+    /// Public groups in memory.
+    pub(crate) async fn public_groups(&self) -> Option<Vec<StatusView>> {
+        self.ask(|reply| Input::PublicGroups { reply }).await
+    }
+
+    /// A WHIP request.
+    pub(crate) async fn whip(&self, request: whip::Request) -> Option<whip::Response> {
+        self.ask(|reply| Input::Whip {
+            request: Box::new(request),
+            reply,
+        })
+        .await
+    }
+
+    /// Looks at the files of all groups in memory, and of these.
+    pub(crate) async fn refresh(&self, also: Vec<GroupName>) {
+        self.tell(Input::Refresh { also }).await;
+    }
+
+    /// Locks all groups and sends everybody out.
+    pub(crate) async fn shut_down(&self, text: String) {
+        self.ask(|reply| Input::ShutDown { text, reply }).await;
+    }
+
+    /// Ends the task, and gives the data plane back.
+    pub(crate) async fn stop(&self) -> Option<Bridge> {
+        self.ask(|reply| Input::Stop { reply }).await
+    }
+}
+
+struct Task {
+    switchboard: Switchboard,
+    bridge: Bridge,
+    store: Arc<GroupStore>,
+    passwords: Passwords,
+    outboxes: HashMap<ConnId, Outbox>,
+    statuses: HashMap<Ticket, oneshot::Sender<StatusReply>>,
+    whips: HashMap<Ticket, oneshot::Sender<whip::Response>>,
+    next_ticket: u64,
+    started: Instant,
+    control: Control,
+}
+
+impl Task {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>, wake: Arc<Notify>) {
+        loop {
+            let deadline = self.started + self.switchboard.poll_timeout();
+            let input = tokio::select! {
+                input = inputs.recv() => input,
+                () = wake.notified() => None,
+                () = tokio::time::sleep_until(deadline.into()) => None,
+            };
+            let mut next = input;
+            for _ in 0..INPUT_BATCH_MAX {
+                let Some(input) = next else { break };
+                if let Input::Stop { reply } = input {
+                    // A receiver that is gone has no use for the data plane.
+                    let _ = reply.send(self.bridge);
+                    return;
+                }
+                self.take(input);
+                self.act();
+                next = inputs.try_recv().ok();
+            }
+            if let Some(input) = next {
+                // The batch is over, but this one has been taken out of the queue.
+                if let Input::Stop { reply } = input {
+                    let _ = reply.send(self.bridge);
+                    return;
+                }
+                self.take(input);
+                self.act();
+            }
+            self.take_media();
+            let now = self.now();
+            self.switchboard.tick(now);
+            self.act();
+        }
+    }
+
+    fn now(&self) -> Now {
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono: self.started.elapsed(),
+            unix: UnixMs(i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    fn take_media(&mut self) {
+        loop {
+            let events = self.bridge.events();
+            if events.is_empty() {
+                return;
+            }
+            let now = self.now();
+            for event in events {
+                self.switchboard.media(event, now);
+                self.act();
+            }
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Connected {
+                address,
+                outbox,
+                reply,
+            } => {
+                let conn = self.switchboard.connected(address, now);
+                self.outboxes.insert(conn, outbox);
+                if reply.send(conn).is_err() {
+                    self.outboxes.remove(&conn);
+                    self.switchboard.disconnected(conn, now);
+                }
+            }
+            Input::Text { conn, text } => self.switchboard.text(conn, text, now),
+            Input::Disconnected { conn } => {
+                self.outboxes.remove(&conn);
+                self.switchboard.disconnected(conn, now);
+            }
+            Input::GroupFile { name, file } => self.switchboard.group_file(&name, file, now),
+            Input::Verdict { conn, verdict } => self.switchboard.verdict(conn, verdict, now),
+            Input::Status { name, reply } => {
+                let ticket = self.ticket();
+                self.statuses.insert(ticket, reply);
+                self.switchboard.status(ticket, &name, now);
+            }
+            Input::PublicGroups { reply } => {
+                // Nobody waits any more if this fails; so below.
+                let _ = reply.send(self.switchboard.public_groups());
+            }
+            Input::Whip { request, reply } => {
+                let ticket = self.ticket();
+                self.whips.insert(ticket, reply);
+                self.switchboard.whip(ticket, *request, now);
+            }
+            Input::Refresh { also } => {
+                for name in self.switchboard.groups().into_iter().chain(also) {
+                    self.switchboard.refresh(name, now);
+                }
+            }
+            Input::ShutDown { text, reply } => {
+                self.switchboard.shut_down(&text, now);
+                self.act();
+                let _ = reply.send(());
+            }
+            Input::Stop { .. } => {}
+        }
+    }
+
+    /// Does what the switchboard says.
+    fn act(&mut self) {
+        while let Some(action) = self.switchboard.poll_action() {
+            match action {
+                Action::Send { to, text } => {
+                    let text = Utf8Bytes::from(text);
+                    match to {
+                        Recipients::One(conn) => self.push(conn, Item::Text(text)),
+                        Recipients::Many(conns) => {
+                            for conn in conns {
+                                self.push(conn, Item::Text(text.clone()));
+                            }
+                        }
+                    }
+                }
+                Action::Close { conn, code } => self.close(conn, code),
+                Action::Media(request) => self.bridge.request(request),
+                Action::Load(name) => self.load(name),
+                Action::Check(conn, check) => {
+                    let (passwords, control) = (self.passwords.clone(), self.control.clone());
+                    tokio::spawn(async move {
+                        let verdict = passwords.check(check).await;
+                        control.tell(Input::Verdict { conn, verdict }).await;
+                    });
+                }
+                Action::Status(ticket, status) => {
+                    if let Some(reply) = self.statuses.remove(&ticket) {
+                        let _ = reply.send(status);
+                    }
+                }
+                Action::Respond(ticket, response) => {
+                    if let Some(reply) = self.whips.remove(&ticket) {
+                        let _ = reply.send(response);
+                    }
+                }
+            }
+        }
+    }
+
+    fn push(&self, conn: ConnId, item: Item) {
+        if let Some(outbox) = self.outboxes.get(&conn) {
+            outbox.push(item);
+        }
+    }
+
+    fn close(&self, conn: ConnId, code: CloseCode) {
+        self.push(conn, Item::Close(code));
+    }
+
+    fn load(&self, name: GroupName) {
+        let (store, control) = (self.store.clone(), self.control.clone());
+        tokio::spawn(async move {
+            let looked_for = name.clone();
+            let file = tokio::task::spawn_blocking(move || store.load(&looked_for)).await;
+            let file = file.unwrap_or(GroupFile::Missing);
+            control.tell(Input::GroupFile { name, file }).await;
+        });
+    }
+}

@@ -1,0 +1,334 @@
+//! The command line. Galene's syntax: one dash or two, `-flag value` or `-flag=value`; a switch
+//! takes a value only after `=`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::fatal::FatalError;
+
+/// Where the media's UDP ports are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Udp {
+    /// The number of the HTTP port.
+    AsHttp,
+    /// This one, for all shards.
+    Port(u16),
+    /// One for each shard.
+    Range(u16, u16),
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogForm {
+    Text,
+    Json,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub(crate) struct Flags {
+    pub(crate) http: String,
+    pub(crate) statics: Option<PathBuf>,
+    pub(crate) data: PathBuf,
+    pub(crate) groups: PathBuf,
+    pub(crate) insecure: bool,
+    pub(crate) udp: Udp,
+    pub(crate) shards: Option<usize>,
+    pub(crate) advertise: Vec<IpAddr>,
+    pub(crate) public_server: bool,
+    pub(crate) check_config: bool,
+    pub(crate) log: LogForm,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    Run(Box<Flags>),
+    Help,
+    Version,
+}
+
+/// A flag: its name, the value it wants (empty for a switch), and its meaning.
+const FLAGS: [(&str, &str, &str); 21] = [
+    (
+        "http",
+        "ADDR",
+        "listen for HTTP on ADDR, or on a Unix socket if it is a path (:8443)",
+    ),
+    ("static", "DIR", "serve another web client (built in)"),
+    ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
+    ("groups", "DIR", "group files (./groups/)"),
+    (
+        "recordings",
+        "DIR",
+        "reserved for recordings (./recordings/)",
+    ),
+    ("insecure", "", "plain HTTP, behind a proxy that speaks TLS"),
+    (
+        "public-server",
+        "",
+        "pages of any web origin may use WebSocket, WHIP and status",
+    ),
+    (
+        "udp-port",
+        "N",
+        "the UDP port of all media (the number of the HTTP port)",
+    ),
+    ("udp-range", "A-B", "one UDP port per shard instead"),
+    ("shards", "N", "media threads, 1 to 16 (one per core)"),
+    (
+        "advertise",
+        "IP",
+        "an address to tell clients; repeatable (those of the interfaces)",
+    ),
+    ("check-config", "", "read everything, report, and exit"),
+    ("log", "text|json", "the form of log lines (text)"),
+    ("mdns", "", "accepted for Galene's sake, without effect"),
+    (
+        "relay-only",
+        "",
+        "accepted for Galene's sake, without effect",
+    ),
+    ("turn", "ADDR", "accepted for Galene's sake, without effect"),
+    (
+        "cpuprofile",
+        "FILE",
+        "accepted for Galene's sake, without effect",
+    ),
+    (
+        "memprofile",
+        "FILE",
+        "accepted for Galene's sake, without effect",
+    ),
+    (
+        "mutexprofile",
+        "FILE",
+        "accepted for Galene's sake, without effect",
+    ),
+    ("help", "", "print this, and exit"),
+    ("version", "", "print the version, and exit"),
+];
+
+/// The text of `--help`.
+pub(crate) fn help() -> String {
+    let mut text = String::from("Usage: aula [flags]\n\n");
+    for (name, value, meaning) in FLAGS {
+        let flag = format!("--{name} {value}");
+        text.push_str(&format!("  {flag:<22} {meaning}\n"));
+    }
+    text
+}
+
+impl Flags {
+    fn defaults() -> Self {
+        Self {
+            http: ":8443".to_owned(),
+            statics: None,
+            data: PathBuf::from("./data/"),
+            groups: PathBuf::from("./groups/"),
+            insecure: false,
+            udp: Udp::AsHttp,
+            shards: None,
+            advertise: Vec::new(),
+            public_server: false,
+            check_config: false,
+            log: LogForm::Text,
+        }
+    }
+
+    /// Reads the arguments after the program's name.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Order, FatalError> {
+        let mut flags = Self::defaults();
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let flag = argument
+                .strip_prefix('-')
+                .map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+            let Some(flag) = flag.filter(|flag| !flag.is_empty()) else {
+                return Err(FatalError::config(format!(
+                    "unexpected argument {argument:?}: flags start with a dash, see --help"
+                )));
+            };
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            let name = if name == "h" { "help" } else { name };
+            let Some((_, wants, _)) = FLAGS.iter().find(|(known, _, _)| *known == name) else {
+                return Err(FatalError::config(format!(
+                    "unknown flag --{name}: see --help"
+                )));
+            };
+            if wants.is_empty() {
+                let is_on = switch(name, value.as_deref())?;
+                match name {
+                    "insecure" => flags.insecure = is_on,
+                    "public-server" => flags.public_server = is_on,
+                    "check-config" => flags.check_config = is_on,
+                    "help" if is_on => return Ok(Order::Help),
+                    "version" if is_on => return Ok(Order::Version),
+                    _ => {}
+                }
+                continue;
+            }
+            let Some(value) = value.or_else(|| arguments.next()) else {
+                return Err(FatalError::config(format!(
+                    "flag --{name} needs a value: {wants}"
+                )));
+            };
+            flags.set(name, wants, value)?;
+        }
+        Ok(Order::Run(Box::new(flags)))
+    }
+
+    fn set(&mut self, name: &str, wants: &str, value: String) -> Result<(), FatalError> {
+        let bad = || {
+            FatalError::config(format!(
+                "flag --{name} cannot be {value:?}: it must be {wants}"
+            ))
+        };
+        match name {
+            "http" => self.http = value,
+            "static" => self.statics = Some(PathBuf::from(value)),
+            "data" => self.data = PathBuf::from(value),
+            "groups" => self.groups = PathBuf::from(value),
+            "udp-port" => self.udp = Udp::Port(value.parse().map_err(|_| bad())?),
+            "udp-range" => self.udp = udp_range(&value).ok_or_else(bad)?,
+            "shards" => {
+                let shards = value
+                    .parse()
+                    .ok()
+                    .filter(|shards| (1..=16).contains(shards));
+                self.shards = Some(shards.ok_or_else(bad)?);
+            }
+            "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
+            "log" => {
+                self.log = match value.as_str() {
+                    "text" => LogForm::Text,
+                    "json" => LogForm::Json,
+                    _ => return Err(bad()),
+                };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn switch(name: &str, value: Option<&str>) -> Result<bool, FatalError> {
+    match value {
+        None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
+        Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
+        Some(value) => Err(FatalError::config(format!(
+            "flag --{name} cannot be {value:?}: it must be true or false"
+        ))),
+    }
+}
+
+/// `P` is one port for all; `A-B` is one port for each shard. As in Galene, 0 < A <= B.
+fn udp_range(text: &str) -> Option<Udp> {
+    let Some((first, last)) = text.split_once('-') else {
+        return text.parse().ok().filter(|port| *port > 0).map(Udp::Port);
+    };
+    let (first, last) = (first.parse::<u16>().ok()?, last.parse::<u16>().ok()?);
+    (first > 0 && first <= last).then_some(Udp::Range(first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Flags, String> {
+        match Flags::parse(arguments.iter().map(|text| (*text).to_owned())) {
+            Ok(Order::Run(flags)) => Ok(*flags),
+            Ok(other) => Err(format!("{other:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn one_dash_or_two_with_or_without_equals() {
+        for arguments in [
+            &["-http", ":80"][..],
+            &["--http", ":80"],
+            &["-http=:80"],
+            &["--http=:80"],
+        ] {
+            assert_eq!(parse(arguments).unwrap().http, ":80");
+        }
+        assert!(parse(&["-insecure"]).unwrap().insecure);
+        assert!(!parse(&["-insecure=false"]).unwrap().insecure);
+        assert!(
+            parse(&["-public-server", "-insecure=true"])
+                .unwrap()
+                .public_server
+        );
+    }
+
+    #[test]
+    fn galenes_flags_are_all_known() {
+        let flags = parse(&[
+            "-http",
+            ":1",
+            "-static",
+            "s",
+            "-data",
+            "d",
+            "-groups",
+            "g",
+            "-recordings",
+            "r",
+            "-insecure",
+            "-udp-range",
+            "5-6",
+            "-mdns",
+            "-relay-only=true",
+            "-turn",
+            "auto",
+            "-cpuprofile",
+            "a",
+            "-memprofile=b",
+            "-mutexprofile",
+            "c",
+        ])
+        .unwrap();
+        assert_eq!(flags.udp, Udp::Range(5, 6));
+        assert_eq!(flags.statics, Some(PathBuf::from("s")));
+    }
+
+    #[test]
+    fn addresses_accumulate() {
+        let flags = parse(&["--advertise", "192.0.2.1", "--advertise=2001:db8::1"]).unwrap();
+        assert_eq!(flags.advertise.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_name_the_flag_and_the_fix() {
+        for (arguments, word) in [
+            (&["-udp-range", "9-1"][..], "udp-range"),
+            (&["-udp-range=0"], "udp-range"),
+            (&["--shards", "0"], "shards"),
+            (&["--shards", "17"], "shards"),
+            (&["--advertise", "example.org"], "advertise"),
+            (&["--log", "xml"], "text|json"),
+            (&["-http"], "needs a value"),
+            (&["-insecure=maybe"], "true or false"),
+            (&["--bananas"], "--help"),
+            (&["bananas"], "--help"),
+            (&["-"], "--help"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.contains(word) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_flag_is_in_the_help() {
+        let help = help();
+        assert!(
+            FLAGS
+                .iter()
+                .all(|(name, _, _)| help.contains(&format!("--{name}")))
+        );
+    }
+}

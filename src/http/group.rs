@@ -1,0 +1,283 @@
+//! The `/group/` tree: the page, the status, and WHIP on both of its URLs.
+
+use std::sync::Arc;
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde_json::Value;
+use signalling::{StatusReply, StatusView, encode_path, unauthenticated_status, whip};
+
+use super::body::{self, Body, Unread, empty, full};
+use super::{Asked, Context, origin, page_headers, redirect, text};
+use crate::redacted::Redacted;
+
+/// The largest SDP, whole or fragment (reliability table row 24).
+const SDP_BYTES_MAX: usize = 256 * 1024;
+
+/// `/group/NAME/` and all below it.
+pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body> {
+    let below = asked.path.strip_prefix("/group").unwrap_or_default();
+    let (folder, kind, rest) = match below.find("/.") {
+        None => (below, "", ""),
+        Some(at) => {
+            let (folder, dotted) = below.split_at(at);
+            let dotted = dotted.strip_prefix('/').unwrap_or_default();
+            let (kind, rest) = dotted.split_at(dotted.find('/').unwrap_or(dotted.len()));
+            (folder, kind, rest)
+        }
+    };
+    let name = folder.trim_matches('/').to_owned();
+    let is_tidy =
+        folder == format!("/{name}") || (kind.is_empty() && folder == format!("/{name}/"));
+    if name.is_empty() || !is_tidy {
+        return missing_page(context).await;
+    }
+    match (kind, rest) {
+        ("", _) if is_whip(&asked) => serve_whip(asked, context, name, None).await,
+        ("", _) => page(&asked, context, &name).await,
+        (".status", "") => status(&asked, context, name).await,
+        (".status.json", "") => {
+            let to = format!("/group/{}/.status{}", encode_path(&name), asked.query);
+            let mut response = redirect(StatusCode::PERMANENT_REDIRECT, &to);
+            annotate(&mut response, &asked, context);
+            response
+        }
+        (".whip", "" | "/") => serve_whip(asked, context, name, None).await,
+        (".whip", session) => {
+            let session = session.trim_start_matches('/').to_owned();
+            serve_whip(asked, context, name, Some(session)).await
+        }
+        _ => missing_page(context).await,
+    }
+}
+
+async fn missing_page(context: &Context) -> Response<Body> {
+    let mut response = context.files.not_found().await;
+    page_headers(response.headers_mut(), "");
+    response
+}
+
+/// On the page's own URL the method and the media type decide.
+fn is_whip(asked: &Asked) -> bool {
+    !matches!(*asked.request.method(), Method::GET | Method::HEAD)
+}
+
+async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
+    let view = match context.control.status(name.to_owned()).await {
+        Some(StatusReply::Found(view)) => view,
+        Some(StatusReply::Missing) => return missing_page(context).await,
+        Some(StatusReply::Broken) | None => {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n");
+        }
+    };
+    if !asked.path.ends_with('/') {
+        let to = format!("/group/{}/{}", encode_path(name), asked.query);
+        return redirect(StatusCode::PERMANENT_REDIRECT, &to);
+    }
+    if let Some(url) = &view.listing.redirect {
+        return redirect(StatusCode::PERMANENT_REDIRECT, url);
+    }
+    let headers = asked.request.headers();
+    let mut response = context
+        .files
+        .page(asked.request.method(), "galene.html", headers)
+        .await;
+    page_headers(response.headers_mut(), &view.listing.auth_server);
+    response
+}
+
+async fn status(asked: &Asked, context: &Context, name: String) -> Response<Body> {
+    let mut response = if *asked.request.method() == Method::OPTIONS {
+        preflight()
+    } else {
+        match context.control.status(name).await {
+            Some(StatusReply::Found(view)) => json(&Value::Object(described(asked, &view))),
+            Some(StatusReply::Missing) => missing_page(context).await,
+            Some(StatusReply::Broken) | None => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n")
+            }
+        }
+    };
+    annotate(&mut response, asked, context);
+    response
+}
+
+/// `/public-groups.json`
+pub(super) async fn public_groups(asked: &Asked, context: &Context) -> Response<Body> {
+    let Some(views) = context.control.public_groups().await else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n");
+    };
+    let groups = views
+        .iter()
+        .map(|view| Value::Object(described(asked, view)))
+        .collect();
+    let mut response = json(&Value::Array(groups));
+    annotate(&mut response, asked, context);
+    response
+}
+
+fn described(asked: &Asked, view: &StatusView) -> serde_json::Map<String, Value> {
+    let (location, endpoint) = urls(asked, view.name.as_str());
+    unauthenticated_status(view, &location, &endpoint)
+}
+
+/// The group's page and the WebSocket, as clients reach them. A proxy's URL overrides scheme, host
+/// and path, each if it has it.
+fn urls(asked: &Asked, name: &str) -> (String, String) {
+    let own_scheme = if asked.peer.is_tls { "https" } else { "http" };
+    let (scheme, host, base) = proxied(&asked.config.proxy_url);
+    let scheme = scheme.unwrap_or(own_scheme);
+    let host = host.unwrap_or(&asked.host);
+    let ws_scheme = if scheme == "http" { "ws" } else { "wss" };
+    let base = base.trim_end_matches('/');
+    (
+        format!("{scheme}://{host}{base}/group/{}/", encode_path(name)),
+        format!("{ws_scheme}://{host}{base}/ws"),
+    )
+}
+
+/// Scheme, host and path of a URL, each optional: `/base`, `https:`, `http://h/base`.
+fn proxied(url: &str) -> (Option<&str>, Option<&str>, &str) {
+    let (scheme, rest) = match url.split_once(':') {
+        Some((scheme, rest)) if !scheme.is_empty() && !scheme.contains('/') => (Some(scheme), rest),
+        _ => (None, url),
+    };
+    match rest.strip_prefix("//") {
+        Some(rest) => {
+            let (host, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            (scheme, Some(host).filter(|host| !host.is_empty()), base)
+        }
+        None => (scheme, None, rest),
+    }
+}
+
+fn json(value: &Value) -> Response<Body> {
+    let mut response = Response::new(full(value.to_string()));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(empty());
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("OPTIONS, GET, HEAD");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let names = HeaderValue::from_static("Authorization, Content-Type");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
+    response
+}
+
+fn annotate(response: &mut Response<Body>, asked: &Asked, context: &Context) {
+    let is_public = context.is_public_server;
+    let headers = asked.request.headers();
+    origin::annotate(
+        response.headers_mut(),
+        headers,
+        &asked.host,
+        &asked.config,
+        is_public,
+    );
+}
+
+async fn serve_whip(
+    asked: Asked,
+    context: &Context,
+    group: String,
+    session: Option<String>,
+) -> Response<Body> {
+    let Asked {
+        request,
+        host,
+        config,
+        peer,
+        query,
+        ..
+    } = asked;
+    let (parts, incoming) = request.into_parts();
+    let get = |name: HeaderName| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let answer = match body::read(incoming, SDP_BYTES_MAX).await {
+        Err(Unread::TooLarge) => {
+            whip::Response::problem(413, "too large", "an SDP has at most 256 KiB")
+        }
+        Err(Unread::TooSlow) => whip::Response::problem(408, "too slow", "send the body faster"),
+        Err(Unread::Broken) => whip::Response::problem(400, "no body", "send the whole body"),
+        Ok(bytes) => {
+            let request = whip::Request {
+                method: parts.method.as_str().to_owned(),
+                group,
+                session,
+                content_type: get(header::CONTENT_TYPE),
+                authorization: get(header::AUTHORIZATION).or_else(|| token_of(&query)),
+                if_match: get(header::IF_MATCH),
+                is_from_page: parts.headers.contains_key(header::ORIGIN),
+                address: peer.address.map(|Redacted(address)| address),
+                body: bytes.to_vec(),
+            };
+            context.control.whip(request).await.unwrap_or_else(|| {
+                whip::Response::problem(503, "shutting down", "the server is shutting down")
+            })
+        }
+    };
+    let mut response = Response::new(full(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response
+                .headers_mut()
+                .append(HeaderName::from_static(name), value);
+        }
+    }
+    let is_public = context.is_public_server;
+    origin::annotate(
+        response.headers_mut(),
+        &parts.headers,
+        &host,
+        &config,
+        is_public,
+    );
+    response
+}
+
+/// `?token=T` stands for a bearer where headers cannot be set.
+fn token_of(query: &str) -> Option<String> {
+    let pairs = query.trim_start_matches('?').split('&');
+    let token = pairs
+        .filter_map(|pair| pair.strip_prefix("token="))
+        .next()?;
+    super::percent_decode(token).map(|token| format!("Bearer {token}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_proxy_url_is_optional() {
+        assert_eq!(proxied(""), (None, None, ""));
+        assert_eq!(proxied("/base"), (None, None, "/base"));
+        assert_eq!(proxied("https:"), (Some("https"), None, ""));
+        assert_eq!(
+            proxied("http://h:8/base"),
+            (Some("http"), Some("h:8"), "/base")
+        );
+        assert_eq!(proxied("//h"), (None, Some("h"), ""));
+    }
+
+    #[test]
+    fn tokens_in_urls_are_bearers() {
+        assert_eq!(token_of("?a=b&token=x%20y").as_deref(), Some("Bearer x y"));
+        assert_eq!(token_of(""), None);
+    }
+}

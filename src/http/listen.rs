@@ -1,0 +1,224 @@
+//! Accepting connections: TCP with or without TLS, or a Unix socket. Every stage has a deadline
+//! and a limit.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+
+use super::{Context, Peer, route};
+use crate::counter::Counter;
+use crate::redacted::Redacted;
+use crate::tls::Certificates;
+
+/// Connections alive at once, WebSockets included; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 25_000;
+/// A TLS handshake must be over by then.
+const TLS_WITHIN: Duration = Duration::from_secs(10);
+/// A request's header must be there by then.
+const HEADER_WITHIN: Duration = Duration::from_secs(10);
+/// How much of a header hyper buffers.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// The most header fields.
+const HEADERS_MAX: usize = 100;
+/// HTTP/2: requests in flight on one connection.
+const STREAMS_MAX: u32 = 64;
+/// HTTP/2: streams reset by the client that are still remembered (CVE-2023-44487).
+const RESETS_MAX: usize = 32;
+/// HTTP/2: a client that does not answer pings is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long accepting pauses after an error such as EMFILE.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often such errors are logged.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A listening socket.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    /// With its path, removed at the end.
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Binds `:port`, `host:port`, or the path of a Unix socket.
+    pub(crate) async fn bind(address: &str) -> io::Result<Self> {
+        if address.starts_with('/') {
+            let path = Path::new(address);
+            // A socket that nobody listens on any more is in the way.
+            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+                std::fs::remove_file(path)?;
+            }
+            return Ok(Self::Unix(UnixListener::bind(path)?, path.to_owned()));
+        }
+        let Some(port) = address.strip_prefix(':') else {
+            return TcpListener::bind(address).await.map(Self::Tcp);
+        };
+        // Both families if there are both.
+        match TcpListener::bind(format!("[::]:{port}")).await {
+            Ok(listener) => Ok(Self::Tcp(listener)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}"))
+                .await
+                .map(Self::Tcp),
+        }
+    }
+
+    /// The TCP port, if there is one.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(|addr| addr.port()),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+/// Serves until `closing` turns true, then lets connections finish what they are doing.
+/// `connections` counts them.
+pub(crate) async fn serve(
+    listener: Listener,
+    certificates: Option<Arc<Certificates>>,
+    context: Arc<Context>,
+    connections: Counter,
+    closing: watch::Receiver<bool>,
+) {
+    let mut last_logged: Option<Instant> = None;
+    let mut until_closing = closing.clone();
+    loop {
+        while connections.count() >= CONNECTIONS_MAX {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        let accepted = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            _ = until_closing.wait_for(|closing| *closing) => break,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let is_due = last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL);
+                if is_due {
+                    last_logged = Some(Instant::now());
+                    tracing::error!("cannot accept connections: {error}");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (certificates, context) = (certificates.clone(), context.clone());
+        let (counted, closing) = (connections.enter(), closing.clone());
+        tokio::spawn(async move {
+            let _counted = counted;
+            let address = address.map(|address| Redacted(address.to_string()));
+            let Some(certificates) = certificates else {
+                let peer = Peer {
+                    address,
+                    is_tls: false,
+                };
+                return speak_http1(stream, peer, context, closing).await;
+            };
+            let handshake = certificates.acceptor().accept(stream);
+            let Ok(Ok(stream)) = tokio::time::timeout(TLS_WITHIN, handshake).await else {
+                return;
+            };
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let peer = Peer {
+                address,
+                is_tls: true,
+            };
+            if is_http2 {
+                speak_http2(stream, peer, context, closing).await;
+            } else {
+                speak_http1(stream, peer, context, closing).await;
+            }
+        });
+    }
+    if let Listener::Unix(_, path) = &listener {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// A byte stream of either kind.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Option<SocketAddr>)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            // Small messages must not wait for each other; failing that, they do.
+            let _ = stream.set_nodelay(true);
+            Ok((Box::new(stream), Some(address)))
+        }
+        Listener::Unix(listener, _) => {
+            let (stream, _) = listener.accept().await?;
+            Ok((Box::new(stream), None))
+        }
+    }
+}
+
+async fn speak_http1(
+    stream: impl Stream + 'static,
+    peer: Peer,
+    context: Arc<Context>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |request| route(request, peer.clone(), context.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_WITHIN)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // How a connection ends is between it and its peer.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn speak_http2(
+    stream: impl Stream + 'static,
+    peer: Peer,
+    context: Arc<Context>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |request| route(request, peer.clone(), context.clone()));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .max_send_buf_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+impl Context {
+    /// From here on `/readyz` says no.
+    pub(crate) fn start_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,300 @@
+//! The route table, and what all routes share.
+
+mod body;
+mod files;
+mod group;
+mod listen;
+mod origin;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use body::{Body, empty, full};
+pub(crate) use files::Files;
+pub(crate) use listen::{Listener, serve};
+
+use crate::config::{Config, ConfigFile};
+use crate::control::Control;
+use crate::counter::Counter;
+use crate::redacted::Redacted;
+
+/// What every request may need.
+pub(crate) struct Context {
+    pub(crate) control: Control,
+    pub(crate) config: Arc<ConfigFile>,
+    pub(crate) files: Files,
+    pub(crate) is_public_server: bool,
+    pub(crate) is_draining: AtomicBool,
+    /// WebSockets alive.
+    pub(crate) sockets: Counter,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// `ip:port`; nothing over a Unix socket.
+    pub(crate) address: Option<Redacted<String>>,
+    /// Whether TLS ends here.
+    pub(crate) is_tls: bool,
+}
+
+/// A request with its path decoded.
+struct Asked {
+    request: Request<Incoming>,
+    /// Decoded, with its leading slash.
+    path: String,
+    /// With its question mark; empty if there is none.
+    query: String,
+    /// The Host header, or the authority of HTTP/2.
+    host: String,
+    config: Arc<Config>,
+    peer: Peer,
+}
+
+/// Answers one request.
+async fn route(
+    request: Request<Incoming>,
+    peer: Peer,
+    context: Arc<Context>,
+) -> Result<Response<Body>, Infallible> {
+    let mut response = answer(request, peer, &context).await;
+    let nosniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    Ok(response)
+}
+
+async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) -> Response<Body> {
+    let raw = request.uri().path();
+    let query = request
+        .uri()
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    if let Some(clean) = cleaned(raw) {
+        return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{clean}{query}"));
+    }
+    let Some(path) = percent_decode(raw) else {
+        return text(StatusCode::BAD_REQUEST, "Bad path\n");
+    };
+    let host = host_of(&request);
+    let config = context.config.get();
+    let asked = Asked {
+        request,
+        path,
+        query,
+        host,
+        config,
+        peer,
+    };
+    match asked.path.as_str() {
+        "/healthz" => return plain_status(StatusCode::OK),
+        "/readyz" if context.is_draining.load(Ordering::Relaxed) => {
+            return plain_status(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        "/readyz" => return plain_status(StatusCode::OK),
+        "/ws" => return upgrade::websocket(asked, context),
+        "/public-groups.json" => return group::public_groups(&asked, context).await,
+        _ => {}
+    }
+    if let Some(redirect) = canonical_redirect(&asked) {
+        return redirect;
+    }
+    match asked.path.as_str() {
+        "/group" => redirect(
+            StatusCode::PERMANENT_REDIRECT,
+            &format!("/group/{}", asked.query),
+        ),
+        path if path.starts_with("/group/") => group::serve(asked, context).await,
+        path if path.starts_with("/galene-api") || path.starts_with("/recordings") => {
+            text(StatusCode::NOT_FOUND, "404 page not found\n")
+        }
+        _ => {
+            let path = asked.path.trim_start_matches('/');
+            let headers = asked.request.headers();
+            let mut response = if is_confined(path) {
+                context
+                    .files
+                    .serve(asked.request.method(), path, &asked.query, headers)
+                    .await
+            } else {
+                context.files.not_found().await
+            };
+            page_headers(response.headers_mut(), "");
+            response
+        }
+    }
+}
+
+/// A decoded path that names nothing outside and nothing hidden.
+fn is_confined(path: &str) -> bool {
+    !path.contains(['\0', '\\']) && !path.split('/').any(|part| part.starts_with('.'))
+}
+
+/// What keeps a page's scripts to themselves. Background blur needs `unsafe-eval`.
+fn page_headers(headers: &mut HeaderMap, auth_server: &str) {
+    let space = if auth_server.is_empty() { "" } else { " " };
+    let policy = format!(
+        "connect-src {auth_server}{space}ws: wss: 'self'; img-src 'self'; media-src blob: 'self'; \
+         script-src 'unsafe-eval' 'self'; default-src 'self'"
+    );
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+}
+
+/// To the canonical host, if this is not it. Other methods than GET must stay what they are.
+fn canonical_redirect(asked: &Asked) -> Option<Response<Body>> {
+    let canonical = &asked.config.canonical_host;
+    if canonical.is_empty() || canonical.eq_ignore_ascii_case(&asked.host) {
+        return None;
+    }
+    let is_get = matches!(*asked.request.method(), Method::GET | Method::HEAD);
+    let status = if is_get {
+        StatusCode::MOVED_PERMANENTLY
+    } else {
+        StatusCode::PERMANENT_REDIRECT
+    };
+    let path = asked.request.uri().path();
+    Some(redirect(
+        status,
+        &format!("https://{canonical}{path}{}", asked.query),
+    ))
+}
+
+fn host_of(request: &Request<Incoming>) -> String {
+    let header = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str());
+    header.or(authority).unwrap_or_default().to_owned()
+}
+
+/// The path without `//`, `/./` and `/../`, if it has any.
+fn cleaned(path: &str) -> Option<String> {
+    let is_crooked = |part: &str| part.is_empty() || part == "." || part == "..";
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let (last, inner) = parts.split_last()?;
+    if !inner.iter().copied().any(is_crooked) && *last != "." && *last != ".." {
+        return None;
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for part in inner.iter().chain([last]) {
+        match *part {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            part => kept.push(part),
+        }
+    }
+    let slash = if is_crooked(last) && !kept.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    Some(format!("/{}{slash}", kept.join("/")))
+}
+
+/// Decodes once. Nothing if it is not UTF-8 or an escape is broken.
+fn percent_decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let (high, low) = (digit()?, digit()?);
+            bytes.push(u8::try_from(high << 4 | low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn redirect(status: StatusCode, location: &str) -> Response<Body> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = status;
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            response.headers_mut().insert(header::LOCATION, location);
+            response
+        }
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n"),
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+fn plain_status(status: StatusCode) -> Response<Body> {
+    let is_ok = status == StatusCode::OK;
+    let mut response = text(status, if is_ok { "ok\n" } else { "draining\n" });
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crooked_paths_are_cleaned() {
+        for (path, clean) in [
+            ("/", None),
+            ("/a/b", None),
+            ("/a/b/", None),
+            ("/a..b/.c", None),
+            ("//", Some("/")),
+            ("//evil.example/x", Some("/evil.example/x")),
+            ("/a//b", Some("/a/b")),
+            ("/a/./b/", Some("/a/b/")),
+            ("/a/../b", Some("/b")),
+            ("/../../etc/passwd", Some("/etc/passwd")),
+            ("/a/..", Some("/")),
+            ("/a/b/.", Some("/a/b/")),
+        ] {
+            assert_eq!(cleaned(path).as_deref(), clean, "{path}");
+        }
+    }
+
+    #[test]
+    fn decoding_happens_once() {
+        assert_eq!(percent_decode("/a%20b").as_deref(), Some("/a b"));
+        assert_eq!(percent_decode("/%252e").as_deref(), Some("/%2e"));
+        for bad in ["/%", "/%2", "/%zz", "/%ff"] {
+            assert_eq!(percent_decode(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn hidden_and_climbing_files_are_out_of_reach() {
+        for path in ["../x", "a/../b", ".git/config", "a/.b", "a\\b", "a\0"] {
+            assert!(!is_confined(path), "{path:?}");
+        }
+        assert!(is_confined("js/aula.js") && is_confined(""));
+    }
+}

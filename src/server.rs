@@ -1,0 +1,276 @@
+//! Putting it together: start, what the operator is told, reload, and an orderly end.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use signalling::GroupName;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use crate::addresses;
+use crate::bridge::{Bridge, MediaConfig, SHARDS_MAX, UdpPorts};
+use crate::config::ConfigFile;
+use crate::control::Control;
+use crate::counter::Counter;
+use crate::fatal::FatalError;
+use crate::flags::{Flags, Udp};
+use crate::http::{self, Context, Files, Listener};
+use crate::store::GroupStore;
+use crate::tls::Certificates;
+
+/// How often files are looked at for changes.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the groups directory is scanned for new public groups.
+const SCAN_EVERY_RELOADS: u32 = 12;
+/// How long a shutdown waits for clients to take their leave.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// How many group names the start-up message lists.
+const NAMES_SHOWN_MAX: usize = 20;
+/// The UDP port where there is no TCP port to follow.
+const UDP_PORT_DEFAULT: u16 = 8443;
+/// What everybody is told at the end.
+const SHUTTING_DOWN: &str = "server is shutting down";
+
+/// `--check-config`: reads everything, and says what it found.
+pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
+    ConfigFile::open(&flags.data).map_err(FatalError::config)?;
+    open_files(flags)?;
+    if !flags.insecure && flags.data.join("cert.pem").exists() {
+        Certificates::open(&flags.data, &[])?;
+    }
+    check_groups_folder(flags)?;
+    let mut groups = 0;
+    for (_, description) in GroupStore::new(flags.groups.clone()).scan() {
+        description.map_err(FatalError::config)?;
+        groups += 1;
+    }
+    Ok(format!("configuration is good: {groups} groups\n"))
+}
+
+fn open_files(flags: &Flags) -> Result<Files, FatalError> {
+    Files::open(flags.statics.as_deref()).map_err(|error| {
+        let folder = flags.statics.as_deref().unwrap_or(Path::new(""));
+        FatalError::config(format!(
+            "flag --static: {}: {error}: name a directory with galene.html in it",
+            folder.display()
+        ))
+    })
+}
+
+fn check_groups_folder(flags: &Flags) -> Result<(), FatalError> {
+    if flags.groups.exists() && !flags.groups.is_dir() {
+        return Err(FatalError::config(format!(
+            "flag --groups: {} is not a directory: name one with group files in it",
+            flags.groups.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Runs until a signal ends it.
+pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
+    let config = Arc::new(ConfigFile::open(&flags.data).map_err(FatalError::config)?);
+    let files = open_files(&flags)?;
+    check_groups_folder(&flags)?;
+    let store = Arc::new(GroupStore::new(flags.groups.clone()));
+    let found = store.scan();
+    let local = addresses::local();
+    let certificates = match flags.insecure {
+        true => None,
+        false => Some(Arc::new(Certificates::open(&flags.data, &local)?)),
+    };
+    let listener = Listener::bind(&flags.http).await.map_err(|error| {
+        FatalError::system(format!(
+            "cannot listen on {}: {error}: change --http",
+            flags.http
+        ))
+    })?;
+    let port = listener.port();
+    let wake = Arc::new(Notify::new());
+    let bridge = Bridge::start(media_config(&flags, port, &local), wake.clone())?;
+    announce(
+        &flags,
+        &bridge,
+        port,
+        &local,
+        &found.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+    );
+    let control = Control::start(seed()?, bridge, wake, store.clone());
+    control.refresh(public(&store)).await;
+    let context = Arc::new(Context {
+        control: control.clone(),
+        config: config.clone(),
+        files,
+        is_public_server: flags.public_server,
+        is_draining: AtomicBool::new(false),
+        sockets: Counter::new(),
+    });
+    let connections = Counter::new();
+    let (close, closing) = watch::channel(false);
+    let serving = tokio::spawn(http::serve(
+        listener,
+        certificates.clone(),
+        context.clone(),
+        connections.clone(),
+        closing,
+    ));
+    tokio::spawn(reload(control.clone(), store, config, certificates));
+    let mut terminate = signal(SignalKind::terminate()).map_err(FatalError::system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(FatalError::system)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("shutting down");
+    context.start_draining();
+    let drain = async {
+        control.shut_down(SHUTTING_DOWN.to_owned()).await;
+        context.sockets.drained().await;
+        // Nobody is inside any more: stop accepting, and let responses finish.
+        close.send_replace(true);
+        connections.drained().await;
+    };
+    tokio::select! {
+        done = tokio::time::timeout(DRAIN_WITHIN, drain) => {
+            if done.is_err() {
+                tracing::warn!("some clients did not leave in time");
+            }
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    serving.abort();
+    if let Some(bridge) = control.stop().await {
+        bridge.shut_down();
+    }
+    Ok(())
+}
+
+fn media_config(flags: &Flags, port: Option<u16>, local: &[IpAddr]) -> MediaConfig {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let ports = match flags.udp {
+        Udp::AsHttp => UdpPorts::Shared(port.unwrap_or(UDP_PORT_DEFAULT)),
+        Udp::Port(port) => UdpPorts::Shared(port),
+        Udp::Range(first, last) => UdpPorts::PerShard { first, last },
+    };
+    let advertise = if flags.advertise.is_empty() {
+        local.to_vec()
+    } else {
+        flags.advertise.clone()
+    };
+    let mut config = MediaConfig::new(ports, advertise);
+    config.shards = flags.shards.unwrap_or(cores.min(SHARDS_MAX));
+    config
+}
+
+fn seed() -> Result<[u8; 32], FatalError> {
+    let mut seed = [0; 32];
+    rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut seed)
+        .map_err(|_| FatalError::system("the system gives no random numbers"))?;
+    Ok(seed)
+}
+
+/// What the operator needs to know, on standard output.
+fn announce(
+    flags: &Flags,
+    bridge: &Bridge,
+    port: Option<u16>,
+    local: &[IpAddr],
+    names: &[&GroupName],
+) {
+    let scheme = if flags.insecure { "http" } else { "https" };
+    let first = names.first().map_or(String::new(), |name| {
+        format!("group/{}/", signalling::encode_path(name.as_str()))
+    });
+    let mut text = String::new();
+    let udp: Vec<String> = bridge.ports().iter().map(u16::to_string).collect();
+    // Writing to a string cannot fail.
+    let _ = match port {
+        Some(port) => {
+            let mut hosts = vec!["localhost".to_owned()];
+            hosts.extend(
+                local
+                    .iter()
+                    .filter(|ip| !ip.is_loopback())
+                    .map(|ip| match ip {
+                        IpAddr::V4(ip) => ip.to_string(),
+                        IpAddr::V6(ip) => format!("[{ip}]"),
+                    }),
+            );
+            let _ = writeln!(text, "Open in a browser:");
+            for host in hosts {
+                let _ = writeln!(text, "  {scheme}://{host}:{port}/{first}");
+            }
+            writeln!(text, "Firewall: open TCP {port} and UDP {}", udp.join(", "))
+        }
+        None => writeln!(
+            text,
+            "Listening on {}\nFirewall: open UDP {}",
+            flags.http,
+            udp.join(", ")
+        ),
+    };
+    let shown: Vec<&str> = names
+        .iter()
+        .take(NAMES_SHOWN_MAX)
+        .map(|name| name.as_str())
+        .collect();
+    let more = names.len().saturating_sub(shown.len());
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let _ = if shown.is_empty() {
+        let folder = flags.groups.display();
+        writeln!(
+            text,
+            "Groups: none in {folder}: create one, such as {folder}/test.json"
+        )
+    } else {
+        writeln!(text, "Groups: {}{more}", shown.join(", "))
+    };
+    let _ = writeln!(text, "Shards: {}", bridge.shards());
+    // A closed standard output is no reason not to serve.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+fn public(store: &GroupStore) -> Vec<GroupName> {
+    let listed = store.scan().into_iter().filter(|(_, description)| {
+        description
+            .as_ref()
+            .is_ok_and(|description| description.listing.is_public)
+    });
+    listed.map(|(name, _)| name).collect()
+}
+
+/// Looks for changed files, forever.
+async fn reload(
+    control: Control,
+    store: Arc<GroupStore>,
+    config: Arc<ConfigFile>,
+    certificates: Option<Arc<Certificates>>,
+) {
+    for round in 1u32.. {
+        tokio::time::sleep(RELOAD_INTERVAL).await;
+        let (store, config) = (store.clone(), config.clone());
+        let certificates = certificates.clone();
+        let is_scan = round.is_multiple_of(SCAN_EVERY_RELOADS);
+        let looked = tokio::task::spawn_blocking(move || {
+            config.refresh();
+            if let Some(certificates) = certificates {
+                certificates.refresh();
+            }
+            if is_scan { public(&store) } else { Vec::new() }
+        });
+        control.refresh(looked.await.unwrap_or_default()).await;
+    }
+}

@@ -1,0 +1,194 @@
+//! Group files on disk. Every look at a group stats its file; it is parsed again only if it has
+//! changed. Blocking: call it off the request path.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use signalling::{Description, DescriptionError, GroupFile, GroupName, parse_description};
+
+/// A larger file is not a group.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Parsed files kept; more are parsed again each time.
+const CACHE_MAX: usize = 20_000;
+/// How many files and folders a scan looks at.
+const SCAN_ENTRIES_MAX: usize = 50_000;
+/// Deeper folders are not scanned.
+const SCAN_DEPTH_MAX: usize = 32;
+
+#[derive(Clone, PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    bytes: u64,
+}
+
+#[derive(Clone)]
+struct Cached {
+    stamp: Stamp,
+    result: Result<Arc<Description>, Arc<DescriptionError>>,
+}
+
+/// The groups directory.
+pub(crate) struct GroupStore {
+    root: PathBuf,
+    cache: Mutex<HashMap<GroupName, Cached>>,
+}
+
+impl GroupStore {
+    /// Need not exist yet.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            cache: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The group's description: from its file, or from the nearest ancestor that has one and
+    /// lets subgroups be.
+    pub(crate) fn load(&self, name: &GroupName) -> GroupFile {
+        let mut ancestor = Some(name.clone());
+        let mut is_own = true;
+        while let Some(current) = ancestor {
+            match self.read(&current) {
+                None => {}
+                Some(Ok(description)) if is_own => return GroupFile::Found(description),
+                Some(Ok(description)) => {
+                    return match description.for_subgroup() {
+                        Some(description) => GroupFile::Found(Arc::new(description)),
+                        None => GroupFile::Missing,
+                    };
+                }
+                Some(Err(error)) => return GroupFile::Broken(error),
+            }
+            is_own = false;
+            ancestor = current.parent();
+        }
+        GroupFile::Missing
+    }
+
+    /// One file; nothing if there is none.
+    fn read(&self, name: &GroupName) -> Option<Result<Arc<Description>, Arc<DescriptionError>>> {
+        let path = self.root.join(name.file_path());
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => metadata,
+            Ok(_) => return None,
+            Err(error) if is_absent(&error) => {
+                self.cache
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(name);
+                return None;
+            }
+            Err(error) => return Some(Err(Arc::new(whole(&path, &error)))),
+        };
+        let stamp = Stamp {
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            bytes: metadata.len(),
+        };
+        if let Some(cached) = self
+            .cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            && cached.stamp == stamp
+        {
+            return Some(cached.result.clone());
+        }
+        let result = parse_file(&path).map(Arc::new).map_err(Arc::new);
+        match &result {
+            Ok(_) => tracing::debug!(group = name.as_str(), "group file read"),
+            Err(error) => tracing::error!("{error}"),
+        }
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() < CACHE_MAX || cache.contains_key(name) {
+            cache.insert(
+                name.clone(),
+                Cached {
+                    stamp,
+                    result: result.clone(),
+                },
+            );
+        }
+        Some(result)
+    }
+
+    /// All groups that have files, sorted, with those that cannot be used.
+    pub(crate) fn scan(&self) -> Vec<(GroupName, Result<Arc<Description>, Arc<DescriptionError>>)> {
+        let mut names = Vec::new();
+        let mut budget = SCAN_ENTRIES_MAX;
+        collect(&self.root, "", 0, &mut budget, &mut names);
+        names.sort();
+        names
+            .into_iter()
+            .filter_map(|name| self.read(&name).map(|result| (name, result)))
+            .collect()
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    // A name too long for the file system names nothing.
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
+}
+
+fn whole(path: &Path, error: &io::Error) -> DescriptionError {
+    DescriptionError {
+        file: path.display().to_string(),
+        line: 0,
+        key: None,
+        message: error.to_string(),
+    }
+}
+
+fn parse_file(path: &Path) -> Result<Description, DescriptionError> {
+    let mut text = Vec::new();
+    let file = fs::File::open(path).map_err(|error| whole(path, &error))?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| whole(path, &error))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let error = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
+        return Err(whole(path, &error));
+    }
+    let (description, warnings) = parse_description(&path.display().to_string(), &text)?;
+    for warning in warnings {
+        tracing::warn!(file = %path.display(), "{warning}");
+    }
+    Ok(description)
+}
+
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    budget: &mut usize,
+    names: &mut Vec<GroupName>,
+) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if *budget == 0 {
+            tracing::error!(folder = %folder.display(), "too many files: the rest is not scanned");
+            return;
+        }
+        *budget -= 1;
+        let file_name = entry.file_name();
+        let Some(file_name) = file_name.to_str().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        if entry.path().is_dir() {
+            if depth < SCAN_DEPTH_MAX {
+                let prefix = format!("{prefix}{file_name}/");
+                collect(&entry.path(), &prefix, depth + 1, budget, names);
+            }
+        } else if let Some(stem) = file_name.strip_suffix(".json") {
+            names.extend(GroupName::parse(&format!("{prefix}{stem}")));
+        }
+    }
+}

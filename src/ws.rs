@@ -1,0 +1,151 @@
+//! A WebSocket (RFC 6455) between a browser and the control plane: limits, order, and an end that
+//! says why.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use signalling::{CloseCode, TokenBucket};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::control::Control;
+use crate::outbox::{Item, OutboxReader, outbox};
+
+/// The largest message; a larger one closes with 1009.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Frames at once, and per second after that, pings included. Faster clients are read more
+/// slowly.
+const FRAME_BURST: u32 = 500;
+const FRAMES_PER_SECOND: u32 = 100;
+/// How long a close frame may take to be written and answered.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// A write that takes longer finds nobody at the other end.
+const WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// What is gathered before it is written out.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long a client that is too fast is not listened to.
+const PAUSE: Duration = Duration::from_millis(20);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Serves one WebSocket to its end.
+pub(crate) async fn serve(upgraded: Upgraded, address: Option<String>, control: Control) {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .read_buffer_size(16 * 1024);
+    let io = TokioIo::new(upgraded);
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let (outbox, mut reader) = outbox();
+    let Some(conn) = control.connected(address, outbox).await else {
+        return;
+    };
+    let overflown = reader.overflown();
+    let ended = tokio::select! {
+        code = talk(&mut socket, &mut reader, &control, conn) => code,
+        code = overflown => code,
+    };
+    control.disconnected(conn).await;
+    if let CloseCode::Frame { code, reason } = ended {
+        tracing::debug!(conn = conn.0, code, "closing a WebSocket");
+        let frame = CloseFrame {
+            code: WireCode::from(code),
+            reason: Utf8Bytes::from(reason),
+        };
+        // Whoever does not take the frame in time does not get it.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, say_goodbye(&mut socket, frame)).await;
+    }
+}
+
+async fn say_goodbye(socket: &mut Socket, frame: CloseFrame) {
+    if socket.close(Some(frame)).await.is_err() {
+        return;
+    }
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+/// Both directions, until one of them ends.
+async fn talk(
+    socket: &mut Socket,
+    reader: &mut OutboxReader,
+    control: &Control,
+    conn: signalling::ConnId,
+) -> CloseCode {
+    let started = Instant::now();
+    let mut frames = TokenBucket::new(FRAME_BURST, FRAMES_PER_SECOND, Duration::ZERO);
+    loop {
+        tokio::select! {
+            item = reader.next() => {
+                let Some(item) = item else { return CloseCode::Abrupt };
+                let written = tokio::time::timeout(WRITE_WITHIN, write(socket, reader, item)).await;
+                match written {
+                    Ok(Ok(None)) => {}
+                    Ok(Ok(Some(code))) => return code,
+                    Ok(Err(_)) | Err(_) => return CloseCode::Abrupt,
+                }
+            }
+            message = socket.next() => {
+                match message {
+                    Some(Ok(Message::Text(text))) => {
+                        control.text(conn, text.as_str().to_owned()).await;
+                    }
+                    Some(Ok(Message::Binary(bytes))) => match String::from_utf8(bytes.into()) {
+                        Ok(text) => control.text(conn, text).await,
+                        Err(_) => return close(1007, "not UTF-8"),
+                    },
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                    Some(Ok(Message::Close(_))) | None => return CloseCode::Abrupt,
+                    Some(Err(error)) => return code_for(&error),
+                }
+                while !frames.take(started.elapsed()) {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Writes an item and all that wait behind it, then flushes once.
+async fn write(
+    socket: &mut Socket,
+    reader: &mut OutboxReader,
+    item: Item,
+) -> Result<Option<CloseCode>, Error> {
+    let mut next = Some(item);
+    while let Some(item) = next {
+        match item {
+            Item::Text(text) => socket.feed(Message::Text(text)).await?,
+            Item::Close(code) => {
+                socket.flush().await?;
+                return Ok(Some(code));
+            }
+        }
+        next = reader.try_next();
+    }
+    socket.flush().await?;
+    Ok(None)
+}
+
+fn close(code: u16, reason: &str) -> CloseCode {
+    CloseCode::Frame {
+        code,
+        reason: reason.to_owned(),
+    }
+}
+
+fn code_for(error: &Error) -> CloseCode {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => close(1009, "larger than 1 MiB"),
+        Error::Capacity(_) => close(1009, "too large"),
+        Error::Protocol(_) => close(1002, "not RFC 6455"),
+        Error::Utf8(_) => close(1007, "not UTF-8"),
+        _ => CloseCode::Abrupt,
+    }
+}
