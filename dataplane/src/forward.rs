@@ -9,6 +9,9 @@ use crate::canonical::PacketMeta;
 /// Runs of packets with the same mapping that are remembered for retransmission. Each drop or
 /// switch starts one; beyond that the oldest is forgotten and its packets cannot be asked for.
 const SEGMENTS_MAX: usize = 128;
+/// A longer gap is a break, not a loss: numbering goes on without it. Well below the 2^15 at which
+/// a receiver would lose count of the rollover counter (RFC 3711 s3.3.1).
+const GAP_MAX: u64 = 8192;
 
 /// Where a packet goes in the outgoing stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ struct Segment {
     time_delta: u32,
     picture_delta: u16,
     tl0_delta: u8,
+    /// The highest spatial layer that goes out; it carries the marker.
+    sid_max: u8,
 }
 
 impl Segment {
@@ -57,7 +62,9 @@ impl Segment {
         Placement {
             seq,
             rtp_time: meta.rtp_time.wrapping_add(self.time_delta),
-            marker: meta.marker,
+            // RFC 9628 s4.2: the marker belongs on the last layer that is sent. Only VP9 packets
+            // say where a layer's frame ends.
+            marker: meta.marker || (meta.frame.is_layer_end && meta.frame.sid == self.sid_max),
             picture_delta: self.picture_delta,
             tl0_delta: self.tl0_delta,
         }
@@ -80,6 +87,8 @@ pub struct Forwarder {
     /// The last packet sent: outgoing timestamp, arrival, picture id and TL0PICIDX sent.
     last: Option<LastSent>,
     sid_max: u8,
+    /// The current Encoding has broken off; only a switch goes on.
+    is_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,25 +100,33 @@ struct LastSent {
 }
 
 impl Forwarder {
-    /// A Forwarder that starts at `first_seq` (its lower 15 bits are used, so that the rollover
-    /// counter starts at 0 and does not roll over at once) and waits for Encoding `target`.
-    pub fn new(codec: Codec, clock_hz: u32, cap: LayerCap, target: u8, first_seq: u16) -> Self {
+    /// A Forwarder whose first packet gets the extended sequence number `next_out` and that waits
+    /// for Encoding `target`. On a fresh SSRC `next_out` is random and below 2^15, so that the
+    /// rollover counter starts at 0 and does not roll over at once; on one that was used before it
+    /// is what [`Self::next_out`] said, because a number must not be used twice under one key.
+    pub fn new(codec: Codec, clock_hz: u32, cap: LayerCap, target: u8, next_out: u64) -> Self {
         Self {
             codec,
             clock_hz,
             cap,
             target,
             segments: Vec::new(),
-            next_out: u64::from(first_seq & 0x7fff),
+            next_out,
             highest_in: 0,
             last: None,
             sid_max: if cap == LayerCap::Low { 0 } else { u8::MAX },
+            is_cut: false,
         }
+    }
+
+    /// The extended sequence number that the next packet would get.
+    pub fn next_out(&self) -> u64 {
+        self.next_out
     }
 
     /// The Encoding whose packets go out.
     pub fn current(&self) -> Option<u8> {
-        self.segments.last().map(|segment| segment.encoding)
+        self.segments.last().filter(|_| !self.is_cut).map(|segment| segment.encoding)
     }
 
     /// The Encoding that is wanted.
@@ -125,6 +142,12 @@ impl Forwarder {
     /// Whether a keyframe of the target is needed before anything (else) can go out.
     pub fn needs_keyframe(&self) -> bool {
         self.current() != Some(self.target)
+    }
+
+    /// Whether viewers of this codec ask for lost packets, which then go out on the same SSRC if
+    /// there is no RTX.
+    pub fn repairs_in_place(&self) -> bool {
+        self.codec.kind() == crate::api::MediaKind::Video
     }
 
     /// Changes the cap; returns whether a keyframe of the current Encoding is needed to follow.
@@ -145,7 +168,8 @@ impl Forwarder {
 
     /// Decides about a packet in the order of arrival.
     pub fn place(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
-        let is_video = matches!(self.codec, Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264);
+        let is_video = self.codec.kind() == crate::api::MediaKind::Video;
+        self.is_cut |= self.current() == Some(encoding) && meta.seq > self.highest_in + GAP_MAX;
         if self.current() != Some(encoding) {
             if encoding != self.target || (is_video && !meta.frame.is_keyframe) {
                 return Err(Skip::NotWanted);
@@ -161,15 +185,14 @@ impl Forwarder {
             self.skip(meta);
             return Err(Skip::NotWanted);
         }
+        if self.segments.last().is_some_and(|segment| segment.sid_max != self.sid_max) {
+            self.split(meta.seq);
+        }
         self.highest_in = meta.seq;
         // `switch` made a segment if there was none.
         let Some(segment) = self.segments.last() else { return Err(Skip::NotWanted) };
         let Some(seq) = segment.seq_out(meta.seq) else { return Err(Skip::TooOld) };
-        let mut placement = segment.place(meta, seq);
-        // RFC 9628 s4.2: the marker belongs on the last layer that is sent.
-        placement.marker |= self.codec == Codec::Vp9
-            && meta.frame.sid == self.sid_max
-            && meta.frame.is_layer_end;
+        let placement = segment.place(meta, seq);
         self.next_out = seq + 1;
         self.note_sent(&placement, meta);
         Ok(placement)
@@ -207,11 +230,14 @@ impl Forwarder {
         Some(rtp_time_in.wrapping_add(segment.time_delta))
     }
 
-    fn place_late(&self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
+    fn place_late(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
         if meta.frame.sid > self.sid_max {
             return Err(Skip::NotWanted);
         }
-        self.place_again(encoding, meta).ok_or(Skip::TooOld)
+        let placement = self.place_again(encoding, meta).ok_or(Skip::TooOld)?;
+        // Late, but still the newest that goes out if all after it was skipped.
+        self.next_out = self.next_out.max(placement.seq + 1);
+        Ok(placement)
     }
 
     /// RFC 3550 s8: the receiver must see one continuous stream. The timestamp goes on by the
@@ -243,8 +269,24 @@ impl Forwarder {
             time_delta,
             picture_delta,
             tl0_delta,
+            sid_max: self.sid_max,
         });
         self.highest_in = meta.seq;
+        self.is_cut = false;
+    }
+
+    /// Begins a segment at `seq` that goes on with the numbering but with today's layers, so that
+    /// a retransmission repeats its packet bit by bit.
+    fn split(&mut self, seq: u64) {
+        let Some(last) = self.segments.last_mut() else { return };
+        let sid_max = self.sid_max;
+        let Some(first_out) = last.seq_out(seq).filter(|_| seq > last.first_in) else {
+            last.sid_max = sid_max;
+            return;
+        };
+        let segment = Segment { first_in: seq, first_out, sid_max, ..*last };
+        last.end_in = seq;
+        self.push_segment(segment);
     }
 
     /// Takes a packet out of the numbering: what follows closes ranks.

@@ -1,16 +1,19 @@
 //! The control plane's handle on the running shards: placement, commands, the event queue.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Receiver;
 
 use crate::api::{Command, Config, Event, Listening};
 use crate::error::StartError;
 use crate::id::{ShardId, TransportId};
+use crate::run::{self, Running, ShardInput};
 
 /// Starts shards and talks to them. Dropping it stops them.
 pub struct DataPlane {
-    _private: (),
+    running: Running,
+    serial: AtomicU64,
 }
 
 /// A shard's command queue is full: the sender's Transport should be given up, or the request
@@ -21,41 +24,76 @@ pub struct Busy;
 impl DataPlane {
     /// Binds the sockets, starts and pins the threads. `notify` is called, from a shard's thread,
     /// after one or more events were put into the queue; it must not block.
+    ///
+    /// # Errors
+    /// [`StartError`] when the configuration cannot work or the system refuses a resource.
     pub fn start(
-        _config: Config,
-        _notify: Arc<dyn Fn() + Send + Sync>,
+        config: Config,
+        notify: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, StartError> {
-        unimplemented!()
+        Ok(Self { running: run::start(&config, &notify)?, serial: AtomicU64::new(1) })
     }
 
     /// Where the shards listen.
     pub fn listening(&self) -> &Listening {
-        unimplemented!()
+        &self.running.listening
     }
 
     /// How many shards run.
     pub fn shards(&self) -> usize {
-        unimplemented!()
+        self.running.shards.len()
     }
 
     /// A fresh Transport id on the least-loaded shard, or on `shard` if given (taken modulo the
     /// number of shards). Nothing exists under it until `Publish` or `Subscribe`.
-    pub fn place(&self, _shard: Option<ShardId>) -> TransportId {
-        unimplemented!()
+    pub fn place(&self, shard: Option<ShardId>) -> TransportId {
+        let shards = &self.running.shards;
+        let index = match shard {
+            Some(shard) => shard.index() % shards.len(),
+            None => shards
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, end)| end.load.load(Ordering::Relaxed))
+                .map_or(0, |(index, _)| index),
+        };
+        // Counted at once, because the shard tells its own count only once per second.
+        shards[index].load.fetch_add(1, Ordering::Relaxed);
+        TransportId::new(ShardId(index as u8), self.serial.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Sends a command to the shard that its Transport names.
-    pub fn command(&self, _command: Command) -> Result<(), Busy> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`Busy`] when that shard's queue is full, or the id names no shard of ours.
+    pub fn command(&self, command: Command) -> Result<(), Busy> {
+        let shard = command.transport().shard();
+        let end = self.running.shards.get(shard.index()).ok_or(Busy)?;
+        end.inputs.try_send(ShardInput::Command(command)).map_err(|_| Busy)?;
+        // It wakes at its next tick at the latest.
+        let _ = end.waker.wake();
+        Ok(())
     }
 
     /// The events of all shards, in order per shard.
     pub fn events(&self) -> &Receiver<Event> {
-        unimplemented!()
+        &self.running.events
     }
 
     /// Closes every Transport (with DTLS close_notify) and joins the threads.
     pub fn shut_down(self) {
-        unimplemented!()
+        drop(self);
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        for end in &self.running.shards {
+            // Blocks only while a shard works off its queue.
+            let _ = end.inputs.send(ShardInput::Stop);
+            let _ = end.waker.wake();
+        }
+        for end in &mut self.running.shards {
+            end.join();
+        }
     }
 }

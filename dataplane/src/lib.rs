@@ -2,19 +2,32 @@
 
 mod api;
 mod canonical;
+mod clock;
+mod demux;
 mod descriptor;
 mod error;
 mod extension;
 mod forward;
 mod handle;
 mod id;
+mod keys;
+mod lane;
+mod outbox;
+mod peer;
+mod publication;
+mod record;
 mod ring;
 mod rtcp;
 mod rtp;
+mod run;
 mod sdp;
+mod shard;
+mod source;
 mod srtp;
 mod stats;
 mod stun;
+mod transport;
+mod twcc;
 mod ufrag;
 
 pub use api::{

@@ -87,7 +87,7 @@ pub(crate) mod tests {
     pub(crate) fn request(username: &str, password: &str, nominates: bool) -> Vec<u8> {
         let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
         message.extend([7; 12]);
-        let mut attribute = |message: &mut Vec<u8>, kind: u16, value: &[u8]| {
+        let attribute = |message: &mut Vec<u8>, kind: u16, value: &[u8]| {
             message.extend(kind.to_be_bytes());
             message.extend((value.len() as u16).to_be_bytes());
             message.extend(value);

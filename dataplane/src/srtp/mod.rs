@@ -8,7 +8,7 @@ mod replay;
 mod seal;
 
 pub use kdf::{DtlsKeys, Profile};
-pub use open::{Opener, RtcpDenied};
+pub use open::Opener;
 pub use replay::ReplayWindow;
 pub use seal::{SEAL_OVERHEAD_MAX_BYTES, Sealer};
 
@@ -89,6 +89,7 @@ fn be_u32(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::open::RtcpDenied;
     use super::*;
 
     fn pair(profile: Profile) -> (Sealer, Opener) {

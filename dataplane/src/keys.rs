@@ -1,0 +1,188 @@
+//! Takes the SRTP keys out of the DTLS handshake and keeps them from the peer engine.
+//!
+//! A GCM nonce must never be used twice under one key, and two senders under the same keys would
+//! do just that. So the wrapper in this file hands the exported keying material to us and **not**
+//! to the engine, which therefore cannot seal anything at all.
+//!
+//! The provider is not told which Transport asks for a DTLS instance, but the engine asks while it
+//! is being built: a thread-local slot, set just before, tells.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
+use str0m::crypto::CryptoError;
+use str0m::crypto::dtls::{
+    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion, SrtpProfile,
+};
+
+use crate::srtp::{DtlsKeys, Profile};
+
+thread_local! {
+    static NEXT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
+}
+
+/// Where the keys of one Transport appear when its handshake is done.
+#[derive(Clone, Default)]
+pub struct KeySlot(Arc<OnceLock<DtlsKeys>>);
+
+impl KeySlot {
+    /// The keys, once there.
+    pub fn get(&self) -> Option<&DtlsKeys> {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for KeySlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the keys.
+        write!(f, "KeySlot({})", if self.0.get().is_some() { "set" } else { "empty" })
+    }
+}
+
+/// Runs `build`, which must create exactly one DTLS instance on this thread, and returns its
+/// result with the slot for that instance's keys.
+pub fn with_slot<T>(build: impl FnOnce() -> T) -> (T, KeySlot) {
+    let slot = KeySlot::default();
+    NEXT.with(|next| *next.borrow_mut() = Some(slot.clone()));
+    let built = build();
+    NEXT.with(|next| *next.borrow_mut() = None);
+    (built, slot)
+}
+
+/// The engine's crypto with our wrapper around its DTLS. One per process, kept for ever.
+pub fn provider() -> &'static CryptoProvider {
+    static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        let base = str0m::crypto::from_feature_flags();
+        let dtls_provider: &'static CapturingProvider =
+            Box::leak(Box::new(CapturingProvider(base.dtls_provider)));
+        CryptoProvider { dtls_provider, ..base }
+    })
+}
+
+#[derive(Debug)]
+struct CapturingProvider(&'static dyn DtlsProvider);
+
+impl DtlsProvider for CapturingProvider {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        self.0.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let inner = self.0.new_dtls(cert, now, version, mtu)?;
+        let slot = NEXT.with(|next| next.borrow_mut().take()).unwrap_or_default();
+        Ok(Box::new(CapturingInstance { inner, slot, scratch: Vec::new() }))
+    }
+}
+
+struct CapturingInstance {
+    inner: Box<dyn DtlsInstance>,
+    slot: KeySlot,
+    scratch: Vec<u8>,
+}
+
+impl fmt::Debug for CapturingInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CapturingInstance")
+    }
+}
+
+impl CapturingInstance {
+    fn capture(slot: &KeySlot, material: &[u8], profile: SrtpProfile, is_client: bool) {
+        let profile = match profile {
+            SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
+            SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
+            SrtpProfile::AES128_CM_SHA1_80 => Profile::Aes128CmSha1_80,
+            // Without keys the Transport never connects and times out.
+            _ => return,
+        };
+        // A second export would be of the same association; the first one stays.
+        let _ = slot.0.set(DtlsKeys { profile, material: material.to_vec(), is_client });
+    }
+}
+
+impl DtlsInstance for CapturingInstance {
+    fn set_active(&mut self, active: bool) {
+        self.inner.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.inner.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let is_client = self.inner.is_active();
+        self.scratch.resize(buf.len(), 0);
+        loop {
+            let mut copy = |bytes: &[u8]| {
+                buf[..bytes.len()].copy_from_slice(bytes);
+                bytes.len()
+            };
+            // Handshakes are rare: copying every record is the price for polling again after the
+            // keys, which would otherwise be borrowed for too long.
+            match self.inner.poll_output(&mut self.scratch) {
+                DtlsOutput::KeyingMaterial(material, profile) => {
+                    Self::capture(&self.slot, &material, profile, is_client);
+                }
+                DtlsOutput::Packet(bytes) => {
+                    let len = copy(bytes);
+                    return DtlsOutput::Packet(&buf[..len]);
+                }
+                DtlsOutput::PeerCert(bytes) => {
+                    let len = copy(bytes);
+                    return DtlsOutput::PeerCert(&buf[..len]);
+                }
+                DtlsOutput::ApplicationData(bytes) => {
+                    let len = copy(bytes);
+                    return DtlsOutput::ApplicationData(&buf[..len]);
+                }
+                DtlsOutput::BufferTooSmall { needed } => {
+                    return DtlsOutput::BufferTooSmall { needed };
+                }
+                DtlsOutput::Timeout(at) => return DtlsOutput::Timeout(at),
+                DtlsOutput::Connected => return DtlsOutput::Connected,
+                DtlsOutput::CloseNotify => return DtlsOutput::CloseNotify,
+                other => {
+                    debug_assert!(false, "unknown DTLS output {other:?}");
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.inner.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<(), DtlsImplError> {
+        self.inner.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.inner.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.inner.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.inner.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.inner.close()
+    }
+}

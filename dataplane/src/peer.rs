@@ -1,0 +1,458 @@
+//! The peer engine of one Transport: SDP, ICE-lite and DTLS by str0m. This is the only file that
+//! names `str0m::Rtc`. The engine never sees RTP or RTCP and has no SRTP keys (see `keys.rs`).
+//!
+//! str0m wants each mutation followed by a full drain; [`Peer::mutate`] is the only way in and
+//! does both, with a budget against output loops and behind a barrier against panics: a fault ends
+//! this Transport and no other.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::config::{DtlsCert, DtlsVersion};
+use str0m::format::{Codec as PeerCodec, FormatParams};
+use str0m::media::{Direction, Frequency, MediaKind as PeerMediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{Extension as PeerExtension, ExtensionMap, ExtensionSerializer, ExtensionValues};
+use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig};
+
+use crate::api::{Codec, MediaKind};
+use crate::error::PeerError;
+use crate::extension::Extension;
+use crate::keys::{self, KeySlot};
+
+/// Outputs of one mutation. A handshake flight has a dozen; more is a loop (str0m #1017).
+const OUTPUTS_MAX: usize = 256;
+/// The engine has nothing to report; its own reports would never get out anyway.
+const REPORT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The engine panicked or span.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault;
+
+/// Where the engine's datagrams go: candidate address, remote address, bytes.
+pub type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, SocketAddr, &[u8]);
+
+/// What a drain found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// When to call [`Peer::handle_timeout`] next.
+    pub timeout: Option<Instant>,
+    /// DTLS is up.
+    pub is_connected: bool,
+    /// The peer closed, or the engine gave up.
+    pub is_closed: bool,
+}
+
+/// What a Peer is made from.
+pub struct PeerConfig<'a> {
+    /// The process's DTLS certificate.
+    pub cert: &'a DtlsCert,
+    /// Our user name fragment and password.
+    pub credentials: (String, String),
+    /// Our candidates, best first.
+    pub candidates: &'a [SocketAddr],
+    /// The codecs that may be negotiated, with `a=fmtp` parameters where they are fixed.
+    pub codecs: &'a [(Codec, Option<&'a str>)],
+}
+
+/// One m-section that we offer.
+pub struct OfferedSection<'a> {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// `a=msid` stream id.
+    pub stream_id: &'a str,
+    /// `a=msid` track id.
+    pub track_id: &'a str,
+}
+
+/// See the module's documentation.
+pub struct Peer {
+    rtc: Rtc,
+    keys: KeySlot,
+    pending: Option<SdpPendingOffer>,
+    /// Our credentials for the offer that is pending, if it restarts ICE.
+    pending_credentials: Option<IceCreds>,
+    credentials: IceCreds,
+    /// In offers we speak of sections by these.
+    cname: String,
+    is_faulty: bool,
+}
+
+/// A certificate for all Transports of the process.
+pub fn generate_certificate() -> Option<DtlsCert> {
+    keys::provider().dtls_provider.generate_certificate()
+}
+
+impl Peer {
+    /// Builds the engine, ICE-lite and DTLS 1.2: as a 1.2 server it chooses AES-GCM even if the
+    /// client lists AES_CM first, which halves the cost of every packet.
+    pub fn new(config: &PeerConfig<'_>, now: Instant) -> Result<Self, PeerError> {
+        let (ufrag, pass) = config.credentials.clone();
+        let credentials = IceCreds { ufrag, pass };
+        let build = || {
+            let mut rtc_config = RtcConfig::new()
+                .set_crypto_provider(Arc::new(keys::provider().clone()))
+                .set_dtls_cert(config.cert.clone())
+                .set_dtls_version(DtlsVersion::Dtls12)
+                .set_local_ice_credentials(credentials.clone())
+                .set_ice_lite(true)
+                .set_rtp_mode(true)
+                .set_rtcp_report_interval_audio(REPORT_INTERVAL)
+                .set_rtcp_report_interval_video(REPORT_INTERVAL)
+                .set_stats_interval(None)
+                .set_extension_map(extension_map())
+                .clear_codecs();
+            for (codec, fmtp) in config.codecs {
+                add_codec(&mut rtc_config, *codec, *fmtp);
+            }
+            let mut rtc = rtc_config.build(now);
+            for address in config.candidates {
+                if let Ok(candidate) = Candidate::host(*address, Protocol::Udp) {
+                    rtc.add_local_candidate(candidate);
+                }
+            }
+            rtc
+        };
+        let (built, keys) = keys::with_slot(|| catch_unwind(AssertUnwindSafe(build)));
+        Ok(Self {
+            rtc: built.map_err(|_| PeerError::SdpUnusable)?,
+            keys,
+            pending: None,
+            pending_credentials: None,
+            credentials,
+            cname: String::new(),
+            is_faulty: false,
+        })
+    }
+
+    /// Our current user name fragment and password.
+    pub fn credentials(&self) -> (&str, &str) {
+        (&self.credentials.ufrag, &self.credentials.pass)
+    }
+
+    /// The SRTP keys, once the handshake is done.
+    pub fn keys(&self) -> &KeySlot {
+        &self.keys
+    }
+
+    /// Whether an offer of ours waits for its answer.
+    pub fn has_offer_outstanding(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Takes an offer and returns our answer. `fresh` are the credentials to use should the offer
+    /// restart ICE.
+    pub fn accept_offer(
+        &mut self,
+        offer: &str,
+        fresh: (String, String),
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<(String, Drained), Result<PeerError, Fault>> {
+        let offer = SdpOffer::from_sdp_string(offer)
+            .map_err(|_| Ok(PeerError::SdpSyntax { line: 0 }))?;
+        let (answered, drained) = self
+            .mutate(now, transmit, |rtc| {
+                rtc.sdp_api().accept_offer(offer).map(|answer| answer.to_sdp_string())
+            })
+            .map_err(Err)?;
+        let mut answer = answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        let local = self.rtc.direct_api().local_ice_credentials();
+        if local != self.credentials {
+            // The engine has invented credentials for the restart; ours name the shard and slot.
+            let (ufrag, pass) = fresh;
+            answer = answer.replace(&local.ufrag, &ufrag).replace(&local.pass, &pass);
+            self.credentials = IceCreds { ufrag, pass };
+            self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
+        }
+        Ok((finish_description(&answer, None), drained))
+    }
+
+    /// Makes an offer that adds `add`, sets directions of existing sections by mid, and restarts
+    /// ICE if `fresh` credentials are given. Returns the offer and the mids of `add`; `None` if
+    /// there is nothing to negotiate.
+    pub fn offer(
+        &mut self,
+        add: &[OfferedSection<'_>],
+        directions: &[(&str, bool)],
+        fresh: Option<(String, String)>,
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<Option<(String, Vec<String>)>, Fault> {
+        if let Some(section) = add.first() {
+            section.stream_id.clone_into(&mut self.cname);
+        }
+        let (made, _) = self.mutate(now, transmit, |rtc| {
+            let mut changes = rtc.sdp_api();
+            for (mid, sends) in directions {
+                let direction = if *sends { Direction::SendOnly } else { Direction::Inactive };
+                changes.set_direction(Mid::from(*mid), direction);
+            }
+            let mids: Vec<String> = add
+                .iter()
+                .map(|section| {
+                    let kind = match section.kind {
+                        MediaKind::Audio => PeerMediaKind::Audio,
+                        MediaKind::Video => PeerMediaKind::Video,
+                    };
+                    let (stream, track) = (section.stream_id.into(), section.track_id.into());
+                    changes
+                        .add_media(kind, Direction::SendOnly, Some(stream), Some(track), None)
+                        .to_string()
+                })
+                .collect();
+            let invented = fresh.is_some().then(|| changes.ice_restart(true));
+            let (offer, pending) = changes.apply()?;
+            Some((offer.to_sdp_string(), pending, mids, invented))
+        })?;
+        let Some((mut offer, pending, mids, invented)) = made else { return Ok(None) };
+        if let (Some(invented), Some((ufrag, pass))) = (invented, fresh) {
+            offer = offer.replace(&invented.ufrag, &ufrag).replace(&invented.pass, &pass);
+            self.pending_credentials = Some(IceCreds { ufrag, pass });
+        }
+        self.pending = Some(pending);
+        Ok(Some((finish_description(&offer, Some(&self.cname)), mids)))
+    }
+
+    /// Takes the answer to the last offer.
+    pub fn accept_answer(
+        &mut self,
+        answer: &str,
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<Drained, Result<PeerError, Fault>> {
+        if self.pending.is_none() {
+            return Err(Ok(PeerError::NoOfferOutstanding));
+        }
+        let answer = SdpAnswer::from_sdp_string(answer)
+            .map_err(|_| Ok(PeerError::SdpSyntax { line: 0 }))?;
+        // A refused answer ends the exchange: str0m takes the pending offer by value.
+        let Some(pending) = self.pending.take() else {
+            return Err(Ok(PeerError::NoOfferOutstanding));
+        };
+        let (accepted, drained) = self
+            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(pending, answer))
+            .map_err(Err)?;
+        accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        if let Some(fresh) = self.pending_credentials.take() {
+            self.credentials = fresh;
+            self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
+        }
+        Ok(drained)
+    }
+
+    /// Takes an authenticated STUN message or a DTLS record from a validated address.
+    /// `destination` must be one of our candidates: the engine drops what is not.
+    pub fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<Drained, Fault> {
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+            return Ok(Drained { timeout: Some(now), ..Drained::default() });
+        };
+        let (handled, mut drained) = self
+            .mutate(now, transmit, |rtc| rtc.handle_input(Input::Receive(now, receive)))?;
+        drained.is_closed |= handled.is_err();
+        Ok(drained)
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<Drained, Fault> {
+        let (handled, mut drained) =
+            self.mutate(now, transmit, |rtc| rtc.handle_input(Input::Timeout(now)))?;
+        drained.is_closed |= handled.is_err();
+        Ok(drained)
+    }
+
+    /// Says goodbye (DTLS close_notify).
+    pub fn close(&mut self, now: Instant, transmit: Transmit<'_>) {
+        // Whatever comes of it, the Transport ends.
+        let _ = self.mutate(now, transmit, |rtc| rtc.close());
+    }
+
+    /// One mutation, one drain.
+    fn mutate<T>(
+        &mut self,
+        now: Instant,
+        transmit: Transmit<'_>,
+        change: impl FnOnce(&mut Rtc) -> T,
+    ) -> Result<(T, Drained), Fault> {
+        if self.is_faulty {
+            return Err(Fault);
+        }
+        let rtc = &mut self.rtc;
+        let step = AssertUnwindSafe(|| {
+            let value = change(rtc);
+            drain(rtc, now, transmit).map(|drained| (value, drained))
+        });
+        let done = catch_unwind(step).unwrap_or(Err(Fault));
+        // A Rtc that has panicked may be in any state: nothing touches it again.
+        self.is_faulty = done.is_err();
+        done
+    }
+
+    /// Makes the next step panic or spin, as str0m has done before (#983, #1017).
+    #[cfg(test)]
+    pub fn inject_fault(&mut self, now: Instant) -> Result<(), Fault> {
+        self.mutate(now, &mut |_, _, _| {}, |_| panic!("injected")).map(|((), _)| ())
+    }
+}
+
+fn drain(rtc: &mut Rtc, now: Instant, transmit: Transmit<'_>) -> Result<Drained, Fault> {
+    let mut drained = Drained::default();
+    for _ in 0..OUTPUTS_MAX {
+        match rtc.poll_output() {
+            Ok(Output::Timeout(at)) => {
+                // A timeout that is due now is taken at the next tick, not in a loop.
+                drained.timeout = Some(at.max(now + Duration::from_millis(1)));
+                drained.is_closed |= !rtc.is_alive();
+                return Ok(drained);
+            }
+            Ok(Output::Transmit(datagram)) => {
+                // The second guard against engine RTP and RTCP (RFC 7983: 128..=191). It has no
+                // keys, so it cannot even make one; see the test that proves it.
+                let first = datagram.contents.first().copied().unwrap_or(0);
+                if !(128..=191).contains(&first) {
+                    transmit(datagram.source, datagram.destination, &datagram.contents);
+                }
+            }
+            Ok(Output::Event(Event::Connected)) => drained.is_connected = true,
+            Ok(Output::Event(Event::Closed)) => drained.is_closed = true,
+            Ok(Output::Event(_)) => {}
+            Err(_) => {
+                drained.is_closed = true;
+                return Ok(drained);
+            }
+        }
+    }
+    Err(Fault)
+}
+
+/// What the engine's description lacks: the end of our candidates, since there is no server
+/// trickle, and one CNAME for all that belongs together (RFC 8834 s4.9).
+fn finish_description(sdp: &str, cname: Option<&str>) -> String {
+    let mut out = String::with_capacity(sdp.len() + 256);
+    let mut lines = sdp.lines().peekable();
+    while let Some(line) = lines.next() {
+        match (cname, line.split_once(" cname:")) {
+            (Some(cname), Some((ssrc, _))) if ssrc.starts_with("a=ssrc:") => {
+                out.push_str(ssrc);
+                out.push_str(" cname:");
+                out.push_str(cname);
+            }
+            _ => out.push_str(line),
+        }
+        out.push_str("\r\n");
+        let ends_candidates = line.starts_with("a=candidate:")
+            && lines.peek().is_none_or(|next| !next.starts_with("a=candidate:"));
+        if ends_candidates {
+            out.push_str("a=end-of-candidates\r\n");
+        }
+    }
+    out
+}
+
+fn extension_map() -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    for extension in Extension::ALL {
+        map.set(extension.id(), match extension {
+            Extension::AudioLevel => PeerExtension::AudioLevel,
+            Extension::AbsSendTime => PeerExtension::AbsoluteSendTime,
+            Extension::Twcc => PeerExtension::TransportSequenceNumber,
+            Extension::Mid => PeerExtension::RtpMid,
+            Extension::VideoOrientation => PeerExtension::VideoOrientation,
+            Extension::PlayoutDelay => PeerExtension::PlayoutDelay,
+            Extension::AbsCaptureTime => PeerExtension::AbsoluteCaptureTime,
+            Extension::DependencyDescriptor => {
+                PeerExtension::with_serializer(extension.uri(), NegotiatedOnly)
+            }
+            Extension::Rid => PeerExtension::RtpStreamId,
+            Extension::RepairedRid => PeerExtension::RepairedRtpStreamId,
+        });
+    }
+    map
+}
+
+/// An extension that the engine negotiates and never reads or writes, as it sees no packets.
+#[derive(Debug)]
+struct NegotiatedOnly;
+
+impl ExtensionSerializer for NegotiatedOnly {
+    fn write_to(&self, _buf: &mut [u8], _values: &ExtensionValues) -> usize {
+        0
+    }
+
+    fn parse_value(&self, _buf: &[u8], _values: &mut ExtensionValues) -> bool {
+        false
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+}
+
+/// Payload types as Galene uses them towards viewers (compat 8.2), with RTX beside.
+fn add_codec(config: &mut RtcConfig, codec: Codec, fmtp: Option<&str>) {
+    let config = config.codec_config();
+    let mut add = |pt: u8, rtx: Option<u8>, codec, hz, channels, fmtp: &str| {
+        let rtx = rtx.map(Into::into);
+        config.add_config(pt.into(), rtx, codec, hz, channels, FormatParams::parse_line(fmtp));
+    };
+    let video = Frequency::NINETY_KHZ;
+    match (codec, fmtp) {
+        (Codec::Vp8, _) => add(96, Some(97), PeerCodec::Vp8, video, None, ""),
+        (Codec::Vp9, Some(fmtp)) => add(98, Some(99), PeerCodec::Vp9, video, None, fmtp),
+        (Codec::Vp9, None) => {
+            add(98, Some(99), PeerCodec::Vp9, video, None, "profile-id=0");
+            add(100, Some(101), PeerCodec::Vp9, video, None, "profile-id=2");
+        }
+        (Codec::Av1, _) => add(35, Some(36), PeerCodec::Av1, video, None, ""),
+        (Codec::H264, Some(fmtp)) => add(108, Some(109), PeerCodec::H264, video, None, fmtp),
+        (Codec::H264, None) => {
+            for (pt, profile) in [(108, "42e01f"), (102, "42001f"), (123, "4d001f"), (114, "64001f")]
+            {
+                let fmtp = format!(
+                    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
+                );
+                add(pt, Some(pt + 1), PeerCodec::H264, video, None, &fmtp);
+            }
+        }
+        (Codec::Opus, fmtp) => {
+            let fmtp = fmtp.unwrap_or("minptime=10;useinbandfec=1");
+            add(111, None, PeerCodec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), fmtp);
+        }
+        (Codec::G722, _) => config.enable_g722(true, false),
+        (Codec::Pcmu, _) => config.enable_pcmu(true, false),
+        (Codec::Pcma, _) => config.enable_pcma(true, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_end_and_the_cname_is_shared() {
+        let sdp = "v=0\r\nm=audio 9 X 1\r\na=candidate:1 a\r\na=candidate:2 b\r\na=mid:0\r\n\
+                   a=ssrc:7 cname:x\r\na=ssrc:7 msid:s t\r\n";
+        let finished = finish_description(sdp, Some("all"));
+        assert!(finished.contains("a=candidate:2 b\r\na=end-of-candidates\r\na=mid:0\r\n"));
+        assert_eq!(finished.matches("end-of-candidates").count(), 1);
+        assert!(finished.contains("a=ssrc:7 cname:all\r\na=ssrc:7 msid:s t\r\n"));
+    }
+}

@@ -1,0 +1,408 @@
+//! The threads: each runs one shard over one socket with mio, pinned to one core. The only place
+//! in this crate with sockets, threads and a clock.
+
+mod udp;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use mio::{Events, Interest, Poll, Token, Waker};
+use str0m::config::DtlsCert;
+
+use crate::api::{Command, Config, Event, Listening, UdpPorts};
+use crate::error::StartError;
+use crate::id::{SHARDS_MAX, ShardId};
+use crate::lane::{self, Consumer, LANE_BYTES, Producer};
+use crate::shard::{PeerMessage, Shard, ShardConfig};
+
+/// Commands and messages that wait for one shard; when full the control plane is told so, and a
+/// message between shards is tried again.
+const INPUTS_MAX: usize = 16_384;
+/// Events that wait for the control plane; a shard keeps as many again when that is full, then
+/// drops statistics, which are sums and come again.
+const EVENTS_MAX: usize = 65_536;
+/// Work per loop, so that neither commands nor a flood starve the rest: media goes first.
+const INPUTS_PER_LOOP: usize = 32;
+const RECORDS_PER_LOOP: usize = 512;
+const BATCHES_PER_LOOP: usize = 8;
+/// The longest sleep.
+const SLEEP_MAX: Duration = Duration::from_millis(250);
+/// NTP counts from 1900 (RFC 5905 s6).
+const NTP_UNIX_OFFSET_S: u64 = 2_208_988_800;
+
+const SOCKET: Token = Token(0);
+const WAKER: Token = Token(1);
+
+/// What reaches a shard other than packets.
+pub enum ShardInput {
+    /// From the control plane.
+    Command(Command),
+    /// From another shard.
+    Message(PeerMessage),
+    /// Close everything and end.
+    Stop,
+}
+
+/// The control plane's end of one running shard.
+pub struct ShardEnd {
+    /// Its input queue.
+    pub inputs: Sender<ShardInput>,
+    /// To be called after sending.
+    pub waker: Arc<Waker>,
+    /// Transports alive, for placement.
+    pub load: Arc<AtomicU32>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ShardEnd {
+    /// Waits for the thread to end.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A shard that panicked has said so; there is nothing to clean up after it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// All shards, running.
+pub struct Running {
+    /// By index.
+    pub shards: Vec<ShardEnd>,
+    /// From all of them.
+    pub events: Receiver<Event>,
+    /// Where they listen.
+    pub listening: Listening,
+}
+
+/// Binds, starts and pins.
+pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Running, StartError> {
+    let count = config.shards;
+    if count == 0 || count > SHARDS_MAX {
+        return Err(StartError::ShardCount { shards: count });
+    }
+    if config.advertise.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    let sockets = bind_all(config)?;
+    let system = |doing| move |source| StartError::System { doing, source };
+    let cert = crate::peer::generate_certificate().ok_or_else(|| {
+        system("making the DTLS certificate")(io::Error::other("the crypto library refused"))
+    })?;
+    let cert = Arc::new(cert);
+    let (event_sender, events) = bounded(EVENTS_MAX);
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let mut polls = Vec::new();
+    let mut ends = Vec::new();
+    let mut inputs = Vec::new();
+    for _ in 0..count {
+        let poll = Poll::new().map_err(system("creating a poll"))?;
+        let waker =
+            Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("creating a waker"))?);
+        let (sender, receiver) = bounded(INPUTS_MAX);
+        polls.push(poll);
+        inputs.push(receiver);
+        let load = Arc::new(AtomicU32::new(0));
+        ends.push(ShardEnd { inputs: sender, waker, load, thread: None });
+    }
+    let (mut producers, mut consumers) = lanes(count);
+    let epoch = Instant::now();
+    let ntp_epoch = ntp_now();
+    let listening = Listening {
+        sockets: sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect(),
+    };
+    let others: Vec<(Sender<ShardInput>, Arc<Waker>)> =
+        ends.iter().map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect();
+    for (index, ((poll, socket), inputs)) in polls.into_iter().zip(sockets).zip(inputs).enumerate()
+    {
+        let port = socket.local_addr().map_err(system("reading a socket's address"))?.port();
+        let shard_config = ShardConfig {
+            id: ShardId(index as u8),
+            shards: count,
+            candidates: config.advertise.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+            cert: Arc::<DtlsCert>::clone(&cert),
+            epoch,
+            ntp_epoch,
+            seed: seed().map_err(system("reading randomness"))?,
+            connect_for_max: config.connect_for_max,
+            consent_for_max: config.consent_for_max,
+        };
+        let setup = Setup {
+            config: shard_config,
+            poll,
+            socket,
+            inputs,
+            lanes_out: std::mem::take(&mut producers[index]),
+            lanes_in: std::mem::take(&mut consumers[index]),
+            others: others.clone(),
+            events: event_sender.clone(),
+            notify: Arc::clone(notify),
+            load: Arc::clone(&ends[index].load),
+        };
+        let core = (config.pin && count <= cores.len()).then(|| cores[index]);
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                if let Some(core) = core {
+                    // Not allowed to? Then it runs where the scheduler puts it.
+                    let _ = core_affinity::set_for_current(core);
+                }
+                Loop::new(setup).run();
+            })
+            .map_err(system("starting a thread"))?;
+        ends[index].thread = Some(thread);
+    }
+    Ok(Running { shards: ends, events, listening })
+}
+
+fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
+    let bind = |port| udp::bind(port).map_err(|(addr, source)| StartError::Bind { addr, source });
+    match config.ports {
+        UdpPorts::Shared(port) => {
+            let first = bind(port)?;
+            // Port 0 is chosen once, by the first.
+            let port = first.local_addr().map_or(port, |address| address.port());
+            let mut sockets = vec![first];
+            for _ in 1..config.shards {
+                sockets.push(bind(port)?);
+            }
+            Ok(sockets)
+        }
+        UdpPorts::PerShard { first, last } => {
+            let ports = usize::from(last.saturating_sub(first)) + 1;
+            if first == 0 || last < first || ports < config.shards {
+                return Err(StartError::PortRange { ports, shards: config.shards });
+            }
+            (first..=last).take(config.shards).map(bind).collect()
+        }
+    }
+}
+
+type Producers = Vec<Vec<Option<Producer>>>;
+type Consumers = Vec<Vec<Consumer>>;
+
+/// One lane for every ordered pair; `producers[from][to]`, `consumers[to]`.
+fn lanes(count: usize) -> (Producers, Consumers) {
+    let mut producers: Producers = (0..count).map(|_| Vec::new()).collect();
+    let mut consumers: Consumers = (0..count).map(|_| Vec::new()).collect();
+    for (from, row) in producers.iter_mut().enumerate() {
+        for (to, column) in consumers.iter_mut().enumerate() {
+            row.push((from != to).then(|| {
+                let (producer, consumer) = lane::lane(LANE_BYTES);
+                column.push(consumer);
+                producer
+            }));
+        }
+    }
+    (producers, consumers)
+}
+
+fn ntp_now() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
+    (unix.as_secs() + NTP_UNIX_OFFSET_S) << 32 | fraction
+}
+
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no entropy"))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+struct Setup {
+    config: ShardConfig,
+    poll: Poll,
+    socket: std::net::UdpSocket,
+    inputs: Receiver<ShardInput>,
+    lanes_out: Vec<Option<Producer>>,
+    lanes_in: Vec<Consumer>,
+    others: Vec<(Sender<ShardInput>, Arc<Waker>)>,
+    events: Sender<Event>,
+    notify: Arc<dyn Fn() + Send + Sync>,
+    load: Arc<AtomicU32>,
+}
+
+struct Loop {
+    shard: Shard,
+    poll: Poll,
+    socket: mio::net::UdpSocket,
+    receiver: udp::Receiver,
+    local_fallback: IpAddr,
+    inputs: Receiver<ShardInput>,
+    lanes_in: Vec<Consumer>,
+    others: Vec<(Sender<ShardInput>, Arc<Waker>)>,
+    unsent: VecDeque<(ShardId, PeerMessage)>,
+    events: Sender<Event>,
+    waiting: VecDeque<Event>,
+    notify: Arc<dyn Fn() + Send + Sync>,
+    load: Arc<AtomicU32>,
+}
+
+impl Loop {
+    fn new(setup: Setup) -> Self {
+        let Setup { config, poll, socket, inputs, lanes_out, lanes_in, others, .. } = setup;
+        let local_fallback = config.candidates.first().map_or([0; 4].into(), |c| c.ip());
+        // The duplicate shares the socket; `expect` because start-up fails loudly or not at all.
+        #[expect(clippy::expect_used, reason = "without its socket a shard cannot run")]
+        let sending = socket.try_clone().expect("a descriptor for the sending side");
+        let wire = Box::new(udp::UdpWire::new(sending));
+        let shard = Shard::new(config, lanes_out, wire, Instant::now());
+        Self {
+            shard,
+            poll,
+            socket: mio::net::UdpSocket::from_std(socket),
+            receiver: udp::Receiver::new(),
+            local_fallback,
+            inputs,
+            lanes_in,
+            others,
+            unsent: VecDeque::new(),
+            events: setup.events,
+            waiting: VecDeque::new(),
+            notify: setup.notify,
+            load: setup.load,
+        }
+    }
+
+    fn run(&mut self) {
+        let registered =
+            self.poll.registry().register(&mut self.socket, SOCKET, Interest::READABLE);
+        if registered.is_err() {
+            return;
+        }
+        let mut polled = Events::with_capacity(16);
+        let mut has_more = false;
+        let mut is_readable = true;
+        loop {
+            let now = Instant::now();
+            let wait = self.shard.poll_timeout().saturating_duration_since(now).min(SLEEP_MAX);
+            let wait = if has_more { Duration::ZERO } else { wait };
+            // Interrupted or not: what is there is read below.
+            let _ = self.poll.poll(&mut polled, Some(wait));
+            is_readable |= polled.iter().any(|event| event.token() == SOCKET);
+            let now = Instant::now();
+            has_more = false;
+            if is_readable {
+                is_readable = self.read_socket(now);
+                has_more |= is_readable;
+            }
+            has_more |= self.read_lanes(now);
+            match self.read_inputs(now) {
+                Some(more) => has_more |= more,
+                None => return,
+            }
+            if now >= self.shard.poll_timeout() {
+                self.shard.handle_timeout(now);
+            }
+            self.deliver();
+        }
+    }
+
+    /// Returns whether there may be more.
+    fn read_socket(&mut self, now: Instant) -> bool {
+        for _ in 0..BATCHES_PER_LOOP {
+            let shard = &mut self.shard;
+            let read = self.receiver.receive(
+                self.socket.as_raw_fd(),
+                self.local_fallback,
+                |from, local, datagram| shard.handle_datagram(from, local, datagram, now),
+            );
+            match read {
+                Ok(count) if count == udp::RECEIVE_BATCH => {}
+                // Edge-triggered polling needs the WouldBlock to be seen once.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // An ICMP error of some peer; the next call goes on.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    fn read_lanes(&mut self, now: Instant) -> bool {
+        let mut has_more = false;
+        for lane in &mut self.lanes_in {
+            let shard = &mut self.shard;
+            let taken = lane.drain(RECORDS_PER_LOOP, |record| shard.handle_record(record, now));
+            has_more |= taken == RECORDS_PER_LOOP;
+        }
+        has_more
+    }
+
+    /// `None`: stop.
+    fn read_inputs(&mut self, now: Instant) -> Option<bool> {
+        for _ in 0..INPUTS_PER_LOOP {
+            match self.inputs.try_recv() {
+                Ok(ShardInput::Command(command)) => self.shard.handle_command(command, now),
+                Ok(ShardInput::Message(message)) => self.shard.handle_message(message, now),
+                Ok(ShardInput::Stop) => {
+                    self.shard.close_all(now);
+                    self.deliver();
+                    return None;
+                }
+                Err(_) => return Some(false),
+            }
+        }
+        Some(true)
+    }
+
+    /// Takes the step's results out: datagrams, lane wake-ups, messages, events.
+    fn deliver(&mut self) {
+        let others = &self.others;
+        self.shard.flush(|shard| {
+            if let Some((_, waker)) = others.get(shard.index()) {
+                // It wakes at its next tick at the latest.
+                let _ = waker.wake();
+            }
+        });
+        self.unsent.extend(self.shard.messages.drain(..));
+        while let Some((shard, message)) = self.unsent.pop_front() {
+            let Some((inputs, waker)) = self.others.get(shard.index()) else { continue };
+            match inputs.try_send(ShardInput::Message(message)) {
+                Ok(()) => {
+                    let _ = waker.wake();
+                }
+                Err(TrySendError::Full(ShardInput::Message(message))) => {
+                    self.unsent.push_front((shard, message));
+                    break;
+                }
+                Err(_) => {}
+            }
+        }
+        if !self.shard.events.is_empty() || !self.waiting.is_empty() {
+            self.send_events();
+        }
+    }
+
+    fn send_events(&mut self) {
+        for event in self.shard.events.drain(..) {
+            if let Event::Stats { counters, .. } = &event {
+                self.load.store(counters.transports as u32, Ordering::Relaxed);
+                if self.waiting.len() >= EVENTS_MAX {
+                    continue;
+                }
+            }
+            self.waiting.push_back(event);
+        }
+        let mut has_sent = false;
+        while let Some(event) = self.waiting.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => has_sent = true,
+                Err(TrySendError::Full(event)) => {
+                    self.waiting.push_front(event);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+        if has_sent {
+            (self.notify)();
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The shard's UDP socket: SO_REUSEPORT, dual stack, batches in and out. Each datagram's local
+//! address is read and written with it (IPV6_PKTINFO), so that on a machine with several addresses
+//! a peer hears from the one it spoke to. This file holds the system calls and nothing else.
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::outbox::{BATCH_MAX, Outgoing, Wire};
+
+/// Datagrams per recvmmsg.
+pub const RECEIVE_BATCH: usize = 32;
+/// Larger ones are cut by the kernel and fail to authenticate.
+const RECEIVE_BYTES: usize = 2048;
+/// What we ask for; the kernel may give less (net.core.rmem_max).
+const BUFFER_BYTES: usize = 4 << 20;
+/// Room for one control message with an `in6_pktinfo`.
+const CONTROL_BYTES: usize = 64;
+
+/// Binds a socket that shares its port with those of the other shards.
+pub fn bind(port: u16) -> Result<UdpSocket, (SocketAddr, io::Error)> {
+    let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match open(any6) {
+        Ok(socket) => Ok(socket),
+        // A machine without IPv6.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            let any4 = SocketAddr::from(([0, 0, 0, 0], port));
+            open(any4).map_err(|error| (any4, error))
+        }
+        Err(error) => Err((any6, error)),
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    // Best effort: a small buffer costs packets under load, not function.
+    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    let (level, name) = if address.is_ipv6() {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    };
+    set_flag(&socket, level, name)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// The receive buffer that the kernel granted, in bytes.
+pub fn receive_buffer_bytes(socket: &UdpSocket) -> usize {
+    SockRef::from(socket).recv_buffer_size().unwrap_or(0)
+}
+
+fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, the option takes a `c_int`, and its address and size are
+    // those of `on`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const on).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL_BYTES]);
+
+/// Reads batches.
+pub struct Receiver {
+    data: Box<[[u8; RECEIVE_BYTES]; RECEIVE_BATCH]>,
+    names: Box<[libc::sockaddr_storage; RECEIVE_BATCH]>,
+    controls: Box<[Control; RECEIVE_BATCH]>,
+}
+
+impl Receiver {
+    /// Buffers for one batch.
+    pub fn new() -> Self {
+        Self {
+            data: Box::new([[0; RECEIVE_BYTES]; RECEIVE_BATCH]),
+            // SAFETY: all bit patterns, zeros too, are valid for a `sockaddr_storage`.
+            names: Box::new([unsafe { mem::zeroed() }; RECEIVE_BATCH]),
+            controls: Box::new([Control([0; CONTROL_BYTES]); RECEIVE_BATCH]),
+        }
+    }
+
+    /// Reads up to a batch and calls `each` with sender, local address and bytes. Returns how
+    /// many there were; an error is `WouldBlock` or one that the socket has for a while.
+    pub fn receive(
+        &mut self,
+        socket: RawFd,
+        local_fallback: IpAddr,
+        mut each: impl FnMut(SocketAddr, IpAddr, &mut [u8]),
+    ) -> io::Result<usize> {
+        // SAFETY: zeros are a valid `iovec` and `mmsghdr`: null pointers with length zero.
+        let (mut vectors, mut headers): (
+            [libc::iovec; RECEIVE_BATCH],
+            [libc::mmsghdr; RECEIVE_BATCH],
+        ) = unsafe { (mem::zeroed(), mem::zeroed()) };
+        for i in 0..RECEIVE_BATCH {
+            vectors[i].iov_base = self.data[i].as_mut_ptr().cast();
+            vectors[i].iov_len = RECEIVE_BYTES;
+            let header = &mut headers[i].msg_hdr;
+            header.msg_name = (&raw mut self.names[i]).cast();
+            header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_iov = &raw mut vectors[i];
+            header.msg_iovlen = 1;
+            header.msg_control = self.controls[i].0.as_mut_ptr().cast();
+            header.msg_controllen = CONTROL_BYTES;
+        }
+        // SAFETY: each header points to a name, one vector and a control buffer of the sizes
+        // given; all of them live in `self` or on this stack until after the call.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket,
+                headers.as_mut_ptr(),
+                RECEIVE_BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        for i in 0..received {
+            let len = (headers[i].msg_len as usize).min(RECEIVE_BYTES);
+            let Some(from) = read_address(&self.names[i]) else { continue };
+            let local = read_local(&headers[i].msg_hdr).unwrap_or(local_fallback);
+            each(from, local, &mut self.data[i][..len]);
+        }
+        Ok(received)
+    }
+}
+
+/// The address the datagram was sent to, from its control message.
+fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
+    // SAFETY: the kernel has filled the control buffer that `header` points to and set its
+    // length; the CMSG functions stay within it. Data is copied out with `read_unaligned`, after
+    // level and type have told what it is.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = message.as_ref() {
+            if found.cmsg_level == libc::IPPROTO_IPV6 && found.cmsg_type == libc::IPV6_PKTINFO {
+                let info: libc::in6_pktinfo =
+                    std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
+            }
+            if found.cmsg_level == libc::IPPROTO_IP && found.cmsg_type == libc::IP_PKTINFO {
+                let info: libc::in_pktinfo =
+                    std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                return Some(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    None
+}
+
+fn read_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the storage, which is larger and at least as aligned,
+            // holds a `sockaddr_in6`.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr).to_canonical();
+            Some(SocketAddr::new(ip, u16::from_be(name.sin6_port)))
+        }
+        libc::AF_INET => {
+            // SAFETY: as above, for `sockaddr_in`.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = IpAddr::from(name.sin_addr.s_addr.to_ne_bytes());
+            Some(SocketAddr::new(ip, u16::from_be(name.sin_port)))
+        }
+        _ => None,
+    }
+}
+
+/// Sends batches.
+pub struct UdpWire {
+    socket: UdpSocket,
+    is_v6: bool,
+    names: Box<[libc::sockaddr_storage; BATCH_MAX]>,
+    controls: Box<[Control; BATCH_MAX]>,
+    vectors: Box<[libc::iovec; BATCH_MAX]>,
+    headers: Box<[libc::mmsghdr; BATCH_MAX]>,
+}
+
+impl UdpWire {
+    /// A sender on a socket made by [`bind`].
+    pub fn new(socket: UdpSocket) -> Self {
+        let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        // SAFETY: zeros are valid for all four types: no address, null pointers, no length.
+        let (name, vector, header) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+        Self {
+            socket,
+            is_v6,
+            names: Box::new([name; BATCH_MAX]),
+            controls: Box::new([Control([0; CONTROL_BYTES]); BATCH_MAX]),
+            vectors: Box::new([vector; BATCH_MAX]),
+            headers: Box::new([header; BATCH_MAX]),
+        }
+    }
+
+    fn prepare(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
+        let count = batch.len().min(BATCH_MAX);
+        for (i, out) in batch[..count].iter().enumerate() {
+            let bytes = &slab[out.start..out.start + out.len];
+            // The kernel only reads through this pointer, whatever its type says.
+            self.vectors[i].iov_base = bytes.as_ptr().cast_mut().cast();
+            self.vectors[i].iov_len = bytes.len();
+            let name_len = write_address(&mut self.names[i], out.to, self.is_v6);
+            let control_len = match out.from {
+                Some(from) => write_local(&mut self.controls[i], from, self.is_v6),
+                None => 0,
+            };
+            let header = &mut self.headers[i].msg_hdr;
+            header.msg_name = (&raw mut self.names[i]).cast();
+            header.msg_namelen = name_len;
+            header.msg_iov = &raw mut self.vectors[i];
+            header.msg_iovlen = 1;
+            header.msg_control = if control_len > 0 {
+                self.controls[i].0.as_mut_ptr().cast()
+            } else {
+                std::ptr::null_mut()
+            };
+            header.msg_controllen = control_len;
+        }
+        count
+    }
+}
+
+impl Wire for UdpWire {
+    fn send(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
+        let count = self.prepare(slab, batch);
+        let (mut at, mut taken) = (0, 0);
+        while at < count {
+            // SAFETY: headers `at..count` were prepared above from `slab`, which is borrowed for
+            // the whole call, and from arrays that `self` owns.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    self.socket.as_raw_fd(),
+                    self.headers[at..].as_mut_ptr(),
+                    (count - at) as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            match usize::try_from(sent) {
+                Ok(sent) if sent > 0 => {
+                    at += sent;
+                    taken += sent;
+                }
+                _ => match io::Error::last_os_error().kind() {
+                    io::ErrorKind::Interrupted => {}
+                    // The queue is full: what is left is late already.
+                    io::ErrorKind::WouldBlock => break,
+                    // This one cannot go (no route, refused, too big): the others can.
+                    _ => at += 1,
+                },
+            }
+        }
+        taken
+    }
+}
+
+fn write_address(
+    name: &mut libc::sockaddr_storage,
+    address: SocketAddr,
+    is_v6: bool,
+) -> libc::socklen_t {
+    if is_v6 {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let v6 = SocketAddrV6::new(ip, address.port(), 0, 0);
+        // SAFETY: the storage is larger than a `sockaddr_in6` and at least as aligned.
+        let target = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in6>() };
+        target.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+        target.sin6_port = v6.port().to_be();
+        target.sin6_addr.s6_addr = v6.ip().octets();
+        mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t
+    } else {
+        let IpAddr::V4(ip) = address.ip() else { return 0 };
+        // SAFETY: as above, for `sockaddr_in`.
+        let target = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in>() };
+        target.sin_family = libc::AF_INET as libc::sa_family_t;
+        target.sin_port = address.port().to_be();
+        target.sin_addr.s_addr = u32::from_ne_bytes(ip.octets());
+        mem::size_of::<libc::sockaddr_in>() as libc::socklen_t
+    }
+}
+
+/// Writes the control message that sets a datagram's source address; returns its length.
+fn write_local(control: &mut Control, from: IpAddr, is_v6: bool) -> usize {
+    let head = mem::size_of::<libc::cmsghdr>();
+    let mut write = |level: libc::c_int, kind: libc::c_int, data: &[u8]| {
+        let header = libc::cmsghdr {
+            cmsg_len: head + data.len(),
+            cmsg_level: level,
+            cmsg_type: kind,
+        };
+        // SAFETY: `Control` is aligned to 8 as `cmsghdr` wants and longer than header and data
+        // (16 and at most 20 bytes on the platforms with these calls).
+        unsafe { std::ptr::write(control.0.as_mut_ptr().cast(), header) };
+        control.0[head..head + data.len()].copy_from_slice(data);
+        (head + data.len()).next_multiple_of(mem::size_of::<usize>())
+    };
+    match (from, is_v6) {
+        (ip, true) => {
+            let ip = match ip {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            // in6_pktinfo: the address, then an interface index of 0 for "any".
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&ip.octets());
+            write(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)
+        }
+        (IpAddr::V4(ip), false) => {
+            // in_pktinfo: interface index, the address to send from, one that is ignored.
+            let mut info = [0; 12];
+            info[4..8].copy_from_slice(&ip.octets());
+            write(libc::IPPROTO_IP, libc::IP_PKTINFO, &info)
+        }
+        (IpAddr::V6(_), false) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive_all(socket: &UdpSocket, want: usize) -> Vec<(SocketAddr, IpAddr, Vec<u8>)> {
+        let mut receiver = Receiver::new();
+        let mut got = Vec::new();
+        let any = IpAddr::from([0, 0, 0, 0]);
+        while got.len() < want {
+            let taken = receiver.receive(socket.as_raw_fd(), any, |from, local, data| {
+                got.push((from, local, data.to_vec()));
+            });
+            if taken.is_err() {
+                std::thread::yield_now();
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn batches_arrive_with_both_addresses_over_ipv4_on_a_dual_stack_socket() {
+        let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
+        let port = |socket: &UdpSocket| socket.local_addr().expect("bound").port();
+        let to: SocketAddr = ([127, 0, 0, 1], port(&b)).into();
+        let slab: Vec<u8> = (0..100).collect();
+        // From an address of ours that the kernel would not choose by itself.
+        let from = Some(IpAddr::from([127, 0, 0, 2]));
+        let batch: Vec<Outgoing> =
+            (0..10).map(|i| Outgoing { to, from, start: i * 10, len: 10 }).collect();
+        let a_port = port(&a);
+        assert_eq!(UdpWire::new(a).send(&slab, &batch), 10);
+        let got = receive_all(&b, 10);
+        for (i, (sender, local, data)) in got.into_iter().enumerate() {
+            assert_eq!(sender, ([127, 0, 0, 2], a_port).into());
+            assert_eq!(local, IpAddr::from([127, 0, 0, 1]));
+            assert_eq!(data, slab[i * 10..i * 10 + 10]);
+        }
+    }
+
+    #[test]
+    fn one_datagram_that_cannot_go_does_not_hold_the_others() {
+        let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
+        let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
+        let slab = [7; 30];
+        let good = Outgoing { to, from: None, start: 0, len: 10 };
+        let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
+        let batch = [good, Outgoing { to: nowhere, ..good }, good];
+        assert_eq!(UdpWire::new(a).send(&slab, &batch), 2);
+        assert_eq!(receive_all(&b, 2).len(), 2);
+    }
+}

@@ -1,0 +1,131 @@
+//! RTCP on its way in: from viewers about what they got, from publishers about their clocks.
+//! Feedback about somebody else's SSRC is counted and ignored.
+
+use std::time::Instant;
+
+use super::Shard;
+use crate::id::PublicationId;
+use crate::rtcp::{self, Feedback, Twcc};
+use crate::stats::DropReason;
+use crate::transport::Role;
+
+/// NACKed packets answered per compound RTCP packet (row 15).
+const NACKED_MAX: usize = 256;
+
+/// What a viewer's compound packet asks for, collected before it is acted upon.
+#[derive(Default)]
+struct Asked {
+    keyframes: Vec<u32>,
+    lost: Vec<(u32, u16)>,
+}
+
+impl Shard {
+    pub(super) fn handle_rtcp(&mut self, slot: usize, datagram: &mut [u8], now: Instant) {
+        let at_us = self.micros(now);
+        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let Some(opener) = transport.opener.as_mut() else {
+            self.count(DropReason::NotReady);
+            return;
+        };
+        let Ok(len) = opener.open_rtcp(datagram) else {
+            self.count(DropReason::SrtpDenied);
+            return;
+        };
+        transport.heard_at = now;
+        transport.is_silence_told = false;
+        let compound = &datagram[..len];
+        match transport.role {
+            Role::Publisher(_) => self.publisher_feedback(slot, compound, at_us),
+            Role::Viewer(_) => self.viewer_feedback(slot, compound),
+        }
+    }
+
+    fn publisher_feedback(&mut self, slot: usize, compound: &[u8], at_us: u64) {
+        let mut reports = Vec::new();
+        let is_whole = rtcp::parse(compound, |feedback| {
+            if let Feedback::SenderReport { ssrc, ntp_time, rtp_time } = feedback {
+                reports.push((ssrc, ntp_time, rtp_time));
+            }
+        });
+        if !is_whole {
+            self.count(DropReason::BadRtcp);
+        }
+        for (ssrc, ntp_time, rtp_time) in reports {
+            let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+            let id = transport.id;
+            let Role::Publisher(publisher) = &mut transport.role else { return };
+            let Some(stream) = publisher.stream(ssrc).filter(|stream| !stream.is_rtx) else {
+                self.count(DropReason::FeedbackForeign);
+                continue;
+            };
+            let clock = publisher.clock.report(ntp_time, rtp_time, at_us);
+            let publication = PublicationId { transport: id, m_line: stream.m_line };
+            if let Some(encoding) = publisher
+                .publication(stream.m_line)
+                .and_then(|p| p.encodings.get_mut(usize::from(stream.encoding)))
+            {
+                encoding.sender_report(ntp_time, at_us);
+            }
+            self.set_clock(publication, stream.encoding, clock);
+        }
+    }
+
+    fn viewer_feedback(&mut self, slot: usize, compound: &[u8]) {
+        let mut asked = Asked::default();
+        let is_whole = rtcp::parse(compound, |feedback| match feedback {
+            Feedback::Pli { ssrc } | Feedback::Fir { ssrc } => {
+                if !asked.keyframes.contains(&ssrc) {
+                    asked.keyframes.push(ssrc);
+                }
+            }
+            Feedback::Nack { ssrc, seq_no, bitmask } => {
+                let following = (0..16).filter(|bit| bitmask >> bit & 1 != 0);
+                let all = std::iter::once(seq_no)
+                    .chain(following.map(|bit| seq_no.wrapping_add(bit + 1)));
+                let room = NACKED_MAX - asked.lost.len();
+                asked.lost.extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
+            }
+            // The estimator that will use it is not there yet; what is malformed is counted.
+            Feedback::Twcc(body) => {
+                let _ = Twcc::parse(body);
+            }
+            Feedback::Report(_)
+            | Feedback::Remb { .. }
+            | Feedback::SenderReport { .. }
+            | Feedback::Bye(_) => {}
+        });
+        if !is_whole {
+            self.count(DropReason::BadRtcp);
+        }
+        for ssrc in asked.keyframes {
+            let Some((publication, at)) = self.subscription(slot, ssrc) else {
+                self.count(DropReason::FeedbackForeign);
+                continue;
+            };
+            let Some(source) = self.sources.get(&publication) else { continue };
+            let Some(Some(subscriber)) = source.subscribers.get(at) else { continue };
+            let forwarder = &subscriber.forwarder;
+            let encoding = forwarder.current().unwrap_or(forwarder.target());
+            self.want_keyframe(publication, encoding);
+        }
+        for (ssrc, seq_no) in asked.lost {
+            let Some((publication, at)) = self.subscription(slot, ssrc) else {
+                self.count(DropReason::FeedbackForeign);
+                continue;
+            };
+            let Some(source) = self.sources.get_mut(&publication) else { continue };
+            source.retransmit(
+                at,
+                seq_no,
+                &mut self.egress,
+                &mut self.outbox,
+                &mut self.counters,
+            );
+        }
+    }
+
+    fn subscription(&self, slot: usize, ssrc: u32) -> Option<(PublicationId, usize)> {
+        let Role::Viewer(viewer) = &self.transport(slot)?.role else { return None };
+        viewer.subscription_by_ssrc(ssrc).map(|(info, at)| (info.id, at))
+    }
+}

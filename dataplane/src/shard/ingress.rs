@@ -1,0 +1,145 @@
+//! From a datagram to its Transport: RFC 7983 classes, the STUN gate, the source gate.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::{ADDRESSES_MAX, Shard};
+use crate::demux::{Class, classify};
+use crate::id::ShardId;
+use crate::record::{self, Record};
+use crate::stats::DropReason;
+use crate::stun::BindingRequest;
+
+impl Shard {
+    /// Takes a datagram from this shard's socket. `local` is the address it was sent to.
+    pub fn handle_datagram(
+        &mut self,
+        from: SocketAddr,
+        local: IpAddr,
+        datagram: &mut [u8],
+        now: Instant,
+    ) {
+        self.counters.datagrams_in += 1;
+        self.handle_local_datagram(from, local, datagram, now);
+    }
+
+    /// The same for a datagram that another shard passed on.
+    pub(super) fn handle_local_datagram(
+        &mut self,
+        from: SocketAddr,
+        local: IpAddr,
+        datagram: &mut [u8],
+        now: Instant,
+    ) {
+        let class = classify(datagram);
+        match class {
+            Class::Stun => self.handle_stun(from, local, datagram, now),
+            Class::Dtls | Class::Rtp | Class::Rtcp => {
+                // str0m does not check where DTLS comes from: without this gate anybody could
+                // race the handshake with a ClientHello of their own (CVE-2023-49786).
+                let Some(&slot) = self.by_address.get(&from) else {
+                    self.pass_on_or_drop(from, local, datagram);
+                    return;
+                };
+                match class {
+                    Class::Dtls => self.handle_dtls(slot, from, local, datagram, now),
+                    Class::Rtp => self.handle_rtp(slot, datagram, now),
+                    _ => self.handle_rtcp(slot, datagram, now),
+                }
+            }
+            Class::Other => self.count(DropReason::NotOurs),
+        }
+    }
+
+    /// With one port for all shards the kernel may deliver a peer's datagrams to any of them; its
+    /// STUN has told whose it is.
+    fn pass_on_or_drop(&mut self, from: SocketAddr, local: IpAddr, datagram: &[u8]) {
+        match self.foreign.get(&from).copied() {
+            Some(shard) => self.pass_on(shard, from, local, datagram),
+            None => self.count(DropReason::UnverifiedSource),
+        }
+    }
+
+    fn pass_on(&mut self, shard: ShardId, from: SocketAddr, to: IpAddr, bytes: &[u8]) {
+        let Some(Some(lane)) = self.lanes.get_mut(shard.index()) else {
+            self.count(DropReason::UnknownUfrag);
+            return;
+        };
+        if !record::push(lane, &Record::Datagram { from, to, bytes }) {
+            self.count(DropReason::LaneFull);
+        }
+    }
+
+    fn handle_stun(&mut self, from: SocketAddr, local: IpAddr, datagram: &[u8], now: Instant) {
+        let Some(request) = BindingRequest::parse(datagram) else {
+            self.count(DropReason::BadStun);
+            return;
+        };
+        let Some((shard, slot)) = crate::ufrag::decode(request.local_ufrag) else {
+            self.count(DropReason::UnknownUfrag);
+            return;
+        };
+        if shard != self.config.id {
+            // Only a hint for routing; the owner checks the sender.
+            if shard.index() < self.config.shards {
+                if self.foreign.len() >= ADDRESSES_MAX {
+                    self.foreign.clear();
+                }
+                self.foreign.insert(from, shard);
+            }
+            self.pass_on(shard, from, local, datagram);
+            return;
+        }
+        let slot = slot as usize;
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            self.count(DropReason::UnknownUfrag);
+            return;
+        };
+        let (ufrag, password) = transport.peer.credentials();
+        if ufrag != request.local_ufrag {
+            self.count(DropReason::UnknownUfrag);
+            return;
+        }
+        if !request.is_authentic(password) {
+            self.count(DropReason::BadIntegrity);
+            return;
+        }
+        transport.heard_at = now;
+        transport.is_silence_told = false;
+        let (_, evicted) = transport.prove_address(from, local);
+        if request.nominates {
+            transport.nominated = Some((from, local));
+            if let Some(Some(egress)) = self.egress.get_mut(slot) {
+                (egress.to, egress.from) = (from, Some(local));
+            }
+        }
+        if let Some(evicted) = evicted {
+            self.by_address.remove(&evicted);
+        }
+        if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&from) {
+            self.count(DropReason::AddressLimit);
+            return;
+        }
+        self.by_address.insert(from, slot);
+        if let Some(candidate) = self.candidate_for(local) {
+            self.step_peer(slot, now, |peer, transmit| {
+                peer.handle_datagram(from, candidate, datagram, now, transmit)
+            });
+        }
+    }
+
+    fn handle_dtls(
+        &mut self,
+        slot: usize,
+        from: SocketAddr,
+        local: IpAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        if let Some(candidate) = self.candidate_for(local) {
+            self.step_peer(slot, now, |peer, transmit| {
+                peer.handle_datagram(from, candidate, datagram, now, transmit)
+            });
+        }
+    }
+}

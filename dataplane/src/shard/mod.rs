@@ -1,0 +1,503 @@
+//! A shard: everything that one core owns. Sans-IO: datagrams, lane records, commands and time
+//! come in as arguments, datagrams leave through the outbox's `Wire`, everything else through
+//! `events` and `messages`. The same code runs behind sockets (`run/`) and in tests.
+//!
+//! Order of calls: any number of `handle_*`, then [`Shard::flush`]; then wait no longer than
+//! [`Shard::poll_timeout`] and call [`Shard::handle_timeout`] when it has passed.
+
+mod commands;
+mod feedback;
+mod ingress;
+mod media;
+mod tick;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::config::DtlsCert;
+
+use crate::api::{Event, MediaKind};
+use crate::error::CloseReason;
+use crate::id::{PublicationId, ShardId, TransportId};
+use crate::lane::Producer;
+use crate::outbox::{Outbox, Wire};
+use crate::peer::{Drained, Fault};
+use crate::record::{self, Record};
+use crate::source::{Egress, Source};
+use crate::stats::{Counters, DropReason};
+use crate::transport::{Role, Transport};
+
+/// Transports of one shard; one more is refused as "server full".
+pub const TRANSPORTS_MAX: usize = 65_536;
+/// Proven addresses of one shard, and remembered addresses of other shards' peers.
+pub const ADDRESSES_MAX: usize = 65_536;
+/// The base period of all housekeeping.
+pub const TICK: Duration = Duration::from_millis(20);
+/// Ticks per second.
+const TICKS_PER_SECOND: u64 = 50;
+
+/// What one shard says to another, beside packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerMessage {
+    /// `from` has viewers of a Publication.
+    Attach {
+        /// Of what.
+        publication: PublicationId,
+        /// Which shard.
+        from: ShardId,
+    },
+    /// It has none any more.
+    Detach {
+        /// Of what.
+        publication: PublicationId,
+        /// Which shard.
+        from: ShardId,
+    },
+    /// A viewer needs a keyframe.
+    KeyframeWanted {
+        /// Of what.
+        publication: PublicationId,
+        /// Of which Encoding.
+        encoding: u8,
+    },
+}
+
+/// How a shard is set up.
+pub struct ShardConfig {
+    /// Which one.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: usize,
+    /// Candidates, best first.
+    pub candidates: Vec<SocketAddr>,
+    /// The process's DTLS certificate.
+    pub cert: Arc<DtlsCert>,
+    /// Time zero of all shards.
+    pub epoch: Instant,
+    /// NTP time (32.32) at the epoch.
+    pub ntp_epoch: u64,
+    /// For sequence numbers and ufrags, not for secrets.
+    pub seed: u64,
+    /// See [`crate::Config`].
+    pub connect_for_max: Duration,
+    /// See [`crate::Config`].
+    pub consent_for_max: Duration,
+}
+
+/// See the module's documentation.
+pub struct Shard {
+    config: ShardConfig,
+    slots: Vec<Option<Transport>>,
+    free: Vec<usize>,
+    publishers: Vec<usize>,
+    by_id: HashMap<TransportId, usize>,
+    by_address: HashMap<SocketAddr, usize>,
+    foreign: HashMap<SocketAddr, ShardId>,
+    egress: Vec<Option<Egress>>,
+    sources: HashMap<PublicationId, Source>,
+    /// On a publisher's shard: which other shards have viewers, as a bit mask.
+    remote: HashMap<PublicationId, u16>,
+    lanes: Vec<Option<Producer>>,
+    outbox: Outbox,
+    timers: BinaryHeap<Reverse<(Instant, usize, TransportId)>>,
+    tick_at: Instant,
+    tick: u64,
+    random: Random,
+    counters: Counters,
+    /// For the control plane, to be taken after each step.
+    pub events: Vec<Event>,
+    /// For other shards, to be taken after each step.
+    pub messages: Vec<(ShardId, PeerMessage)>,
+}
+
+impl Shard {
+    /// An empty shard. `lanes` has a producer for every other shard, by index.
+    pub fn new(
+        config: ShardConfig,
+        lanes: Vec<Option<Producer>>,
+        wire: Box<dyn Wire>,
+        now: Instant,
+    ) -> Self {
+        let random = Random(config.seed);
+        Self {
+            config,
+            slots: Vec::new(),
+            free: Vec::new(),
+            publishers: Vec::new(),
+            by_id: HashMap::new(),
+            by_address: HashMap::new(),
+            foreign: HashMap::new(),
+            egress: Vec::new(),
+            sources: HashMap::new(),
+            remote: HashMap::new(),
+            lanes,
+            outbox: Outbox::new(wire),
+            timers: BinaryHeap::new(),
+            tick_at: now + TICK,
+            tick: 0,
+            random,
+            counters: Counters::new(),
+            events: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// The counters so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Instant {
+        match self.timers.peek() {
+            Some(Reverse((at, ..))) => (*at).min(self.tick_at),
+            None => self.tick_at,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((at, slot, id))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            let is_current = self.transport(slot).is_some_and(|transport| {
+                transport.id == id && transport.timer_at == Some(at)
+            });
+            if is_current {
+                self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+            }
+        }
+        if now >= self.tick_at {
+            // After a stall the missed ticks are not made up for.
+            self.tick_at = now + TICK;
+            self.tick += 1;
+            self.run_tick(now);
+        }
+    }
+
+    /// Sends what is in the batch and publishes what is in the lanes. Calls `wake` for each shard
+    /// that has something to read.
+    pub fn flush(&mut self, mut wake: impl FnMut(ShardId)) {
+        self.outbox.flush(&mut self.counters);
+        for (shard, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.as_mut().is_some_and(Producer::flush) {
+                wake(ShardId(shard as u8));
+            }
+        }
+    }
+
+    /// Takes a record from a lane.
+    pub fn handle_record(&mut self, record: &[u8], now: Instant) {
+        match record::read(record) {
+            Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
+                self.counters.lane_in += 1;
+                self.deliver_foreign(publication, encoding, codec, &meta, bytes);
+            }
+            Some(Record::Clock { publication, encoding, clock }) => {
+                if let Some(source) = self.sources.get_mut(&publication) {
+                    source.set_clock(encoding, clock);
+                }
+            }
+            Some(Record::Datagram { from, to, bytes }) => {
+                let mut copy = [0; crate::outbox::DATAGRAM_BYTES_MAX];
+                if let Some(copy) = copy.get_mut(..bytes.len()) {
+                    copy.copy_from_slice(bytes);
+                    self.handle_local_datagram(from, to, copy, now);
+                }
+            }
+            None => debug_assert!(false, "a record that no shard wrote"),
+        }
+    }
+
+    /// Takes a message from another shard.
+    pub fn handle_message(&mut self, message: PeerMessage, _now: Instant) {
+        match message {
+            PeerMessage::Attach { publication, from } => self.attach(publication, from),
+            PeerMessage::Detach { publication, from } => {
+                if let Some(mask) = self.remote.get_mut(&publication) {
+                    *mask &= !(1 << from.0);
+                }
+            }
+            PeerMessage::KeyframeWanted { publication, encoding } => {
+                self.want_keyframe(publication, encoding);
+            }
+        }
+    }
+
+    /// Microseconds since the epoch; never 0, so that 0 can mean "long ago".
+    fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.config.epoch).as_micros() as u64 + 1
+    }
+
+    fn transport(&self, slot: usize) -> Option<&Transport> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// Runs one step of a Transport's engine and follows up on what it brought.
+    fn step_peer(
+        &mut self,
+        slot: usize,
+        now: Instant,
+        step: impl FnOnce(
+            &mut crate::peer::Peer,
+            crate::peer::Transmit<'_>,
+        ) -> Result<Drained, Fault>,
+    ) {
+        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let Transport { peer, addresses, .. } = transport;
+        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
+        let mut transmit = |_candidate: SocketAddr, to: SocketAddr, datagram: &[u8]| {
+            let from = addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local);
+            outbox.push(datagram, to, from, counters);
+        };
+        match step(peer, &mut transmit) {
+            Ok(drained) => self.after_drain(slot, drained, now),
+            Err(Fault) => self.engine_fault(slot),
+        }
+    }
+
+    fn engine_fault(&mut self, slot: usize) {
+        self.counters.engine_faults += 1;
+        self.close_with_event(slot, CloseReason::EngineFault);
+    }
+
+    fn after_drain(&mut self, slot: usize, drained: Drained, now: Instant) {
+        if drained.is_closed {
+            self.close_with_event(slot, CloseReason::DtlsClosed);
+            return;
+        }
+        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        if let Some(at) = drained.timeout
+            && transport.timer_at != Some(at)
+            && at < now + Duration::from_secs(3600)
+        {
+            transport.timer_at = Some(at);
+            self.timers.push(Reverse((at, slot, transport.id)));
+        }
+        if !transport.is_connected && transport.peer.keys().get().is_some() {
+            self.connect(slot, now);
+        }
+    }
+
+    /// ICE and DTLS are up: the keys are ours.
+    fn connect(&mut self, slot: usize, now: Instant) {
+        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let derived = transport.peer.keys().get().and_then(crate::srtp::DtlsKeys::derive);
+        let Some((sealer, opener)) = derived else {
+            self.close_with_event(slot, CloseReason::DtlsClosed);
+            return;
+        };
+        // DTLS came from a proven address, so there is at least one.
+        let Some((to, local)) = transport.nominated.or(transport.addresses.last().copied()) else {
+            return;
+        };
+        transport.nominated = Some((to, local));
+        transport.is_connected = true;
+        transport.opener = Some(opener);
+        let id = transport.id;
+        if self.egress.len() <= slot {
+            self.egress.resize_with(slot + 1, || None);
+        }
+        self.egress[slot] = Some(Egress { to, from: Some(local), sealer, twcc: 0 });
+        self.events.push(Event::Connected { transport: id });
+        self.start_viewer(slot, now);
+    }
+
+    fn close_with_event(&mut self, slot: usize, reason: CloseReason) {
+        if let Some(id) = self.transport(slot).map(|transport| transport.id) {
+            self.close(slot);
+            self.events.push(Event::Closed { transport: id, reason });
+        }
+    }
+
+    /// Forgets a Transport and all that hangs on it.
+    fn close(&mut self, slot: usize) {
+        let Some(transport) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        self.by_id.remove(&transport.id);
+        for (address, _) in &transport.addresses {
+            // Another Transport may have proven the address since (NAT).
+            if self.by_address.get(address) == Some(&slot) {
+                self.by_address.remove(address);
+            }
+        }
+        if let Some(egress) = self.egress.get_mut(slot) {
+            *egress = None;
+        }
+        match transport.role {
+            Role::Publisher(publisher) => {
+                self.publishers.retain(|known| *known != slot);
+                for m_line in 0..publisher.publications.len() {
+                    let publication =
+                        PublicationId { transport: transport.id, m_line: m_line as u8 };
+                    self.remote.remove(&publication);
+                    // With viewers it stays until they leave: it knows their numbering.
+                    if self.sources.get(&publication).is_some_and(|source| source.live == 0) {
+                        self.sources.remove(&publication);
+                    }
+                }
+            }
+            Role::Viewer(viewer) => {
+                for (info, at) in viewer.lines.into_iter().filter_map(|line| line.subscription) {
+                    self.remove_subscriber(info.id, at);
+                }
+            }
+        }
+        self.free.push(slot);
+    }
+
+    /// Removes a Subscriber; returns the next sequence numbers on its SSRCs.
+    fn remove_subscriber(&mut self, publication: PublicationId, at: usize) -> Option<(u64, u64)> {
+        let source = self.sources.get_mut(&publication)?;
+        let subscriber = source.subscribers.get(at)?.as_ref()?;
+        let parked = (subscriber.forwarder.next_out(), subscriber.rtx_next);
+        source.remove(at);
+        if source.live == 0 {
+            let home = publication.transport.shard();
+            if home != self.config.id {
+                self.sources.remove(&publication);
+                let message = PeerMessage::Detach { publication, from: self.config.id };
+                self.messages.push((home, message));
+            } else if !self.by_id.contains_key(&publication.transport) {
+                self.sources.remove(&publication);
+            }
+        }
+        Some(parked)
+    }
+
+    /// The candidate that the engine should believe a datagram was sent to.
+    fn candidate_for(&self, local: IpAddr) -> Option<SocketAddr> {
+        let candidates = &self.config.candidates;
+        candidates
+            .iter()
+            .find(|candidate| candidate.ip() == local)
+            // Behind 1:1 NAT, or advertised under another address.
+            .or_else(|| candidates.iter().find(|c| c.is_ipv4() == local.is_ipv4()))
+            .or_else(|| candidates.first())
+            .copied()
+    }
+
+    /// A new slot, or `None` if the shard is full.
+    fn allocate(&mut self) -> Option<usize> {
+        match self.free.pop() {
+            Some(slot) => Some(slot),
+            None if self.slots.len() < TRANSPORTS_MAX => {
+                self.slots.push(None);
+                Some(self.slots.len() - 1)
+            }
+            None => None,
+        }
+    }
+
+    /// Fresh ICE credentials for a slot: a fragment that names it and an unguessable password of
+    /// 144 bits (RFC 8445 s5.3 asks for 128).
+    fn credentials(&mut self, slot: usize) -> (String, String) {
+        let ufrag = crate::ufrag::encode(self.config.id, slot as u32, self.random.next());
+        (ufrag, password())
+    }
+
+    fn count(&mut self, reason: DropReason) {
+        self.counters.drop(reason);
+    }
+
+    fn deliver_foreign(
+        &mut self,
+        publication: PublicationId,
+        encoding: u8,
+        codec: crate::api::Codec,
+        meta: &crate::canonical::PacketMeta,
+        bytes: &[u8],
+    ) {
+        // The last viewer may have left while the packet was on its way.
+        let Some(source) = self.sources.get_mut(&publication) else { return };
+        source.set_codec(codec);
+        let Some((header, payload)) = bytes.split_at_checked(usize::from(meta.header_len)) else {
+            return;
+        };
+        source.deliver(
+            encoding,
+            meta,
+            header,
+            payload,
+            &mut self.egress,
+            &mut self.outbox,
+            &mut self.counters,
+        );
+    }
+
+    /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
+    /// rings have since the last keyframe.
+    fn attach(&mut self, publication: PublicationId, from: ShardId) {
+        *self.remote.entry(publication).or_default() |= 1 << from.0;
+        let Some(source) = self.sources.get(&publication) else { return };
+        let Some(Some(lane)) = self.lanes.get_mut(from.index()) else { return };
+        let codec = source.codec;
+        for encoding in 0..crate::publication::ENCODINGS_MAX as u8 {
+            if let Some(clock) = source.clock(encoding) {
+                // Repeated with each report: a full lane delays it, no more.
+                let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
+            }
+            let Some(ring) = source.ring(encoding) else { continue };
+            if codec.kind() == MediaKind::Audio {
+                continue;
+            }
+            let (Some(keyframe), Some(newest)) = (ring.keyframe(), ring.newest()) else { continue };
+            for seq in keyframe.seq..=newest {
+                let Some((meta, bytes)) = ring.get(seq) else { continue };
+                let meta = *meta;
+                let record = Record::Packet { publication, encoding, codec, meta, bytes };
+                if !record::push(lane, &record) {
+                    self.counters.drop(DropReason::LaneFull);
+                    break;
+                }
+                self.counters.lane_out += 1;
+            }
+        }
+    }
+
+    fn want_keyframe(&mut self, publication: PublicationId, encoding: u8) {
+        let home = publication.transport.shard();
+        if home != self.config.id {
+            let message = PeerMessage::KeyframeWanted { publication, encoding };
+            if !self.messages.contains(&(home, message.clone())) {
+                self.messages.push((home, message));
+            }
+            return;
+        }
+        let Some(slot) = self.by_id.get(&publication.transport) else { return };
+        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(*slot)
+            && let Some(publication) = publisher.publication(publication.m_line)
+            && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
+        {
+            encoding.is_keyframe_wanted = true;
+        }
+    }
+}
+
+/// An unguessable ICE password.
+fn password() -> String {
+    const CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = [0; 24];
+    // aws-lc aborts rather than return weak randomness; an error would leave a constant.
+    let filled = aws_lc_rs::rand::fill(&mut bytes);
+    assert!(filled.is_ok(), "the system has no randomness");
+    bytes.iter().map(|byte| char::from(CHARS[usize::from(byte & 63)])).collect()
+}
+
+/// A small generator (splitmix64) for what must be spread, not secret.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,207 @@
+//! Housekeeping every 20 ms: feedback to publishers, sender reports to viewers, layer choice,
+//! silence and deadlines.
+
+use std::time::{Duration, Instant};
+
+use super::{Shard, TICKS_PER_SECOND};
+use crate::api::{Event, MediaKind};
+use crate::error::CloseReason;
+use crate::id::PublicationId;
+use crate::outbox::Outbox;
+use crate::rtcp::{ReportBlock, Writer};
+use crate::source::Egress;
+use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
+use crate::stats::Counters;
+use crate::transport::{Role, Transport};
+
+/// Between two transport-wide feedback packets (libwebrtc: 50 to 250 ms).
+const TWCC_US: u64 = 100_000;
+/// Silence after which an ICE restart may help: checks come every 2.5 s (libwebrtc) to 5 s (others).
+const SILENCE: Duration = Duration::from_secs(10);
+/// NACK items per packet: 16 items cover up to 272 losses.
+const NACK_ITEMS_MAX: usize = 16;
+/// Between two looks at the viewers' layers, in ticks.
+const SOURCE_TICKS: u64 = 5;
+
+impl Shard {
+    pub(super) fn run_tick(&mut self, now: Instant) {
+        let now_us = self.micros(now);
+        for at in 0..self.publishers.len() {
+            let slot = self.publishers[at];
+            self.publisher_tick(slot, now_us);
+        }
+        if self.tick.is_multiple_of(SOURCE_TICKS) {
+            self.source_tick(now_us);
+        }
+        let phase = self.tick % TICKS_PER_SECOND;
+        let mut slot = phase as usize;
+        while slot < self.slots.len() {
+            self.transport_second(slot, now, now_us);
+            slot += TICKS_PER_SECOND as usize;
+        }
+        if phase == 0 {
+            self.counters.transports = self.by_id.len() as u64;
+            let counters = Box::new(self.counters.clone());
+            self.events.push(Event::Stats { shard: self.config.id, counters });
+        }
+    }
+
+    fn publisher_tick(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        let Some(Some(egress)) = self.egress.get_mut(slot) else { return };
+        let sender = publisher.rtcp_ssrc;
+        for publication in publisher.publications.iter_mut().flatten() {
+            if publication.kind == MediaKind::Audio {
+                continue;
+            }
+            let takes_requests = publication.takes_keyframe_requests();
+            for encoding in &mut publication.encodings {
+                let Some(ssrc) = encoding.ssrc else { continue };
+                if takes_requests && encoding.take_keyframe_request(now_us) {
+                    self.counters.keyframe_requests += 1;
+                    send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+                        writer.pli(sender, ssrc);
+                    });
+                }
+                if encoding.has_gaps() {
+                    let mut items = [(0, 0); NACK_ITEMS_MAX];
+                    let used = encoding.nacks(now_us, &mut items);
+                    if used > 0 {
+                        self.counters.nacked += items[..used]
+                            .iter()
+                            .map(|(_, mask)| 1 + u64::from(mask.count_ones()))
+                            .sum::<u64>();
+                        send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+                            writer.nack(sender, ssrc, &items[..used]);
+                        });
+                    }
+                }
+            }
+        }
+        if now_us.saturating_sub(publisher.feedback_at_us) < TWCC_US {
+            return;
+        }
+        let Some(arrivals) = publisher.arrivals.as_mut() else { return };
+        let media = publisher.streams.first().map_or(0, |stream| stream.ssrc);
+        let mut body = [0; 1024];
+        // A burst may need more than one packet.
+        for _ in 0..4 {
+            let Some(len) = arrivals.write(&mut body) else { break };
+            publisher.feedback_at_us = now_us;
+            send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+                writer.twcc(sender, media, &body[..len]);
+            });
+        }
+    }
+
+    fn source_tick(&mut self, now_us: u64) {
+        let mut wanted: Vec<(PublicationId, u8)> = Vec::new();
+        for (publication, source) in &mut self.sources {
+            source.tick(
+                now_us,
+                &mut self.egress,
+                &mut self.outbox,
+                &mut self.counters,
+                |encoding| {
+                    if !wanted.contains(&(*publication, encoding)) {
+                        wanted.push((*publication, encoding));
+                    }
+                },
+            );
+        }
+        for (publication, encoding) in wanted {
+            self.want_keyframe(publication, encoding);
+        }
+    }
+
+    fn transport_second(&mut self, slot: usize, now: Instant, now_us: u64) {
+        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let silent_for = now.saturating_duration_since(transport.heard_at);
+        if !transport.is_connected {
+            let age = now.saturating_duration_since(transport.created_at);
+            if age >= self.config.connect_for_max {
+                self.close_with_event(slot, CloseReason::ConnectTimeout);
+            }
+            return;
+        }
+        if silent_for >= self.config.consent_for_max {
+            self.close_with_event(slot, CloseReason::ConsentExpired);
+            return;
+        }
+        if silent_for >= SILENCE && !transport.is_silence_told {
+            transport.is_silence_told = true;
+            self.events.push(Event::Disconnected { transport: transport.id });
+        }
+        match transport.role {
+            Role::Publisher(_) => self.receiver_report(slot, now_us),
+            Role::Viewer(_) => self.sender_reports(slot, now_us),
+        }
+    }
+
+    fn receiver_report(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        let Some(Some(egress)) = self.egress.get_mut(slot) else { return };
+        let mut blocks = [ReportBlock::default(); 31];
+        let mut used = 0;
+        let encodings =
+            publisher.publications.iter_mut().flatten().flat_map(|p| p.encodings.iter_mut());
+        for (block, out) in encodings.filter_map(|e| e.report(now_us)).zip(&mut blocks) {
+            *out = block;
+            used += 1;
+        }
+        let sender = publisher.rtcp_ssrc;
+        send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+            writer.receiver_report(sender, &blocks[..used]);
+            writer.cname(sender, "aula");
+        });
+    }
+
+    fn sender_reports(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get(slot) else {
+            return;
+        };
+        let ntp_now =
+            self.config.ntp_epoch.wrapping_add(((u128::from(now_us) << 32) / 1_000_000) as u64);
+        for line in &viewer.lines {
+            let Some((info, at)) = &line.subscription else { continue };
+            let Some(source) = self.sources.get(&info.id) else { continue };
+            let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
+            let Some(Some(egress)) = self.egress.get_mut(slot) else { return };
+            let forwarder = &subscriber.forwarder;
+            let Some(encoding) = forwarder.current() else { continue };
+            let Some(clock) = source.clock(encoding) else { continue };
+            let theirs = clock.rtp_time_at(now_us, source.clock_hz);
+            let Some(rtp_time) = forwarder.rtp_time(encoding, theirs) else { continue };
+            let ssrc = subscriber.ssrc;
+            let (packets, octets) = subscriber.sent;
+            send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+                writer.sender_report(ssrc, ntp_now, rtp_time, packets, octets);
+                writer.cname(ssrc, &viewer.msid);
+            });
+        }
+    }
+}
+
+/// Writes, seals and sends one compound RTCP packet.
+fn send_rtcp(
+    egress: &mut Egress,
+    outbox: &mut Outbox,
+    counters: &mut Counters,
+    write: impl FnOnce(&mut Writer<'_>),
+) {
+    let out = outbox.slot(counters);
+    let room = out.len() - SEAL_OVERHEAD_MAX_BYTES;
+    let mut writer = Writer::new(&mut out[..room]);
+    write(&mut writer);
+    let len = writer.len();
+    let len = egress.sealer.seal_rtcp(out, len);
+    outbox.commit(len, egress.to, egress.from);
+}

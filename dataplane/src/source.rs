@@ -1,0 +1,505 @@
+//! A Source: what one shard has of a Publication, wherever its publisher lives. It keeps the
+//! packet rings and the local viewers' Forwarders, in one array, and fans a packet out to them.
+
+use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
+use crate::canonical::{HopFields, MidBytes, PACKET_BYTES_MAX, PacketMeta, patch, translate_ids};
+use crate::clock::SenderClock;
+use crate::descriptor::write_picture_id;
+use crate::forward::{Forwarder, Placement, Skip};
+use crate::id::PublicationId;
+use crate::outbox::Outbox;
+use crate::publication::ENCODINGS_MAX;
+use crate::ring::{self, PacketRing};
+use crate::srtp::Sealer;
+use crate::stats::{Counters, DropReason};
+
+/// An Encoding that was silent this long is not a good choice (reliability row 19).
+const STALLED_US: u64 = 800_000;
+/// A late joiner gets the last keyframe and what follows at once if that is no more than this;
+/// otherwise a keyframe is asked for.
+const REPLAY_PACKETS_MAX: u64 = 64;
+/// A publisher that did not answer a keyframe request by then may never do so (FFmpeg's does not
+/// even offer PLI): the viewer gets what the ring has.
+const REPLAY_AFTER_US: u64 = 400_000;
+/// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
+const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
+/// How often one packet is retransmitted to one viewer (row 15).
+const RETRANSMITS_PER_PACKET_MAX: u8 = 10;
+const RECENT: usize = 64;
+
+/// Where a viewer's packets go and under which keys. One per Transport, by slot.
+pub struct Egress {
+    /// The viewer's address, once nominated.
+    pub to: std::net::SocketAddr,
+    /// Our address towards it.
+    pub from: Option<std::net::IpAddr>,
+    /// Our keys.
+    pub sealer: Sealer,
+    /// The next transport-wide sequence number.
+    pub twcc: u16,
+}
+
+/// A viewer's Subscription on this shard.
+pub struct Subscriber {
+    /// The viewer's slot, an index into the egress table.
+    pub viewer: usize,
+    /// Decides and renumbers.
+    pub forwarder: Forwarder,
+    /// Outgoing SSRC.
+    pub ssrc: u32,
+    /// Outgoing payload type.
+    pub pt: u8,
+    /// RTX SSRC and payload type, if negotiated.
+    pub rtx: Option<(u32, u8)>,
+    /// The mid in its packets.
+    pub mid: MidBytes,
+    /// Its extension ids, if they are not ours.
+    pub ids: Option<Box<[u8; 15]>>,
+    /// Packets and payload octets sent, for sender reports.
+    pub sent: (u32, u32),
+    /// Since when it waits for a keyframe; `None` while media flows.
+    pub waiting_since_us: Option<u64>,
+    /// The next extended sequence number on the RTX SSRC.
+    pub rtx_next: u64,
+    retransmit_bytes: u32,
+    recent: [(u16, u8); RECENT],
+}
+
+/// How a Subscriber's stream was negotiated.
+pub struct Negotiated {
+    /// Outgoing SSRC.
+    pub ssrc: u32,
+    /// Outgoing payload type.
+    pub pt: u8,
+    /// RTX SSRC and payload type.
+    pub rtx: Option<(u32, u8)>,
+    /// The m-section's mid.
+    pub mid: MidBytes,
+    /// Extension ids, if the viewer chose them.
+    pub ids: Option<Box<[u8; 15]>>,
+}
+
+impl Subscriber {
+    /// A Subscription that has not begun.
+    pub fn new(viewer: usize, forwarder: Forwarder, negotiated: Negotiated, rtx_next: u64) -> Self {
+        let Negotiated { ssrc, pt, rtx, mid, ids } = negotiated;
+        Self {
+            viewer,
+            forwarder,
+            ssrc,
+            pt,
+            rtx,
+            mid,
+            ids,
+            sent: (0, 0),
+            waiting_since_us: None,
+            rtx_next,
+            retransmit_bytes: RETRANSMIT_BURST_BYTES,
+            recent: [(0, 0); RECENT],
+        }
+    }
+
+    /// Whether this packet may be sent once more.
+    fn may_retransmit(&mut self, seq_no: u16, bytes: usize) -> bool {
+        let (known, count) = &mut self.recent[usize::from(seq_no) % RECENT];
+        if *known != seq_no {
+            (*known, *count) = (seq_no, 0);
+        }
+        let bytes = bytes as u32;
+        if *count >= RETRANSMITS_PER_PACKET_MAX || self.retransmit_bytes < bytes {
+            return false;
+        }
+        *count += 1;
+        self.retransmit_bytes -= bytes;
+        true
+    }
+}
+
+/// See the module's documentation.
+pub struct Source {
+    /// What it is a Source of.
+    pub publication: PublicationId,
+    /// The codec of its packets.
+    pub codec: Codec,
+    /// Its clock rate in Hz.
+    pub clock_hz: u32,
+    /// By stable index; freed entries are used again.
+    pub subscribers: Vec<Option<Subscriber>>,
+    /// How many entries are live.
+    pub live: usize,
+    encodings: Vec<SourceEncoding>,
+}
+
+#[derive(Default)]
+struct SourceEncoding {
+    ring: Option<PacketRing>,
+    last_at_us: Option<u64>,
+    clock: Option<SenderClock>,
+}
+
+impl Source {
+    /// An empty Source.
+    pub fn new(publication: PublicationId, codec: Codec, encodings: usize) -> Self {
+        let mut list = Vec::new();
+        list.resize_with(encodings.clamp(1, ENCODINGS_MAX), SourceEncoding::default);
+        let clock_hz = clock_hz(codec);
+        Self { publication, codec, clock_hz, subscribers: Vec::new(), live: 0, encodings: list }
+    }
+
+    /// The same from what the control plane knows.
+    pub fn from_info(info: &PublicationInfo) -> Self {
+        Self::new(info.id, info.codec, info.rids.len())
+    }
+
+    /// Changes codec: what was there is of no use to anybody.
+    pub fn set_codec(&mut self, codec: Codec) {
+        if self.codec != codec {
+            self.codec = codec;
+            self.clock_hz = clock_hz(codec);
+            self.encodings.iter_mut().for_each(|encoding| *encoding = SourceEncoding::default());
+        }
+    }
+
+    /// Grows to as many Encodings as the Publication has.
+    pub fn ensure_encodings(&mut self, count: usize) {
+        let count = count.clamp(1, ENCODINGS_MAX);
+        if self.encodings.len() < count {
+            self.encodings.resize_with(count, SourceEncoding::default);
+        }
+    }
+
+    /// Adds a Subscriber and returns its index.
+    pub fn add(&mut self, subscriber: Subscriber) -> usize {
+        self.live += 1;
+        match self.subscribers.iter().position(Option::is_none) {
+            Some(at) if self.live <= self.subscribers.len() => {
+                self.subscribers[at] = Some(subscriber);
+                at
+            }
+            _ => {
+                self.subscribers.push(Some(subscriber));
+                self.subscribers.len() - 1
+            }
+        }
+    }
+
+    /// Removes a Subscriber.
+    pub fn remove(&mut self, at: usize) {
+        if self.subscribers.get_mut(at).and_then(Option::take).is_some() {
+            self.live -= 1;
+        }
+    }
+
+    /// Records the relation of an Encoding's timestamps to our clock.
+    pub fn set_clock(&mut self, encoding: u8, clock: SenderClock) {
+        if let Some(encoding) = self.encodings.get_mut(usize::from(encoding)) {
+            encoding.clock = Some(clock);
+        }
+    }
+
+    /// The relation for an Encoding.
+    pub fn clock(&self, encoding: u8) -> Option<SenderClock> {
+        self.encodings.get(usize::from(encoding))?.clock
+    }
+
+    /// The ring of an Encoding, if any packet has come.
+    pub fn ring(&self, encoding: u8) -> Option<&PacketRing> {
+        self.encodings.get(usize::from(encoding))?.ring.as_ref()
+    }
+
+    /// The Encoding to aim for under a cap: the best or the last of those that are alive.
+    pub fn choose(&self, cap: LayerCap, now_us: u64) -> u8 {
+        let mut alive = self.encodings.iter().enumerate().filter(|(_, encoding)| {
+            encoding.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
+        });
+        let chosen = match cap {
+            LayerCap::High => alive.next(),
+            LayerCap::Low => alive.next_back(),
+        };
+        chosen.map_or(0, |(at, _)| at as u8)
+    }
+
+    /// Keeps a packet and sends it to every local Subscriber whose Forwarder takes it. Returns
+    /// whether any of them waits for a keyframe of this Encoding.
+    pub fn deliver(
+        &mut self,
+        encoding: u8,
+        meta: &PacketMeta,
+        header: &[u8],
+        payload: &[u8],
+        egress: &mut [Option<Egress>],
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) {
+        let is_video = self.codec.kind() == MediaKind::Video;
+        let Some(state) = self.encodings.get_mut(usize::from(encoding)) else { return };
+        state.last_at_us = Some(meta.at_us);
+        state
+            .ring
+            .get_or_insert_with(|| {
+                if is_video {
+                    PacketRing::new(ring::VIDEO_PACKETS, ring::VIDEO_BYTES)
+                } else {
+                    PacketRing::new(ring::AUDIO_PACKETS, ring::AUDIO_BYTES)
+                }
+            })
+            .store(*meta, header, payload);
+        for subscriber in self.subscribers.iter_mut().flatten() {
+            let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else { continue };
+            if payload.is_empty() {
+                subscriber.forwarder.skip_empty(encoding, meta);
+                continue;
+            }
+            match subscriber.forwarder.place(encoding, meta) {
+                Ok(placement) => {
+                    subscriber.waiting_since_us = None;
+                    send(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+                }
+                Err(Skip::NotWanted | Skip::TooOld) => {}
+            }
+        }
+    }
+
+    /// Starts, or starts again, a Subscriber whose viewer is connected: chooses its Encoding and
+    /// plays what the ring has since the last keyframe. Returns the Encoding of which a keyframe
+    /// should be asked for.
+    pub fn start(
+        &mut self,
+        at: usize,
+        now_us: u64,
+        egress: &mut [Option<Egress>],
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) -> Option<u8> {
+        let cap = self.subscribers.get(at)?.as_ref()?.forwarder.cap();
+        let target = self.choose(cap, now_us);
+        let is_audio = self.codec.kind() == MediaKind::Audio;
+        let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
+        subscriber.forwarder.set_target(target);
+        if is_audio || !subscriber.forwarder.needs_keyframe() {
+            return None;
+        }
+        let waiting_since = *subscriber.waiting_since_us.get_or_insert(now_us);
+        let ring = self.encodings.get(usize::from(target))?.ring.as_ref();
+        let has_waited = now_us.saturating_sub(waiting_since) >= REPLAY_AFTER_US;
+        let replayed = ring.is_some_and(|ring| {
+            let Some(keyframe) = ring.keyframe() else { return false };
+            let newest = ring.newest().unwrap_or(keyframe.seq);
+            if newest - keyframe.seq > REPLAY_PACKETS_MAX && !has_waited {
+                return false;
+            }
+            let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else { return false };
+            for seq in keyframe.seq..=newest {
+                let Some((meta, packet)) = ring.get(seq) else { continue };
+                if let Ok(placement) = subscriber.forwarder.place(target, meta) {
+                    let (header, payload) = packet.split_at(usize::from(meta.header_len));
+                    send(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+                }
+            }
+            true
+        });
+        if replayed {
+            subscriber.waiting_since_us = None;
+            return None;
+        }
+        Some(target)
+    }
+
+    /// Looks after Subscribers between packets: falls back from Encodings that went silent,
+    /// climbs back, asks for keyframes, replays for those who wait too long. Calls `request` for
+    /// each Encoding of which a keyframe is needed.
+    pub fn tick(
+        &mut self,
+        now_us: u64,
+        egress: &mut [Option<Egress>],
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+        mut request: impl FnMut(u8),
+    ) {
+        if self.codec.kind() == MediaKind::Audio {
+            return;
+        }
+        let choices = [LayerCap::High, LayerCap::Low].map(|cap| self.choose(cap, now_us));
+        for at in 0..self.subscribers.len() {
+            let Some(Some(subscriber)) = self.subscribers.get(at) else { continue };
+            if !matches!(egress.get(subscriber.viewer), Some(Some(_))) {
+                continue;
+            }
+            let wanted = match subscriber.forwarder.cap() {
+                LayerCap::High => choices[0],
+                LayerCap::Low => choices[1],
+            };
+            if (wanted != subscriber.forwarder.target() || subscriber.forwarder.needs_keyframe())
+                && let Some(encoding) = self.start(at, now_us, egress, outbox, counters)
+            {
+                request(encoding);
+            }
+        }
+    }
+
+    /// Answers a NACK: sends the packet that went out under `seq_no` once more.
+    pub fn retransmit(
+        &mut self,
+        at: usize,
+        seq_no: u16,
+        egress: &mut [Option<Egress>],
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) {
+        let sent = self.try_retransmit(at, seq_no, egress, outbox, counters);
+        if sent.is_none() {
+            counters.drop(DropReason::NackRefused);
+        }
+    }
+
+    fn try_retransmit(
+        &mut self,
+        at: usize,
+        seq_no: u16,
+        egress: &mut [Option<Egress>],
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) -> Option<()> {
+        let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
+        let (encoding, seq_in) = subscriber.forwarder.find(seq_no)?;
+        let ring = self.encodings.get(usize::from(encoding))?.ring.as_ref()?;
+        let (meta, packet) = ring.get(seq_in)?;
+        let placement = subscriber.forwarder.place_again(encoding, meta)?;
+        let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
+        if !subscriber.may_retransmit(seq_no, packet.len()) {
+            return None;
+        }
+        let (header, payload) = packet.split_at_checked(usize::from(meta.header_len))?;
+        match subscriber.rtx {
+            Some(_) => {
+                send_rtx(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+            }
+            // Elsewhere the repeated packet would differ in its hop fields: see `hop`.
+            None if !subscriber.forwarder.repairs_in_place() => return None,
+            None => {
+                send(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+            }
+        }
+        counters.retransmitted += 1;
+        Some(())
+    }
+}
+
+/// RFC 3551, RFC 7587 and the video payload formats.
+pub fn clock_hz(codec: Codec) -> u32 {
+    match codec {
+        Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264 => 90_000,
+        Codec::Opus => 48_000,
+        Codec::G722 | Codec::Pcmu | Codec::Pcma => 8_000,
+    }
+}
+
+/// The fields that differ per hop. Without RTX a retransmission must repeat its packet bit by
+/// bit, or two packets would share a nonce: then they stay zero.
+fn hop(subscriber: &Subscriber, egress: &mut Egress, at_us: u64) -> HopFields {
+    if subscriber.rtx.is_none() && subscriber.forwarder.repairs_in_place() {
+        return HopFields::default();
+    }
+    let twcc = egress.twcc;
+    egress.twcc = twcc.wrapping_add(1);
+    // 6.18 fixed point seconds.
+    HopFields { abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff, twcc }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the packet's path, kept flat and inlined")]
+fn send(
+    subscriber: &mut Subscriber,
+    egress: &mut Egress,
+    placement: &Placement,
+    meta: &PacketMeta,
+    header: &[u8],
+    payload: &[u8],
+    outbox: &mut Outbox,
+    counters: &mut Counters,
+) {
+    let hop = hop(subscriber, egress, meta.at_us);
+    let out = outbox.slot(counters);
+    let Some(target) = out.get_mut(..header.len()) else { return };
+    target.copy_from_slice(header);
+    let marker_pt = u8::from(placement.marker) << 7 | subscriber.pt;
+    let seq_no = placement.seq as u16;
+    patch(
+        target,
+        meta,
+        marker_pt,
+        seq_no,
+        placement.rtp_time,
+        subscriber.ssrc,
+        subscriber.mid,
+        hop,
+    );
+    if let Some(ids) = &subscriber.ids {
+        translate_ids(target, meta, ids);
+    }
+    let roc = (placement.seq >> 16) as u32;
+    let len = if placement.picture_delta == 0 && placement.tl0_delta == 0 {
+        egress.sealer.seal_rtp(out, header.len(), payload, roc)
+    } else {
+        let mut edited = [0; PACKET_BYTES_MAX];
+        let Some(edited) = edit_payload(&mut edited, payload, placement, meta) else { return };
+        egress.sealer.seal_rtp(out, header.len(), edited, roc)
+    };
+    outbox.commit(len, egress.to, egress.from);
+    counters.rtp_out += 1;
+    subscriber.sent.0 = subscriber.sent.0.wrapping_add(1);
+    subscriber.sent.1 = subscriber.sent.1.wrapping_add(payload.len() as u32);
+    let earned = subscriber.retransmit_bytes + payload.len() as u32 / 4;
+    subscriber.retransmit_bytes = earned.min(RETRANSMIT_BURST_BYTES);
+}
+
+/// RFC 4588: its own SSRC and numbering, the original sequence number before the payload.
+#[expect(clippy::too_many_arguments, reason = "the packet's path, kept flat and inlined")]
+fn send_rtx(
+    subscriber: &mut Subscriber,
+    egress: &mut Egress,
+    placement: &Placement,
+    meta: &PacketMeta,
+    header: &[u8],
+    payload: &[u8],
+    outbox: &mut Outbox,
+    counters: &mut Counters,
+) {
+    let Some((ssrc, pt)) = subscriber.rtx else { return };
+    let mut edited = [0; PACKET_BYTES_MAX + 2];
+    let (osn, body) = edited.split_at_mut(2);
+    osn.copy_from_slice(&(placement.seq as u16).to_be_bytes());
+    let Some(len) = edit_payload(body, payload, placement, meta).map(<[u8]>::len) else { return };
+    let hop = hop(subscriber, egress, meta.at_us);
+    let out = outbox.slot(counters);
+    let Some(target) = out.get_mut(..header.len()) else { return };
+    target.copy_from_slice(header);
+    let seq = subscriber.rtx_next;
+    subscriber.rtx_next += 1;
+    let marker_pt = u8::from(placement.marker) << 7 | pt;
+    patch(target, meta, marker_pt, seq as u16, placement.rtp_time, ssrc, subscriber.mid, hop);
+    if let Some(ids) = &subscriber.ids {
+        translate_ids(target, meta, ids);
+    }
+    let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
+    outbox.commit(len, egress.to, egress.from);
+    counters.rtp_out += 1;
+}
+
+fn edit_payload<'a>(
+    out: &'a mut [u8],
+    payload: &[u8],
+    placement: &Placement,
+    meta: &PacketMeta,
+) -> Option<&'a [u8]> {
+    let out = out.get_mut(..payload.len())?;
+    out.copy_from_slice(payload);
+    if let (Some(id), true) = (meta.frame.picture_id, placement.picture_delta != 0) {
+        write_picture_id(out, id, id.value.wrapping_add(placement.picture_delta));
+    }
+    if let (Some((at, tl0)), true) = (meta.frame.tl0, placement.tl0_delta != 0)
+        && let Some(byte) = out.get_mut(usize::from(at))
+    {
+        *byte = tl0.wrapping_add(placement.tl0_delta);
+    }
+    Some(out)
+}

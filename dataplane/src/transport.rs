@@ -1,0 +1,179 @@
+//! A Transport's state on its shard: the peer engine, the addresses it has proven, its keys, and
+//! what it publishes or views.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::api::{LayerCap, PublicationInfo};
+use crate::extension::ExtensionMap;
+use crate::id::TransportId;
+use crate::peer::Peer;
+use crate::publication::Publication;
+use crate::srtp::Opener;
+use crate::twcc::ArrivalLog;
+
+/// Source addresses that one Transport may have proven (reliability row 8).
+pub const ADDRESSES_MAX: usize = 16;
+/// SSRCs bound in one publisher's Transport: 8 Encodings with RTX for each of audio, camera and
+/// screen, and room.
+pub const STREAMS_MAX: usize = 64;
+
+/// See the module's documentation.
+pub struct Transport {
+    /// Its id.
+    pub id: TransportId,
+    /// The engine.
+    pub peer: Peer,
+    /// Addresses that authenticated STUN came from, with the local address it reached; the
+    /// newest last.
+    pub addresses: Vec<(SocketAddr, IpAddr)>,
+    /// The pair that the controlling side nominated last: peer's and our address.
+    pub nominated: Option<(SocketAddr, IpAddr)>,
+    /// The peer's keys.
+    pub opener: Option<Opener>,
+    /// Whether ICE and DTLS are up.
+    pub is_connected: bool,
+    /// When it was created.
+    pub created_at: Instant,
+    /// When the last authentic packet of any kind came.
+    pub heard_at: Instant,
+    /// Whether the control plane was told of the silence.
+    pub is_silence_told: bool,
+    /// The timer that is set for it.
+    pub timer_at: Option<Instant>,
+    /// What it does.
+    pub role: Role,
+}
+
+/// A Transport either publishes or views: Galene's streams are unidirectional (compat 8.1).
+pub enum Role {
+    /// Sends us media.
+    Publisher(Box<Publisher>),
+    /// Gets media from us.
+    Viewer(Box<Viewer>),
+}
+
+/// A publishing Transport.
+#[derive(Default)]
+pub struct Publisher {
+    /// By m-line; `None` where an m-section carries no media towards us.
+    pub publications: Vec<Option<Publication>>,
+    /// Bound SSRCs.
+    pub streams: Vec<Stream>,
+    /// The SSRC of our own RTCP.
+    pub rtcp_ssrc: u32,
+    /// Arrivals for transport-wide feedback, if negotiated.
+    pub arrivals: Option<ArrivalLog>,
+    /// Relates the publisher's clock to ours.
+    pub clock: crate::clock::PublisherClock,
+    /// All sections' header extensions; with BUNDLE an id means the same everywhere
+    /// (RFC 8843 s9.4).
+    pub extensions: ExtensionMap,
+    /// When feedback was last sent, in microseconds since our epoch.
+    pub feedback_at_us: u64,
+}
+
+/// What an SSRC of a publisher is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stream {
+    /// The SSRC.
+    pub ssrc: u32,
+    /// Its m-section.
+    pub m_line: u8,
+    /// Its Encoding.
+    pub encoding: u8,
+    /// Whether it carries retransmissions.
+    pub is_rtx: bool,
+}
+
+/// A viewing Transport.
+#[derive(Default)]
+pub struct Viewer {
+    /// The msid stream id.
+    pub msid: String,
+    /// Its m-sections in order.
+    pub lines: Vec<ViewerLine>,
+    /// The codecs that its engine was configured with.
+    pub codecs: Vec<crate::api::Codec>,
+    /// What the offer that waits for an answer says, by m-line.
+    pub wanted: Vec<Option<(PublicationInfo, LayerCap)>>,
+}
+
+/// One m-section towards a viewer. Its SSRCs stay for the Transport's life, so it remembers which
+/// sequence numbers they have used.
+#[derive(Debug)]
+pub struct ViewerLine {
+    /// Its mid.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: crate::api::MediaKind,
+    /// What it carries: the Publication and the Subscriber's index in its Source.
+    pub subscription: Option<(PublicationInfo, usize)>,
+    /// The SSRC and the RTX SSRC.
+    pub ssrc: (u32, Option<u32>),
+    /// The next extended sequence numbers on them while nothing is subscribed.
+    pub parked: (u64, u64),
+}
+
+impl Transport {
+    /// Notes an address that authenticated STUN came from. Returns the address that had to make
+    /// room for it, if any.
+    pub fn prove_address(&mut self, from: SocketAddr, local: IpAddr) -> (bool, Option<SocketAddr>) {
+        if let Some(known) = self.addresses.iter_mut().find(|(known, _)| *known == from) {
+            known.1 = local;
+            return (false, None);
+        }
+        let mut evicted = None;
+        if self.addresses.len() >= ADDRESSES_MAX {
+            let nominated = self.nominated.map(|(to, _)| to);
+            let at = self.addresses.iter().position(|(known, _)| Some(*known) != nominated);
+            evicted = at.map(|at| self.addresses.remove(at).0);
+        }
+        self.addresses.push((from, local));
+        (true, evicted)
+    }
+
+    /// Our address towards a proven address of the peer.
+    pub fn local_for(&self, to: SocketAddr) -> Option<IpAddr> {
+        self.addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local)
+    }
+}
+
+impl Publisher {
+    /// The stream for an SSRC.
+    pub fn stream(&self, ssrc: u32) -> Option<Stream> {
+        self.streams.iter().copied().find(|stream| stream.ssrc == ssrc)
+    }
+
+    /// The Publication of an m-line.
+    pub fn publication(&mut self, m_line: u8) -> Option<&mut Publication> {
+        self.publications.get_mut(usize::from(m_line))?.as_mut()
+    }
+}
+
+impl Publisher {
+    /// Binds the SSRCs that the offer names (and that are not told apart by rid).
+    pub fn bind_signalled(&mut self) {
+        for (m_line, publication) in (0..).zip(&self.publications) {
+            let Some(publication) = publication else { continue };
+            for (encoding, bound) in (0..).zip(&publication.encodings) {
+                for (ssrc, is_rtx) in [(bound.ssrc, false), (bound.rtx_ssrc, true)] {
+                    let Some(ssrc) = ssrc else { continue };
+                    let is_known = self.streams.iter().any(|stream| stream.ssrc == ssrc);
+                    if !is_known && self.streams.len() < STREAMS_MAX {
+                        self.streams.push(Stream { ssrc, m_line, encoding, is_rtx });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Viewer {
+    /// The Subscription whose outgoing SSRC (or RTX SSRC) this is.
+    pub fn subscription_by_ssrc(&self, ssrc: u32) -> Option<(&PublicationInfo, usize)> {
+        let line =
+            self.lines.iter().find(|line| line.ssrc.0 == ssrc || line.ssrc.1 == Some(ssrc))?;
+        line.subscription.as_ref().map(|(info, at)| (info, *at))
+    }
+}
