@@ -69,6 +69,13 @@ export class Server {
         return code;
     }
 
+    /** Ends the server as a power cut would. */
+    async crash() {
+        this.process.kill('SIGKILL');
+        await this.exited;
+        rmSync(this.directory, { recursive: true, force: true });
+    }
+
     /** The shards that transports have been put on, as {direction, shard}, from the JSON log. */
     placements() {
         return this.log.flatMap((line) => {
