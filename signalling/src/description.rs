@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn broken_files_name_the_line() {
-        assert_eq!(error("{\n\"public\": tru\n}").line, 2);
+        assert_eq!(error("{\n\"public\": tru }").line, 2);
         assert_eq!(error("{\n\"public\": \"yes\"}").line, 2);
         assert_eq!(error("").line, 1);
         assert_eq!(error("{\"expires\":\"tomorrow\"}").line, 1);

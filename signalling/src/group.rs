@@ -275,7 +275,7 @@ mod tests {
         view.listing.is_public = true;
         assert_eq!(
             keys(&view),
-            ["clientCount", "endpoint", "locked", "location", "name"]
+            ["clientCount", "endpoint", "location", "locked", "name"]
         );
         view.listing.redirect = Some("https://x/".into());
         assert_eq!(keys(&view), ["name", "redirect"]);

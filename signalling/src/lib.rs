@@ -5,6 +5,7 @@ mod authorization;
 mod description;
 mod entropy;
 mod group;
+mod http;
 mod hub;
 mod ids;
 mod limit;

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::authorization::credentials;
+pub use crate::http::{Request, Response};
+use crate::http::{attribute, challenge, digest, is_media_type, options};
 use crate::hub::{Event, Failure, Hub, JoinRequest, Joined, JoinedKind, Traits};
 use crate::ids::{ConnId, StreamId, Ticket};
 use crate::name::encode_path;
-use crate::problem::{PROBLEM_JSON, problem_json};
 use crate::time::Now;
 
 /// As many sessions as this; more are told to come back.
@@ -23,62 +23,6 @@ const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 const ENDPOINT_METHODS: &str = "OPTIONS, GET, HEAD, POST";
 const SESSION_METHODS: &str = "OPTIONS, GET, HEAD, PATCH, DELETE";
-
-/// An HTTP request to an endpoint or a session.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// In upper case.
-    pub method: String,
-    /// The group, decoded.
-    pub group: String,
-    /// What follows `.whip/`; nothing for the endpoint.
-    pub session: Option<String>,
-    /// The header's value.
-    pub content_type: Option<String>,
-    /// The header's value.
-    pub authorization: Option<String>,
-    /// The header's value.
-    pub if_match: Option<String>,
-    /// The request comes from a web page: no Basic challenge, it would pop up a dialogue.
-    pub is_from_page: bool,
-    /// The client's address, for `identify`.
-    pub address: Option<String>,
-    /// At most 256 KiB.
-    pub body: Vec<u8>,
-}
-
-/// An HTTP response.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Response {
-    /// RFC 9110 s15.
-    pub status: u16,
-    /// Without those that are the server's business.
-    pub headers: Vec<(&'static str, String)>,
-    /// Empty if there is none.
-    pub body: String,
-}
-
-impl Response {
-    fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: String::new(),
-        }
-    }
-
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// An error that says what to do.
-    pub fn problem(status: u16, title: &str, detail: &str) -> Self {
-        let mut response = Self::new(status).with("content-type", PROBLEM_JSON);
-        response.body = problem_json(status, title, detail);
-        response
-    }
-}
 
 #[derive(Debug)]
 enum Stage {
@@ -414,45 +358,4 @@ fn refusal(joined: &Joined, is_from_page: bool) -> Response {
         }
         Some(Failure::Internal) | None => Response::problem(500, "internal server error", detail),
     }
-}
-
-fn challenge(is_from_page: bool) -> Response {
-    let detail = "give the group's user and password (Basic), or a bearer token";
-    let response = Response::problem(401, "not authorised", detail);
-    let response = response.with("www-authenticate", "Bearer");
-    if is_from_page {
-        response
-    } else {
-        response.with("www-authenticate", "Basic realm=\"group\"")
-    }
-}
-
-fn options(methods: &str) -> Response {
-    Response::new(200)
-        .with("allow", methods)
-        .with("access-control-allow-methods", methods)
-        .with(
-            "access-control-allow-headers",
-            "Authorization, Content-Type, If-Match, If-None-Match, Link",
-        )
-        .with("access-control-max-age", "3600")
-}
-
-fn is_media_type(header: Option<&str>, wanted: &str) -> bool {
-    let value = header.and_then(|header| header.split(';').next());
-    value.is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
-}
-
-/// The value of the first `a=name:` line.
-fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
-    sdp.lines().find_map(|line| {
-        line.trim_end()
-            .strip_prefix("a=")?
-            .strip_prefix(name)?
-            .strip_prefix(':')
-    })
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }

@@ -10,8 +10,6 @@ mod join;
 mod publish;
 mod speak;
 mod subscribe;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

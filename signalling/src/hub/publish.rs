@@ -273,7 +273,7 @@ impl Hub {
             MediaEvent::Refused { text, is_busy, .. } => {
                 // A stream that had been negotiated before goes on until its owner closes it.
                 if up.expected.is_none() {
-                    self.close_up(&name, conn, &stream, false);
+                    self.close_up(&name, conn, &stream, true);
                 }
                 self.tell(conn, Event::Abort { stream });
                 self.tell(conn, Event::Error { text, is_busy });

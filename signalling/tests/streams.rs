@@ -1,0 +1,533 @@
+//! Up and down streams: what viewers are offered, when, and what ends it.
+
+mod world;
+
+use std::time::Duration;
+
+use serde_json::json;
+use signalling::{MediaEvent, MediaId, MediaKind, MediaRequest};
+use world::{OPEN, World, kinds};
+
+fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
+    let subscribes = world.media.iter().filter_map(|request| match request {
+        MediaRequest::Subscribe {
+            media,
+            wants,
+            is_restart,
+            ..
+        } => Some((*media, wants.len(), *is_restart)),
+        _ => None,
+    });
+    subscribes.collect()
+}
+
+fn closes(world: &World) -> Vec<MediaId> {
+    let closes = world.media.iter().filter_map(|request| match request {
+        MediaRequest::Close { media } => Some(*media),
+        _ => None,
+    });
+    closes.collect()
+}
+
+#[test]
+fn viewers_learn_of_a_stream_once_all_its_media_has_arrived() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    world.member("bob", "bob");
+    world.forget();
+    let up = world.publish(ann, "s", json!({}));
+    assert!(subscribes(&world).is_empty());
+    world.arrives(up, 1, MediaKind::Video);
+    assert!(subscribes(&world).is_empty());
+    world.arrives(up, 0, MediaKind::Audio);
+    assert_eq!(subscribes(&world).len(), 1);
+    assert_eq!(subscribes(&world)[0].1, 2);
+    world.advance(Duration::from_secs(2));
+    assert_eq!(subscribes(&world).len(), 1, "told once");
+}
+
+#[test]
+fn a_missing_section_is_waited_for_half_a_second_and_added_later() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let up = world.publish(ann, "s", json!({}));
+    world.arrives(up, 0, MediaKind::Audio);
+    world.advance(Duration::from_millis(499));
+    assert!(subscribes(&world).is_empty());
+    world.advance(Duration::from_millis(1));
+    assert_eq!(subscribes(&world)[0].1, 1);
+    world.offered();
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.arrives(up, 1, MediaKind::Video);
+    assert_eq!(subscribes(&world)[1].1, 2);
+    assert_eq!(
+        subscribes(&world)[0].0,
+        subscribes(&world)[1].0,
+        "the same transport"
+    );
+}
+
+#[test]
+fn nobody_gets_what_was_not_asked_for() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.join_as("bob", "bob", "");
+    world.live(ann, "s");
+    assert!(
+        subscribes(&world).is_empty(),
+        "no request yet, and never one's own"
+    );
+    world.say(
+        bob,
+        json!({"type": "request", "request": {"screenshare": ["video"], "": ["audio"]}}),
+    );
+    assert_eq!(subscribes(&world)[0].1, 1);
+    let down = world.offered();
+    world.take(bob);
+    world.forget();
+    world.say(bob, json!({"type": "request", "request": {"camera": []}}));
+    assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
+    assert_eq!(closes(&world), [down]);
+    world.say(bob, json!({"type": "request", "request": {}}));
+    assert!(
+        world.take(bob).is_empty(),
+        "what one never had is not closed"
+    );
+}
+
+#[test]
+fn needs_that_arise_while_an_offer_is_out_are_met_by_one_more() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "s");
+    world.forget();
+    let request = |wishes| json!({"type": "requestStream", "id": "s", "request": wishes});
+    world.say(bob, request(json!(["audio"])));
+    world.say(bob, json!({"type": "renegotiate", "id": "s"}));
+    world.say(bob, request(json!(["video"])));
+    assert!(
+        subscribes(&world).is_empty(),
+        "the first offer is still being made"
+    );
+    let board = &mut world;
+    let media = {
+        board.say(bob, json!({"type": "answer", "id": "s", "sdp": "early"}));
+        MediaId(2)
+    };
+    world.event(MediaEvent::Offered {
+        media,
+        offer: "v=0 first".into(),
+    });
+    assert!(subscribes(&world).is_empty(), "the first offer is out");
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    assert_eq!(subscribes(&world), [(media, 1, true)]);
+    // Glare: an answer to an offer that has not been made yet is an error, and nothing breaks.
+    world.take(bob);
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    assert_eq!(kinds(&world.take(bob)), ["usermessage/error"]);
+    world.event(MediaEvent::Offered {
+        media,
+        offer: "v=0 second".into(),
+    });
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    assert_eq!(subscribes(&world).len(), 1, "nothing more is needed");
+}
+
+#[test]
+fn a_layer_is_a_cap_and_not_an_offer() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "s");
+    world.offered();
+    world.forget();
+    let request = |wishes| json!({"type": "request", "request": {"": wishes}});
+    world.say(bob, request(json!(["audio", "video-low"])));
+    world.say(bob, request(json!(["audio", "video"])));
+    assert!(matches!(world.media[..], [
+        MediaRequest::SetCap { want: low, .. },
+        MediaRequest::SetCap { want: high, .. },
+    ] if low.is_low && !high.is_low));
+    assert!(world.take(bob).is_empty());
+}
+
+#[test]
+fn a_stream_override_lasts_until_it_is_taken_back() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "s");
+    world.offered();
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.say(
+        bob,
+        json!({"type": "requestStream", "id": "s", "request": ["audio"]}),
+    );
+    world.forget();
+    world.say(
+        bob,
+        json!({"type": "request", "request": {"": ["video", "audio"]}}),
+    );
+    assert!(subscribes(&world).is_empty(), "the override wins");
+    let media = MediaId(2);
+    world.event(MediaEvent::Offered {
+        media,
+        offer: "v=0".into(),
+    });
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.say(
+        bob,
+        json!({"type": "requestStream", "id": "s", "request": null}),
+    );
+    assert_eq!(subscribes(&world), [(media, 2, false)]);
+}
+
+#[test]
+fn replacing_is_one_offer_and_no_close() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let old_up = world.live(ann, "old");
+    let old_down = world.offered();
+    world.forget();
+    let new_up = world.publish(ann, "new", json!({"replace": "old"}));
+    assert_eq!(closes(&world), [old_up]);
+    assert!(
+        world.take(bob).is_empty(),
+        "the old one stays until the new one is known"
+    );
+    world.arrives(new_up, 0, MediaKind::Audio);
+    world.arrives(new_up, 1, MediaKind::Video);
+    world.offered();
+    assert_eq!(closes(&world), [old_up, old_down]);
+    let said = world.take(bob);
+    assert_eq!(kinds(&said), ["offer"]);
+    assert_eq!(
+        (&said[0]["id"], &said[0]["replace"]),
+        (&json!("new"), &json!("old"))
+    );
+}
+
+#[test]
+fn a_replacement_of_a_replacement_stands_for_what_viewers_have() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "one");
+    world.offered();
+    world.publish(ann, "two", json!({"replace": "one"}));
+    let up = world.publish(ann, "three", json!({"replace": "two"}));
+    world.take(bob);
+    world.arrives(up, 0, MediaKind::Audio);
+    world.arrives(up, 1, MediaKind::Video);
+    world.offered();
+    let said = world.take(bob);
+    assert_eq!(
+        (kinds(&said), &said[0]["replace"]),
+        (vec!["offer".to_owned()], &json!("one"))
+    );
+}
+
+#[test]
+fn a_replacement_that_fails_or_ends_takes_the_old_stream_with_it() {
+    for is_refused in [true, false] {
+        let mut world = World::new(OPEN);
+        let ann = world.member("ann", "ann");
+        let bob = world.member("bob", "bob");
+        world.live(ann, "old");
+        world.offered();
+        world.take(bob);
+        world.say(
+            ann,
+            json!({"type": "offer", "id": "new", "replace": "old", "sdp": "v=0"}),
+        );
+        let media = world.last_publish();
+        if is_refused {
+            world.event(MediaEvent::Refused {
+                media,
+                text: "bad".into(),
+                is_busy: false,
+            });
+        } else {
+            world.say(ann, json!({"type": "close", "id": "new"}));
+        }
+        assert_eq!(world.take(bob), [json!({"type": "close", "id": "old"})]);
+    }
+}
+
+#[test]
+fn a_stale_replace_is_ignored() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let eve = world.member("eve", "eve");
+    world.live(eve, "eves");
+    let eves_down = world.last_subscribe();
+    world.event(MediaEvent::Offered {
+        media: eves_down,
+        offer: "v=0".into(),
+    });
+    world.take(bob);
+    world.forget();
+    // Neither an unknown stream nor somebody else's is replaced.
+    for old in ["never", "eves"] {
+        let stream = format!("s-{old}");
+        let up = world.publish(ann, &stream, json!({"replace": old}));
+        world.arrives(up, 0, MediaKind::Audio);
+        world.arrives(up, 1, MediaKind::Video);
+    }
+    assert!(closes(&world).is_empty());
+    assert!(kinds(&world.take(bob)).iter().all(|kind| kind != "close"));
+}
+
+#[test]
+fn a_stream_id_belongs_to_one_publisher() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "s");
+    world.take(bob);
+    world.forget();
+    world.say(bob, json!({"type": "offer", "id": "s", "sdp": "v=0"}));
+    assert_eq!(kinds(&world.take(bob)), ["abort", "usermessage/error"]);
+    assert!(world.media.is_empty());
+}
+
+#[test]
+fn a_second_offer_renegotiates_the_same_transport() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let up = world.live(ann, "s");
+    world.forget();
+    assert_eq!(world.publish(ann, "s", json!({"kind": "renegotiate"})), up);
+    // A bad one leaves what runs alone, until the owner closes it.
+    world.say(ann, json!({"type": "offer", "id": "s", "sdp": "nonsense"}));
+    world.take(ann);
+    world.event(MediaEvent::Refused {
+        media: up,
+        text: "bad".into(),
+        is_busy: false,
+    });
+    assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
+    assert!(closes(&world).is_empty());
+    world.say(ann, json!({"type": "close", "id": "s"}));
+    assert_eq!(closes(&world), [up]);
+}
+
+#[test]
+fn lost_connections_are_restarted_and_ends_are_told() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let up = world.live(ann, "s");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.forget();
+    world.event(MediaEvent::Disconnected { media: up });
+    assert_eq!(world.take(ann), [json!({"type": "renegotiate", "id": "s"})]);
+    world.event(MediaEvent::Disconnected { media: down });
+    assert_eq!(subscribes(&world), [(down, 2, true)]);
+    world.event(MediaEvent::Closed {
+        media: up,
+        text: "the peer vanished".into(),
+    });
+    assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
+    assert_eq!(kinds(&world.take(bob)), ["close"]);
+    assert_eq!(closes(&world), [down]);
+    // News of what is gone is no news.
+    for event in [
+        MediaEvent::Closed {
+            media: down,
+            text: String::new(),
+        },
+        MediaEvent::Offered {
+            media: down,
+            offer: "v=0".into(),
+        },
+        MediaEvent::Answered {
+            media: up,
+            answer: "v=0".into(),
+            publications: 1,
+        },
+        MediaEvent::Disconnected {
+            media: MediaId(999),
+        },
+    ] {
+        world.event(event);
+    }
+    assert!(world.take(ann).is_empty() && world.take(bob).is_empty());
+}
+
+#[test]
+fn a_viewer_that_refuses_or_answers_badly_loses_only_that_stream() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "one");
+    let one = world.offered();
+    world.live(ann, "two");
+    let two = world.offered();
+    world.take(bob);
+    world.forget();
+    world.say(bob, json!({"type": "abort", "id": "one"}));
+    assert_eq!(world.take(bob), [json!({"type": "close", "id": "one"})]);
+    world.say(
+        bob,
+        json!({"type": "answer", "id": "two", "sdp": "nonsense"}),
+    );
+    world.event(MediaEvent::Refused {
+        media: two,
+        text: "cannot parse".into(),
+        is_busy: false,
+    });
+    assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
+    assert_eq!(closes(&world), [one, two]);
+}
+
+#[test]
+fn a_close_in_the_middle_of_a_negotiation_is_final() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "s");
+    let down = world.last_subscribe();
+    world.say(ann, json!({"type": "close", "id": "s"}));
+    assert_eq!(kinds(&world.take(bob)), ["close"]);
+    world.event(MediaEvent::Offered {
+        media: down,
+        offer: "v=0".into(),
+    });
+    assert!(world.take(bob).is_empty(), "no offer after the close");
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    assert_eq!(kinds(&world.take(bob)), ["close"]);
+}
+
+#[test]
+fn a_changed_codec_is_offered_again() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let up = world.live(ann, "s");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.forget();
+    world.arrives(up, 1, MediaKind::Video);
+    assert_eq!(subscribes(&world), [(down, 2, false)]);
+}
+
+/// Random but repeatable.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// Any sequence of operations: nothing panics, no offer is made while one is outstanding, nothing
+/// is sent to a closed connection, and once everybody has gone every transport has been closed.
+#[test]
+fn every_interleaving_ends_with_nothing_left() {
+    for seed in 1..200 {
+        let mut dice = Dice(seed * 0x9e37_79b9);
+        let mut world = World::new(OPEN);
+        let mut conns: Vec<_> = (0..3)
+            .map(|index| world.member(&format!("c{index}"), "ann"))
+            .collect();
+        let mut opened = std::collections::HashSet::new();
+        let mut outstanding = std::collections::HashSet::new();
+        for step in 0..150 {
+            let conn = conns[dice.roll(conns.len() as u64) as usize];
+            let stream = format!("s{}", dice.roll(5));
+            let media = MediaId(1 + dice.roll(12));
+            match dice.roll(18) {
+                0 | 1 => world.say(conn, json!({"type": "offer", "id": stream, "sdp": "v=0"})),
+                2 => {
+                    let old = format!("s{}", dice.roll(5));
+                    world.say(
+                        conn,
+                        json!({"type": "offer", "id": stream, "replace": old, "sdp": "v=0"}),
+                    );
+                }
+                3 => world.say(conn, json!({"type": "close", "id": stream})),
+                4 => world.say(conn, json!({"type": "abort", "id": stream})),
+                5 => world.say(conn, json!({"type": "renegotiate", "id": stream})),
+                6 | 7 => world.say(conn, json!({"type": "answer", "id": stream, "sdp": "v=0"})),
+                8 => {
+                    let wishes = [
+                        json!(["audio"]),
+                        json!(["audio", "video"]),
+                        json!([]),
+                        json!(["video-low"]),
+                    ];
+                    let wishes = wishes[dice.roll(4) as usize].clone();
+                    world.say(conn, json!({"type": "request", "request": {"": wishes}}));
+                }
+                9 | 10 => {
+                    world.event(MediaEvent::Answered {
+                        media,
+                        answer: "v=0".into(),
+                        publications: 2,
+                    });
+                }
+                11 | 12 => world.arrives(media, dice.roll(2) as u8, MediaKind::Video),
+                13 => {
+                    outstanding.remove(&media);
+                    world.event(MediaEvent::Offered {
+                        media,
+                        offer: "v=0".into(),
+                    });
+                }
+                14 => world.event(MediaEvent::Refused {
+                    media,
+                    text: "no".into(),
+                    is_busy: false,
+                }),
+                15 => {
+                    outstanding.remove(&media);
+                    world.event(MediaEvent::Closed {
+                        media,
+                        text: "gone".into(),
+                    });
+                    opened.remove(&media);
+                }
+                16 => world.advance(Duration::from_millis(300)),
+                _ => {
+                    let index = dice.roll(conns.len() as u64) as usize;
+                    world.disconnect(conns[index]);
+                    conns[index] = world.member(&format!("c{seed}-{step}"), "bob");
+                }
+            }
+            for request in std::mem::take(&mut world.media) {
+                match request {
+                    MediaRequest::Publish { media, .. } => {
+                        opened.insert(media);
+                    }
+                    MediaRequest::Subscribe { media, .. } => {
+                        opened.insert(media);
+                        assert!(outstanding.insert(media), "seed {seed}: two offers at once");
+                    }
+                    MediaRequest::Close { media } => {
+                        outstanding.remove(&media);
+                        assert!(opened.remove(&media), "seed {seed}: {media:?} closed twice");
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for conn in conns {
+            world.disconnect(conn);
+        }
+        for request in std::mem::take(&mut world.media) {
+            if let MediaRequest::Close { media } = request {
+                opened.remove(&media);
+            }
+        }
+        assert!(opened.is_empty(), "seed {seed}: {opened:?} left open");
+    }
+}

@@ -1,0 +1,293 @@
+//! A world around a switchboard: group files in memory, passwords checked at once, a clock that
+//! moves only when told to, and a record of all that goes out.
+#![allow(dead_code)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use signalling::{
+    Action, CloseCode, ConnId, GroupFile, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest,
+    Now, PasswordCheck, PublicationKey, Recipients, StatusReply, Switchboard, Ticket, UnixMs,
+    Verdict, parse_description, whip,
+};
+
+pub const OPEN: &str = r#"{"op":[{}]}"#;
+
+pub struct World {
+    pub board: Switchboard,
+    pub files: HashMap<String, GroupFile>,
+    pub now: Now,
+    pub sent: HashMap<ConnId, Vec<Value>>,
+    pub closed: HashMap<ConnId, CloseCode>,
+    pub media: Vec<MediaRequest>,
+    pub responses: HashMap<Ticket, whip::Response>,
+    pub statuses: HashMap<Ticket, StatusReply>,
+    /// Checks wait here instead of being made.
+    pub held_checks: Option<Vec<(ConnId, PasswordCheck)>>,
+    next_ticket: u64,
+}
+
+pub fn group(text: &str) -> GroupFile {
+    match parse_description("test.json", text.as_bytes()) {
+        Ok((description, _)) => GroupFile::Found(Arc::new(description)),
+        Err(error) => GroupFile::Broken(Arc::new(error)),
+    }
+}
+
+impl World {
+    /// With one group, `test`.
+    pub fn new(file: &str) -> Self {
+        Self {
+            board: Switchboard::new([1; 32], 0),
+            files: HashMap::from([("test".to_owned(), group(file))]),
+            now: Now {
+                mono: Duration::from_secs(1),
+                unix: UnixMs(1_800_000_000_000),
+            },
+            sent: HashMap::new(),
+            closed: HashMap::new(),
+            media: Vec::new(),
+            responses: HashMap::new(),
+            statuses: HashMap::new(),
+            held_checks: None,
+            next_ticket: 0,
+        }
+    }
+
+    pub fn connect(&mut self) -> ConnId {
+        self.board
+            .connected(Some("192.0.2.1:5".to_owned()), self.now)
+    }
+
+    pub fn text(&mut self, conn: ConnId, text: &str) {
+        self.board.text(conn, text.to_owned(), self.now);
+        self.settle();
+    }
+
+    pub fn say(&mut self, conn: ConnId, message: Value) {
+        self.text(conn, &message.to_string());
+    }
+
+    pub fn disconnect(&mut self, conn: ConnId) {
+        self.board.disconnected(conn, self.now);
+        self.settle();
+    }
+
+    /// A connection that has introduced itself.
+    pub fn greet(&mut self, id: &str) -> ConnId {
+        let conn = self.connect();
+        self.say(
+            conn,
+            json!({"type": "handshake", "version": ["2"], "id": id}),
+        );
+        self.sent.remove(&conn);
+        conn
+    }
+
+    pub fn join_as(&mut self, id: &str, username: &str, password: &str) -> ConnId {
+        let conn = self.greet(id);
+        self.say(
+            conn,
+            json!({"type": "join", "kind": "join", "group": "test", "username": username,
+                "password": password}),
+        );
+        conn
+    }
+
+    /// A member that wants everything; what it was told so far is forgotten.
+    pub fn member(&mut self, id: &str, username: &str) -> ConnId {
+        let conn = self.join_as(id, username, "");
+        let said = self.take(conn);
+        assert_eq!(said[0]["kind"], "join", "{said:?}");
+        self.say(
+            conn,
+            json!({"type": "request", "request": {"": ["audio", "video"]}}),
+        );
+        self.take(conn);
+        conn
+    }
+
+    pub fn take(&mut self, conn: ConnId) -> Vec<Value> {
+        self.sent.remove(&conn).unwrap_or_default()
+    }
+
+    pub fn forget(&mut self) {
+        self.sent.clear();
+        self.media.clear();
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        let target = self.now.mono + by;
+        while self.now.mono < target {
+            let step = self.board.poll_timeout().clamp(
+                self.now.mono + Duration::from_millis(1),
+                target.max(self.now.mono + Duration::from_millis(1)),
+            );
+            let step = step.min(target);
+            self.now.unix.0 += (step - self.now.mono).as_millis() as i64;
+            self.now.mono = step;
+            self.board.tick(self.now);
+            self.settle();
+        }
+    }
+
+    pub fn event(&mut self, event: MediaEvent) {
+        self.board.media(event, self.now);
+        self.settle();
+    }
+
+    pub fn status(&mut self, name: &str) -> StatusReply {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.board.status(ticket, name, self.now);
+        self.settle();
+        self.statuses
+            .remove(&ticket)
+            .expect("a status query is answered")
+    }
+
+    pub fn whip(&mut self, request: whip::Request) -> Option<whip::Response> {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.board.whip(ticket, request, self.now);
+        self.settle();
+        self.responses.remove(&ticket)
+    }
+
+    pub fn reload(&mut self, file: &str) {
+        self.files.insert("test".to_owned(), group(file));
+        self.board
+            .refresh(GroupName::parse("test").expect("legal"), self.now);
+        self.settle();
+    }
+
+    pub fn settle(&mut self) {
+        while let Some(action) = self.board.poll_action() {
+            match action {
+                Action::Send { to, text } => {
+                    let message: Value = serde_json::from_str(&text).expect("JSON goes out");
+                    let conns = match to {
+                        Recipients::One(conn) => vec![conn],
+                        Recipients::Many(conns) => conns,
+                    };
+                    for conn in conns {
+                        assert!(
+                            !self.closed.contains_key(&conn),
+                            "{message} after the close"
+                        );
+                        self.sent.entry(conn).or_default().push(message.clone());
+                    }
+                }
+                Action::Close { conn, code } => {
+                    self.closed.entry(conn).or_insert(code);
+                    self.board.disconnected(conn, self.now);
+                }
+                Action::Media(request) => self.media.push(request),
+                Action::Load(name) => {
+                    let file = self.files.get(name.as_str()).cloned();
+                    let file = file.unwrap_or(GroupFile::Missing);
+                    self.board.group_file(&name, file, self.now);
+                }
+                Action::Check(conn, check) => match &mut self.held_checks {
+                    Some(held) => held.push((conn, check)),
+                    None => self.check(conn, check),
+                },
+                Action::Status(ticket, reply) => {
+                    self.statuses.insert(ticket, reply);
+                }
+                Action::Respond(ticket, response) => {
+                    self.responses.insert(ticket, response);
+                }
+            }
+        }
+    }
+
+    pub fn check(&mut self, conn: ConnId, check: PasswordCheck) {
+        let verdict = match check {
+            PasswordCheck::Refuse => Verdict::Wrong,
+            PasswordCheck::Verify {
+                password,
+                candidate,
+            } => match password.verify(&candidate) {
+                Ok(true) => Verdict::Right,
+                Ok(false) => Verdict::Wrong,
+                Err(error) => Verdict::Broken(error),
+            },
+        };
+        self.board.verdict(conn, verdict, self.now);
+    }
+
+    /// Publishes, up to the answer. Gives the transport.
+    pub fn publish(&mut self, conn: ConnId, stream: &str, more: Value) -> MediaId {
+        let mut offer =
+            json!({"type": "offer", "id": stream, "label": "camera", "sdp": "v=0 offer"});
+        let fields = more.as_object().expect("an object").clone();
+        offer.as_object_mut().expect("an object").extend(fields);
+        self.say(conn, offer);
+        let media = self.last_publish();
+        self.event(MediaEvent::Answered {
+            media,
+            answer: "v=0 answer".into(),
+            publications: 2,
+        });
+        media
+    }
+
+    pub fn last_publish(&self) -> MediaId {
+        let publish = self.media.iter().rev().find_map(|request| match request {
+            MediaRequest::Publish { media, .. } => Some(*media),
+            _ => None,
+        });
+        publish.expect("a Publish has gone out")
+    }
+
+    pub fn last_subscribe(&self) -> MediaId {
+        let subscribe = self.media.iter().rev().find_map(|request| match request {
+            MediaRequest::Subscribe { media, .. } => Some(*media),
+            _ => None,
+        });
+        subscribe.expect("a Subscribe has gone out")
+    }
+
+    pub fn arrives(&mut self, media: MediaId, m_line: u8, kind: MediaKind) {
+        self.event(MediaEvent::Published {
+            publication: PublicationKey { media, m_line },
+            kind,
+        });
+    }
+
+    /// Publishes with audio and video flowing.
+    pub fn live(&mut self, conn: ConnId, stream: &str) -> MediaId {
+        let media = self.publish(conn, stream, json!({}));
+        self.arrives(media, 0, MediaKind::Audio);
+        self.arrives(media, 1, MediaKind::Video);
+        media
+    }
+
+    /// Makes the offer that the last Subscribe asked for; gives the transport.
+    pub fn offered(&mut self) -> MediaId {
+        let media = self.last_subscribe();
+        self.event(MediaEvent::Offered {
+            media,
+            offer: "v=0 down".into(),
+        });
+        media
+    }
+}
+
+/// The types and kinds of messages, for short comparisons.
+pub fn kinds(messages: &[Value]) -> Vec<String> {
+    messages
+        .iter()
+        .map(|message| {
+            let kind = message["kind"].as_str().unwrap_or_default();
+            let slash = if kind.is_empty() { "" } else { "/" };
+            format!(
+                "{}{slash}{kind}",
+                message["type"].as_str().unwrap_or_default()
+            )
+        })
+        .collect()
+}
