@@ -44,6 +44,8 @@ pub struct Drained {
     pub is_connected: bool,
     /// The peer closed, or the engine gave up.
     pub is_closed: bool,
+    /// Datagrams of RTP or RTCP that the engine made and that were thrown away.
+    pub engine_media: u32,
 }
 
 /// What a Peer is made from.
@@ -323,7 +325,9 @@ fn drain(rtc: &mut Rtc, now: Instant, transmit: Transmit<'_>) -> Result<Drained,
                 // The second guard against engine RTP and RTCP (RFC 7983: 128..=191). It has no
                 // keys, so it cannot even make one; see the test that proves it.
                 let first = datagram.contents.first().copied().unwrap_or(0);
-                if !(128..=191).contains(&first) {
+                if (128..=191).contains(&first) {
+                    drained.engine_media += 1;
+                } else {
                     transmit(datagram.source, datagram.destination, &datagram.contents);
                 }
             }

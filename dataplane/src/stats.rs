@@ -57,6 +57,8 @@ drop_reasons! {
     SendFailed = "send_failed",
     /// More addresses than a Transport or shard remembers.
     AddressLimit = "address_limit",
+    /// RTP or RTCP made by the peer engine, which has no keys for it: must stay 0.
+    EngineMedia = "engine_media",
     /// A trickled candidate; an ICE-lite agent has no use for them.
     CandidateIgnored = "candidate_ignored",
 }

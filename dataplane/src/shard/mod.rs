@@ -9,6 +9,8 @@ mod commands;
 mod feedback;
 mod ingress;
 mod media;
+#[cfg(test)]
+mod tests;
 mod tick;
 
 use std::cmp::Reverse;
@@ -150,6 +152,17 @@ impl Shard {
         &self.counters
     }
 
+    /// Whether nothing is left of any Transport.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+            && self.by_address.is_empty()
+            && self.sources.is_empty()
+            && self.publishers.is_empty()
+            && self.remote.values().all(|mask| *mask == 0)
+            && self.egress.iter().all(Option::is_none)
+    }
+
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Instant {
         match self.timers.peek() {
@@ -267,6 +280,9 @@ impl Shard {
     }
 
     fn after_drain(&mut self, slot: usize, drained: Drained, now: Instant) {
+        for _ in 0..drained.engine_media {
+            self.counters.drop(DropReason::EngineMedia);
+        }
         if drained.is_closed {
             self.close_with_event(slot, CloseReason::DtlsClosed);
             return;
