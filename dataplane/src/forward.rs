@@ -124,6 +124,11 @@ impl Forwarder {
         self.next_out
     }
 
+    /// When the last packet that went out had arrived; `None` before the first.
+    pub fn last_at_us(&self) -> Option<u64> {
+        self.last.map(|last| last.at_us)
+    }
+
     /// The Encoding whose packets go out.
     pub fn current(&self) -> Option<u8> {
         self.segments.last().filter(|_| !self.is_cut).map(|segment| segment.encoding)

@@ -284,6 +284,10 @@ impl Source {
         let has_waited = now_us.saturating_sub(waiting_since) >= REPLAY_AFTER_US;
         let replayed = ring.is_some_and(|ring| {
             let Some(keyframe) = ring.keyframe() else { return false };
+            // Who has seen later pictures already must not go back in time.
+            if subscriber.forwarder.last_at_us().is_some_and(|at_us| at_us >= keyframe.at_us) {
+                return false;
+            }
             let newest = ring.newest().unwrap_or(keyframe.seq);
             if newest - keyframe.seq > REPLAY_PACKETS_MAX && !has_waited {
                 return false;

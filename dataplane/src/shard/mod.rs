@@ -152,17 +152,6 @@ impl Shard {
         &self.counters
     }
 
-    /// Whether nothing is left of any Transport.
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-            && self.by_address.is_empty()
-            && self.sources.is_empty()
-            && self.publishers.is_empty()
-            && self.remote.values().all(|mask| *mask == 0)
-            && self.egress.iter().all(Option::is_none)
-    }
-
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Instant {
         match self.timers.peek() {

@@ -9,10 +9,10 @@ use super::net::{Net, Rtp};
 use crate::api::{Codec, Event, LayerCap, PublicationInfo};
 use crate::stats::DropReason;
 
-const CODECS: &[Codec] = &[Codec::Vp8, Codec::Opus];
+pub(super) const CODECS: &[Codec] = &[Codec::Vp8, Codec::Opus];
 
 /// A connected publisher that has announced audio and video, and its Publications.
-fn live_publisher(net: &mut Net, shard: u8) -> (usize, Vec<PublicationInfo>) {
+pub(super) fn live_publisher(net: &mut Net, shard: u8) -> (usize, Vec<PublicationInfo>) {
     let publisher = net.publisher(shard, CODECS, &[]);
     net.connect(publisher);
     net.publish(publisher, PeerKind::Audio, Rtp::opus(1));
@@ -23,7 +23,7 @@ fn live_publisher(net: &mut Net, shard: u8) -> (usize, Vec<PublicationInfo>) {
 }
 
 /// The publisher's numbers as they stand in the payloads.
-fn video_numbers(packets: &[RtpPacket]) -> Vec<u32> {
+pub(super) fn video_numbers(packets: &[RtpPacket]) -> Vec<u32> {
     packets
         .iter()
         .filter(|packet| !packet.payload.starts_with(b"opus"))

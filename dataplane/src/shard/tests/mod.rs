@@ -1,4 +1,8 @@
 //! Black-box tests of shards against str0m peers on a virtual network (see `net.rs`).
 
+mod attacks;
 mod forwarding;
+mod layers;
+mod lifecycle;
 mod net;
+mod probe;

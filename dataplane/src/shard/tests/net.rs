@@ -71,6 +71,13 @@ pub(super) struct Net {
     next_host: u8,
     /// The shard whose socket gets a peer's datagrams: the kernel's hash, as bad as can be.
     pub(super) steer: fn(SocketAddr, usize) -> usize,
+    /// Whether to keep what peers send.
+    pub(super) record_up: bool,
+    pub(super) recorded: Vec<(SocketAddr, Vec<u8>)>,
+    /// A peer whose NAT shows it under another port, which answers reach too.
+    pub(super) nat: Option<(usize, u16)>,
+    /// Whether peers leave our offers unanswered.
+    pub(super) is_mute: bool,
 }
 
 impl Net {
@@ -117,6 +124,10 @@ impl Net {
             serial: 1,
             next_host: 2,
             steer: |_, _| 0,
+            record_up: false,
+            recorded: Vec::new(),
+            nat: None,
+            is_mute: false,
         }
     }
 
@@ -242,6 +253,45 @@ impl Net {
         *self.peers[peer].known_mids.iter().find(of_kind).expect("a section of the kind")
     }
 
+    /// The server's user name fragment and password for a peer.
+    pub(super) fn credentials(&self, peer: usize) -> (String, String) {
+        let id = self.peers[peer].id;
+        self.shards[id.shard().index()].test_credentials(id)
+    }
+
+    pub(super) fn ufrag(&self, peer: usize) -> String {
+        self.credentials(peer).0
+    }
+
+    /// A peer's own sending keys, to seal what its engine never would.
+    pub(super) fn steal_keys(&self, peer: usize) -> crate::srtp::Sealer {
+        let id = self.peers[peer].id;
+        self.shards[id.shard().index()].test_peer_sealer(id)
+    }
+
+    pub(super) fn publisher_ssrc(&mut self, peer: usize) -> u32 {
+        let mid = self.mid(peer, PeerKind::Video);
+        let mut api = self.peers[peer].rtc.direct_api();
+        *api.stream_tx_by_mid(mid, None).expect("a stream").ssrc()
+    }
+
+    /// The SSRC under which a viewer gets video.
+    pub(super) fn video_ssrc(&mut self, viewer: usize) -> u32 {
+        let id = self.peers[viewer].id;
+        self.shards[id.shard().index()].test_video_ssrc(id)
+    }
+
+    /// A new offer of a publisher for its Transport, with new ICE credentials.
+    pub(super) fn republish_with_restart(&mut self, peer: usize, codecs: &[Codec]) {
+        let mut changes = self.peers[peer].rtc.sdp_api();
+        changes.ice_restart(true);
+        let (offer, pending) = changes.apply().expect("an offer");
+        self.peers[peer].pending = Some(pending);
+        let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
+        self.command(Command::Publish { transport, offer: offer.to_sdp_string(), codecs });
+        self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
+    }
+
     /// Sends one RTP packet from a publisher.
     pub(super) fn publish(&mut self, peer: usize, kind: PeerKind, rtp: Rtp<'_>) {
         let mid = self.mid(peer, kind);
@@ -315,12 +365,20 @@ impl Net {
         let chance = self.random(100);
         let server = SERVER.parse().expect("an address");
         let now = self.now;
-        let Some(at) = self.peers.iter().position(|peer| peer.address == to) else { return };
+        let mut address = to;
+        let behind = self.nat.filter(|(_, port)| to.port() == *port);
+        if let Some((at, _)) = behind {
+            address = self.peers[at].address;
+        }
+        // The NAT has forgotten the old port.
+        let is_stale = behind.is_none() && self.nat.is_some_and(|(at, _)| self.peers[at].address == to);
+        let found = self.peers.iter().position(|peer| peer.address == address && !is_stale);
+        let Some(at) = found else { return };
         let peer = &mut self.peers[at];
         if chance < peer.loss_down {
             return;
         }
-        if let Ok(receive) = Receive::new(Protocol::Udp, server, to, &datagram) {
+        if let Ok(receive) = Receive::new(Protocol::Udp, server, address, &datagram) {
             let _ = peer.rtc.handle_input(Input::Receive(now, receive));
         }
         peer.inbox.push(datagram);
@@ -338,6 +396,7 @@ impl Net {
                     peer.rtc.sdp_api().accept_answer(pending, answer).expect("our answer fits");
                 }
             }
+            Event::Offered { .. } if self.is_mute => {}
             Event::Offered { transport, offer } => {
                 let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else { return };
                 let offer = SdpOffer::from_sdp_string(offer).expect("our offer parses");
@@ -360,7 +419,10 @@ impl Net {
                 }
                 Ok(Output::Transmit(transmit)) => {
                     moved = true;
-                    let (loss, from) = (peer.loss_up, peer.address);
+                    let (loss, mut from) = (peer.loss_up, peer.address);
+                    if let Some((_, port)) = self.nat.filter(|(behind, _)| *behind == at) {
+                        from.set_port(port);
+                    }
                     if self.random(100) >= loss {
                         self.to_server(from, &transmit.contents);
                     }
@@ -376,13 +438,20 @@ impl Net {
                         _ => {}
                     }
                 }
-                Err(error) => panic!("peer {at}: {error}"),
+                Err(_) => {
+                    peer.is_closed = true;
+                    peer.timeout = self.now + Duration::from_secs(1000);
+                    return moved;
+                }
             }
         }
     }
 
     /// A datagram from anywhere to the server's port.
     pub(super) fn to_server(&mut self, from: SocketAddr, datagram: &[u8]) {
+        if self.record_up {
+            self.recorded.push((from, datagram.to_vec()));
+        }
         let shard = (self.steer)(from, self.shards.len());
         let local: IpAddr = [10, 0, 0, 1].into();
         self.shards[shard].handle_datagram(from, local, &mut datagram.to_vec(), self.now);
@@ -400,7 +469,7 @@ impl Net {
                 .chain(self.peers.iter().map(|peer| peer.timeout))
                 .min()
                 .unwrap_or(end);
-            self.now = next.clamp(self.now + Duration::from_micros(100), end);
+            self.now = next.max(self.now + Duration::from_micros(100)).min(end);
             for at in 0..self.peers.len() {
                 if self.peers[at].timeout <= self.now {
                     let _ = self.peers[at].rtc.handle_input(Input::Timeout(self.now));

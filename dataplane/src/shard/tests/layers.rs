@@ -1,0 +1,113 @@
+//! Simulcast: which Encoding a viewer gets, and how switches look to it.
+
+use std::time::Duration;
+
+use str0m::media::MediaKind as PeerKind;
+
+use super::forwarding::CODECS;
+use super::net::{Net, Rtp};
+use crate::api::{Command, LayerCap, PublicationInfo};
+
+/// A packet of an Encoding; its payload tells which.
+fn layer(rid: &str, seq: u64, is_keyframe: bool) -> Rtp<'_> {
+    let mut rtp = Rtp::vp8(seq, is_keyframe);
+    rtp.payload[9] = rid.as_bytes()[0];
+    rtp.rid = Some(rid);
+    rtp.ext.rid = Some(rid.into());
+    rtp
+}
+
+fn start(net: &mut Net) -> (usize, PublicationInfo) {
+    let publisher = net.publisher(0, CODECS, &["h", "l"]);
+    net.connect(publisher);
+    send(net, publisher, &["h", "l"], 1, true);
+    net.run_until("the video is announced", |net| !net.publications(publisher).is_empty());
+    let info = net.publications(publisher).remove(0);
+    assert_eq!(info.rids, ["h", "l"]);
+    (publisher, info)
+}
+
+fn send(net: &mut Net, publisher: usize, rids: &[&str], seq: u64, is_keyframe: bool) {
+    for rid in rids {
+        let mut rtp = layer(rid, seq + if *rid == "l" { 5000 } else { 0 }, is_keyframe);
+        rtp.ext.mid = Some(net.mid(publisher, PeerKind::Video));
+        net.publish(publisher, PeerKind::Video, rtp);
+    }
+    net.advance(Duration::from_millis(30));
+}
+
+fn layers_seen(net: &Net, viewer: usize, from: usize) -> String {
+    let mut seen: Vec<char> =
+        net.peers[viewer].packets[from..].iter().map(|p| char::from(p.payload[9])).collect();
+    seen.dedup();
+    seen.into_iter().collect()
+}
+
+fn is_continuous(net: &Net, viewer: usize) -> bool {
+    let ids: Vec<u16> = net.peers[viewer]
+        .packets
+        .iter()
+        .map(|p| u16::from_be_bytes([p.payload[2] & 0x7f, p.payload[3]]))
+        .collect();
+    net.peers[viewer].packets.windows(2).all(|pair| {
+        *pair[1].seq_no == *pair[0].seq_no + 1
+            && pair[0].header.ssrc == pair[1].header.ssrc
+            && (pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp) as i32) > 0
+    }) && ids.windows(2).all(|pair| pair[1] == (pair[0] + 1) & 0x7fff)
+}
+
+#[test]
+fn the_cap_chooses_the_encoding_and_changes_it_at_a_keyframe_without_renegotiation() {
+    let mut net = Net::new(1);
+    let (publisher, info) = start(&mut net);
+    let viewer = net.viewer(0, &[info.clone()], LayerCap::High);
+    net.connect(viewer);
+    for seq in 2..20 {
+        send(&mut net, publisher, &["h", "l"], seq, seq % 5 == 0);
+    }
+    assert_eq!(layers_seen(&net, viewer, 0), "h");
+    let transport = net.peers[viewer].id;
+    let offers = net.events.len();
+    net.command(Command::SetCap { transport, publication: info.id, cap: LayerCap::Low });
+    for seq in 20..40 {
+        send(&mut net, publisher, &["h", "l"], seq, seq % 5 == 0);
+    }
+    assert_eq!(layers_seen(&net, viewer, 0), "hl");
+    net.command(Command::SetCap { transport, publication: info.id, cap: LayerCap::High });
+    for seq in 40..60 {
+        send(&mut net, publisher, &["h", "l"], seq, seq % 5 == 0);
+    }
+    assert_eq!(layers_seen(&net, viewer, 0), "hlh");
+    assert!(is_continuous(&net, viewer));
+    let new = &net.events[offers..];
+    assert!(!new.iter().any(|event| matches!(event, crate::api::Event::Offered { .. })));
+}
+
+/// Row 19.
+#[test]
+fn a_viewer_falls_back_when_the_best_encoding_stops_and_returns_with_it() {
+    let mut net = Net::new(1);
+    let (publisher, info) = start(&mut net);
+    let viewer = net.viewer(0, &[info], LayerCap::High);
+    net.connect(viewer);
+    for seq in 2..20 {
+        send(&mut net, publisher, &["h", "l"], seq, false);
+    }
+    let stopped = net.now;
+    let before = net.peers[viewer].packets.len();
+    let mut seq = 20;
+    while net.peers[viewer].packets.len() == before {
+        // The publisher answers keyframe requests.
+        let asked = net.peers[publisher].keyframe_requests.iter().any(|r| r.rid.is_some());
+        send(&mut net, publisher, &["l"], seq, asked);
+        seq += 1;
+        assert!(seq < 200, "no fall-back");
+    }
+    assert!(net.now - stopped < Duration::from_millis(1500), "{:?}", net.now - stopped);
+    for _ in 0..60 {
+        send(&mut net, publisher, &["h", "l"], seq, seq % 10 == 0);
+        seq += 1;
+    }
+    assert_eq!(layers_seen(&net, viewer, 0), "hlh");
+    assert!(is_continuous(&net, viewer));
+}

@@ -1,0 +1,66 @@
+//! What tests may see and do inside a shard.
+
+use std::time::Instant;
+
+use super::super::Shard;
+use crate::api::MediaKind;
+use crate::id::TransportId;
+use crate::srtp::{DtlsKeys, Sealer};
+use crate::transport::{Role, Transport};
+
+impl Shard {
+    /// Whether nothing is left of any Transport.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+            && self.by_address.is_empty()
+            && self.sources.is_empty()
+            && self.publishers.is_empty()
+            && self.remote.values().all(|mask| *mask == 0)
+            && self.egress.iter().all(Option::is_none)
+    }
+
+    /// How many Transports are alive.
+    pub(super) fn transport_count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Addresses proven here, and remembered for other shards.
+    pub(super) fn address_counts(&self) -> (usize, usize) {
+        (self.by_address.len(), self.foreign.len())
+    }
+
+    fn test_transport(&self, id: TransportId) -> &Transport {
+        let slot = self.by_id.get(&id).expect("the Transport is alive");
+        self.slots[*slot].as_ref().expect("the Transport is alive")
+    }
+
+    pub(super) fn test_credentials(&self, id: TransportId) -> (String, String) {
+        let (ufrag, password) = self.test_transport(id).peer.credentials();
+        (ufrag.to_owned(), password.to_owned())
+    }
+
+    /// The keys with which the remote peer sends.
+    pub(super) fn test_peer_sealer(&self, id: TransportId) -> Sealer {
+        let keys = self.test_transport(id).peer.keys().get().expect("connected");
+        let theirs = DtlsKeys {
+            profile: keys.profile,
+            material: keys.material.clone(),
+            is_client: !keys.is_client,
+        };
+        theirs.derive().expect("keys").0
+    }
+
+    pub(super) fn test_video_ssrc(&self, id: TransportId) -> u32 {
+        let Role::Viewer(viewer) = &self.test_transport(id).role else { panic!("a viewer") };
+        let line = viewer.lines.iter().find(|line| line.kind == MediaKind::Video);
+        line.expect("a video section").ssrc.0
+    }
+
+    /// Makes a Transport's engine panic.
+    pub(super) fn inject_fault(&mut self, id: TransportId, now: Instant) {
+        let slot = self.by_id[&id];
+        let transport = self.slots[slot].as_mut().expect("the Transport is alive");
+        assert!(transport.peer.inject_fault(now).is_err());
+        self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+    }
+}
