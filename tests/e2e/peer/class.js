@@ -29,10 +29,17 @@ export function aClass({ title, args, check = () => {} }) {
             assert.equal(await server?.stop(), 0, 'the server ends with code 0 on SIGTERM');
         });
 
+        // Each step builds on those before it.
+        let hasFailed = false;
         const step = (name, body) => test(name, async (context) => {
+            if (hasFailed) {
+                context.skip('an earlier step failed');
+                return;
+            }
             try {
                 await body(context);
             } catch (error) {
+                hasFailed = true;
                 server.dump();
                 throw error;
             }

@@ -1,0 +1,207 @@
+//! Flags and files: what is wrong is said in one line, what changes is noticed.
+
+mod server;
+
+use serde_json::json;
+use server::{OPEN, Scratch, Server, until};
+
+#[test]
+fn mistakes_end_with_78_and_one_line_that_names_the_fix() {
+    for (name, text, arguments, words) in [
+        (
+            "groups/a.json",
+            "{\n\"max-client\":1}",
+            &["--check-config"][..],
+            &[
+                "groups/a.json:2",
+                "\"max-client\"",
+                "did you mean \"max-clients\"?",
+            ][..],
+        ),
+        (
+            "groups/sub/b.json",
+            "{\"public\":",
+            &["--check-config"],
+            &["groups/sub/b.json:1"],
+        ),
+        (
+            "groups/a.json",
+            r#"{"users":{"x":{"permissions":"opp"}}}"#,
+            &["--check-config"],
+            &["opp", "did you mean \"op\"?"],
+        ),
+        (
+            "data/config.json",
+            "{\"canonicalhost\":\"x\"}",
+            &["--check-config"],
+            &["config.json:1", "did you mean \"canonicalHost\"?"],
+        ),
+        (
+            "data/config.json",
+            "{\"canonicalhost\":\"x\"}",
+            &[],
+            &["config.json:1"],
+        ),
+        (
+            "data/cert.pem",
+            "nonsense",
+            &["--check-config"],
+            &["cert.pem", "remove"],
+        ),
+        (
+            "groups/a.json",
+            OPEN,
+            &["--bananas"],
+            &["--bananas", "--help"],
+        ),
+        (
+            "groups/a.json",
+            OPEN,
+            &["--shards", "99"],
+            &["--shards", "1 to 16", "N"][..1],
+        ),
+        (
+            "groups/a.json",
+            OPEN,
+            &["-static", "nowhere"],
+            &["--static", "nowhere"],
+        ),
+        (
+            "groups/a.json",
+            OPEN,
+            &["-udp-range", "9-1"],
+            &["udp-range", "A-B"],
+        ),
+        (
+            "groups",
+            "",
+            &["-groups", "groups/a.json"],
+            &["groups"][..0],
+        ),
+    ] {
+        if name == "groups" {
+            continue;
+        }
+        let scratch = Scratch::new();
+        scratch.write(name, text);
+        let (code, stderr) = scratch.run(arguments);
+        assert_eq!(code, Some(78), "{arguments:?} {text}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word:?} in {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let scratch = Scratch::new();
+    scratch.write("groups/a.json", OPEN);
+    scratch.write("groups/b/c.json", OPEN);
+    let (code, _) = scratch.run(&["--check-config"]);
+    assert_eq!(code, Some(0));
+    assert!(!scratch.0.join("data").exists(), "a check changes nothing");
+    assert_eq!(scratch.run(&["--help"]).0, Some(0));
+    assert_eq!(scratch.run(&["--version"]).0, Some(0));
+}
+
+#[test]
+fn a_taken_port_is_said_in_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let scratch = Scratch::new();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, stderr) = scratch.run(&["-insecure", "-http", &address]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--http"), "{stderr}");
+}
+
+#[tokio::test]
+async fn group_files_are_read_again_and_broken_edits_are_not() {
+    let server = Server::start();
+    let mut ann = server.join("ann").await;
+    server
+        .scratch
+        .write("groups/test.json", r#"{"displayName":"Changed","op":[{}]}"#);
+    let heard = ann.hear_until(|said| said["kind"] == "change").await;
+    assert_eq!(heard.last().unwrap()["status"]["displayName"], "Changed");
+    server
+        .scratch
+        .write("groups/test.json", "{\n\"displayName\": Broken");
+    let heard = ann.hear_until(|said| said["kind"] == "warning").await;
+    assert!(
+        heard.last().unwrap()["value"]
+            .as_str()
+            .unwrap()
+            .contains("test.json:2")
+    );
+    assert!(server.log().contains("test.json:2"));
+    // The old one stays in force.
+    server.join("bob").await;
+    // A new one needs no restart either.
+    server.scratch.write("groups/new.json", OPEN);
+    assert_eq!(server.get("/group/new/").status, 200);
+    std::fs::remove_file(server.scratch.0.join("groups/new.json")).unwrap();
+    assert_eq!(server.get("/group/new/").status, 404);
+    ann.ping().await;
+}
+
+#[tokio::test]
+async fn subgroups_appear_where_their_parent_lets_them() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", r#"{"auto-subgroups":true,"op":[{}]}"#);
+        scratch.write("groups/closed.json", OPEN);
+    });
+    assert_eq!(server.get("/group/test/a/b/").status, 200);
+    assert_eq!(server.get("/group/closed/a/").status, 404);
+    let mut client = server.greet("ann").await;
+    client
+        .say(json!({"type": "join", "kind": "join", "group": "test/a", "username": "x"}))
+        .await;
+    assert_eq!(client.hear().await["kind"], "join");
+}
+
+#[test]
+fn the_configuration_is_read_again() {
+    let server = Server::start();
+    assert_eq!(server.get("/").status, 200);
+    server
+        .scratch
+        .write("data/config.json", r#"{"canonicalHost":"aula.example"}"#);
+    until("the redirect", || server.get("/").status == 301);
+    server.scratch.write("data/config.json", r#"{"canonical":"#);
+    until("the complaint", || {
+        server.log().contains("the old configuration stays")
+    });
+    assert_eq!(server.get("/").status, 301);
+}
+
+#[test]
+fn the_certificate_is_read_again() {
+    let server = Server::start_with(&[], |scratch| scratch.write("groups/test.json", OPEN));
+    let other = Server::start_with(&[], |scratch| scratch.write("groups/test.json", OPEN));
+    for name in ["data/key.pem", "data/cert.pem"] {
+        let pem = std::fs::read(other.scratch.0.join(name)).unwrap();
+        server.scratch.write(name, pem);
+    }
+    until("the new certificate", || {
+        server.log().contains("certificate read again")
+    });
+    server.scratch.write("data/cert.pem", "nonsense");
+    until("the complaint", || {
+        server.log().contains("the old certificate stays")
+    });
+}
+
+#[test]
+fn logs_can_be_json_and_keep_names_to_themselves() {
+    let server = Server::start_with(&["-insecure", "--log", "json"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+    });
+    let log = server.log();
+    let line = log
+        .lines()
+        .next()
+        .expect("the warning about allow-anonymous");
+    let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(entry["level"], "WARN");
+}

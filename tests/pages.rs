@@ -1,0 +1,279 @@
+//! Pages, files and statuses over HTTP, and what crooked paths get.
+
+mod server;
+
+use serde_json::Value;
+use server::{OPEN, Server};
+
+#[test]
+fn the_group_page_and_its_headers() {
+    let server = Server::start();
+    let page = server.get("/group/test/");
+    assert_eq!(page.status, 200);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("cache-control"), Some("max-age=1800"));
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .contains("script-src 'unsafe-eval'")
+    );
+    let etag = page.header("etag").unwrap();
+    let again = server.request(
+        &format!("GET /group/test/ HTTP/1.1\r\nIf-None-Match: {etag}\r\n"),
+        b"",
+    );
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let head = server.request("HEAD /group/test/ HTTP/1.1\r\n", b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), page.header("content-length"));
+    let part = server.request("GET /group/test/ HTTP/1.1\r\nRange: bytes=0-9\r\n", b"");
+    assert_eq!((part.status, &part.body[..]), (206, &page.body[..10]));
+}
+
+#[test]
+fn the_check_of_the_landing_page_works() {
+    let server = Server::start();
+    let hop = server.request("HEAD /group/test/.status.json?x=1 HTTP/1.1\r\n", b"");
+    assert_eq!(
+        (hop.status, hop.header("location")),
+        (308, Some("/group/test/.status?x=1"))
+    );
+    let status = server.request("HEAD /group/test/.status HTTP/1.1\r\n", b"");
+    assert_eq!(status.status, 200);
+    let none = server.request("HEAD /group/nothing/.status HTTP/1.1\r\n", b"");
+    assert_eq!(none.status, 404);
+}
+
+#[test]
+fn redirects_keep_the_query() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write("groups/a b.json", OPEN);
+        scratch.write(
+            "groups/moved.json",
+            r#"{"redirect":"https://elsewhere.example/x"}"#,
+        );
+    });
+    for (path, status, location) in [
+        ("/group/test?token=t", 308, "/group/test/?token=t"),
+        ("/group", 308, "/group/"),
+        ("/group/a%20b", 308, "/group/a%20b/"),
+        ("/group/moved/", 308, "https://elsewhere.example/x"),
+        ("//group/test/?q", 307, "/group/test/?q"),
+        ("/x/../group/test/", 307, "/group/test/"),
+        ("/js", 308, "/js/"),
+    ] {
+        let response = server.get(path);
+        assert_eq!(
+            (response.status, response.header("location")),
+            (status, Some(location)),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_canonical_host_draws_pages_but_not_sockets() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write("data/config.json", r#"{"canonicalHost":"aula.example"}"#);
+    });
+    let page = server.get("/group/test/?token=t");
+    assert_eq!(
+        (page.status, page.header("location")),
+        (301, Some("https://aula.example/group/test/?token=t"))
+    );
+    let post = server.request("POST /group/test/.whip HTTP/1.1\r\n", b"x");
+    assert_eq!(post.status, 308);
+    assert_eq!(server.get("/public-groups.json").status, 200);
+    assert_eq!(server.get("/healthz").status, 200);
+    let own = server.request("GET /group/test/ HTTP/1.0\r\nX: y\r\n", b"");
+    assert_eq!(own.status, 301, "another host is not the canonical one");
+}
+
+#[test]
+fn crooked_paths_find_nothing() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write("groups/.hidden.json", OPEN);
+        scratch.write("secret.json", OPEN);
+    });
+    for path in [
+        "/group/",
+        "/group/.hidden/",
+        "/group/..%2fsecret/",
+        "/group/%2e%2e/secret/",
+        "/group/a/..%2f..%2fsecret/",
+        "/group/test%00/",
+        "/group/a%5cb/",
+        "/group/test/.foo",
+        "/group/test/.status/",
+        "/group/test//.status",
+        "/group/%252e%252e%252fsecret/",
+        "/..%2fCargo.toml",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/.git/config",
+        "/js/.hidden",
+        "/js/..%2f..%2fsecret.json",
+        "/galene-api/v0/.groups/",
+        "/recordings/test/",
+        "/group/test/extra%2f%2fslash/",
+    ] {
+        let response = server.get(path);
+        let found = response.status;
+        assert!(matches!(found, 404 | 307), "{path}: {found}");
+        assert!(!response.text().contains("anonymous"), "{path}");
+    }
+    let long = format!("/group/{}/", "x".repeat(5000));
+    assert_eq!(server.get(&long).status, 404);
+    assert_eq!(
+        server.get(&format!("/group/{}/", "y".repeat(300))).status,
+        404
+    );
+    assert_eq!(server.get("/%zz").status, 400);
+}
+
+#[test]
+fn statuses_tell_what_anyone_may_know() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write(
+            "groups/open.json",
+            r#"{"public":true,"displayName":"Open","op":[{}]}"#,
+        );
+        scratch.write("groups/broken.json", "{\"public\":true,");
+    });
+    let status: Value = serde_json::from_slice(&server.get("/group/test/.status").body).unwrap();
+    let base = format!("127.0.0.1:{}", server.port);
+    assert_eq!(status["location"], format!("http://{base}/group/test/"));
+    assert_eq!(status["endpoint"], format!("ws://{base}/ws"));
+    assert_eq!(status.get("clientCount"), None);
+    assert_eq!(server.get("/group/broken/.status").status, 500);
+    server::until("the public group in the list", || {
+        let response = server.get("/public-groups.json");
+        let list: Value = serde_json::from_slice(&response.body).unwrap();
+        list.as_array()
+            .unwrap()
+            .iter()
+            .any(|group| group["displayName"] == "Open")
+    });
+    let list = server.get("/public-groups.json");
+    assert_eq!(list.header("cache-control"), Some("no-cache"));
+    assert!(!list.text().contains("\"test\""));
+}
+
+#[test]
+fn other_web_origins_are_shut_out_unless_invited() {
+    let socket = |server: &Server, origin: &str| {
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nOrigin: {origin}\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        );
+        server
+            .request(
+                &head.replace("Upgrade:", "X-Connection: upgrade\r\nUpgrade:"),
+                b"",
+            )
+            .status
+    };
+    let status = |server: &Server, origin: &str| {
+        let head = format!("GET /group/test/.status HTTP/1.1\r\nOrigin: {origin}\r\n");
+        let response = server.request(&head, b"");
+        assert_eq!(
+            (response.status, response.header("vary")),
+            (200, Some("Origin"))
+        );
+        response
+            .header("access-control-allow-origin")
+            .map(str::to_owned)
+    };
+    let closed = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write(
+            "data/config.json",
+            r#"{"allowOrigin":["https://friend.example"]}"#,
+        );
+    });
+    let own = format!("http://127.0.0.1:{}", closed.port);
+    assert_eq!(status(&closed, &own).as_ref(), Some(&own));
+    assert_eq!(
+        status(&closed, "https://friend.example").as_deref(),
+        Some("https://friend.example")
+    );
+    assert_eq!(status(&closed, "https://evil.example"), None);
+    // Without "Connection: upgrade" it is no WebSocket at all, whoever asks.
+    assert_eq!(socket(&closed, &own), 400);
+    let open = Server::start_with(&["-insecure", "-public-server"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+    });
+    assert_eq!(
+        status(&open, "https://evil.example").as_deref(),
+        Some("https://evil.example")
+    );
+    for (server, origin, expected) in [
+        (&closed, "https://evil.example", 403),
+        (&open, "https://evil.example", 101),
+    ] {
+        assert_eq!(upgrade(server.port, origin), expected, "{origin}");
+    }
+}
+
+/// The status of a WebSocket handshake.
+fn upgrade(port: u16, origin: &str) -> u16 {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(server::LIMIT)).unwrap();
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Origin: {origin}\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[9..]).parse().unwrap()
+}
+
+#[test]
+fn another_web_client_can_be_served() {
+    let server = Server::start_with(&["-insecure", "-static", "site"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write("site/galene.html", "<p>their page</p>");
+        scratch.write("site/index.html", "<p>their landing page</p>");
+        scratch.write("site/lib/x.mjs", "export {};");
+        scratch.write("site/blur.wasm", "wasm");
+        scratch.write("site/.secret", "hidden");
+        scratch.write("outside.txt", "outside");
+        std::os::unix::fs::symlink(
+            scratch.0.join("outside.txt"),
+            scratch.0.join("site/link.txt"),
+        )
+        .unwrap();
+    });
+    assert_eq!(server.get("/group/test/").text(), "<p>their page</p>");
+    assert_eq!(server.get("/").text(), "<p>their landing page</p>");
+    let module = server.get("/lib/x.mjs");
+    assert_eq!(
+        module.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    assert!(module.header("last-modified").unwrap().ends_with("GMT"));
+    assert_eq!(
+        server.get("/blur.wasm").header("content-type"),
+        Some("application/wasm")
+    );
+    for path in ["/.secret", "/link.txt", "/..%2foutside.txt", "/nothing"] {
+        let response = server.get(path);
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (404, "<p>Not found</p>"),
+            "{path}"
+        );
+    }
+    assert_eq!(server.get("/lib/").status, 403);
+}

@@ -1,0 +1,59 @@
+//! An orderly end: with nobody, with members, with members that do not listen.
+
+mod server;
+
+use std::time::Duration;
+
+use server::Server;
+
+#[test]
+fn an_empty_server_ends_with_zero() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut server = Server::start();
+        assert_eq!(server.get("/readyz").status, 200);
+        server.signal(signal);
+        assert_eq!(server.ended().code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn members_are_told_and_the_server_ends_with_zero() {
+    let mut server = Server::start();
+    let mut ann = server.join("ann").await;
+    server.signal(libc::SIGTERM);
+    let heard = ann.hear_until(|said| said["kind"] == "kicked").await;
+    assert_eq!(heard.last().unwrap()["value"], "server is shutting down");
+    assert!(
+        heard
+            .iter()
+            .any(|said| said["kind"] == "change" && said["status"]["locked"] == true)
+    );
+    assert_eq!(ann.closed().await.0, 1000);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_listen_delays_the_end_but_not_for_ever() {
+    let mut server = Server::start();
+    // It never answers the close frame.
+    let stuck = server.join("stuck").await;
+    server.signal(libc::SIGTERM);
+    server::until("readiness to go", || server.get("/readyz").status == 503);
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.ended().code(), Some(0));
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut server = Server::start();
+    let stuck = server.join("stuck").await;
+    server.signal(libc::SIGTERM);
+    server::until("readiness to go", || server.get("/readyz").status == 503);
+    let started = std::time::Instant::now();
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.ended().code(), Some(0));
+    // Without the second signal it takes five seconds to give up on a close frame.
+    assert!(started.elapsed() < Duration::from_secs(4));
+    drop(stuck);
+}
