@@ -24,9 +24,9 @@ use crate::store::GroupStore;
 use crate::tls::Certificates;
 
 /// How often files are looked at for changes.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the groups directory is scanned for new public groups.
-const SCAN_EVERY_RELOADS: u32 = 12;
+const SCAN_EVERY_RELOADS: u32 = 30;
 /// How long a shutdown waits for clients to take their leave.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// How many group names the start-up message lists.
@@ -74,6 +74,9 @@ fn check_groups_folder(flags: &Flags) -> Result<(), FatalError> {
 
 /// Runs until a signal ends it.
 pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
+    // Whoever sees the start-up message may end the server in an orderly way.
+    let mut terminate = signal(SignalKind::terminate()).map_err(FatalError::system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(FatalError::system)?;
     let config = Arc::new(ConfigFile::open(&flags.data).map_err(FatalError::config)?);
     let files = open_files(&flags)?;
     check_groups_folder(&flags)?;
@@ -120,8 +123,6 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         closing,
     ));
     tokio::spawn(reload(control.clone(), store, config, certificates));
-    let mut terminate = signal(SignalKind::terminate()).map_err(FatalError::system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(FatalError::system)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

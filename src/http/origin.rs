@@ -65,10 +65,8 @@ mod tests {
 
     #[test]
     fn origins() {
-        let config = Config {
-            allow_origin: vec!["https://Friend.example".into()],
-            ..Config::default()
-        };
+        let file = br#"{"allowOrigin":["https://Friend.example"]}"#;
+        let config = crate::config::parse("config.json", file).unwrap();
         let allowed = |origin: Option<&'static str>, is_public| {
             let mut headers = HeaderMap::new();
             if let Some(origin) = origin {
