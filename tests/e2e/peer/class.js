@@ -12,7 +12,7 @@ import { Publisher } from './ffmpeg.js';
 import { Server, ORIGIN } from './server.js';
 import { until } from './wait.js';
 
-export function aClass({ title, args, check = () => {} }) {
+export function aClass({ title, args }) {
     describe(title, { concurrency: 1 }, () => {
         let server;
         let browser;
@@ -151,10 +151,6 @@ export function aClass({ title, args, check = () => {} }) {
                     async () => !(await peopleOf(bob)).includes('whip'));
             });
         }
-
-        step('the transports are where they should be', async (context) => {
-            await check(server, context);
-        });
 
         step('a tab that dies disappears from the list', async () => {
             const session = await bob.context().newCDPSession(bob);
