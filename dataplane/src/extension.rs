@@ -60,9 +60,7 @@ impl Extension {
             Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
             Self::VideoOrientation => "urn:3gpp:video-orientation",
             Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
-            Self::AbsCaptureTime => {
-                "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-            }
+            Self::AbsCaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
             Self::DependencyDescriptor => {
                 "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
             }
@@ -73,7 +71,9 @@ impl Extension {
 
     /// The extension for a URI.
     pub fn from_uri(uri: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|extension| extension.uri() == uri)
+        Self::ALL
+            .into_iter()
+            .find(|extension| extension.uri() == uri)
     }
 
     /// Whether a publisher's value goes through to viewers unchanged.
@@ -99,9 +99,10 @@ impl ExtensionMap {
     /// Records one `a=extmap`. Ids outside 1..=14 cannot be used with browsers' one-byte form
     /// and are left out, as are unknown URIs.
     pub fn insert(&mut self, id: u8, uri: &str) {
-        if let (Some(slot), Some(extension)) =
-            (self.by_id.get_mut(usize::from(id)).filter(|_| id > 0), Extension::from_uri(uri))
-        {
+        if let (Some(slot), Some(extension)) = (
+            self.by_id.get_mut(usize::from(id)).filter(|_| id > 0),
+            Extension::from_uri(uri),
+        ) {
             *slot = Some(extension);
         }
     }

@@ -7,7 +7,11 @@ mod demux;
 mod descriptor;
 mod error;
 mod extension;
+#[doc(hidden)]
+pub mod fanout;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod handle;
 mod id;
 mod keys;

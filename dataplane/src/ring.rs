@@ -64,16 +64,20 @@ impl PacketRing {
         target[..header.len()].copy_from_slice(header);
         target[header.len()..].copy_from_slice(payload);
         let index = self.index(meta.seq);
-        self.slots[index] = Slot { meta, at: self.head, len: len as u32 };
+        self.slots[index] = Slot {
+            meta,
+            at: self.head,
+            len: len as u32,
+        };
         self.head += len as u64;
         if self.newest.is_none_or(|newest| meta.seq > newest) {
             self.newest = Some(meta.seq);
         }
         // A keyframe may have several packets that look like its beginning (SPS, then IDR).
         if meta.frame.is_keyframe
-            && self.keyframe.is_none_or(|known| {
-                meta.rtp_time != known.rtp_time && meta.seq > known.seq
-            })
+            && self
+                .keyframe
+                .is_none_or(|known| meta.rtp_time != known.rtp_time && meta.seq > known.seq)
         {
             self.keyframe = Some(meta);
         }
@@ -82,9 +86,8 @@ impl PacketRing {
     /// The packet with this sequence number, if it is still there.
     pub fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
         let slot = &self.slots[self.index(seq)];
-        let is_there = slot.len > 0
-            && slot.meta.seq == seq
-            && slot.at + self.arena.len() as u64 >= self.head;
+        let is_there =
+            slot.len > 0 && slot.meta.seq == seq && slot.at + self.arena.len() as u64 >= self.head;
         if !is_there {
             return None;
         }
@@ -112,7 +115,10 @@ mod tests {
     use super::*;
 
     fn meta(seq: u64) -> PacketMeta {
-        PacketMeta { seq, ..PacketMeta::default() }
+        PacketMeta {
+            seq,
+            ..PacketMeta::default()
+        }
     }
 
     #[test]
@@ -138,7 +144,10 @@ mod tests {
     fn the_keyframe_is_the_first_of_its_packets() {
         let mut ring = PacketRing::new(8, 100);
         let key = |seq, rtp_time| {
-            let mut meta = PacketMeta { rtp_time, ..meta(seq) };
+            let mut meta = PacketMeta {
+                rtp_time,
+                ..meta(seq)
+            };
             meta.frame.is_keyframe = true;
             meta
         };

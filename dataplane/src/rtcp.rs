@@ -96,7 +96,9 @@ pub fn parse<'a>(compound: &'a [u8], mut each: impl FnMut(Feedback<'a>)) -> bool
         }
     };
     while !rest.is_empty() {
-        let Some(header) = rest.first_chunk::<4>() else { return false };
+        let Some(header) = rest.first_chunk::<4>() else {
+            return false;
+        };
         let len = 4 * (usize::from(u16::from_be_bytes([header[2], header[3]])) + 1);
         if header[0] >> 6 != 2 || rest.len() < len {
             return false;
@@ -127,7 +129,9 @@ fn parse_one<'a>(
         }
         RR => parse_blocks(packet.get(8..)?, count, each),
         BYE => {
-            each(Feedback::Bye(SsrcList(packet.get(4..4 + 4 * usize::from(count))?)));
+            each(Feedback::Bye(SsrcList(
+                packet.get(4..4 + 4 * usize::from(count))?,
+            )));
             Some(())
         }
         RTPFB => parse_transport_feedback(packet, count, each),
@@ -186,10 +190,14 @@ fn parse_payload_feedback<'a>(
     each: &mut impl FnMut(Feedback<'a>),
 ) -> Option<()> {
     match format {
-        1 => each(Feedback::Pli { ssrc: be_u32(packet, 8)? }),
+        1 => each(Feedback::Pli {
+            ssrc: be_u32(packet, 8)?,
+        }),
         4 => {
             for item in packet.get(12..)?.chunks_exact(8) {
-                each(Feedback::Fir { ssrc: be_u32(item, 0)? });
+                each(Feedback::Fir {
+                    ssrc: be_u32(item, 0)?,
+                });
             }
         }
         15 if packet.get(12..16)? == b"REMB" => {
@@ -243,12 +251,17 @@ impl Twcc {
                 seen += run;
             } else {
                 let run = left.min(7);
-                received +=
-                    (0..run).filter(|i| matches!(chunk >> (12 - 2 * i) & 3, 1 | 2)).count() as u16;
+                received += (0..run)
+                    .filter(|i| matches!(chunk >> (12 - 2 * i) & 3, 1 | 2))
+                    .count() as u16;
                 seen += run;
             }
         }
-        Some(Self { base_seq, packets, received })
+        Some(Self {
+            base_seq,
+            packets,
+            received,
+        })
     }
 }
 
@@ -265,13 +278,8 @@ impl<'a> Writer<'a> {
     }
 
     /// The bytes written so far.
-    pub fn len(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.len
-    }
-
-    /// Whether nothing has been written.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// A sender report without report blocks.
@@ -299,8 +307,14 @@ impl<'a> Writer<'a> {
         for (block, out) in blocks.iter().zip(body.chunks_exact_mut(24)) {
             let loss = u32::from(block.fraction_lost) << 24
                 | (block.packets_lost.clamp(-0x80_0000, 0x7f_ffff) as u32 & 0xff_ffff);
-            let words =
-                [block.ssrc, loss, block.highest_seq, block.jitter, block.last_sr, block.delay_since_sr];
+            let words = [
+                block.ssrc,
+                loss,
+                block.highest_seq,
+                block.jitter,
+                block.last_sr,
+                block.delay_since_sr,
+            ];
             for (word, out) in words.into_iter().zip(out.chunks_exact_mut(4)) {
                 out.copy_from_slice(&word.to_be_bytes());
             }
@@ -322,11 +336,6 @@ impl<'a> Writer<'a> {
         self.packet(1, SDES, &[&body[..end]]);
     }
 
-    /// A BYE for one SSRC.
-    pub fn bye(&mut self, ssrc: u32) {
-        self.packet(1, BYE, &[&ssrc.to_be_bytes()]);
-    }
-
     /// A picture loss indication.
     pub fn pli(&mut self, sender: u32, media: u32) {
         self.packet(1, PSFB, &[&sender.to_be_bytes(), &media.to_be_bytes()]);
@@ -341,18 +350,28 @@ impl<'a> Writer<'a> {
             out[2..].copy_from_slice(&bitmask.to_be_bytes());
         }
         let used = &body[..4 * items.len()];
-        self.packet(1, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), used]);
+        self.packet(
+            1,
+            RTPFB,
+            &[&sender.to_be_bytes(), &media.to_be_bytes(), used],
+        );
     }
 
     /// Transport-wide feedback, `body` as written by `twcc.rs`.
     pub fn twcc(&mut self, sender: u32, media: u32, body: &[u8]) {
-        self.packet(15, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), body]);
+        self.packet(
+            15,
+            RTPFB,
+            &[&sender.to_be_bytes(), &media.to_be_bytes(), body],
+        );
     }
 
     fn packet(&mut self, count: u8, packet_type: u8, parts: &[&[u8]]) {
         let body: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(body.is_multiple_of(4));
-        let Some(out) = self.buf.get_mut(self.len..self.len + 4 + body) else { return };
+        let Some(out) = self.buf.get_mut(self.len..self.len + 4 + body) else {
+            return;
+        };
         let words = (body / 4) as u16;
         out[..4].copy_from_slice(&[0x80 | count, packet_type, (words >> 8) as u8, words as u8]);
         let mut at = 4;
@@ -400,25 +419,43 @@ mod tests {
         writer.cname(1, "abcd");
         writer.pli(1, 5);
         writer.nack(1, 5, &[(9, 1), (40, 0)]);
-        writer.bye(1);
-        let len = writer.len();
+        writer.packet(1, BYE, &[&1u32.to_be_bytes()]);
+        let len = writer.written();
         let mut said = Vec::new();
         assert!(parse(&buf[..len], |feedback| match feedback {
             Feedback::Bye(list) => assert_eq!(list.iter().collect::<Vec<_>>(), [1]),
             other => said.push(other),
         }));
-        assert_eq!(said, [
-            Feedback::SenderReport { ssrc: 1, ntp_time: 0x0102_0304_0506_0708, rtp_time: 9 },
-            Feedback::Report(block),
-            Feedback::Pli { ssrc: 5 },
-            Feedback::Nack { ssrc: 5, seq_no: 9, bitmask: 1 },
-            Feedback::Nack { ssrc: 5, seq_no: 40, bitmask: 0 },
-        ]);
+        assert_eq!(
+            said,
+            [
+                Feedback::SenderReport {
+                    ssrc: 1,
+                    ntp_time: 0x0102_0304_0506_0708,
+                    rtp_time: 9
+                },
+                Feedback::Report(block),
+                Feedback::Pli { ssrc: 5 },
+                Feedback::Nack {
+                    ssrc: 5,
+                    seq_no: 9,
+                    bitmask: 1
+                },
+                Feedback::Nack {
+                    ssrc: 5,
+                    seq_no: 40,
+                    bitmask: 0
+                },
+            ]
+        );
     }
 
     #[test]
     fn lying_lengths_and_counts_are_refused() {
-        assert!(!read(&[0x80, 201, 0, 9, 0, 0, 0, 1]).1, "length past the end");
+        assert!(
+            !read(&[0x80, 201, 0, 9, 0, 0, 0, 1]).1,
+            "length past the end"
+        );
         assert!(!read(&[0x81, 201, 0, 1, 0, 0, 0, 1]).1, "a block too many");
         assert!(!read(&[0x82, 203, 0, 1, 0, 0, 0, 1]).1, "an SSRC too many");
         assert!(!read(&[0x80, 201]).1);
@@ -431,7 +468,15 @@ mod tests {
         packet.extend(b"REMB");
         packet.extend([1, 0xff, 0xff, 0xff, 0, 0, 0, 5]);
         let (said, _) = read(&packet);
-        assert_eq!(said, [format!("{:?}", Feedback::Remb { bitrate_bps: u64::MAX })]);
+        assert_eq!(
+            said,
+            [format!(
+                "{:?}",
+                Feedback::Remb {
+                    bitrate_bps: u64::MAX
+                }
+            )]
+        );
     }
 
     #[test]
@@ -441,7 +486,18 @@ mod tests {
         body.extend(0b1010_0000_0000_0001u16.to_be_bytes()); // 14 one-bit symbols, 2 received.
         body.extend(0b1101_1000_0000_0000u16.to_be_bytes()); // 7 two-bit symbols, 2 received.
         let twcc = Twcc::parse(&body);
-        assert_eq!(twcc, Some(Twcc { base_seq: 10, packets: 24, received: 7 }));
-        assert_eq!(Twcc::parse(&[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]), None, "cut short");
+        assert_eq!(
+            twcc,
+            Some(Twcc {
+                base_seq: 10,
+                packets: 24,
+                received: 7
+            })
+        );
+        assert_eq!(
+            Twcc::parse(&[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]),
+            None,
+            "cut short"
+        );
     }
 }

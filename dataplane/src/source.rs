@@ -2,11 +2,12 @@
 //! packet rings and the local viewers' Forwarders, in one array, and fans a packet out to them.
 
 use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
-use crate::canonical::{HopFields, MidBytes, PACKET_BYTES_MAX, PacketMeta, patch, translate_ids};
+use crate::canonical::{
+    HopFields, MidBytes, PACKET_BYTES_MAX, PacketMeta, PerViewer, patch, translate_ids,
+};
 use crate::clock::SenderClock;
 use crate::descriptor::write_picture_id;
 use crate::forward::{Forwarder, Placement, Skip};
-use crate::id::PublicationId;
 use crate::outbox::Outbox;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
@@ -37,6 +38,39 @@ pub struct Egress {
     pub sealer: Sealer,
     /// The next transport-wide sequence number.
     pub twcc: u16,
+}
+
+/// What it takes to send to viewers.
+pub struct Sending<'a> {
+    /// By slot; `None` where nobody is connected.
+    pub egress: &'a mut [Option<Egress>],
+    /// The batch.
+    pub outbox: &'a mut Outbox,
+    /// The shard's counters.
+    pub counters: &'a mut Counters,
+}
+
+/// A packet in canonical form.
+#[derive(Clone, Copy)]
+pub struct Packet<'a> {
+    /// Its properties.
+    pub meta: &'a PacketMeta,
+    /// The canonical header.
+    pub header: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// Splits canonical bytes at the header's length; `None` if they are shorter.
+    pub fn split(meta: &'a PacketMeta, bytes: &'a [u8]) -> Option<Self> {
+        let (header, payload) = bytes.split_at_checked(usize::from(meta.header_len))?;
+        Some(Self {
+            meta,
+            header,
+            payload,
+        })
+    }
 }
 
 /// A viewer's Subscription on this shard.
@@ -82,7 +116,13 @@ pub struct Negotiated {
 impl Subscriber {
     /// A Subscription that has not begun.
     pub fn new(viewer: usize, forwarder: Forwarder, negotiated: Negotiated, rtx_next: u64) -> Self {
-        let Negotiated { ssrc, pt, rtx, mid, ids } = negotiated;
+        let Negotiated {
+            ssrc,
+            pt,
+            rtx,
+            mid,
+            ids,
+        } = negotiated;
         Self {
             viewer,
             forwarder,
@@ -117,8 +157,6 @@ impl Subscriber {
 
 /// See the module's documentation.
 pub struct Source {
-    /// What it is a Source of.
-    pub publication: PublicationId,
     /// The codec of its packets.
     pub codec: Codec,
     /// Its clock rate in Hz.
@@ -139,16 +177,22 @@ struct SourceEncoding {
 
 impl Source {
     /// An empty Source.
-    pub fn new(publication: PublicationId, codec: Codec, encodings: usize) -> Self {
+    pub fn new(codec: Codec, encodings: usize) -> Self {
         let mut list = Vec::new();
         list.resize_with(encodings.clamp(1, ENCODINGS_MAX), SourceEncoding::default);
         let clock_hz = clock_hz(codec);
-        Self { publication, codec, clock_hz, subscribers: Vec::new(), live: 0, encodings: list }
+        Self {
+            codec,
+            clock_hz,
+            subscribers: Vec::new(),
+            live: 0,
+            encodings: list,
+        }
     }
 
     /// The same from what the control plane knows.
     pub fn from_info(info: &PublicationInfo) -> Self {
-        Self::new(info.id, info.codec, info.rids.len())
+        Self::new(info.codec, info.rids.len())
     }
 
     /// Changes codec: what was there is of no use to anybody.
@@ -156,7 +200,9 @@ impl Source {
         if self.codec != codec {
             self.codec = codec;
             self.clock_hz = clock_hz(codec);
-            self.encodings.iter_mut().for_each(|encoding| *encoding = SourceEncoding::default());
+            self.encodings
+                .iter_mut()
+                .for_each(|encoding| *encoding = SourceEncoding::default());
         }
     }
 
@@ -185,7 +231,12 @@ impl Source {
 
     /// Removes a Subscriber.
     pub fn remove(&mut self, at: usize) {
-        if self.subscribers.get_mut(at).and_then(Option::take).is_some() {
+        if self
+            .subscribers
+            .get_mut(at)
+            .and_then(Option::take)
+            .is_some()
+        {
             self.live -= 1;
         }
     }
@@ -210,7 +261,9 @@ impl Source {
     /// The Encoding to aim for under a cap: the best or the last of those that are alive.
     pub fn choose(&self, cap: LayerCap, now_us: u64) -> u8 {
         let mut alive = self.encodings.iter().enumerate().filter(|(_, encoding)| {
-            encoding.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
+            encoding
+                .last_at_us
+                .is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
         });
         let chosen = match cap {
             LayerCap::High => alive.next(),
@@ -219,20 +272,17 @@ impl Source {
         chosen.map_or(0, |(at, _)| at as u8)
     }
 
-    /// Keeps a packet and sends it to every local Subscriber whose Forwarder takes it. Returns
-    /// whether any of them waits for a keyframe of this Encoding.
-    pub fn deliver(
-        &mut self,
-        encoding: u8,
-        meta: &PacketMeta,
-        header: &[u8],
-        payload: &[u8],
-        egress: &mut [Option<Egress>],
-        outbox: &mut Outbox,
-        counters: &mut Counters,
-    ) {
+    /// Keeps a packet and sends it to every local Subscriber whose Forwarder takes it.
+    pub fn deliver(&mut self, encoding: u8, packet: Packet<'_>, sending: &mut Sending<'_>) {
+        let Packet {
+            meta,
+            header,
+            payload,
+        } = packet;
         let is_video = self.codec.kind() == MediaKind::Video;
-        let Some(state) = self.encodings.get_mut(usize::from(encoding)) else { return };
+        let Some(state) = self.encodings.get_mut(usize::from(encoding)) else {
+            return;
+        };
         state.last_at_us = Some(meta.at_us);
         state
             .ring
@@ -245,7 +295,9 @@ impl Source {
             })
             .store(*meta, header, payload);
         for subscriber in self.subscribers.iter_mut().flatten() {
-            let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else { continue };
+            let Some(Some(egress)) = sending.egress.get_mut(subscriber.viewer) else {
+                continue;
+            };
             if payload.is_empty() {
                 subscriber.forwarder.skip_empty(encoding, meta);
                 continue;
@@ -253,7 +305,8 @@ impl Source {
             match subscriber.forwarder.place(encoding, meta) {
                 Ok(placement) => {
                     subscriber.waiting_since_us = None;
-                    send(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+                    let (outbox, counters) = (&mut *sending.outbox, &mut *sending.counters);
+                    send(subscriber, egress, &placement, packet, outbox, counters);
                 }
                 Err(Skip::NotWanted | Skip::TooOld) => {}
             }
@@ -263,14 +316,7 @@ impl Source {
     /// Starts, or starts again, a Subscriber whose viewer is connected: chooses its Encoding and
     /// plays what the ring has since the last keyframe. Returns the Encoding of which a keyframe
     /// should be asked for.
-    pub fn start(
-        &mut self,
-        at: usize,
-        now_us: u64,
-        egress: &mut [Option<Egress>],
-        outbox: &mut Outbox,
-        counters: &mut Counters,
-    ) -> Option<u8> {
+    pub fn start(&mut self, at: usize, now_us: u64, sending: &mut Sending<'_>) -> Option<u8> {
         let cap = self.subscribers.get(at)?.as_ref()?.forwarder.cap();
         let target = self.choose(cap, now_us);
         let is_audio = self.codec.kind() == MediaKind::Audio;
@@ -283,21 +329,36 @@ impl Source {
         let ring = self.encodings.get(usize::from(target))?.ring.as_ref();
         let has_waited = now_us.saturating_sub(waiting_since) >= REPLAY_AFTER_US;
         let replayed = ring.is_some_and(|ring| {
-            let Some(keyframe) = ring.keyframe() else { return false };
+            let Some(keyframe) = ring.keyframe() else {
+                return false;
+            };
             // Who has seen later pictures already must not go back in time.
-            if subscriber.forwarder.last_at_us().is_some_and(|at_us| at_us >= keyframe.at_us) {
+            if subscriber
+                .forwarder
+                .last_at_us()
+                .is_some_and(|at_us| at_us >= keyframe.at_us)
+            {
                 return false;
             }
             let newest = ring.newest().unwrap_or(keyframe.seq);
             if newest - keyframe.seq > REPLAY_PACKETS_MAX && !has_waited {
                 return false;
             }
-            let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else { return false };
+            let Sending {
+                egress,
+                outbox,
+                counters,
+            } = sending;
+            let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else {
+                return false;
+            };
             for seq in keyframe.seq..=newest {
-                let Some((meta, packet)) = ring.get(seq) else { continue };
-                if let Ok(placement) = subscriber.forwarder.place(target, meta) {
-                    let (header, payload) = packet.split_at(usize::from(meta.header_len));
-                    send(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+                let Some(packet) = ring.get(seq).and_then(|(meta, b)| Packet::split(meta, b))
+                else {
+                    continue;
+                };
+                if let Ok(placement) = subscriber.forwarder.place(target, packet.meta) {
+                    send(subscriber, egress, &placement, packet, outbox, counters);
                 }
             }
             true
@@ -312,21 +373,16 @@ impl Source {
     /// Looks after Subscribers between packets: falls back from Encodings that went silent,
     /// climbs back, asks for keyframes, replays for those who wait too long. Calls `request` for
     /// each Encoding of which a keyframe is needed.
-    pub fn tick(
-        &mut self,
-        now_us: u64,
-        egress: &mut [Option<Egress>],
-        outbox: &mut Outbox,
-        counters: &mut Counters,
-        mut request: impl FnMut(u8),
-    ) {
+    pub fn tick(&mut self, now_us: u64, sending: &mut Sending<'_>, mut request: impl FnMut(u8)) {
         if self.codec.kind() == MediaKind::Audio {
             return;
         }
         let choices = [LayerCap::High, LayerCap::Low].map(|cap| self.choose(cap, now_us));
         for at in 0..self.subscribers.len() {
-            let Some(Some(subscriber)) = self.subscribers.get(at) else { continue };
-            if !matches!(egress.get(subscriber.viewer), Some(Some(_))) {
+            let Some(Some(subscriber)) = self.subscribers.get(at) else {
+                continue;
+            };
+            if !matches!(sending.egress.get(subscriber.viewer), Some(Some(_))) {
                 continue;
             }
             let wanted = match subscriber.forwarder.cap() {
@@ -334,7 +390,7 @@ impl Source {
                 LayerCap::Low => choices[1],
             };
             if (wanted != subscriber.forwarder.target() || subscriber.forwarder.needs_keyframe())
-                && let Some(encoding) = self.start(at, now_us, egress, outbox, counters)
+                && let Some(encoding) = self.start(at, now_us, sending)
             {
                 request(encoding);
             }
@@ -342,47 +398,38 @@ impl Source {
     }
 
     /// Answers a NACK: sends the packet that went out under `seq_no` once more.
-    pub fn retransmit(
-        &mut self,
-        at: usize,
-        seq_no: u16,
-        egress: &mut [Option<Egress>],
-        outbox: &mut Outbox,
-        counters: &mut Counters,
-    ) {
-        let sent = self.try_retransmit(at, seq_no, egress, outbox, counters);
+    pub fn retransmit(&mut self, at: usize, seq_no: u16, sending: &mut Sending<'_>) {
+        let sent = self.try_retransmit(at, seq_no, sending);
         if sent.is_none() {
-            counters.drop(DropReason::NackRefused);
+            sending.counters.drop(DropReason::NackRefused);
         }
     }
 
-    fn try_retransmit(
-        &mut self,
-        at: usize,
-        seq_no: u16,
-        egress: &mut [Option<Egress>],
-        outbox: &mut Outbox,
-        counters: &mut Counters,
-    ) -> Option<()> {
+    fn try_retransmit(&mut self, at: usize, seq_no: u16, sending: &mut Sending<'_>) -> Option<()> {
         let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
         let (encoding, seq_in) = subscriber.forwarder.find(seq_no)?;
         let ring = self.encodings.get(usize::from(encoding))?.ring.as_ref()?;
-        let (meta, packet) = ring.get(seq_in)?;
+        let (meta, bytes) = ring.get(seq_in)?;
+        let packet = Packet::split(meta, bytes)?;
         let placement = subscriber.forwarder.place_again(encoding, meta)?;
+        let Sending {
+            egress,
+            outbox,
+            counters,
+        } = sending;
         let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
-        if !subscriber.may_retransmit(seq_no, packet.len()) {
+        if !subscriber.may_retransmit(seq_no, bytes.len()) {
             return None;
         }
-        let (header, payload) = packet.split_at_checked(usize::from(meta.header_len))?;
         match subscriber.rtx {
-            Some(_) => {
-                send_rtx(subscriber, egress, &placement, meta, header, payload, outbox, counters);
+            Some(rtx) => {
+                send_rtx(
+                    subscriber, rtx, egress, &placement, packet, outbox, counters,
+                );
             }
             // Elsewhere the repeated packet would differ in its hop fields: see `hop`.
             None if !subscriber.forwarder.repairs_in_place() => return None,
-            None => {
-                send(subscriber, egress, &placement, meta, header, payload, outbox, counters);
-            }
+            None => send(subscriber, egress, &placement, packet, outbox, counters),
         }
         counters.retransmitted += 1;
         Some(())
@@ -407,45 +454,45 @@ fn hop(subscriber: &Subscriber, egress: &mut Egress, at_us: u64) -> HopFields {
     let twcc = egress.twcc;
     egress.twcc = twcc.wrapping_add(1);
     // 6.18 fixed point seconds.
-    HopFields { abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff, twcc }
+    HopFields {
+        abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff,
+        twcc,
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the packet's path, kept flat and inlined")]
 fn send(
     subscriber: &mut Subscriber,
     egress: &mut Egress,
     placement: &Placement,
-    meta: &PacketMeta,
-    header: &[u8],
-    payload: &[u8],
+    packet: Packet<'_>,
     outbox: &mut Outbox,
     counters: &mut Counters,
 ) {
-    let hop = hop(subscriber, egress, meta.at_us);
-    let out = outbox.slot(counters);
-    let Some(target) = out.get_mut(..header.len()) else { return };
-    target.copy_from_slice(header);
-    let marker_pt = u8::from(placement.marker) << 7 | subscriber.pt;
-    let seq_no = placement.seq as u16;
-    patch(
-        target,
+    let Packet {
         meta,
-        marker_pt,
-        seq_no,
-        placement.rtp_time,
-        subscriber.ssrc,
-        subscriber.mid,
-        hop,
-    );
-    if let Some(ids) = &subscriber.ids {
-        translate_ids(target, meta, ids);
+        header,
+        payload,
+    } = packet;
+    let viewer = PerViewer {
+        marker_pt: u8::from(placement.marker) << 7 | subscriber.pt,
+        seq_no: placement.seq as u16,
+        rtp_time: placement.rtp_time,
+        ssrc: subscriber.ssrc,
+        mid: subscriber.mid,
+        hop: hop(subscriber, egress, meta.at_us),
+    };
+    let out = outbox.slot(counters);
+    if !write_viewer_header(out, subscriber, packet, &viewer) {
+        return;
     }
     let roc = (placement.seq >> 16) as u32;
     let len = if placement.picture_delta == 0 && placement.tl0_delta == 0 {
         egress.sealer.seal_rtp(out, header.len(), payload, roc)
     } else {
         let mut edited = [0; PACKET_BYTES_MAX];
-        let Some(edited) = edit_payload(&mut edited, payload, placement, meta) else { return };
+        let Some(edited) = edit_payload(&mut edited, payload, placement, meta) else {
+            return;
+        };
         egress.sealer.seal_rtp(out, header.len(), edited, roc)
     };
     outbox.commit(len, egress.to, egress.from);
@@ -457,36 +504,63 @@ fn send(
 }
 
 /// RFC 4588: its own SSRC and numbering, the original sequence number before the payload.
-#[expect(clippy::too_many_arguments, reason = "the packet's path, kept flat and inlined")]
 fn send_rtx(
     subscriber: &mut Subscriber,
+    (ssrc, pt): (u32, u8),
     egress: &mut Egress,
     placement: &Placement,
-    meta: &PacketMeta,
-    header: &[u8],
-    payload: &[u8],
+    packet: Packet<'_>,
     outbox: &mut Outbox,
     counters: &mut Counters,
 ) {
-    let Some((ssrc, pt)) = subscriber.rtx else { return };
+    let Packet {
+        meta,
+        header,
+        payload,
+    } = packet;
     let mut edited = [0; PACKET_BYTES_MAX + 2];
     let (osn, body) = edited.split_at_mut(2);
     osn.copy_from_slice(&(placement.seq as u16).to_be_bytes());
-    let Some(len) = edit_payload(body, payload, placement, meta).map(<[u8]>::len) else { return };
-    let hop = hop(subscriber, egress, meta.at_us);
-    let out = outbox.slot(counters);
-    let Some(target) = out.get_mut(..header.len()) else { return };
-    target.copy_from_slice(header);
+    let Some(len) = edit_payload(body, payload, placement, meta).map(<[u8]>::len) else {
+        return;
+    };
     let seq = subscriber.rtx_next;
     subscriber.rtx_next += 1;
-    let marker_pt = u8::from(placement.marker) << 7 | pt;
-    patch(target, meta, marker_pt, seq as u16, placement.rtp_time, ssrc, subscriber.mid, hop);
-    if let Some(ids) = &subscriber.ids {
-        translate_ids(target, meta, ids);
+    let viewer = PerViewer {
+        marker_pt: u8::from(placement.marker) << 7 | pt,
+        seq_no: seq as u16,
+        rtp_time: placement.rtp_time,
+        ssrc,
+        mid: subscriber.mid,
+        hop: hop(subscriber, egress, meta.at_us),
+    };
+    let out = outbox.slot(counters);
+    if !write_viewer_header(out, subscriber, packet, &viewer) {
+        return;
     }
-    let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
+    let len = egress
+        .sealer
+        .seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
     outbox.commit(len, egress.to, egress.from);
     counters.rtp_out += 1;
+}
+
+/// Copies the canonical header into `out` and makes it this viewer's.
+fn write_viewer_header(
+    out: &mut [u8],
+    subscriber: &Subscriber,
+    packet: Packet<'_>,
+    viewer: &PerViewer,
+) -> bool {
+    let Some(target) = out.get_mut(..packet.header.len()) else {
+        return false;
+    };
+    target.copy_from_slice(packet.header);
+    patch(target, packet.meta, viewer);
+    if let Some(ids) = &subscriber.ids {
+        translate_ids(target, packet.meta, ids);
+    }
+    true
 }
 
 fn edit_payload<'a>(

@@ -98,7 +98,10 @@ impl Counters {
     /// Counters at zero.
     pub fn new() -> Self {
         Self {
-            drops: DropReason::ALL.iter().map(|reason| (reason.name(), 0)).collect(),
+            drops: DropReason::ALL
+                .iter()
+                .map(|reason| (reason.name(), 0))
+                .collect(),
             ..Self::default()
         }
     }
@@ -112,6 +115,8 @@ impl Counters {
 
     /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.drops.get(reason as usize).map_or(0, |(_, count)| *count)
+        self.drops
+            .get(reason as usize)
+            .map_or(0, |(_, count)| *count)
     }
 }

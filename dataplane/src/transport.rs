@@ -118,31 +118,32 @@ pub struct ViewerLine {
 impl Transport {
     /// Notes an address that authenticated STUN came from. Returns the address that had to make
     /// room for it, if any.
-    pub fn prove_address(&mut self, from: SocketAddr, local: IpAddr) -> (bool, Option<SocketAddr>) {
+    pub fn prove_address(&mut self, from: SocketAddr, local: IpAddr) -> Option<SocketAddr> {
         if let Some(known) = self.addresses.iter_mut().find(|(known, _)| *known == from) {
             known.1 = local;
-            return (false, None);
+            return None;
         }
         let mut evicted = None;
         if self.addresses.len() >= ADDRESSES_MAX {
             let nominated = self.nominated.map(|(to, _)| to);
-            let at = self.addresses.iter().position(|(known, _)| Some(*known) != nominated);
+            let at = self
+                .addresses
+                .iter()
+                .position(|(known, _)| Some(*known) != nominated);
             evicted = at.map(|at| self.addresses.remove(at).0);
         }
         self.addresses.push((from, local));
-        (true, evicted)
-    }
-
-    /// Our address towards a proven address of the peer.
-    pub fn local_for(&self, to: SocketAddr) -> Option<IpAddr> {
-        self.addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local)
+        evicted
     }
 }
 
 impl Publisher {
     /// The stream for an SSRC.
     pub fn stream(&self, ssrc: u32) -> Option<Stream> {
-        self.streams.iter().copied().find(|stream| stream.ssrc == ssrc)
+        self.streams
+            .iter()
+            .copied()
+            .find(|stream| stream.ssrc == ssrc)
     }
 
     /// The Publication of an m-line.
@@ -155,13 +156,20 @@ impl Publisher {
     /// Binds the SSRCs that the offer names (and that are not told apart by rid).
     pub fn bind_signalled(&mut self) {
         for (m_line, publication) in (0..).zip(&self.publications) {
-            let Some(publication) = publication else { continue };
+            let Some(publication) = publication else {
+                continue;
+            };
             for (encoding, bound) in (0..).zip(&publication.encodings) {
                 for (ssrc, is_rtx) in [(bound.ssrc, false), (bound.rtx_ssrc, true)] {
                     let Some(ssrc) = ssrc else { continue };
                     let is_known = self.streams.iter().any(|stream| stream.ssrc == ssrc);
                     if !is_known && self.streams.len() < STREAMS_MAX {
-                        self.streams.push(Stream { ssrc, m_line, encoding, is_rtx });
+                        self.streams.push(Stream {
+                            ssrc,
+                            m_line,
+                            encoding,
+                            is_rtx,
+                        });
                     }
                 }
             }
@@ -172,8 +180,10 @@ impl Publisher {
 impl Viewer {
     /// The Subscription whose outgoing SSRC (or RTX SSRC) this is.
     pub fn subscription_by_ssrc(&self, ssrc: u32) -> Option<(&PublicationInfo, usize)> {
-        let line =
-            self.lines.iter().find(|line| line.ssrc.0 == ssrc || line.ssrc.1 == Some(ssrc))?;
+        let line = self
+            .lines
+            .iter()
+            .find(|line| line.ssrc.0 == ssrc || line.ssrc.1 == Some(ssrc))?;
         line.subscription.as_ref().map(|(info, at)| (info, *at))
     }
 }

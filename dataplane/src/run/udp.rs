@@ -7,7 +7,7 @@ use std::mem;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::outbox::{BATCH_MAX, Outgoing, Wire};
 
@@ -35,7 +35,11 @@ pub fn bind(port: u16) -> Result<UdpSocket, (SocketAddr, io::Error)> {
 }
 
 fn open(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -54,11 +58,6 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// The receive buffer that the kernel granted, in bytes.
-pub fn receive_buffer_bytes(socket: &UdpSocket) -> usize {
-    SockRef::from(socket).recv_buffer_size().unwrap_or(0)
-}
-
 fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the descriptor is open, the option takes a `c_int`, and its address and size are
@@ -69,10 +68,14 @@ fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Resul
             level,
             name,
             (&raw const on).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[repr(C, align(8))]
@@ -115,7 +118,7 @@ impl Receiver {
             vectors[i].iov_len = RECEIVE_BYTES;
             let header = &mut headers[i].msg_hdr;
             header.msg_name = (&raw mut self.names[i]).cast();
-            header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_iov = &raw mut vectors[i];
             header.msg_iovlen = 1;
             header.msg_control = self.controls[i].0.as_mut_ptr().cast();
@@ -133,11 +136,14 @@ impl Receiver {
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        for i in 0..received {
-            let len = (headers[i].msg_len as usize).min(RECEIVE_BYTES);
-            let Some(from) = read_address(&self.names[i]) else { continue };
-            let local = read_local(&headers[i].msg_hdr).unwrap_or(local_fallback);
-            each(from, local, &mut self.data[i][..len]);
+        let filled = headers.iter().zip(&self.names[..]).zip(&mut self.data[..]);
+        for ((header, name), data) in filled.take(received) {
+            let len = (header.msg_len as usize).min(RECEIVE_BYTES);
+            let Some(from) = read_address(name) else {
+                continue;
+            };
+            let local = read_local(&header.msg_hdr).unwrap_or(local_fallback);
+            each(from, local, &mut data[..len]);
         }
         Ok(received)
     }
@@ -289,21 +295,23 @@ fn write_address(
         target.sin6_family = libc::AF_INET6 as libc::sa_family_t;
         target.sin6_port = v6.port().to_be();
         target.sin6_addr.s6_addr = v6.ip().octets();
-        mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        size_of::<libc::sockaddr_in6>() as libc::socklen_t
     } else {
-        let IpAddr::V4(ip) = address.ip() else { return 0 };
+        let IpAddr::V4(ip) = address.ip() else {
+            return 0;
+        };
         // SAFETY: as above, for `sockaddr_in`.
         let target = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in>() };
         target.sin_family = libc::AF_INET as libc::sa_family_t;
         target.sin_port = address.port().to_be();
         target.sin_addr.s_addr = u32::from_ne_bytes(ip.octets());
-        mem::size_of::<libc::sockaddr_in>() as libc::socklen_t
+        size_of::<libc::sockaddr_in>() as libc::socklen_t
     }
 }
 
 /// Writes the control message that sets a datagram's source address; returns its length.
 fn write_local(control: &mut Control, from: IpAddr, is_v6: bool) -> usize {
-    let head = mem::size_of::<libc::cmsghdr>();
+    let head = size_of::<libc::cmsghdr>();
     let mut write = |level: libc::c_int, kind: libc::c_int, data: &[u8]| {
         let header = libc::cmsghdr {
             cmsg_len: head + data.len(),
@@ -314,7 +322,7 @@ fn write_local(control: &mut Control, from: IpAddr, is_v6: bool) -> usize {
         // (16 and at most 20 bytes on the platforms with these calls).
         unsafe { std::ptr::write(control.0.as_mut_ptr().cast(), header) };
         control.0[head..head + data.len()].copy_from_slice(data);
-        (head + data.len()).next_multiple_of(mem::size_of::<usize>())
+        (head + data.len()).next_multiple_of(size_of::<usize>())
     };
     match (from, is_v6) {
         (ip, true) => {
@@ -364,8 +372,14 @@ mod tests {
         let slab: Vec<u8> = (0..100).collect();
         // From an address of ours that the kernel would not choose by itself.
         let from = Some(IpAddr::from([127, 0, 0, 2]));
-        let batch: Vec<Outgoing> =
-            (0..10).map(|i| Outgoing { to, from, start: i * 10, len: 10 }).collect();
+        let batch: Vec<Outgoing> = (0..10)
+            .map(|i| Outgoing {
+                to,
+                from,
+                start: i * 10,
+                len: 10,
+            })
+            .collect();
         let a_port = port(&a);
         assert_eq!(UdpWire::new(a).send(&slab, &batch), 10);
         let got = receive_all(&b, 10);
@@ -381,9 +395,21 @@ mod tests {
         let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
         let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
         let slab = [7; 30];
-        let good = Outgoing { to, from: None, start: 0, len: 10 };
+        let good = Outgoing {
+            to,
+            from: None,
+            start: 0,
+            len: 10,
+        };
         let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
-        let batch = [good, Outgoing { to: nowhere, ..good }, good];
+        let batch = [
+            good,
+            Outgoing {
+                to: nowhere,
+                ..good
+            },
+            good,
+        ];
         assert_eq!(UdpWire::new(a).send(&slab, &batch), 2);
         assert_eq!(receive_all(&b, 2).len(), 2);
     }

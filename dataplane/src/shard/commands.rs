@@ -13,7 +13,7 @@ use crate::id::{PublicationId, TransportId};
 use crate::peer::{Drained, Fault, OfferedSection, Peer, PeerConfig};
 use crate::publication::Publication;
 use crate::sdp::{self, Description, Section};
-use crate::source::{Negotiated, Source, Subscriber};
+use crate::source::{Negotiated, Sending, Source, Subscriber};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, Transport, Viewer, ViewerLine};
 use crate::twcc::ArrivalLog;
@@ -28,14 +28,17 @@ impl Shard {
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         let transport = command.transport();
         let done = match command {
-            Command::Publish { offer, codecs, .. } => {
-                self.publish(transport, &offer, &codecs, now)
-            }
-            Command::Subscribe { msid, subscriptions, ice_restart, .. } => {
-                self.subscribe(transport, &msid, subscriptions, ice_restart, now)
-            }
+            Command::Publish { offer, codecs, .. } => self.publish(transport, &offer, &codecs, now),
+            Command::Subscribe {
+                msid,
+                subscriptions,
+                ice_restart,
+                ..
+            } => self.subscribe(transport, &msid, subscriptions, ice_restart, now),
             Command::AcceptAnswer { answer, .. } => self.accept_answer(transport, &answer, now),
-            Command::SetCap { publication, cap, .. } => {
+            Command::SetCap {
+                publication, cap, ..
+            } => {
                 self.set_cap(transport, publication, cap, now);
                 Ok(())
             }
@@ -71,7 +74,9 @@ impl Shard {
     }
 
     fn close_by_command(&mut self, transport: TransportId, now: Instant) {
-        let Some(slot) = self.by_id.get(&transport).copied() else { return };
+        let Some(slot) = self.by_id.get(&transport).copied() else {
+            return;
+        };
         self.step_peer(slot, now, |peer, transmit| {
             peer.close(now, transmit);
             Ok(Drained::default())
@@ -89,7 +94,11 @@ impl Shard {
         sdp::check_limits(offer).map_err(Ok)?;
         let offer = sdp::normalise(offer, true);
         let remote = Description::read(&offer);
-        if !remote.sections.iter().any(|s| s.sends && s.is_active && s.kind.is_some()) {
+        if !remote
+            .sections
+            .iter()
+            .any(|s| s.sends && s.is_active && s.kind.is_some())
+        {
             return Err(Ok(PeerError::NoMedia));
         }
         let is_new = !self.by_id.contains_key(&id);
@@ -98,14 +107,21 @@ impl Shard {
             None => {
                 let codecs: Vec<_> = codecs.iter().map(|codec| (*codec, None)).collect();
                 let rtcp_ssrc = (self.random.next() as u32).max(1);
-                let publisher = Publisher { rtcp_ssrc, ..Publisher::default() };
+                let publisher = Publisher {
+                    rtcp_ssrc,
+                    ..Publisher::default()
+                };
                 self.create(id, &codecs, Role::Publisher(Box::new(publisher)), now)?
             }
         };
         let answered = self.answer_publisher(slot, &offer, &remote, now);
         match answered {
             Ok((answer, publications, drained)) => {
-                self.events.push(Event::Answered { transport: id, answer, publications });
+                self.events.push(Event::Answered {
+                    transport: id,
+                    answer,
+                    publications,
+                });
                 self.after_drain(slot, drained, now);
                 Ok(())
             }
@@ -134,9 +150,12 @@ impl Shard {
         };
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
-        let (answer, drained) = transport.peer.accept_offer(offer, fresh, now, &mut |_, to, d| {
-            outbox.push(d, to, None, counters);
-        })?;
+        let (answer, drained) =
+            transport
+                .peer
+                .accept_offer(offer, fresh, now, &mut |_, to, d| {
+                    outbox.push(d, to, None, counters);
+                })?;
         let local = Description::read(&answer);
         let count = adopt_sections(publisher, remote, &local);
         if count == 0 {
@@ -204,9 +223,15 @@ impl Shard {
             None => (self.create_viewer(id, msid, &subscriptions, now)?, true),
         };
         let (is_outstanding, has_codecs) = match self.transport(slot) {
-            Some(Transport { peer, role: Role::Viewer(viewer), .. }) => (
+            Some(Transport {
+                peer,
+                role: Role::Viewer(viewer),
+                ..
+            }) => (
                 peer.has_offer_outstanding(),
-                subscriptions.iter().all(|s| viewer.codecs.contains(&s.publication.codec)),
+                subscriptions
+                    .iter()
+                    .all(|s| viewer.codecs.contains(&s.publication.codec)),
             ),
             _ => return Err(Ok(PeerError::SdpUnusable)),
         };
@@ -219,7 +244,10 @@ impl Shard {
         let offered = self.offer_viewer(slot, subscriptions, ice_restart, now);
         match offered {
             Ok(offer) => {
-                self.events.push(Event::Offered { transport: id, offer });
+                self.events.push(Event::Offered {
+                    transport: id,
+                    offer,
+                });
                 Ok(())
             }
             Err(refusal) => {
@@ -254,7 +282,10 @@ impl Shard {
         for kind in [MediaKind::Video, MediaKind::Audio] {
             if !codecs.iter().any(|(codec, _)| codec.kind() == kind) {
                 codecs.extend(
-                    Codec::ALL.into_iter().filter(|c| c.kind() == kind).map(|codec| (codec, None)),
+                    Codec::ALL
+                        .into_iter()
+                        .filter(|c| c.kind() == kind)
+                        .map(|codec| (codec, None)),
                 );
             }
         }
@@ -276,8 +307,11 @@ impl Shard {
     ) -> Result<String, Refusal> {
         let (wanted, added) = self.assign_lines(slot, subscriptions);
         let fresh = self.credentials(slot);
-        let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Some(Transport {
+            peer,
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
@@ -313,15 +347,26 @@ impl Shard {
                 None => peer.offer(&[], &[], Some(fresh), now, &mut transmit),
             })
             .map_err(Err)?;
-        let Some((offer, mids)) = offered else { return Err(Ok(PeerError::SdpUnusable)) };
+        let Some((offer, mids)) = offered else {
+            return Err(Ok(PeerError::SdpUnusable));
+        };
         let description = Description::read(&offer);
         for (spec, mid) in added.iter().zip(mids) {
-            let section = description.sections.iter().find(|section| section.mid == mid);
-            let Some(section) = section else { return Err(Ok(PeerError::SdpUnusable)) };
+            let section = description
+                .sections
+                .iter()
+                .find(|section| section.mid == mid);
+            let Some(section) = section else {
+                return Err(Ok(PeerError::SdpUnusable));
+            };
             let Some(ssrc) = section.ssrcs.first().copied() else {
                 return Err(Ok(PeerError::SdpUnusable));
             };
-            let rtx = section.fid.iter().find(|(media, _)| *media == ssrc).map(|(_, rtx)| *rtx);
+            let rtx = section
+                .fid
+                .iter()
+                .find(|(media, _)| *media == ssrc)
+                .map(|(_, rtx)| *rtx);
             viewer.lines.push(ViewerLine {
                 mid,
                 kind: spec.publication.kind,
@@ -331,27 +376,38 @@ impl Shard {
             });
         }
         viewer.wanted = wanted;
-        viewer.wanted.extend(added.into_iter().map(|spec| Some((spec.publication, spec.cap))));
+        viewer.wanted.extend(
+            added
+                .into_iter()
+                .map(|spec| Some((spec.publication, spec.cap))),
+        );
         Ok(offer)
     }
 
     /// Distributes wishes over the m-lines there are: what stays keeps its line, what ends frees
     /// it, what is new takes a free one of its kind. Returns the wishes by line and those that
     /// need a new line.
-    #[expect(clippy::type_complexity, reason = "a pair that lives for one call")]
     fn assign_lines(
         &mut self,
         slot: usize,
         mut subscriptions: Vec<SubscriptionSpec>,
-    ) -> (Vec<Option<(PublicationInfo, LayerCap)>>, Vec<SubscriptionSpec>) {
-        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+    ) -> (
+        Vec<Option<(PublicationInfo, LayerCap)>>,
+        Vec<SubscriptionSpec>,
+    ) {
+        let Some(Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get_mut(slot)
         else {
             return (Vec::new(), subscriptions);
         };
         let mut lines = std::mem::take(&mut viewer.lines);
         let mut wanted: Vec<Option<(PublicationInfo, LayerCap)>> = vec![None; lines.len()];
         for (line, wanted) in lines.iter_mut().zip(&mut wanted) {
-            let Some((info, at)) = &line.subscription else { continue };
+            let Some((info, at)) = &line.subscription else {
+                continue;
+            };
             let stays = subscriptions.iter().position(|s| s.publication == *info);
             if let Some(stays) = stays {
                 let spec = subscriptions.remove(stays);
@@ -364,13 +420,18 @@ impl Shard {
             }
         }
         for (line, wanted) in lines.iter().zip(&mut wanted) {
-            let fits = subscriptions.iter().position(|s| s.publication.kind == line.kind);
+            let fits = subscriptions
+                .iter()
+                .position(|s| s.publication.kind == line.kind);
             if let (None, Some(fits)) = (&wanted, fits) {
                 let spec = subscriptions.remove(fits);
                 *wanted = Some((spec.publication, spec.cap));
             }
         }
-        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+        if let Some(Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get_mut(slot)
         {
             viewer.lines = lines;
         }
@@ -388,8 +449,11 @@ impl Shard {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
         };
-        let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Some(Transport {
+            peer,
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
@@ -418,16 +482,24 @@ impl Shard {
         section: &Section,
         now: Instant,
     ) {
-        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+        let Some(Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get_mut(slot)
         else {
             return;
         };
-        let Some(line_state) = viewer.lines.get_mut(line) else { return };
+        let Some(line_state) = viewer.lines.get_mut(line) else {
+            return;
+        };
         if line_state.subscription.is_some() {
             self.set_cap_of_line(slot, line, cap, now);
             return;
         }
-        let format = section.formats.iter().find(|format| format.codec == Some(info.codec));
+        let format = section
+            .formats
+            .iter()
+            .find(|format| format.codec == Some(info.codec));
         let (Some(format), true) = (format, section.is_active && section.receives) else {
             return; // The viewer does not want it, or cannot decode it.
         };
@@ -437,18 +509,27 @@ impl Shard {
             ssrc,
             pt: format.pt,
             rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
-            mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
+            mid: if has_mid {
+                MidBytes::new(&line_state.mid)
+            } else {
+                MidBytes::default()
+            },
             ids: extension_ids(section),
         };
         let (next_out, rtx_next) = line_state.parked;
         let publication = info.id;
         let is_foreign = publication.transport.shard() != self.config.id;
         if is_foreign && !self.sources.contains_key(&publication) {
-            let message = PeerMessage::Attach { publication, from: self.config.id };
+            let message = PeerMessage::Attach {
+                publication,
+                from: self.config.id,
+            };
             self.messages.push((publication.transport.shard(), message));
         }
-        let source =
-            self.sources.entry(publication).or_insert_with(|| Source::from_info(&info));
+        let source = self
+            .sources
+            .entry(publication)
+            .or_insert_with(|| Source::from_info(&info));
         let forwarder = Forwarder::new(info.codec, source.clock_hz, cap, 0, next_out);
         let at = source.add(Subscriber::new(slot, forwarder, negotiated, rtx_next));
         line_state.subscription = Some((info, at));
@@ -460,7 +541,11 @@ impl Shard {
 
     /// All Subscriptions of a viewer that has just connected.
     pub(super) fn start_viewer(&mut self, slot: usize, now: Instant) {
-        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
+        let Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        }) = self.transport(slot)
+        else {
             return;
         };
         let all: Vec<(PublicationId, usize)> = viewer
@@ -475,21 +560,41 @@ impl Shard {
 
     fn start_subscriber(&mut self, publication: PublicationId, at: usize, now: Instant) {
         let now_us = self.micros(now);
-        let Some(source) = self.sources.get_mut(&publication) else { return };
-        let needed =
-            source.start(at, now_us, &mut self.egress, &mut self.outbox, &mut self.counters);
+        let Some(source) = self.sources.get_mut(&publication) else {
+            return;
+        };
+        let mut sending = Sending {
+            egress: &mut self.egress,
+            outbox: &mut self.outbox,
+            counters: &mut self.counters,
+        };
+        let needed = source.start(at, now_us, &mut sending);
         if let Some(encoding) = needed {
             self.want_keyframe(publication, encoding);
         }
     }
 
-    fn set_cap(&mut self, id: TransportId, publication: PublicationId, cap: LayerCap, now: Instant) {
-        let Some(slot) = self.by_id.get(&id).copied() else { return };
-        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
+    fn set_cap(
+        &mut self,
+        id: TransportId,
+        publication: PublicationId,
+        cap: LayerCap,
+        now: Instant,
+    ) {
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return;
+        };
+        let Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        }) = self.transport(slot)
+        else {
             return;
         };
         let line = viewer.lines.iter().position(|line| {
-            line.subscription.as_ref().is_some_and(|(info, _)| info.id == publication)
+            line.subscription
+                .as_ref()
+                .is_some_and(|(info, _)| info.id == publication)
         });
         if let Some(line) = line {
             self.set_cap_of_line(slot, line, cap, now);
@@ -497,16 +602,27 @@ impl Shard {
     }
 
     fn set_cap_of_line(&mut self, slot: usize, line: usize, cap: LayerCap, now: Instant) {
-        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
+        let Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        }) = self.transport(slot)
+        else {
             return;
         };
-        let Some((info, at)) = viewer.lines.get(line).and_then(|line| line.subscription.as_ref())
+        let Some((info, at)) = viewer
+            .lines
+            .get(line)
+            .and_then(|line| line.subscription.as_ref())
         else {
             return;
         };
         let (publication, at) = (info.id, *at);
-        let Some(source) = self.sources.get_mut(&publication) else { return };
-        let Some(Some(subscriber)) = source.subscribers.get_mut(at) else { return };
+        let Some(source) = self.sources.get_mut(&publication) else {
+            return;
+        };
+        let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
+            return;
+        };
         if subscriber.forwarder.cap() == cap {
             return;
         }
@@ -530,7 +646,9 @@ fn adopt_sections(publisher: &mut Publisher, remote: &Description, local: &Descr
         let place = &mut publisher.publications[m_line];
         let kind = answered
             .kind
-            .filter(|_| offered.sends && offered.is_active && answered.is_active && answered.receives)
+            .filter(|_| {
+                offered.sends && offered.is_active && answered.is_active && answered.receives
+            })
             .filter(|_| answered.formats.iter().any(|format| format.codec.is_some()));
         let Some(kind) = kind else {
             *place = None;

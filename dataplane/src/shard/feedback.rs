@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Shard;
 use crate::id::PublicationId;
 use crate::rtcp::{self, Feedback, Twcc};
+use crate::source::Sending;
 use crate::stats::DropReason;
 use crate::transport::Role;
 
@@ -22,7 +23,9 @@ struct Asked {
 impl Shard {
     pub(super) fn handle_rtcp(&mut self, slot: usize, datagram: &mut [u8], now: Instant) {
         let at_us = self.micros(now);
-        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
         let Some(opener) = transport.opener.as_mut() else {
             self.count(DropReason::NotReady);
             return;
@@ -43,7 +46,12 @@ impl Shard {
     fn publisher_feedback(&mut self, slot: usize, compound: &[u8], at_us: u64) {
         let mut reports = Vec::new();
         let is_whole = rtcp::parse(compound, |feedback| {
-            if let Feedback::SenderReport { ssrc, ntp_time, rtp_time } = feedback {
+            if let Feedback::SenderReport {
+                ssrc,
+                ntp_time,
+                rtp_time,
+            } = feedback
+            {
                 reports.push((ssrc, ntp_time, rtp_time));
             }
         });
@@ -51,15 +59,22 @@ impl Shard {
             self.count(DropReason::BadRtcp);
         }
         for (ssrc, ntp_time, rtp_time) in reports {
-            let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+            let Some(Some(transport)) = self.slots.get_mut(slot) else {
+                return;
+            };
             let id = transport.id;
-            let Role::Publisher(publisher) = &mut transport.role else { return };
+            let Role::Publisher(publisher) = &mut transport.role else {
+                return;
+            };
             let Some(stream) = publisher.stream(ssrc).filter(|stream| !stream.is_rtx) else {
                 self.count(DropReason::FeedbackForeign);
                 continue;
             };
             let clock = publisher.clock.report(ntp_time, rtp_time, at_us);
-            let publication = PublicationId { transport: id, m_line: stream.m_line };
+            let publication = PublicationId {
+                transport: id,
+                m_line: stream.m_line,
+            };
             if let Some(encoding) = publisher
                 .publication(stream.m_line)
                 .and_then(|p| p.encodings.get_mut(usize::from(stream.encoding)))
@@ -78,12 +93,18 @@ impl Shard {
                     asked.keyframes.push(ssrc);
                 }
             }
-            Feedback::Nack { ssrc, seq_no, bitmask } => {
+            Feedback::Nack {
+                ssrc,
+                seq_no,
+                bitmask,
+            } => {
                 let following = (0..16).filter(|bit| bitmask >> bit & 1 != 0);
                 let all = std::iter::once(seq_no)
                     .chain(following.map(|bit| seq_no.wrapping_add(bit + 1)));
                 let room = NACKED_MAX - asked.lost.len();
-                asked.lost.extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
+                asked
+                    .lost
+                    .extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
             }
             // The estimator that will use it is not there yet; what is malformed is counted.
             Feedback::Twcc(body) => {
@@ -102,10 +123,14 @@ impl Shard {
                 self.count(DropReason::FeedbackForeign);
                 continue;
             };
-            let Some(source) = self.sources.get(&publication) else { continue };
-            let Some(Some(subscriber)) = source.subscribers.get(at) else { continue };
+            let Some(source) = self.sources.get(&publication) else {
+                continue;
+            };
+            let Some(Some(subscriber)) = source.subscribers.get(at) else {
+                continue;
+            };
             let forwarder = &subscriber.forwarder;
-            let encoding = forwarder.current().unwrap_or(forwarder.target());
+            let encoding = forwarder.current().unwrap_or_else(|| forwarder.target());
             self.want_keyframe(publication, encoding);
         }
         for (ssrc, seq_no) in asked.lost {
@@ -113,19 +138,24 @@ impl Shard {
                 self.count(DropReason::FeedbackForeign);
                 continue;
             };
-            let Some(source) = self.sources.get_mut(&publication) else { continue };
-            source.retransmit(
-                at,
-                seq_no,
-                &mut self.egress,
-                &mut self.outbox,
-                &mut self.counters,
-            );
+            let Some(source) = self.sources.get_mut(&publication) else {
+                continue;
+            };
+            let mut sending = Sending {
+                egress: &mut self.egress,
+                outbox: &mut self.outbox,
+                counters: &mut self.counters,
+            };
+            source.retransmit(at, seq_no, &mut sending);
         }
     }
 
     fn subscription(&self, slot: usize, ssrc: u32) -> Option<(PublicationId, usize)> {
-        let Role::Viewer(viewer) = &self.transport(slot)?.role else { return None };
-        viewer.subscription_by_ssrc(ssrc).map(|(info, at)| (info.id, at))
+        let Role::Viewer(viewer) = &self.transport(slot)?.role else {
+            return None;
+        };
+        viewer
+            .subscription_by_ssrc(ssrc)
+            .map(|(info, at)| (info.id, at))
     }
 }

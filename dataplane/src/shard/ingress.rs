@@ -106,7 +106,7 @@ impl Shard {
         }
         transport.heard_at = now;
         transport.is_silence_told = false;
-        let (_, evicted) = transport.prove_address(from, local);
+        let evicted = transport.prove_address(from, local);
         if request.nominates {
             transport.nominated = Some((from, local));
             if let Some(Some(egress)) = self.egress.get_mut(slot) {

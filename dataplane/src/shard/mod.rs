@@ -28,7 +28,7 @@ use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
 use crate::peer::{Drained, Fault};
 use crate::record::{self, Record};
-use crate::source::{Egress, Source};
+use crate::source::{Egress, Packet, Sending, Source};
 use crate::stats::{Counters, DropReason};
 use crate::transport::{Role, Transport};
 
@@ -148,6 +148,7 @@ impl Shard {
     }
 
     /// The counters so far.
+    #[cfg(test)]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -167,11 +168,13 @@ impl Shard {
                 break;
             }
             self.timers.pop();
-            let is_current = self.transport(slot).is_some_and(|transport| {
-                transport.id == id && transport.timer_at == Some(at)
-            });
+            let is_current = self
+                .transport(slot)
+                .is_some_and(|transport| transport.id == id && transport.timer_at == Some(at));
             if is_current {
-                self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+                self.step_peer(slot, now, |peer, transmit| {
+                    peer.handle_timeout(now, transmit)
+                });
             }
         }
         if now >= self.tick_at {
@@ -196,11 +199,21 @@ impl Shard {
     /// Takes a record from a lane.
     pub fn handle_record(&mut self, record: &[u8], now: Instant) {
         match record::read(record) {
-            Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
+            Some(Record::Packet {
+                publication,
+                encoding,
+                codec,
+                meta,
+                bytes,
+            }) => {
                 self.counters.lane_in += 1;
                 self.deliver_foreign(publication, encoding, codec, &meta, bytes);
             }
-            Some(Record::Clock { publication, encoding, clock }) => {
+            Some(Record::Clock {
+                publication,
+                encoding,
+                clock,
+            }) => {
                 if let Some(source) = self.sources.get_mut(&publication) {
                     source.set_clock(encoding, clock);
                 }
@@ -225,7 +238,10 @@ impl Shard {
                     *mask &= !(1 << from.0);
                 }
             }
-            PeerMessage::KeyframeWanted { publication, encoding } => {
+            PeerMessage::KeyframeWanted {
+                publication,
+                encoding,
+            } => {
                 self.want_keyframe(publication, encoding);
             }
         }
@@ -245,16 +261,20 @@ impl Shard {
         &mut self,
         slot: usize,
         now: Instant,
-        step: impl FnOnce(
-            &mut crate::peer::Peer,
-            crate::peer::Transmit<'_>,
-        ) -> Result<Drained, Fault>,
+        step: impl FnOnce(&mut crate::peer::Peer, crate::peer::Transmit<'_>) -> Result<Drained, Fault>,
     ) {
-        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
-        let Transport { peer, addresses, .. } = transport;
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let Transport {
+            peer, addresses, ..
+        } = transport;
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = |_candidate: SocketAddr, to: SocketAddr, datagram: &[u8]| {
-            let from = addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local);
+            let from = addresses
+                .iter()
+                .find(|(known, _)| *known == to)
+                .map(|(_, local)| *local);
             outbox.push(datagram, to, from, counters);
         };
         match step(peer, &mut transmit) {
@@ -276,7 +296,9 @@ impl Shard {
             self.close_with_event(slot, CloseReason::DtlsClosed);
             return;
         }
-        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
         if let Some(at) = drained.timeout
             && transport.timer_at != Some(at)
             && at < now + Duration::from_secs(3600)
@@ -291,14 +313,23 @@ impl Shard {
 
     /// ICE and DTLS are up: the keys are ours.
     fn connect(&mut self, slot: usize, now: Instant) {
-        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
-        let derived = transport.peer.keys().get().and_then(crate::srtp::DtlsKeys::derive);
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let derived = transport
+            .peer
+            .keys()
+            .get()
+            .and_then(crate::srtp::DtlsKeys::derive);
         let Some((sealer, opener)) = derived else {
             self.close_with_event(slot, CloseReason::DtlsClosed);
             return;
         };
         // DTLS came from a proven address, so there is at least one.
-        let Some((to, local)) = transport.nominated.or(transport.addresses.last().copied()) else {
+        let Some((to, local)) = transport
+            .nominated
+            .or_else(|| transport.addresses.last().copied())
+        else {
             return;
         };
         transport.nominated = Some((to, local));
@@ -308,7 +339,12 @@ impl Shard {
         if self.egress.len() <= slot {
             self.egress.resize_with(slot + 1, || None);
         }
-        self.egress[slot] = Some(Egress { to, from: Some(local), sealer, twcc: 0 });
+        self.egress[slot] = Some(Egress {
+            to,
+            from: Some(local),
+            sealer,
+            twcc: 0,
+        });
         self.events.push(Event::Connected { transport: id });
         self.start_viewer(slot, now);
     }
@@ -316,13 +352,18 @@ impl Shard {
     fn close_with_event(&mut self, slot: usize, reason: CloseReason) {
         if let Some(id) = self.transport(slot).map(|transport| transport.id) {
             self.close(slot);
-            self.events.push(Event::Closed { transport: id, reason });
+            self.events.push(Event::Closed {
+                transport: id,
+                reason,
+            });
         }
     }
 
     /// Forgets a Transport and all that hangs on it.
     fn close(&mut self, slot: usize) {
-        let Some(transport) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        let Some(transport) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
         self.by_id.remove(&transport.id);
         for (address, _) in &transport.addresses {
             // Another Transport may have proven the address since (NAT).
@@ -337,17 +378,27 @@ impl Shard {
             Role::Publisher(publisher) => {
                 self.publishers.retain(|known| *known != slot);
                 for m_line in 0..publisher.publications.len() {
-                    let publication =
-                        PublicationId { transport: transport.id, m_line: m_line as u8 };
+                    let publication = PublicationId {
+                        transport: transport.id,
+                        m_line: m_line as u8,
+                    };
                     self.remote.remove(&publication);
                     // With viewers it stays until they leave: it knows their numbering.
-                    if self.sources.get(&publication).is_some_and(|source| source.live == 0) {
+                    if self
+                        .sources
+                        .get(&publication)
+                        .is_some_and(|source| source.live == 0)
+                    {
                         self.sources.remove(&publication);
                     }
                 }
             }
             Role::Viewer(viewer) => {
-                for (info, at) in viewer.lines.into_iter().filter_map(|line| line.subscription) {
+                for (info, at) in viewer
+                    .lines
+                    .into_iter()
+                    .filter_map(|line| line.subscription)
+                {
                     self.remove_subscriber(info.id, at);
                 }
             }
@@ -365,7 +416,10 @@ impl Shard {
             let home = publication.transport.shard();
             if home != self.config.id {
                 self.sources.remove(&publication);
-                let message = PeerMessage::Detach { publication, from: self.config.id };
+                let message = PeerMessage::Detach {
+                    publication,
+                    from: self.config.id,
+                };
                 self.messages.push((home, message));
             } else if !self.by_id.contains_key(&publication.transport) {
                 self.sources.remove(&publication);
@@ -418,43 +472,65 @@ impl Shard {
         bytes: &[u8],
     ) {
         // The last viewer may have left while the packet was on its way.
-        let Some(source) = self.sources.get_mut(&publication) else { return };
-        source.set_codec(codec);
-        let Some((header, payload)) = bytes.split_at_checked(usize::from(meta.header_len)) else {
+        let Some(source) = self.sources.get_mut(&publication) else {
             return;
         };
-        source.deliver(
-            encoding,
-            meta,
-            header,
-            payload,
-            &mut self.egress,
-            &mut self.outbox,
-            &mut self.counters,
-        );
+        source.set_codec(codec);
+        let Some(packet) = Packet::split(meta, bytes) else {
+            return;
+        };
+        let mut sending = Sending {
+            egress: &mut self.egress,
+            outbox: &mut self.outbox,
+            counters: &mut self.counters,
+        };
+        source.deliver(encoding, packet, &mut sending);
     }
 
     /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
     /// rings have since the last keyframe.
     fn attach(&mut self, publication: PublicationId, from: ShardId) {
         *self.remote.entry(publication).or_default() |= 1 << from.0;
-        let Some(source) = self.sources.get(&publication) else { return };
-        let Some(Some(lane)) = self.lanes.get_mut(from.index()) else { return };
+        let Some(source) = self.sources.get(&publication) else {
+            return;
+        };
+        let Some(Some(lane)) = self.lanes.get_mut(from.index()) else {
+            return;
+        };
         let codec = source.codec;
         for encoding in 0..crate::publication::ENCODINGS_MAX as u8 {
             if let Some(clock) = source.clock(encoding) {
                 // Repeated with each report: a full lane delays it, no more.
-                let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
+                let _ = record::push(
+                    lane,
+                    &Record::Clock {
+                        publication,
+                        encoding,
+                        clock,
+                    },
+                );
             }
-            let Some(ring) = source.ring(encoding) else { continue };
+            let Some(ring) = source.ring(encoding) else {
+                continue;
+            };
             if codec.kind() == MediaKind::Audio {
                 continue;
             }
-            let (Some(keyframe), Some(newest)) = (ring.keyframe(), ring.newest()) else { continue };
+            let (Some(keyframe), Some(newest)) = (ring.keyframe(), ring.newest()) else {
+                continue;
+            };
             for seq in keyframe.seq..=newest {
-                let Some((meta, bytes)) = ring.get(seq) else { continue };
+                let Some((meta, bytes)) = ring.get(seq) else {
+                    continue;
+                };
                 let meta = *meta;
-                let record = Record::Packet { publication, encoding, codec, meta, bytes };
+                let record = Record::Packet {
+                    publication,
+                    encoding,
+                    codec,
+                    meta,
+                    bytes,
+                };
                 if !record::push(lane, &record) {
                     self.counters.drop(DropReason::LaneFull);
                     break;
@@ -467,15 +543,22 @@ impl Shard {
     fn want_keyframe(&mut self, publication: PublicationId, encoding: u8) {
         let home = publication.transport.shard();
         if home != self.config.id {
-            let message = PeerMessage::KeyframeWanted { publication, encoding };
+            let message = PeerMessage::KeyframeWanted {
+                publication,
+                encoding,
+            };
             if !self.messages.contains(&(home, message.clone())) {
                 self.messages.push((home, message));
             }
             return;
         }
-        let Some(slot) = self.by_id.get(&publication.transport) else { return };
-        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(*slot)
+        let Some(slot) = self.by_id.get(&publication.transport) else {
+            return;
+        };
+        if let Some(Some(Transport {
+            role: Role::Publisher(publisher),
+            ..
+        })) = self.slots.get_mut(*slot)
             && let Some(publication) = publisher.publication(publication.m_line)
             && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
         {
@@ -491,7 +574,10 @@ fn password() -> String {
     // aws-lc aborts rather than return weak randomness; an error would leave a constant.
     let filled = aws_lc_rs::rand::fill(&mut bytes);
     assert!(filled.is_ok(), "the system has no randomness");
-    bytes.iter().map(|byte| char::from(CHARS[usize::from(byte & 63)])).collect()
+    bytes
+        .iter()
+        .map(|byte| char::from(CHARS[usize::from(byte & 63)]))
+        .collect()
 }
 
 /// A small generator (splitmix64) for what must be spread, not secret.

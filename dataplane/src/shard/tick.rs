@@ -9,7 +9,7 @@ use crate::error::CloseReason;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
 use crate::rtcp::{ReportBlock, Writer};
-use crate::source::Egress;
+use crate::source::{Egress, Sending};
 use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
 use crate::stats::Counters;
 use crate::transport::{Role, Transport};
@@ -42,17 +42,24 @@ impl Shard {
         if phase == 0 {
             self.counters.transports = self.by_id.len() as u64;
             let counters = Box::new(self.counters.clone());
-            self.events.push(Event::Stats { shard: self.config.id, counters });
+            self.events.push(Event::Stats {
+                shard: self.config.id,
+                counters,
+            });
         }
     }
 
     fn publisher_tick(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Some(Transport {
+            role: Role::Publisher(publisher),
+            ..
+        })) = self.slots.get_mut(slot)
         else {
             return;
         };
-        let Some(Some(egress)) = self.egress.get_mut(slot) else { return };
+        let Some(Some(egress)) = self.egress.get_mut(slot) else {
+            return;
+        };
         let sender = publisher.rtcp_ssrc;
         for publication in publisher.publications.iter_mut().flatten() {
             if publication.kind == MediaKind::Audio {
@@ -85,12 +92,16 @@ impl Shard {
         if now_us.saturating_sub(publisher.feedback_at_us) < TWCC_US {
             return;
         }
-        let Some(arrivals) = publisher.arrivals.as_mut() else { return };
+        let Some(arrivals) = publisher.arrivals.as_mut() else {
+            return;
+        };
         let media = publisher.streams.first().map_or(0, |stream| stream.ssrc);
         let mut body = [0; 1024];
         // A burst may need more than one packet.
         for _ in 0..4 {
-            let Some(len) = arrivals.write(&mut body) else { break };
+            let Some(len) = arrivals.write(&mut body) else {
+                break;
+            };
             publisher.feedback_at_us = now_us;
             send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
                 writer.twcc(sender, media, &body[..len]);
@@ -101,17 +112,16 @@ impl Shard {
     fn source_tick(&mut self, now_us: u64) {
         let mut wanted: Vec<(PublicationId, u8)> = Vec::new();
         for (publication, source) in &mut self.sources {
-            source.tick(
-                now_us,
-                &mut self.egress,
-                &mut self.outbox,
-                &mut self.counters,
-                |encoding| {
-                    if !wanted.contains(&(*publication, encoding)) {
-                        wanted.push((*publication, encoding));
-                    }
-                },
-            );
+            let mut sending = Sending {
+                egress: &mut self.egress,
+                outbox: &mut self.outbox,
+                counters: &mut self.counters,
+            };
+            source.tick(now_us, &mut sending, |encoding| {
+                if !wanted.contains(&(*publication, encoding)) {
+                    wanted.push((*publication, encoding));
+                }
+            });
         }
         for (publication, encoding) in wanted {
             self.want_keyframe(publication, encoding);
@@ -119,7 +129,9 @@ impl Shard {
     }
 
     fn transport_second(&mut self, slot: usize, now: Instant, now_us: u64) {
-        let Some(Some(transport)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
         let silent_for = now.saturating_duration_since(transport.heard_at);
         if !transport.is_connected {
             let age = now.saturating_duration_since(transport.created_at);
@@ -134,7 +146,9 @@ impl Shard {
         }
         if silent_for >= SILENCE && !transport.is_silence_told {
             transport.is_silence_told = true;
-            self.events.push(Event::Disconnected { transport: transport.id });
+            self.events.push(Event::Disconnected {
+                transport: transport.id,
+            });
         }
         match transport.role {
             Role::Publisher(_) => self.receiver_report(slot, now_us),
@@ -143,16 +157,23 @@ impl Shard {
     }
 
     fn receiver_report(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Some(Transport {
+            role: Role::Publisher(publisher),
+            ..
+        })) = self.slots.get_mut(slot)
         else {
             return;
         };
-        let Some(Some(egress)) = self.egress.get_mut(slot) else { return };
+        let Some(Some(egress)) = self.egress.get_mut(slot) else {
+            return;
+        };
         let mut blocks = [ReportBlock::default(); 31];
         let mut used = 0;
-        let encodings =
-            publisher.publications.iter_mut().flatten().flat_map(|p| p.encodings.iter_mut());
+        let encodings = publisher
+            .publications
+            .iter_mut()
+            .flatten()
+            .flat_map(|p| p.encodings.iter_mut());
         for (block, out) in encodings.filter_map(|e| e.report(now_us)).zip(&mut blocks) {
             *out = block;
             used += 1;
@@ -165,21 +186,41 @@ impl Shard {
     }
 
     fn sender_reports(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get(slot) else {
+        let Some(Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get(slot)
+        else {
             return;
         };
-        let ntp_now =
-            self.config.ntp_epoch.wrapping_add(((u128::from(now_us) << 32) / 1_000_000) as u64);
+        let ntp_now = self
+            .config
+            .ntp_epoch
+            .wrapping_add(((u128::from(now_us) << 32) / 1_000_000) as u64);
         for line in &viewer.lines {
-            let Some((info, at)) = &line.subscription else { continue };
-            let Some(source) = self.sources.get(&info.id) else { continue };
-            let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
-            let Some(Some(egress)) = self.egress.get_mut(slot) else { return };
+            let Some((info, at)) = &line.subscription else {
+                continue;
+            };
+            let Some(source) = self.sources.get(&info.id) else {
+                continue;
+            };
+            let Some(Some(subscriber)) = source.subscribers.get(*at) else {
+                continue;
+            };
+            let Some(Some(egress)) = self.egress.get_mut(slot) else {
+                return;
+            };
             let forwarder = &subscriber.forwarder;
-            let Some(encoding) = forwarder.current() else { continue };
-            let Some(clock) = source.clock(encoding) else { continue };
+            let Some(encoding) = forwarder.current() else {
+                continue;
+            };
+            let Some(clock) = source.clock(encoding) else {
+                continue;
+            };
             let theirs = clock.rtp_time_at(now_us, source.clock_hz);
-            let Some(rtp_time) = forwarder.rtp_time(encoding, theirs) else { continue };
+            let Some(rtp_time) = forwarder.rtp_time(encoding, theirs) else {
+                continue;
+            };
             let ssrc = subscriber.ssrc;
             let (packets, octets) = subscriber.sent;
             send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
@@ -201,7 +242,7 @@ fn send_rtcp(
     let room = out.len() - SEAL_OVERHEAD_MAX_BYTES;
     let mut writer = Writer::new(&mut out[..room]);
     write(&mut writer);
-    let len = writer.len();
+    let len = writer.written();
     let len = egress.sealer.seal_rtcp(out, len);
     outbox.commit(len, egress.to, egress.from);
 }

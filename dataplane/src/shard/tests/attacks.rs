@@ -19,9 +19,36 @@ fn null_client_hello() -> Vec<u8> {
     let mut body = vec![0xfe, 0xfd];
     body.extend([7; 32]);
     body.extend([0, 0, 0, 2, 0, 0, 1, 0]);
-    let mut handshake = vec![1, 0, 0, body.len() as u8, 0, 0, 0, 0, 0, 0, 0, body.len() as u8];
+    let mut handshake = vec![
+        1,
+        0,
+        0,
+        body.len() as u8,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        body.len() as u8,
+    ];
     handshake.extend(body);
-    let mut record = vec![22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, handshake.len() as u8];
+    let mut record = vec![
+        22,
+        0xfe,
+        0xff,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        handshake.len() as u8,
+    ];
     record.extend(handshake);
     record
 }
@@ -31,11 +58,17 @@ fn attacker() -> SocketAddr {
 }
 
 fn bytes_out(net: &Net) -> u64 {
-    net.shards.iter().map(|shard| shard.counters().datagrams_out).sum()
+    net.shards
+        .iter()
+        .map(|shard| shard.counters().datagrams_out)
+        .sum()
 }
 
 fn closed(net: &Net) -> usize {
-    net.events.iter().filter(|event| matches!(event, Event::Closed { .. })).count()
+    net.events
+        .iter()
+        .filter(|event| matches!(event, Event::Closed { .. }))
+        .count()
 }
 
 /// A publisher and a viewer with media flowing; returns them and the next sequence number.
@@ -67,13 +100,13 @@ fn a_forged_client_hello_from_elsewhere_is_not_even_answered() {
     let publisher = net.publisher(0, CODECS, &[]);
     // Before, during and after the handshake, a thousand times per second.
     for _ in 0..300 {
-        net.to_server(attacker(), &null_client_hello());
+        net.reach_server(attacker(), &null_client_hello());
         net.advance(Duration::from_millis(1));
     }
     net.connect(publisher);
     let before = net.dropped(DropReason::UnverifiedSource);
     assert!(before >= 300);
-    net.to_server(attacker(), &null_client_hello());
+    net.reach_server(attacker(), &null_client_hello());
     assert_eq!(net.dropped(DropReason::UnverifiedSource), before + 1);
     assert_eq!(closed(&net), 0);
 }
@@ -86,7 +119,7 @@ fn a_client_hello_under_the_victims_address_hurts_the_victim_alone() {
     let victim = net.publisher(0, CODECS, &[]);
     let address = net.peers[victim].address;
     for _ in 0..50 {
-        net.to_server(address, &null_client_hello());
+        net.reach_server(address, &null_client_hello());
         net.advance(Duration::from_millis(2));
     }
     media_flows(&mut net, publisher, viewer, &mut seq);
@@ -104,7 +137,7 @@ fn forged_alerts_after_the_handshake_are_ignored() {
         let address = net.peers[peer].address;
         for (level, alert) in [(2, 40), (1, 0), (2, 80)] {
             let record = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, level, alert];
-            net.to_server(address, &record);
+            net.reach_server(address, &record);
         }
     }
     net.advance(Duration::from_secs(1));
@@ -122,7 +155,7 @@ fn a_hundred_thousand_bad_tags_close_nothing_and_lose_nothing() {
     packet.resize(100, 0xaa);
     for i in 0..100_000u32 {
         packet[2..6].copy_from_slice(&i.to_be_bytes());
-        net.to_server(address, &packet);
+        net.reach_server(address, &packet);
     }
     assert_eq!(net.dropped(DropReason::SrtpDenied), 100_000);
     assert_eq!(closed(&net), 0);
@@ -150,15 +183,18 @@ fn replayed_media_is_delivered_once_and_media_from_elsewhere_not_at_all() {
         net.advance(Duration::from_secs(pause / 25));
         for _ in 0..5 {
             for datagram in &media {
-                net.to_server(address, datagram);
+                net.reach_server(address, datagram);
             }
         }
     }
     assert_eq!(net.dropped(DropReason::SrtpDenied), media.len() as u64 * 10);
     for datagram in &media {
-        net.to_server(attacker(), datagram);
+        net.reach_server(attacker(), datagram);
     }
-    assert_eq!(net.dropped(DropReason::UnverifiedSource), media.len() as u64);
+    assert_eq!(
+        net.dropped(DropReason::UnverifiedSource),
+        media.len() as u64
+    );
     net.settle();
     assert_eq!(net.peers[viewer].packets.len(), delivered);
     media_flows(&mut net, publisher, viewer, &mut seq);
@@ -173,10 +209,10 @@ fn binding_requests_without_the_password_get_no_answer() {
     net.settle();
     let before = bytes_out(&net);
     for _ in 0..10_000 {
-        net.to_server(attacker(), &request("nobody:x", "guess", true));
+        net.reach_server(attacker(), &request("nobody:x", "guess", true));
     }
     for username in [format!("{ufrag}:x"), format!("{ufrag}x:y"), ufrag.clone()] {
-        net.to_server(attacker(), &request(&username, "guess", true));
+        net.reach_server(attacker(), &request(&username, "guess", true));
     }
     net.shards[0].flush(|_| {});
     assert_eq!(bytes_out(&net), before);
@@ -194,12 +230,12 @@ fn a_million_addresses_do_not_grow_the_address_table() {
     let (ufrag, password) = net.credentials(publisher);
     for i in 0..50_000u32 {
         let from = SocketAddr::from((i.to_be_bytes(), 1000));
-        net.to_server(from, &request(&format!("{ufrag}:x"), &password, false));
+        net.reach_server(from, &request(&format!("{ufrag}:x"), &password, false));
     }
     let foreign = crate::ufrag::encode(crate::id::ShardId(1), 5, 9);
     for i in 0..150_000u32 {
         let from = SocketAddr::from((i.to_be_bytes(), 1000));
-        net.to_server(from, &request(&format!("{foreign}:x"), "guess", false));
+        net.reach_server(from, &request(&format!("{foreign}:x"), "guess", false));
         if i % 1000 == 0 {
             net.settle();
         }
@@ -217,8 +253,10 @@ fn forged_rtcp_is_dropped_and_feedback_about_others_is_ignored() {
     let (other, publications) = live_publisher(&mut net, 0);
     assert!(!publications.is_empty());
     let address = net.peers[publisher].address;
-    let bye = [0x81, 203, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    net.to_server(address, &bye);
+    let bye = [
+        0x81, 203, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    net.reach_server(address, &bye);
     assert_eq!(net.dropped(DropReason::SrtpDenied), 1);
     // Authentic, from the viewer, but about streams that are not its own.
     let foreign = net.dropped(DropReason::FeedbackForeign);
@@ -238,11 +276,16 @@ fn forged_rtcp_is_dropped_and_feedback_about_others_is_ignored() {
 fn a_storm_of_keyframe_requests_reaches_the_publisher_twice_per_second() {
     let mut net = Net::new(1);
     let (publisher, publications) = live_publisher(&mut net, 0);
-    let viewers: Vec<usize> = (0..10).map(|_| net.viewer(0, &publications, LayerCap::High)).collect();
+    let viewers: Vec<usize> = (0..10)
+        .map(|_| net.viewer(0, &publications, LayerCap::High))
+        .collect();
     for viewer in &viewers {
         net.connect(*viewer);
     }
-    let ssrcs: Vec<u32> = viewers.iter().map(|viewer| net.video_ssrc(*viewer)).collect();
+    let ssrcs: Vec<u32> = viewers
+        .iter()
+        .map(|viewer| net.video_ssrc(*viewer))
+        .collect();
     let before = net.peers[publisher].keyframe_requests.len();
     for _ in 0..200 {
         for (viewer, ssrc) in viewers.iter().zip(&ssrcs) {
@@ -267,7 +310,7 @@ fn a_flood_of_ssrcs_is_dropped_and_the_known_one_goes_on() {
         packet[..4].copy_from_slice(&[0x80, 96, 0, 1]);
         packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
         let len = sealer.seal_rtp(&mut packet, 12, b"forged", 0);
-        net.to_server(address, &packet[..len]);
+        net.reach_server(address, &packet[..len]);
     }
     assert!(net.dropped(DropReason::UnknownSsrc) + net.dropped(DropReason::SrtpDenied) >= 990);
     media_flows(&mut net, publisher, viewer, &mut seq);
@@ -281,17 +324,21 @@ fn headers_that_lie_are_dropped_behind_a_valid_tag_too() {
     let sealer = net.steal_keys(publisher);
     let address = net.peers[publisher].address;
     let ssrc = net.publisher_ssrc(publisher);
-    let mut bad = 0;
-    for (first, extra) in [(0xa0u8, vec![0u8]), (0xa0, vec![200]), (0xa0, vec![])] {
+    for (number, extra) in (100u8..).zip([vec![0u8], vec![200], vec![]]) {
         let mut packet = vec![0; 80];
-        packet[..4].copy_from_slice(&[first, 96, 0, 100 + bad]);
+        packet[..4].copy_from_slice(&[0xa0, 96, 0, number]);
         packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
         let len = sealer.seal_rtp(&mut packet, 12, &extra, 0);
-        net.to_server(address, &packet[..len]);
-        bad += 1;
+        net.reach_server(address, &packet[..len]);
     }
-    for datagram in [vec![0x9f; 12], vec![0x90; 15], vec![0x80; 11], vec![], vec![0xbf; 65_000]] {
-        net.to_server(address, &datagram);
+    for datagram in [
+        vec![0x9f; 12],
+        vec![0x90; 15],
+        vec![0x80; 11],
+        vec![],
+        vec![0xbf; 65_000],
+    ] {
+        net.reach_server(address, &datagram);
     }
     assert!(net.dropped(DropReason::BadRtp) >= 5);
     assert_eq!(closed(&net), 0);
@@ -306,7 +353,10 @@ fn sdp_bombs_are_refused_and_leave_nothing() {
     let section = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\n";
     let bombs = [
         format!("{head}{}", section.repeat(4000)),
-        format!("{head}{section}{}", "a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n".repeat(20_000)),
+        format!(
+            "{head}{section}{}",
+            "a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n".repeat(20_000)
+        ),
         format!("{head}{section}a={}\r\n", "x".repeat(1 << 20)),
         format!("{head}{section}a=mid:0\r\n{section}a=mid:0\r\n"),
         format!("{head}{section}a=rtpmap:200 VP8/90000\r\n"),
@@ -316,10 +366,17 @@ fn sdp_bombs_are_refused_and_leave_nothing() {
     ];
     for offer in bombs {
         let transport = crate::id::TransportId::new(crate::id::ShardId(0), 900);
-        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec() });
+        net.command(Command::Publish {
+            transport,
+            offer,
+            codecs: CODECS.to_vec(),
+        });
         net.settle();
         let refused = net.events.pop();
-        assert!(matches!(refused, Some(Event::Refused { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Some(Event::Refused { .. })),
+            "{refused:?}"
+        );
     }
     assert!(net.shards[0].is_empty());
 }

@@ -17,7 +17,9 @@ pub(super) fn live_publisher(net: &mut Net, shard: u8) -> (usize, Vec<Publicatio
     net.connect(publisher);
     net.publish(publisher, PeerKind::Audio, Rtp::opus(1));
     net.publish(publisher, PeerKind::Video, Rtp::vp8(1, true));
-    net.run_until("both are announced", |net| net.publications(publisher).len() == 2);
+    net.run_until("both are announced", |net| {
+        net.publications(publisher).len() == 2
+    });
     let publications = net.publications(publisher);
     (publisher, publications)
 }
@@ -39,14 +41,21 @@ fn audio_numbers(packets: &[RtpPacket]) -> Vec<u32> {
         .collect()
 }
 
-fn one_to_one(shards: usize, publisher_shard: u8, viewer_shard: u8, steer: fn(std::net::SocketAddr, usize) -> usize) {
+fn one_to_one(
+    shards: usize,
+    publisher_shard: u8,
+    viewer_shard: u8,
+    steer: fn(std::net::SocketAddr, usize) -> usize,
+) {
     let mut net = Net::new(shards);
     net.steer = steer;
     let (publisher, publications) = live_publisher(&mut net, publisher_shard);
     let viewer = net.viewer(viewer_shard, &publications, LayerCap::High);
     net.connect(viewer);
     // The late joiner gets the last keyframe at once, from the ring.
-    net.run_until("the keyframe arrives", |net| !video_numbers(&net.peers[viewer].packets).is_empty());
+    net.run_until("the keyframe arrives", |net| {
+        !video_numbers(&net.peers[viewer].packets).is_empty()
+    });
     for seq in 2..200 {
         net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq % 50 == 0));
         net.publish(publisher, PeerKind::Audio, Rtp::opus(seq));
@@ -64,13 +73,19 @@ fn one_to_one(shards: usize, publisher_shard: u8, viewer_shard: u8, steer: fn(st
         assert!(away.lane_in >= 396 && away.rtp_out >= 396);
         assert_eq!(home.rtp_out, 0, "the publisher's shard has no viewer");
     }
-    assert_eq!(net.dropped(DropReason::EngineMedia), 0, "the engine never makes RTP or RTCP");
+    assert_eq!(
+        net.dropped(DropReason::EngineMedia),
+        0,
+        "the engine never makes RTP or RTCP"
+    );
 }
 
 /// One SSRC, one payload type, consecutive numbers, even steps in time.
 fn check_stream(packets: &[RtpPacket], prefix: &[u8], is_other: bool, step: u32) {
-    let stream: Vec<&RtpPacket> =
-        packets.iter().filter(|packet| packet.payload.starts_with(prefix) != is_other).collect();
+    let stream: Vec<&RtpPacket> = packets
+        .iter()
+        .filter(|packet| packet.payload.starts_with(prefix) != is_other)
+        .collect();
     for pair in stream.windows(2) {
         let (before, after) = (&pair[0].header, &pair[1].header);
         assert_eq!(before.ssrc, after.ssrc);
@@ -93,7 +108,9 @@ fn a_viewer_on_another_shard_gets_every_packet_in_order() {
 
 #[test]
 fn it_does_not_matter_which_socket_the_kernel_chooses() {
-    one_to_one(3, 2, 1, |from, shards| usize::from(from.ip().is_ipv4()) % shards);
+    one_to_one(3, 2, 1, |from, shards| {
+        usize::from(from.ip().is_ipv4()) % shards
+    });
 }
 
 #[test]
@@ -111,9 +128,17 @@ fn extensions_reach_the_viewer() {
     net.publish(publisher, PeerKind::Video, video);
     net.advance(Duration::from_millis(50));
     let packets = &net.peers[viewer].packets;
-    assert!(packets.iter().any(|p| p.header.ext_vals.audio_level == Some(-30)));
+    assert!(
+        packets
+            .iter()
+            .any(|p| p.header.ext_vals.audio_level == Some(-30))
+    );
     let rotated = Some(str0m::rtp::VideoOrientation::Deg90);
-    assert!(packets.iter().any(|p| p.header.ext_vals.video_orientation == rotated));
+    assert!(
+        packets
+            .iter()
+            .any(|p| p.header.ext_vals.video_orientation == rotated)
+    );
 }
 
 #[test]
@@ -139,12 +164,23 @@ fn a_thousand_packets_reach_a_viewer_over_a_bad_network_once_each() {
         let count = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(numbers.len(), count, "str0m would not deliver a number twice, nor do we");
+        assert_eq!(
+            numbers.len(),
+            count,
+            "str0m would not deliver a number twice, nor do we"
+        );
         // Loss on both legs is repaired by NACK; a rare packet may lose all its chances.
         assert!(count >= 1010, "{count} of 1019 with {shards} shards");
         let asked: u64 = net.shards.iter().map(|shard| shard.counters().nacked).sum();
-        let again: u64 = net.shards.iter().map(|shard| shard.counters().retransmitted).sum();
-        assert!(asked > 20 && again > 20, "asked {asked}, retransmitted {again}");
+        let again: u64 = net
+            .shards
+            .iter()
+            .map(|shard| shard.counters().retransmitted)
+            .sum();
+        assert!(
+            asked > 20 && again > 20,
+            "asked {asked}, retransmitted {again}"
+        );
     }
 }
 
@@ -156,11 +192,15 @@ fn a_late_joiner_causes_one_keyframe_request_and_starts_with_its_answer() {
         net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, false));
         net.advance(Duration::from_millis(5));
     }
-    let viewers: Vec<usize> = (0..4).map(|_| net.viewer(0, &publications, LayerCap::High)).collect();
+    let viewers: Vec<usize> = (0..4)
+        .map(|_| net.viewer(0, &publications, LayerCap::High))
+        .collect();
     for viewer in &viewers {
         net.connect(*viewer);
     }
-    net.run_until("a keyframe is asked for", |net| !net.peers[publisher].keyframe_requests.is_empty());
+    net.run_until("a keyframe is asked for", |net| {
+        !net.peers[publisher].keyframe_requests.is_empty()
+    });
     net.publish(publisher, PeerKind::Video, Rtp::vp8(200, true));
     net.advance(Duration::from_millis(100));
     for viewer in viewers {
@@ -193,7 +233,11 @@ fn removing_and_adding_video_reuses_the_section_and_never_a_number() {
     let (publisher, publications) = live_publisher(&mut net, 0);
     let viewer = net.viewer(0, &publications, LayerCap::High);
     net.connect(viewer);
-    let audio: Vec<_> = publications.iter().filter(|p| p.codec == Codec::Opus).cloned().collect();
+    let audio: Vec<_> = publications
+        .iter()
+        .filter(|p| p.codec == Codec::Opus)
+        .cloned()
+        .collect();
     let mut seq = 2;
     for _ in 0..3 {
         for _ in 0..10 {
@@ -207,12 +251,19 @@ fn removing_and_adding_video_reuses_the_section_and_never_a_number() {
         net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, true));
         seq += 1;
         net.advance(Duration::from_millis(100));
-        assert_eq!(video_numbers(&net.peers[viewer].packets).len(), before, "not wanted");
+        assert_eq!(
+            video_numbers(&net.peers[viewer].packets).len(),
+            before,
+            "not wanted"
+        );
         net.subscribe(viewer, &publications, LayerCap::High, false);
         net.advance(Duration::from_millis(100));
     }
     let packets = &net.peers[viewer].packets;
-    let video: Vec<&RtpPacket> = packets.iter().filter(|p| !p.payload.starts_with(b"opus")).collect();
+    let video: Vec<&RtpPacket> = packets
+        .iter()
+        .filter(|p| !p.payload.starts_with(b"opus"))
+        .collect();
     assert!(video.len() >= 30);
     for pair in video.windows(2) {
         assert_eq!(pair[0].header.ssrc, pair[1].header.ssrc);
@@ -234,5 +285,9 @@ fn a_closed_publisher_and_a_closed_viewer_leave_nothing_behind() {
     for shard in &net.shards {
         assert!(shard.is_empty(), "{:?}", shard.counters());
     }
-    assert!(!net.events.iter().any(|event| matches!(event, Event::Closed { .. })));
+    assert!(
+        !net.events
+            .iter()
+            .any(|event| matches!(event, Event::Closed { .. }))
+    );
 }

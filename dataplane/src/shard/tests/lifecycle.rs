@@ -30,7 +30,9 @@ fn a_peer_that_vanishes_is_noticed_told_and_forgotten() {
     let id = net.peers[viewer].id;
     let vanished = net.now;
     net.run_until("the silence is told", |net| {
-        net.events.iter().any(|e| matches!(e, Event::Disconnected { transport } if *transport == id))
+        net.events
+            .iter()
+            .any(|e| matches!(e, Event::Disconnected { transport } if *transport == id))
     });
     net.run_until("it is closed", |net| {
         net.events.iter().any(|e| {
@@ -105,7 +107,10 @@ fn an_ice_restart_by_either_side_keeps_the_transport() {
         net.advance(Duration::from_millis(50));
     }
     let numbers = video_numbers(&net.peers[viewer].packets);
-    assert!((2..20).all(|number| numbers.contains(&number)), "{numbers:?}");
+    assert!(
+        (2..20).all(|number| numbers.contains(&number)),
+        "{numbers:?}"
+    );
     assert_eq!(refusals(&net), []);
 }
 
@@ -118,7 +123,10 @@ fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {
     net.connect(viewer);
     let transport = net.peers[viewer].id;
     let answer = "v=0\r\n".to_owned();
-    net.command(Command::AcceptAnswer { transport, answer: answer.clone() });
+    net.command(Command::AcceptAnswer {
+        transport,
+        answer: answer.clone(),
+    });
     net.settle();
     assert_eq!(refusals(&net), [PeerError::NoOfferOutstanding]);
     // Two offers without an answer between them; then garbage for an answer.
@@ -144,7 +152,9 @@ fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {
     });
     net.settle();
     assert_eq!(refusals(&net).last(), Some(&PeerError::SdpUnusable));
-    net.command(Command::Close { transport: crate::id::TransportId::new(crate::id::ShardId(0), 12345) });
+    net.command(Command::Close {
+        transport: crate::id::TransportId::new(crate::id::ShardId(0), 12345),
+    });
     net.publish(publisher, PeerKind::Video, Rtp::vp8(2, true));
     net.advance(Duration::from_millis(100));
 }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::media::{Direction, KeyframeRequest, MediaKind as PeerKind, Mid, Simulcast, SimulcastLayer};
+use str0m::media::{
+    Direction, KeyframeRequest, MediaKind as PeerKind, Mid, Simulcast, SimulcastLayer,
+};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc, RtcConfig};
@@ -30,7 +32,13 @@ impl Wire for TestWire {
     fn send(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
         let mut sent = self.0.lock().expect("no panic while locked");
         for out in batch {
-            assert_eq!(out.from.map(|ip| ip.to_string()).as_deref().unwrap_or("10.0.0.1"), "10.0.0.1");
+            assert_eq!(
+                out.from
+                    .map(|ip| ip.to_string())
+                    .as_deref()
+                    .unwrap_or("10.0.0.1"),
+                "10.0.0.1"
+            );
             sent.push_back((out.to, slab[out.start..out.start + out.len].to_vec()));
         }
         batch.len()
@@ -60,7 +68,6 @@ pub(super) struct TestPeer {
 /// The network with all that hangs on it.
 pub(super) struct Net {
     pub(super) now: Instant,
-    pub(super) epoch: Instant,
     pub(super) shards: Vec<Shard>,
     pub(super) peers: Vec<TestPeer>,
     pub(super) events: Vec<Event>,
@@ -114,7 +121,6 @@ impl Net {
             .collect();
         Self {
             now: epoch,
-            epoch,
             shards: shards_list,
             peers: Vec::new(),
             events: Vec::new(),
@@ -132,7 +138,10 @@ impl Net {
     }
 
     pub(super) fn random(&mut self, below: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.random >> 33) % below
     }
 
@@ -189,7 +198,8 @@ impl Net {
         let at = self.add_peer(id, config);
         let simulcast = (!rids.is_empty()).then(|| {
             let mut simulcast = Simulcast::new();
-            rids.iter().for_each(|rid| simulcast.add_send_layer(SimulcastLayer::new(rid)));
+            rids.iter()
+                .for_each(|rid| simulcast.add_send_layer(SimulcastLayer::new(rid)));
             simulcast
         });
         let mut changes = self.peers[at].rtc.sdp_api();
@@ -202,7 +212,11 @@ impl Net {
         self.peers[at].known_mids = vec![audio, video];
         self.peers[at].pending = Some(pending);
         let codecs = codecs.to_vec();
-        self.command(Command::Publish { transport: id, offer: offer.to_sdp_string(), codecs });
+        self.command(Command::Publish {
+            transport: id,
+            offer: offer.to_sdp_string(),
+            codecs,
+        });
         self.run_until("the answer is taken", |net| net.peers[at].pending.is_none());
         at
     }
@@ -225,10 +239,18 @@ impl Net {
         let transport = self.peers[viewer].id;
         let subscriptions = wanted
             .iter()
-            .map(|publication| SubscriptionSpec { publication: publication.clone(), cap })
+            .map(|publication| SubscriptionSpec {
+                publication: publication.clone(),
+                cap,
+            })
             .collect();
         let msid = "stream".to_owned();
-        self.command(Command::Subscribe { transport, msid, subscriptions, ice_restart });
+        self.command(Command::Subscribe {
+            transport,
+            msid,
+            subscriptions,
+            ice_restart,
+        });
     }
 
     /// What a publisher has announced so far.
@@ -236,7 +258,10 @@ impl Net {
         let id = self.peers[publisher].id;
         let mut all: Vec<PublicationInfo> = Vec::new();
         for event in &self.events {
-            if let Event::Published { transport, publication } = event
+            if let Event::Published {
+                transport,
+                publication,
+            } = event
                 && *transport == id
             {
                 all.retain(|known| known.id != publication.id);
@@ -250,7 +275,11 @@ impl Net {
         // str0m generates mids: find the one of the kind.
         let rtc = &self.peers[peer].rtc;
         let of_kind = |mid: &&Mid| rtc.media(**mid).is_some_and(|media| media.kind() == kind);
-        *self.peers[peer].known_mids.iter().find(of_kind).expect("a section of the kind")
+        *self.peers[peer]
+            .known_mids
+            .iter()
+            .find(of_kind)
+            .expect("a section of the kind")
     }
 
     /// The server's user name fragment and password for a peer.
@@ -288,8 +317,14 @@ impl Net {
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
         let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish { transport, offer: offer.to_sdp_string(), codecs });
-        self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
+        self.command(Command::Publish {
+            transport,
+            offer: offer.to_sdp_string(),
+            codecs,
+        });
+        self.run_until("the answer is taken", |net| {
+            net.peers[peer].pending.is_none()
+        });
     }
 
     /// Sends one RTP packet from a publisher.
@@ -309,7 +344,9 @@ impl Net {
             .expect("a negotiated codec")
             .pt();
         let mut api = rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, rtp.rid.map(Into::into)).expect("a stream");
+        let stream = api
+            .stream_tx_by_mid(mid, rtp.rid.map(Into::into))
+            .expect("a stream");
         stream.write_rtp(
             RtpWrite::new(pt, rtp.seq.into(), rtp.time, now, rtp.payload)
                 .marker(rtp.marker)
@@ -355,13 +392,13 @@ impl Net {
             let sent = std::mem::take(&mut *self.sent[at].lock().expect("no panic while locked"));
             for (to, datagram) in sent {
                 moved = true;
-                self.to_peer(to, datagram);
+                self.reach_peer(to, datagram);
             }
         }
         moved
     }
 
-    fn to_peer(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+    fn reach_peer(&mut self, to: SocketAddr, datagram: Vec<u8>) {
         let chance = self.random(100);
         let server = SERVER.parse().expect("an address");
         let now = self.now;
@@ -371,8 +408,12 @@ impl Net {
             address = self.peers[at].address;
         }
         // The NAT has forgotten the old port.
-        let is_stale = behind.is_none() && self.nat.is_some_and(|(at, _)| self.peers[at].address == to);
-        let found = self.peers.iter().position(|peer| peer.address == address && !is_stale);
+        let is_stale =
+            behind.is_none() && self.nat.is_some_and(|(at, _)| self.peers[at].address == to);
+        let found = self
+            .peers
+            .iter()
+            .position(|peer| peer.address == address && !is_stale);
         let Some(at) = found else { return };
         let peer = &mut self.peers[at];
         if chance < peer.loss_down {
@@ -389,20 +430,36 @@ impl Net {
     /// SDP goes both ways without delay.
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Answered { transport, answer, .. } => {
-                let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else { return };
+            Event::Answered {
+                transport, answer, ..
+            } => {
+                let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else {
+                    return;
+                };
                 let answer = SdpAnswer::from_sdp_string(answer).expect("our answer parses");
                 if let Some(pending) = peer.pending.take() {
-                    peer.rtc.sdp_api().accept_answer(pending, answer).expect("our answer fits");
+                    peer.rtc
+                        .sdp_api()
+                        .accept_answer(pending, answer)
+                        .expect("our answer fits");
                 }
             }
             Event::Offered { .. } if self.is_mute => {}
             Event::Offered { transport, offer } => {
-                let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else { return };
+                let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else {
+                    return;
+                };
                 let offer = SdpOffer::from_sdp_string(offer).expect("our offer parses");
-                let answer = peer.rtc.sdp_api().accept_offer(offer).expect("our offer fits");
+                let answer = peer
+                    .rtc
+                    .sdp_api()
+                    .accept_offer(offer)
+                    .expect("our offer fits");
                 let answer = answer.to_sdp_string();
-                self.command(Command::AcceptAnswer { transport: *transport, answer });
+                self.command(Command::AcceptAnswer {
+                    transport: *transport,
+                    answer,
+                });
             }
             _ => {}
         }
@@ -424,7 +481,7 @@ impl Net {
                         from.set_port(port);
                     }
                     if self.random(100) >= loss {
-                        self.to_server(from, &transmit.contents);
+                        self.reach_server(from, &transmit.contents);
                     }
                 }
                 Ok(Output::Event(event)) => {
@@ -448,7 +505,7 @@ impl Net {
     }
 
     /// A datagram from anywhere to the server's port.
-    pub(super) fn to_server(&mut self, from: SocketAddr, datagram: &[u8]) {
+    pub(super) fn reach_server(&mut self, from: SocketAddr, datagram: &[u8]) {
         if self.record_up {
             self.recorded.push((from, datagram.to_vec()));
         }
@@ -500,13 +557,19 @@ impl Net {
         self.run_until("the peer connects", |net| {
             let id = net.peers[peer].id;
             net.peers[peer].is_connected
-                && net.events.iter().any(|e| matches!(e, Event::Connected { transport } if *transport == id))
+                && net
+                    .events
+                    .iter()
+                    .any(|e| matches!(e, Event::Connected { transport } if *transport == id))
         });
     }
 
     /// Counters of all shards, added up, for one drop reason.
     pub(super) fn dropped(&self, reason: crate::stats::DropReason) -> u64 {
-        self.shards.iter().map(|shard| shard.counters().dropped(reason)).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.counters().dropped(reason))
+            .sum()
     }
 }
 
@@ -544,6 +607,11 @@ impl Rtp<'_> {
     pub(super) fn opus(seq: u64) -> Self {
         let mut payload = b"opus".to_vec();
         payload.extend((seq as u32).to_be_bytes());
-        Rtp { time: seq as u32 * 960, payload, marker: false, ..Self::vp8(seq, false) }
+        Rtp {
+            time: seq as u32 * 960,
+            payload,
+            marker: false,
+            ..Self::vp8(seq, false)
+        }
     }
 }

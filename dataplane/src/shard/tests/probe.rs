@@ -41,7 +41,12 @@ impl Shard {
 
     /// The keys with which the remote peer sends.
     pub(super) fn test_peer_sealer(&self, id: TransportId) -> Sealer {
-        let keys = self.test_transport(id).peer.keys().get().expect("connected");
+        let keys = self
+            .test_transport(id)
+            .peer
+            .keys()
+            .get()
+            .expect("connected");
         let theirs = DtlsKeys {
             profile: keys.profile,
             material: keys.material.clone(),
@@ -51,8 +56,13 @@ impl Shard {
     }
 
     pub(super) fn test_video_ssrc(&self, id: TransportId) -> u32 {
-        let Role::Viewer(viewer) = &self.test_transport(id).role else { panic!("a viewer") };
-        let line = viewer.lines.iter().find(|line| line.kind == MediaKind::Video);
+        let Role::Viewer(viewer) = &self.test_transport(id).role else {
+            panic!("a viewer")
+        };
+        let line = viewer
+            .lines
+            .iter()
+            .find(|line| line.kind == MediaKind::Video);
         line.expect("a video section").ssrc.0
     }
 
@@ -61,6 +71,8 @@ impl Shard {
         let slot = self.by_id[&id];
         let transport = self.slots[slot].as_mut().expect("the Transport is alive");
         assert!(transport.peer.inject_fault(now).is_err());
-        self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+        self.step_peer(slot, now, |peer, transmit| {
+            peer.handle_timeout(now, transmit)
+        });
     }
 }
