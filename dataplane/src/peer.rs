@@ -16,7 +16,7 @@ use str0m::format::{Codec as PeerCodec, FormatParams};
 use str0m::media::{Direction, Frequency, MediaKind as PeerMediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension as PeerExtension, ExtensionMap, ExtensionSerializer, ExtensionValues};
-use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::api::{Codec, MediaKind};
 use crate::error::PeerError;
@@ -318,7 +318,9 @@ impl Peer {
         let rtc = &mut self.rtc;
         let step = AssertUnwindSafe(|| {
             let value = change(rtc);
-            drain(rtc, now, transmit).map(|drained| (value, drained))
+            let mut drained = drain(|| rtc.poll_output(), now, transmit)?;
+            drained.is_closed |= !rtc.is_alive();
+            Ok((value, drained))
         });
         let done = catch_unwind(step).unwrap_or(Err(Fault));
         // A Rtc that has panicked may be in any state: nothing touches it again.
@@ -334,14 +336,17 @@ impl Peer {
     }
 }
 
-fn drain(rtc: &mut Rtc, now: Instant, transmit: Transmit<'_>) -> Result<Drained, Fault> {
+fn drain(
+    mut poll: impl FnMut() -> Result<Output, RtcError>,
+    now: Instant,
+    transmit: Transmit<'_>,
+) -> Result<Drained, Fault> {
     let mut drained = Drained::default();
     for _ in 0..OUTPUTS_MAX {
-        match rtc.poll_output() {
+        match poll() {
             Ok(Output::Timeout(at)) => {
                 // A timeout that is due now is taken at the next tick, not in a loop.
                 drained.timeout = Some(at.max(now + Duration::from_millis(1)));
-                drained.is_closed |= !rtc.is_alive();
                 return Ok(drained);
             }
             Ok(Output::Transmit(datagram)) => {
@@ -495,6 +500,18 @@ fn add_codec(config: &mut RtcConfig, codec: Codec, fmtp: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Row 45: an engine that never comes to its timeout.
+    #[test]
+    fn an_endless_loop_of_outputs_is_a_fault_after_the_budget() {
+        let mut polls = 0;
+        let spin = || {
+            polls += 1;
+            Ok(Output::Event(Event::Connected))
+        };
+        assert_eq!(drain(spin, Instant::now(), &mut |_, _, _| {}), Err(Fault));
+        assert_eq!(polls, OUTPUTS_MAX);
+    }
 
     #[test]
     fn candidates_end_and_the_cname_is_shared() {

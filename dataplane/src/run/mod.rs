@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -170,7 +171,11 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
                     // Not allowed to? Then it runs where the scheduler puts it.
                     let _ = core_affinity::set_for_current(core);
                 }
-                Loop::new(setup).run();
+                // One Transport's fault is caught where it happens. A panic out here leaves state
+                // that nobody vouches for: better to start anew than to go on with it.
+                if catch_unwind(AssertUnwindSafe(|| Loop::new(setup).run())).is_err() {
+                    std::process::abort();
+                }
             })
             .map_err(system("starting a thread"))?;
         ends[index].thread = Some(thread);

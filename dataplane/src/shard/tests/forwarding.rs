@@ -113,6 +113,73 @@ fn it_does_not_matter_which_socket_the_kernel_chooses() {
     });
 }
 
+/// Every codec that a group may allow, with its own payload format for a first packet.
+#[test]
+fn every_codec_passes() {
+    use str0m::format::Codec as PeerCodec;
+    let video: [(Codec, PeerCodec, &[u8]); 4] = [
+        (Codec::Vp8, PeerCodec::Vp8, &[0x10, 0]),
+        (Codec::Vp9, PeerCodec::Vp9, &[0x88, 5, 1]),
+        (Codec::H264, PeerCodec::H264, &[0x67, 1, 2]),
+        (Codec::Av1, PeerCodec::Av1, &[0x18, 0, 1]),
+    ];
+    let audio = [
+        (Codec::Opus, PeerCodec::Opus),
+        (Codec::G722, PeerCodec::G722),
+        (Codec::Pcmu, PeerCodec::PCMU),
+        (Codec::Pcma, PeerCodec::PCMA),
+    ];
+    for ((video, video_peer, payload), (audio, audio_peer)) in video.into_iter().zip(audio) {
+        let mut net = Net::new(2);
+        let config = || str0m::RtcConfig::new().enable_g722(true, false);
+        let config = || config().enable_pcmu(true, false).enable_pcma(true, false);
+        let publisher = net.publisher_with(0, &[video, audio], &[], config());
+        net.connect(publisher);
+        let send = |net: &mut Net, seq| {
+            let mut rtp = Rtp {
+                codec: video_peer,
+                ..Rtp::vp8(seq, true)
+            };
+            rtp.payload = payload.to_vec();
+            net.publish(publisher, PeerKind::Video, rtp);
+            net.publish(
+                publisher,
+                PeerKind::Audio,
+                Rtp {
+                    codec: audio_peer,
+                    ..Rtp::opus(seq)
+                },
+            );
+        };
+        send(&mut net, 1);
+        net.run_until("both are announced", |net| {
+            net.publications(publisher).len() == 2
+        });
+        let publications = net.publications(publisher);
+        assert!(
+            publications.iter().any(|p| p.codec == video),
+            "{publications:?}"
+        );
+        assert!(
+            publications.iter().any(|p| p.codec == audio),
+            "{publications:?}"
+        );
+        let viewer = net.viewer_with(1, &publications, LayerCap::High, config());
+        net.connect(viewer);
+        for seq in 2..12 {
+            send(&mut net, seq);
+            net.advance(Duration::from_millis(20));
+        }
+        let packets = &net.peers[viewer].packets;
+        let is_video = |p: &&RtpPacket| *p.payload == *payload;
+        assert!(packets.iter().filter(is_video).count() >= 10, "{video:?}");
+        assert!(
+            packets.iter().filter(|p| !is_video(p)).count() >= 10,
+            "{audio:?}"
+        );
+    }
+}
+
 #[test]
 fn extensions_reach_the_viewer() {
     let mut net = Net::new(1);

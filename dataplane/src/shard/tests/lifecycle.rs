@@ -114,6 +114,34 @@ fn an_ice_restart_by_either_side_keeps_the_transport() {
     assert_eq!(refusals(&net), []);
 }
 
+/// Row 45: the machine stalls for 200 ms; what was sent meanwhile arrives, and nothing is closed.
+#[test]
+fn a_stall_of_the_shard_is_made_up_for() {
+    let mut net = Net::new(1);
+    let (publisher, publications) = live_publisher(&mut net, 0);
+    let viewer = net.viewer(0, &publications, LayerCap::High);
+    net.connect(viewer);
+    for seq in 2..10 {
+        net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq == 2));
+        net.advance(Duration::from_millis(20));
+    }
+    net.now += Duration::from_millis(200);
+    for seq in 10..20 {
+        net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, false));
+    }
+    net.advance(Duration::from_millis(500));
+    let numbers = video_numbers(&net.peers[viewer].packets);
+    assert!(
+        (2..20).all(|number| numbers.contains(&number)),
+        "{numbers:?}"
+    );
+    assert!(
+        !net.events
+            .iter()
+            .any(|event| matches!(event, Event::Closed { .. }))
+    );
+}
+
 /// Row 25, the data plane's half.
 #[test]
 fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {

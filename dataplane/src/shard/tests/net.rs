@@ -223,8 +223,18 @@ impl Net {
 
     /// Adds a viewer on a shard that wants everything given.
     pub(super) fn viewer(&mut self, shard: u8, wanted: &[PublicationInfo], cap: LayerCap) -> usize {
+        self.viewer_with(shard, wanted, cap, RtcConfig::new())
+    }
+
+    pub(super) fn viewer_with(
+        &mut self,
+        shard: u8,
+        wanted: &[PublicationInfo],
+        cap: LayerCap,
+        config: RtcConfig,
+    ) -> usize {
         let id = self.id_on(shard);
-        let at = self.add_peer(id, RtcConfig::new());
+        let at = self.add_peer(id, config);
         self.subscribe(at, wanted, cap, false);
         at
     }
@@ -332,10 +342,7 @@ impl Net {
         let mid = self.mid(peer, kind);
         let now = self.now;
         let rtc = &mut self.peers[peer].rtc;
-        let codec = match kind {
-            PeerKind::Audio => str0m::format::Codec::Opus,
-            PeerKind::Video => rtp.codec,
-        };
+        let codec = rtp.codec;
         let pt = rtc
             .codec_config()
             .params()
@@ -609,6 +616,7 @@ impl Rtp<'_> {
         payload.extend((seq as u32).to_be_bytes());
         Rtp {
             time: seq as u32 * 960,
+            codec: str0m::format::Codec::Opus,
             payload,
             marker: false,
             ..Self::vp8(seq, false)
