@@ -11,6 +11,7 @@ use signalling::{
     Switchboard, Ticket, UnixMs, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::bridge::Bridge;
@@ -78,13 +79,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Starts the task.
+    /// Starts the task. It ends when it is stopped, or by a fault of its own.
     pub(crate) fn start(
         seed: [u8; 32],
         bridge: Bridge,
         wake: Arc<Notify>,
         store: Arc<GroupStore>,
-    ) -> Self {
+    ) -> (Self, JoinHandle<()>) {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let control = Self { inputs: sender };
         let task = Task {
@@ -99,8 +100,7 @@ impl Control {
             started: Instant::now(),
             control: control.clone(),
         };
-        tokio::spawn(task.run(inputs, wake));
-        control
+        (control, tokio::spawn(task.run(inputs, wake)))
     }
 
     async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {

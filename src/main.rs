@@ -5,6 +5,7 @@ mod bridge;
 mod config;
 mod control;
 mod counter;
+mod descriptors;
 mod fatal;
 mod flags;
 mod http;

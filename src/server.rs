@@ -17,6 +17,7 @@ use crate::bridge::{Bridge, MediaConfig, SHARDS_MAX, UdpPorts};
 use crate::config::ConfigFile;
 use crate::control::Control;
 use crate::counter::Counter;
+use crate::descriptors;
 use crate::fatal::FatalError;
 use crate::flags::{Flags, Udp};
 use crate::http::{self, Context, Files, Listener};
@@ -54,7 +55,7 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
 
 fn open_files(flags: &Flags) -> Result<Files, FatalError> {
     Files::open(flags.statics.as_deref()).map_err(|error| {
-        let folder = flags.statics.as_deref().unwrap_or(Path::new(""));
+        let folder = flags.statics.as_deref().unwrap_or_else(|| Path::new(""));
         FatalError::config(format!(
             "flag --static: {}: {error}: name a directory with galene.html in it",
             folder.display()
@@ -103,7 +104,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         &local,
         &found.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     );
-    let control = Control::start(seed()?, bridge, wake, store.clone());
+    descriptors::raise();
+    let (control, mut task) = Control::start(seed()?, bridge, wake, store.clone());
     control.refresh(public(&store)).await;
     let context = Arc::new(Context {
         control: control.clone(),
@@ -126,6 +128,10 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = &mut task => {
+            // Without it the process is a shell: better that its supervisor starts a new one.
+            return Err(FatalError::system("internal fault of the control plane, see the log"));
+        }
     }
     tracing::info!("shutting down");
     context.start_draining();
@@ -165,7 +171,7 @@ fn media_config(flags: &Flags, port: Option<u16>, local: &[IpAddr]) -> MediaConf
         flags.advertise.clone()
     };
     let mut config = MediaConfig::new(ports, advertise);
-    config.shards = flags.shards.unwrap_or(cores.min(SHARDS_MAX));
+    config.shards = flags.shards.unwrap_or_else(|| cores.min(SHARDS_MAX));
     config
 }
 

@@ -25,10 +25,13 @@ struct Stamp {
     bytes: u64,
 }
 
+/// A group file, read.
+pub(crate) type Read = Result<Arc<Description>, Arc<DescriptionError>>;
+
 #[derive(Clone)]
 struct Cached {
     stamp: Stamp,
-    result: Result<Arc<Description>, Arc<DescriptionError>>,
+    result: Read,
 }
 
 /// The groups directory.
@@ -70,7 +73,7 @@ impl GroupStore {
     }
 
     /// One file; nothing if there is none.
-    fn read(&self, name: &GroupName) -> Option<Result<Arc<Description>, Arc<DescriptionError>>> {
+    fn read(&self, name: &GroupName) -> Option<Read> {
         let path = self.root.join(name.file_path());
         let metadata = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => metadata,
@@ -116,7 +119,7 @@ impl GroupStore {
     }
 
     /// All groups that have files, sorted, with those that cannot be used.
-    pub(crate) fn scan(&self) -> Vec<(GroupName, Result<Arc<Description>, Arc<DescriptionError>>)> {
+    pub(crate) fn scan(&self) -> Vec<(GroupName, Read)> {
         let mut names = Vec::new();
         let mut budget = SCAN_ENTRIES_MAX;
         collect(&self.root, "", 0, &mut budget, &mut names);

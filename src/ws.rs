@@ -49,24 +49,35 @@ pub(crate) async fn serve(upgraded: Upgraded, address: Option<String>, control: 
     };
     let overflown = reader.overflown();
     let ended = tokio::select! {
-        code = talk(&mut socket, &mut reader, &control, conn) => code,
-        code = overflown => code,
+        ended = talk(&mut socket, &mut reader, &control, conn) => ended,
+        code = overflown => Ended::Ours(code),
     };
     control.disconnected(conn).await;
-    if let CloseCode::Frame { code, reason } = ended {
-        tracing::debug!(conn = conn.0, code, "closing a WebSocket");
-        let frame = CloseFrame {
-            code: WireCode::from(code),
-            reason: Utf8Bytes::from(reason),
-        };
-        // Whoever does not take the frame in time does not get it.
-        let _ = tokio::time::timeout(CLOSE_WITHIN, say_goodbye(&mut socket, frame)).await;
-    }
+    // Whoever does not take the last words in time does not get them.
+    let _ = tokio::time::timeout(CLOSE_WITHIN, say_goodbye(&mut socket, ended)).await;
 }
 
-async fn say_goodbye(socket: &mut Socket, frame: CloseFrame) {
-    if socket.close(Some(frame)).await.is_err() {
-        return;
+/// Who ended it.
+enum Ended {
+    /// The client; the library answers its close frame.
+    Theirs,
+    /// This server.
+    Ours(CloseCode),
+}
+
+async fn say_goodbye(socket: &mut Socket, ended: Ended) {
+    match ended {
+        Ended::Theirs => {}
+        Ended::Ours(CloseCode::Abrupt) => return,
+        Ended::Ours(CloseCode::Frame { code, reason }) => {
+            let frame = CloseFrame {
+                code: WireCode::from(code),
+                reason: Utf8Bytes::from(reason),
+            };
+            if socket.close(Some(frame)).await.is_err() {
+                return;
+            }
+        }
     }
     while let Some(Ok(_)) = socket.next().await {}
 }
@@ -77,18 +88,18 @@ async fn talk(
     reader: &mut OutboxReader,
     control: &Control,
     conn: signalling::ConnId,
-) -> CloseCode {
+) -> Ended {
     let started = Instant::now();
     let mut frames = TokenBucket::new(FRAME_BURST, FRAMES_PER_SECOND, Duration::ZERO);
     loop {
         tokio::select! {
             item = reader.next() => {
-                let Some(item) = item else { return CloseCode::Abrupt };
+                let Some(item) = item else { return Ended::Ours(CloseCode::Abrupt) };
                 let written = tokio::time::timeout(WRITE_WITHIN, write(socket, reader, item)).await;
                 match written {
                     Ok(Ok(None)) => {}
-                    Ok(Ok(Some(code))) => return code,
-                    Ok(Err(_)) | Err(_) => return CloseCode::Abrupt,
+                    Ok(Ok(Some(code))) => return Ended::Ours(code),
+                    Ok(Err(_)) | Err(_) => return Ended::Ours(CloseCode::Abrupt),
                 }
             }
             message = socket.next() => {
@@ -98,11 +109,11 @@ async fn talk(
                     }
                     Some(Ok(Message::Binary(bytes))) => match String::from_utf8(bytes.into()) {
                         Ok(text) => control.text(conn, text).await,
-                        Err(_) => return close(1007, "not UTF-8"),
+                        Err(_) => return Ended::Ours(close(1007, "not UTF-8")),
                     },
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => return CloseCode::Abrupt,
-                    Some(Err(error)) => return code_for(&error),
+                    Some(Ok(Message::Close(_))) | None => return Ended::Theirs,
+                    Some(Err(error)) => return Ended::Ours(code_for(&error)),
                 }
                 while !frames.take(started.elapsed()) {
                     tokio::time::sleep(PAUSE).await;

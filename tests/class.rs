@@ -4,6 +4,7 @@ mod server;
 
 use std::sync::Arc;
 
+use futures_util::SinkExt;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -12,6 +13,9 @@ use server::{Client, OPEN, Server};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 #[tokio::test]
 async fn members_see_and_hear_each_other() {
@@ -72,6 +76,18 @@ async fn a_tab_that_dies_disappears_from_the_list() {
     drop(bob);
     ann.hear_until(|said| said["kind"] == "delete" && said["id"] == "bob")
         .await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_is_answered() {
+    let server = Server::start();
+    let mut ann = server.join("ann").await;
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "bye".into(),
+    };
+    ann.socket.send(Message::Close(Some(frame))).await.unwrap();
+    assert_eq!(ann.closed().await.0, 1000);
 }
 
 #[tokio::test]

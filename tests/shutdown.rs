@@ -33,6 +33,18 @@ async fn members_are_told_and_the_server_ends_with_zero() {
 }
 
 #[tokio::test]
+async fn those_who_never_joined_are_told_too() {
+    let mut server = Server::start();
+    let mut visitor = server.greet("visitor").await;
+    server.signal(libc::SIGTERM);
+    assert_eq!(
+        visitor.closed().await,
+        (1001, "server is shutting down".to_owned())
+    );
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_member_that_does_not_listen_delays_the_end_but_not_for_ever() {
     let mut server = Server::start();
     // It never answers the close frame.

@@ -34,6 +34,8 @@ pub(crate) struct Member {
     pub(crate) request: Request,
     pub(crate) ups: BTreeMap<StreamId, Up>,
     pub(crate) downs: BTreeMap<StreamId, Down>,
+    /// How often in a row a stream did not reach this member.
+    pub(crate) failures: BTreeMap<StreamId, u32>,
     pub(crate) chat_budget: TokenBucket,
 }
 

@@ -32,6 +32,7 @@ const INBOX_BYTES_MAX: usize = 1024 * 1024;
 /// WebSocket close codes (RFC 6455 s7.4.1).
 pub(crate) mod code {
     pub(crate) const NORMAL: u16 = 1000;
+    pub(crate) const GOING_AWAY: u16 = 1001;
     pub(crate) const PROTOCOL: u16 = 1002;
     pub(crate) const POLICY: u16 = 1008;
     pub(crate) const INTERNAL: u16 = 1011;
@@ -193,6 +194,14 @@ impl Session {
             reason.push_str(&format!(" by {}", by.as_str()));
         }
         self.end(code::NORMAL, close_reason(&reason))
+    }
+
+    /// The server is going away; those who are in no group are told, too.
+    pub fn shut_down(&mut self, reason: &str) -> Vec<Reply> {
+        if matches!(self.state, State::Ended) {
+            return Vec::new();
+        }
+        self.end(code::GOING_AWAY, reason)
     }
 
     /// The hub has told this member its standing.

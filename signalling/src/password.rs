@@ -156,7 +156,7 @@ impl Password {
                     .split('$')
                     .nth(2)
                     .and_then(|cost| cost.parse::<u32>().ok());
-                if !key.starts_with("$2") || !cost.is_some_and(|cost| cost <= BCRYPT_COST_MAX) {
+                if !key.starts_with("$2") || cost.is_none_or(|cost| cost > BCRYPT_COST_MAX) {
                     return Err(PasswordError::BadBcrypt);
                 }
                 Ok(Self::Bcrypt(key))

@@ -106,7 +106,7 @@ pub(crate) fn select(
     } else if wishes_for("video-low") {
         wants.extend(
             of_kind(MediaKind::Video)
-                .last()
+                .next_back()
                 .map(|m_line| want(m_line, true)),
         );
     }

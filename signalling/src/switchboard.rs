@@ -209,6 +209,18 @@ impl Switchboard {
     pub fn shut_down(&mut self, text: &str, now: Now) {
         self.hub.shut_down(text, now);
         self.drain(now);
+        let mut replies = Vec::new();
+        for (conn, session) in &mut self.sessions {
+            replies.extend(
+                session
+                    .shut_down(text)
+                    .into_iter()
+                    .map(|reply| (*conn, reply)),
+            );
+        }
+        for (conn, reply) in replies {
+            self.reply(conn, reply);
+        }
     }
 
     fn reply(&mut self, conn: ConnId, reply: Reply) {

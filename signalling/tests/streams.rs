@@ -361,6 +361,54 @@ fn lost_connections_are_restarted_and_ends_are_told() {
 }
 
 #[test]
+fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "s");
+    let mut downs = vec![world.offered()];
+    for _ in 0..4 {
+        world.forget();
+        let media = *downs.last().unwrap();
+        world.event(MediaEvent::Closed {
+            media,
+            text: "no connection in time".into(),
+        });
+        assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
+        assert!(subscribes(&world).is_empty(), "not at once");
+        world.advance(Duration::from_secs(20));
+        for conn in [ann, bob] {
+            world.say(conn, json!({"type": "pong"}));
+        }
+        let media = world.offered();
+        assert!(!downs.contains(&media), "a fresh transport");
+        downs.push(media);
+        assert!(kinds(&world.take(bob)).contains(&"offer".to_owned()));
+    }
+    world.forget();
+    let media = *downs.last().unwrap();
+    world.event(MediaEvent::Closed {
+        media,
+        text: "no connection in time".into(),
+    });
+    assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
+    world.advance(Duration::from_secs(20));
+    assert!(subscribes(&world).is_empty());
+    // Asking anew is a new beginning; getting through is another.
+    world.say(bob, json!({"type": "request", "request": {"": ["audio"]}}));
+    let media = world.offered();
+    world.event(MediaEvent::Connected { media });
+    world.forget();
+    world.event(MediaEvent::Refused {
+        media,
+        text: "server full".into(),
+        is_busy: true,
+    });
+    world.advance(Duration::from_secs(3));
+    assert_eq!(subscribes(&world).len(), 1);
+}
+
+#[test]
 fn a_viewer_that_refuses_or_answers_badly_loses_only_that_stream() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");

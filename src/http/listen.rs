@@ -117,7 +117,11 @@ pub(crate) async fn serve(
         let (counted, closing) = (connections.enter(), closing.clone());
         tokio::spawn(async move {
             let _counted = counted;
-            let address = address.map(|address| Redacted(address.to_string()));
+            // IPv4 over a dual-stack socket is IPv4 to everybody who reads it.
+            let address = address.map(|address| {
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                Redacted(address.to_string())
+            });
             let Some(certificates) = certificates else {
                 let peer = Peer {
                     address,

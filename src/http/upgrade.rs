@@ -1,6 +1,7 @@
 //! The door of the WebSocket: RFC 6455 s4.2.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -45,6 +46,12 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
         return text(
             StatusCode::FORBIDDEN,
             "Pages of this origin may not connect: add it to allowOrigin in config.json\n",
+        );
+    }
+    if context.is_draining.load(Ordering::Relaxed) {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server is shutting down\n",
         );
     }
     if context.sockets.count() >= SOCKETS_MAX {

@@ -310,6 +310,7 @@ impl Hub {
             request: Request::default(),
             ups: Default::default(),
             downs: Default::default(),
+            failures: Default::default(),
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
         };
         self.welcome(conn, name, member, now);

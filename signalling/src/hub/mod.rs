@@ -77,6 +77,7 @@ pub struct Hub {
     media: HashMap<MediaId, MediaOwner>,
     loads: HashMap<GroupName, Vec<Waiting>>,
     announcements: BTreeSet<(Duration, MediaId)>,
+    retries: BTreeSet<(Duration, ConnId, StreamId)>,
     outputs: VecDeque<Output>,
     entropy: Entropy,
     next_conn: u64,
@@ -97,6 +98,7 @@ impl Hub {
             media: HashMap::new(),
             loads: HashMap::new(),
             announcements: BTreeSet::new(),
+            retries: BTreeSet::new(),
             outputs: VecDeque::new(),
             entropy: Entropy::new(seed),
             next_conn: 0,
@@ -117,9 +119,11 @@ impl Hub {
     #[must_use]
     pub fn poll_timeout(&self) -> Duration {
         let announcement = self.announcements.first().map(|(at, _)| *at);
+        let retry = self.retries.first().map(|(at, _, _)| *at);
         announcement
-            .unwrap_or(self.next_eviction)
-            .min(self.next_eviction)
+            .into_iter()
+            .chain(retry)
+            .fold(self.next_eviction, Duration::min)
     }
 
     /// Time has passed. Spurious calls do nothing.
@@ -130,6 +134,14 @@ impl Hub {
             }
             self.announcements.remove(&(at, media));
             self.announce_media(media, now);
+        }
+        while let Some((at, _, _)) = self.retries.first() {
+            if *at > now.mono {
+                break;
+            }
+            if let Some((_, viewer, stream)) = self.retries.pop_first() {
+                self.retry(viewer, &stream);
+            }
         }
         if now.mono >= self.next_eviction {
             self.next_eviction = now.mono + EVICTION_INTERVAL;

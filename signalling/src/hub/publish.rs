@@ -231,7 +231,7 @@ impl Hub {
         if owner.is_up {
             self.up_event(owner, event, now);
         } else {
-            self.down_event(owner, event);
+            self.down_event(owner, event, now);
         }
     }
 

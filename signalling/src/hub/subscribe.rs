@@ -1,10 +1,18 @@
 //! Down streams: what viewers want, and the offers made to them. At most one offer per stream is
 //! outstanding; needs that arise meanwhile are met by the next one.
 
+use std::time::Duration;
+
 use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::stream::{Down, Negotiation, Request, Want, select};
+use crate::time::Now;
+
+/// A stream that did not get through is offered again after this, then after twice as long.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// After so many attempts in a row it is left alone until the viewer asks for it.
+const RETRIES_MAX: u32 = 4;
 
 impl Hub {
     /// Replaces a member's wishes for all streams.
@@ -16,6 +24,7 @@ impl Hub {
             return;
         }
         member.request = request;
+        member.failures.clear();
         let Some(group) = self.groups.get(&name) else {
             return;
         };
@@ -71,10 +80,11 @@ impl Hub {
 
     /// A viewer refuses a stream. Always confirmed by [`Event::Close`].
     pub fn refuse_stream(&mut self, conn: ConnId, stream: &StreamId) {
-        if let Some((_, member)) = self.member_of(conn) {
-            if let Some(down) = member.downs.remove(stream) {
-                self.drop_down(&down);
-            }
+        let down = self
+            .member_of(conn)
+            .and_then(|(_, member)| member.downs.remove(stream));
+        if let Some(down) = down {
+            self.drop_down(&down);
         }
         self.tell(
             conn,
@@ -277,6 +287,7 @@ impl Hub {
         let mut viewers = Vec::new();
         let mut downs = Vec::new();
         for (viewer, member) in &mut group.members {
+            member.failures.remove(stream);
             if member
                 .downs
                 .get(stream)
@@ -297,7 +308,7 @@ impl Hub {
         );
     }
 
-    pub(super) fn down_event(&mut self, owner: MediaOwner, event: MediaEvent) {
+    pub(super) fn down_event(&mut self, owner: MediaOwner, event: MediaEvent, now: Now) {
         let MediaOwner {
             group: name,
             conn,
@@ -307,35 +318,73 @@ impl Hub {
         match event {
             MediaEvent::Offered { offer, .. } => self.forward_offer(&name, conn, stream, offer),
             MediaEvent::Refused { text, is_busy, .. } => {
-                let Some((_, member)) = self.member_of(conn) else {
-                    return;
-                };
-                if let Some(down) = member.downs.remove(&stream) {
-                    self.drop_down(&down);
-                    // Whatever this offer was to replace is gone as well.
-                    if let Some(old) = down.replace {
-                        self.tell(conn, Event::Close { stream: old });
-                    }
+                self.end_down(conn, &stream, true);
+                if is_busy {
+                    return self.schedule_retry(conn, stream, now);
                 }
-                self.tell(conn, Event::Close { stream });
-                self.tell(conn, Event::Error { text, is_busy });
+                self.tell_error(conn, text);
             }
             MediaEvent::Disconnected { .. } => self.renegotiate(conn, &stream),
-            MediaEvent::Closed { .. } => {
-                let Some((_, member)) = self.member_of(conn) else {
-                    return;
-                };
-                if let Some(down) = member.downs.remove(&stream) {
-                    self.media.remove(&down.media);
-                    if let Some(old) = down.replace {
-                        self.tell(conn, Event::Close { stream: old });
-                    }
+            MediaEvent::Connected { .. } => {
+                if let Some((_, member)) = self.member_of(conn) {
+                    member.failures.remove(&stream);
                 }
-                self.tell(conn, Event::Close { stream });
             }
-            MediaEvent::Answered { .. }
-            | MediaEvent::Connected { .. }
-            | MediaEvent::Published { .. } => {}
+            MediaEvent::Closed { .. } => {
+                self.end_down(conn, &stream, false);
+                self.schedule_retry(conn, stream, now);
+            }
+            MediaEvent::Answered { .. } | MediaEvent::Published { .. } => {}
+        }
+    }
+
+    /// Takes a down stream from a viewer, with what it was to replace.
+    fn end_down(&mut self, conn: ConnId, stream: &StreamId, with_media: bool) {
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
+        let Some(down) = member.downs.remove(stream) else {
+            return;
+        };
+        self.media.remove(&down.media);
+        if with_media {
+            self.want_media(MediaRequest::Close { media: down.media });
+        }
+        if let Some(old) = down.replace {
+            self.tell(conn, Event::Close { stream: old });
+        }
+        self.tell(
+            conn,
+            Event::Close {
+                stream: stream.clone(),
+            },
+        );
+    }
+
+    /// A viewer that could not be reached may be reached later, on a fresh transport.
+    fn schedule_retry(&mut self, conn: ConnId, stream: StreamId, now: Now) {
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
+        let failures = member.failures.entry(stream.clone()).or_default();
+        *failures += 1;
+        if *failures > RETRIES_MAX {
+            return self.tell_error(conn, "no media gets through to you: is UDP blocked?");
+        }
+        let delay = RETRY_AFTER * 2u32.saturating_pow(*failures - 1);
+        self.retries.insert((now.mono + delay, conn, stream));
+    }
+
+    pub(super) fn retry(&mut self, viewer: ConnId, stream: &StreamId) {
+        let Some((name, group)) = self.group_of(viewer) else {
+            return;
+        };
+        let publisher = group
+            .members
+            .iter()
+            .find(|(_, member)| member.ups.contains_key(stream));
+        if let Some(publisher) = publisher.map(|(conn, _)| *conn) {
+            self.refresh_viewer(&name, viewer, publisher, stream);
         }
     }
 
