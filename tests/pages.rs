@@ -240,6 +240,39 @@ fn upgrade(port: u16, origin: &str) -> u16 {
 }
 
 #[test]
+fn a_unix_socket_serves_as_well() {
+    use std::io::{Read as _, Write as _};
+    let scratch = server::Scratch::new();
+    scratch.write("groups/test.json", OPEN);
+    let path = scratch.0.join("http");
+    let path_text = path.display().to_string();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_aula"))
+        .current_dir(&scratch.0)
+        .args([
+            "-insecure",
+            "-http",
+            &path_text,
+            "--udp-port",
+            "0",
+            "--shards",
+            "1",
+        ])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    server::until("the socket", || path.exists());
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let head = b"GET /group/test/.status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(head).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn another_web_client_can_be_served() {
     let server = Server::start_with(&["-insecure", "-static", "site"], |scratch| {
         scratch.write("groups/test.json", OPEN);

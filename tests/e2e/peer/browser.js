@@ -63,17 +63,19 @@ export function inbound(page) {
         for (const stream of window.aula.connection.down.values()) {
             const entry = {
                 id: stream.id, label: stream.label, username: stream.username,
-                state: stream.pc.connectionState, framesDecoded: 0, audioEnergy: 0,
+                state: stream.pc.connectionState, framesDecoded: 0, audioEnergy: 0, codecs: [],
             };
-            for (const report of (await stream.pc.getStats()).values()) {
+            const stats = await stream.pc.getStats();
+            for (const report of stats.values()) {
                 if (report.type !== 'inbound-rtp')
                     continue;
+                if (report.codecId)
+                    entry.codecs.push(stats.get(report.codecId).mimeType.toLowerCase());
                 if (report.kind === 'video') {
                     entry.framesDecoded = report.framesDecoded ?? 0;
                     entry.keyFramesDecoded = report.keyFramesDecoded ?? 0;
                     entry.pliCount = report.pliCount ?? 0;
                     entry.width = report.frameWidth ?? 0;
-                    entry.codecId = report.codecId;
                 } else {
                     entry.audioEnergy = report.totalAudioEnergy ?? 0;
                 }
