@@ -311,7 +311,9 @@ function publishCamera() {
         own.cameraStream = null;
         if (tracks.length > 0) {
             own.cameraStream = connection.publish('camera', new MediaStream(tracks), {
-                replaces, videoRate: SEND[preferences.send],
+                replaces,
+                videoRate: SEND[preferences.send],
+                simulcast: preferences.simulcast,
             });
         } else {
             connection.unpublish(replaces);
@@ -493,6 +495,12 @@ function wire() {
     byId('send').addEventListener('change', ({ target }) => {
         prefer('send', target.value);
         own.cameraStream?.setVideoRate(SEND[target.value]);
+    });
+    byId('simulcast').checked = preferences.simulcast;
+    byId('simulcast').addEventListener('change', ({ target }) => {
+        prefer('simulcast', target.checked);
+        if (own.video)
+            publishCamera();
     });
     navigator.mediaDevices?.addEventListener('devicechange', refreshDevices);
     window.addEventListener('pagehide', () => connection?.leave());

@@ -9,6 +9,7 @@ const DEFAULTS = {
     camera: '',
     receive: 'everything',
     send: 'normal',
+    simulcast: false,
 };
 
 let stored = {};

@@ -12,6 +12,8 @@ const BACKOFF_MIN_MS = 1_000;
 const BACKOFF_MAX_MS = 30_000;
 /** Remote candidates kept while their description is still on its way; more are dropped. */
 const CANDIDATES_MAX = 64;
+/** The second picture of a simulcast. */
+const LOW_ENCODING = { scaleResolutionDownBy: 2, maxBitrate: 100_000 };
 /** A kick with this text is a restart of the server, after which we may come back by ourselves. */
 const SHUTDOWN_TEXT = 'server is shutting down';
 
@@ -117,6 +119,8 @@ export class Stream {
                 continue;
             const parameters = sender.getParameters();
             for (const encoding of parameters.encodings ?? []) {
+                if (encoding.rid === 'l')
+                    continue;
                 delete encoding.maxBitrate;
                 if (bitsPerSecond > 0)
                     encoding.maxBitrate = bitsPerSecond;
@@ -247,8 +251,11 @@ export class ServerConnection extends EventTarget {
         this.send({ type: 'requestStream', id, request: wish });
     }
 
-    /** Publishes `media` under `label`, perhaps in place of an earlier stream of ours. */
-    publish(label, media, { replaces = null, videoRate = 0 } = {}) {
+    /**
+     * Publishes `media` under `label`, perhaps in place of an earlier stream of ours. With
+     * `simulcast` a second, small picture goes along for those who ask for `video-low`.
+     */
+    publish(label, media, { replaces = null, videoRate = 0, simulcast = false } = {}) {
         const stream = new Stream(this, 'up', {
             id: randomId(), label, source: this.id, username: this.username,
         });
@@ -256,11 +263,14 @@ export class ServerConnection extends EventTarget {
         stream.replace = this.up.has(replaces) ? replaces : null;
         this.up.set(stream.id, stream);
         for (const track of media.getTracks()) {
-            const limit = track.kind === 'video' && videoRate > 0;
+            const encoding = track.kind === 'video' && videoRate > 0
+                ? { maxBitrate: videoRate } : {};
             stream.pc.addTransceiver(track, {
                 direction: 'sendonly',
                 streams: [media],
-                sendEncodings: limit ? [{ maxBitrate: videoRate }] : [{}],
+                // The best one first: the server takes the last one for `video-low`.
+                sendEncodings: track.kind === 'video' && simulcast
+                    ? [{ ...encoding, rid: 'h' }, { ...LOW_ENCODING, rid: 'l' }] : [encoding],
             });
         }
         this.emit('stream', { kind: 'add', stream, replaces: stream.replace });

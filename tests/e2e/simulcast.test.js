@@ -1,0 +1,54 @@
+/** Simulcast: each viewer gets the picture it asked for, and may change its mind. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { inbound, joinGroup, launch, seesAndHears } from './peer/browser.js';
+import { Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+
+describe('simulcast', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+
+    before(async () => {
+        server = await Server.start();
+        browser = await launch();
+    });
+
+    after(async () => {
+        await browser?.close();
+        assert.equal(await server?.stop(), 0);
+    });
+
+    test('a viewer switches to the small picture and back', async () => {
+        const ann = await joinGroup(browser, 'ann', { start: 'both' });
+        await ann.evaluate(() => document.getElementById('simulcast').click());
+        const bob = await joinGroup(browser, 'bob');
+        const eve = await joinGroup(browser, 'eve');
+        const width = async (page) => (await inbound(page))[0].width;
+        try {
+            await seesAndHears(bob, 'ann');
+            await seesAndHears(eve, 'ann');
+            await until('two pictures to be sent', async () => {
+                const widths = await ann.evaluate(async () => {
+                    const [stream] = window.aula.connection.up.values();
+                    return [...(await stream.pc.getStats()).values()]
+                        .filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+                        .map(({ frameWidth }) => frameWidth ?? 0);
+                });
+                return widths.length === 2 && widths.every((width) => width > 0);
+            });
+            // The encoder scales both with the load, so only the relation of the two counts.
+            await bob.evaluate(() => window.aula.connection.request({ '': ['audio', 'video-low'] }));
+            await until('bob to have the small picture and eve the large one',
+                async () => await width(bob) > 0 && await width(bob) <= await width(eve) / 2);
+            await bob.evaluate(() => window.aula.connection.request({ '': ['audio', 'video'] }));
+            await until('both to have the large picture',
+                async () => await width(bob) === await width(eve));
+            await seesAndHears(bob, 'ann');
+        } catch (error) {
+            server.dump();
+            throw error;
+        }
+    });
+});
