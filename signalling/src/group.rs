@@ -37,6 +37,8 @@ pub(crate) struct Member {
     /// How often in a row a stream did not reach this member.
     pub(crate) failures: BTreeMap<StreamId, u32>,
     pub(crate) chat_budget: TokenBucket,
+    /// Offers and restarts, which cost the data plane a handshake each.
+    pub(crate) offer_budget: TokenBucket,
 }
 
 impl Member {

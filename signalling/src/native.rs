@@ -302,10 +302,10 @@ impl Session {
                     "" => None,
                     old => Some(stream_id(old)?),
                 };
-                hub.publish(conn, stream, &message.label, replace, message.sdp);
+                hub.publish(conn, stream, &message.label, replace, message.sdp, now);
             }
             "answer" => hub.answer(conn, &stream_id(&message.id)?, message.sdp),
-            "renegotiate" => hub.renegotiate(conn, &stream_id(&message.id)?),
+            "renegotiate" => hub.renegotiate(conn, &stream_id(&message.id)?, now),
             "close" => hub.close_stream(conn, &stream_id(&message.id)?),
             "abort" => hub.refuse_stream(conn, &stream_id(&message.id)?),
             "ice" => {

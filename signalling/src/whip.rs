@@ -257,7 +257,7 @@ impl Endpoint {
                             since: now.mono,
                         };
                         let stream = session.stream.clone();
-                        hub.publish(conn, stream, "", None, offer);
+                        hub.publish(conn, stream, "", None, offer, now);
                         return None;
                     }
                     self.end(conn, now, hub);

@@ -340,6 +340,24 @@ fn idle_groups_are_forgotten_and_public_ones_are_not() {
 }
 
 #[test]
+fn made_up_subgroups_do_not_crowd_out_real_groups() {
+    let mut world = World::new(OPEN);
+    let member = world.member("ann", "ann");
+    for index in 0..10_100 {
+        let name = format!("sub/{index}");
+        world.files.insert(name.clone(), group(OPEN));
+        assert!(
+            matches!(world.status(&name), StatusReply::Found(_)),
+            "{name}"
+        );
+    }
+    assert_eq!(world.board.groups().len(), 10_000);
+    world.say(member, json!({"type": "ping"}));
+    assert_eq!(kinds(&world.take(member)), ["pong"]);
+    world.member("bob", "bob");
+}
+
+#[test]
 fn leaving_ends_membership_and_the_socket_can_join_again() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");

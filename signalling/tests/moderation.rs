@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use signalling::ConnId;
+use signalling::{ConnId, MediaRequest};
 use world::{OPEN, World, kinds};
 
 const FILE: &str = r#"{"users":{
@@ -434,6 +434,25 @@ fn a_flood_is_cut_down_and_long_messages_are_refused() {
         error_of(&world.take(ann)).as_deref(),
         Some("the message is too long")
     );
+}
+
+#[test]
+fn a_flood_of_offers_is_cut_down() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    for _ in 0..200 {
+        world.say(ann, json!({"type": "offer", "id": "s", "sdp": "v=0"}));
+        world.say(ann, json!({"type": "close", "id": "s"}));
+    }
+    let offers = |world: &World| {
+        let publish = |request: &&MediaRequest| matches!(request, MediaRequest::Publish { .. });
+        world.media.iter().filter(publish).count()
+    };
+    assert_eq!(offers(&world), 40);
+    assert!(error_of(&world.take(ann)).unwrap().contains("slow down"));
+    world.now.mono += Duration::from_secs(1);
+    world.say(ann, json!({"type": "offer", "id": "s", "sdp": "v=0"}));
+    assert_eq!(offers(&world), 41);
 }
 
 #[test]

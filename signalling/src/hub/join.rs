@@ -24,6 +24,9 @@ pub(super) const NO_OP_TEXT: &str = "there are no operators in this group";
 /// exchange files trickle their candidates through user messages.
 const CHAT_BURST: u32 = 100;
 const CHAT_PER_SECOND: u32 = 10;
+/// How many offers a client may make at once, and per second after that.
+const OFFER_BURST: u32 = 40;
+const OFFERS_PER_SECOND: u32 = 4;
 
 /// A join being decided.
 #[derive(Debug)]
@@ -132,9 +135,7 @@ impl Hub {
     /// Brings the group in memory up to date.
     fn adopt(&mut self, name: &GroupName, file: GroupFile, now: Now) -> Result<(), Unusable> {
         match file {
-            GroupFile::Found(_)
-                if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(name) =>
-            {
+            GroupFile::Found(_) if !self.groups.contains_key(name) && !self.make_room() => {
                 Err(Unusable::Broken)
             }
             GroupFile::Found(description) => match self.groups.get_mut(name) {
@@ -175,6 +176,22 @@ impl Hub {
                 Ok(())
             }
         }
+    }
+
+    /// Whether one more group fits, if need be in place of the empty one that has been quiet for
+    /// longest: names below a group with automatic subgroups can be made up without end.
+    fn make_room(&mut self) -> bool {
+        if self.groups.len() < GROUPS_MAX {
+            return true;
+        }
+        let empty = self
+            .groups
+            .values()
+            .filter(|group| group.members.is_empty() && !group.description.listing.is_public);
+        let oldest = empty
+            .min_by_key(|group| group.touched_at)
+            .map(|group| group.name.clone());
+        oldest.is_some_and(|name| self.groups.remove(&name).is_some())
     }
 
     fn warn_ops(&mut self, name: &GroupName, text: &str) {
@@ -312,6 +329,7 @@ impl Hub {
             downs: Default::default(),
             failures: Default::default(),
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
+            offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
         };
         self.welcome(conn, name, member, now);
         Ok(())

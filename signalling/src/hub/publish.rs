@@ -27,16 +27,23 @@ impl Hub {
         label: &str,
         replace: Option<StreamId>,
         offer: String,
+        now: Now,
     ) {
         let Some((name, group)) = self.group_of(conn) else {
             self.tell(conn, Event::Abort { stream });
             return self.tell_error(conn, "join a group first");
         };
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        let is_in_budget = member.offer_budget.take(now.mono);
         let Some(member) = group.members.get(&conn) else {
             return;
         };
         let refusal = if !member.may(PRESENT) {
             Some("not authorised")
+        } else if !is_in_budget {
+            Some("too many offers, slow down")
         } else if label.len() > LABEL_BYTES_MAX {
             Some("the stream's label is too long")
         } else if member.ups.contains_key(&stream) {
@@ -107,6 +114,10 @@ impl Hub {
 
     /// A transport to place a new one beside, while the group is small.
     pub(super) fn near(&self, name: &GroupName) -> Option<MediaId> {
+        if self.spread_above == 0 {
+            // Called once per viewer: counting transports each time would be quadratic.
+            return None;
+        }
         let group = self.groups.get(name)?;
         if group.transports() >= self.spread_above {
             return None;

@@ -95,10 +95,13 @@ impl Hub {
     }
 
     /// A viewer wants ICE restarted on a stream it views. Unknown ids are ignored.
-    pub fn renegotiate(&mut self, conn: ConnId, stream: &StreamId) {
+    pub fn renegotiate(&mut self, conn: ConnId, stream: &StreamId, now: Now) {
         let Some((_, member)) = self.member_of(conn) else {
             return;
         };
+        if !member.offer_budget.take(now.mono) {
+            return self.tell_error(conn, "too many offers, slow down");
+        }
         let Some(down) = member.downs.get_mut(stream) else {
             return;
         };
@@ -324,7 +327,7 @@ impl Hub {
                 }
                 self.tell_error(conn, text);
             }
-            MediaEvent::Disconnected { .. } => self.renegotiate(conn, &stream),
+            MediaEvent::Disconnected { .. } => self.renegotiate(conn, &stream, now),
             MediaEvent::Connected { .. } => {
                 if let Some((_, member)) = self.member_of(conn) {
                     member.failures.remove(&stream);
