@@ -63,6 +63,9 @@ enum Input {
     Refresh {
         also: Vec<GroupName>,
     },
+    IceServers {
+        configuration: serde_json::Value,
+    },
     ShutDown {
         text: String,
         reply: oneshot::Sender<()>,
@@ -160,6 +163,11 @@ impl Control {
     /// Looks at the files of all groups in memory, and of these.
     pub(crate) async fn refresh(&self, also: Vec<GroupName>) {
         self.tell(Input::Refresh { also }).await;
+    }
+
+    /// What browsers are told of ICE servers from now on.
+    pub(crate) async fn set_ice_servers(&self, configuration: serde_json::Value) {
+        self.tell(Input::IceServers { configuration }).await;
     }
 
     /// Locks all groups and sends everybody out.
@@ -292,6 +300,9 @@ impl Task {
                 for name in self.switchboard.groups().into_iter().chain(also) {
                     self.switchboard.refresh(name, now);
                 }
+            }
+            Input::IceServers { configuration } => {
+                self.switchboard.set_rtc_configuration(configuration);
             }
             Input::ShutDown { text, reply } => {
                 self.switchboard.shut_down(&text, now);

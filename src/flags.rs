@@ -35,6 +35,7 @@ pub(crate) struct Flags {
     pub(crate) udp: Udp,
     pub(crate) shards: Option<usize>,
     pub(crate) advertise: Vec<IpAddr>,
+    pub(crate) relay_only: bool,
     pub(crate) public_server: bool,
     pub(crate) check_config: bool,
     pub(crate) log: LogForm,
@@ -87,7 +88,7 @@ const FLAGS: [(&str, &str, &str); 21] = [
     (
         "relay-only",
         "",
-        "accepted for Galene's sake, without effect",
+        "tell clients to use TURN servers only",
     ),
     ("turn", "ADDR", "accepted for Galene's sake, without effect"),
     (
@@ -130,6 +131,7 @@ impl Flags {
             udp: Udp::AsHttp,
             shards: None,
             advertise: Vec::new(),
+            relay_only: false,
             public_server: false,
             check_config: false,
             log: LogForm::Text,
@@ -163,6 +165,7 @@ impl Flags {
                 let is_on = switch(name, value.as_deref())?;
                 match name {
                     "insecure" => flags.insecure = is_on,
+                    "relay-only" => flags.relay_only = is_on,
                     "public-server" => flags.public_server = is_on,
                     "check-config" => flags.check_config = is_on,
                     "help" if is_on => return Ok(Order::Help),

@@ -9,6 +9,7 @@ mod descriptors;
 mod fatal;
 mod flags;
 mod http;
+mod ice;
 mod outbox;
 mod passwords;
 mod redacted;

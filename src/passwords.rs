@@ -83,3 +83,67 @@ fn verdict(result: Result<bool, signalling::PasswordError>) -> Verdict {
         Err(error) => Verdict::Broken(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use signalling::Password;
+
+    use super::*;
+
+    fn check(password: &str, candidate: &str) -> PasswordCheck {
+        let password: Password = serde_json::from_str(password).unwrap();
+        PasswordCheck::Verify {
+            password,
+            candidate: candidate.to_owned(),
+        }
+    }
+
+    /// Slow enough to pile up: some tens of milliseconds.
+    const SLOW: &str = r#"{"type":"pbkdf2","hash":"sha-256","iterations":100000,
+        "salt":"00","key":"0000000000000000"}"#;
+
+    #[tokio::test]
+    async fn refusals_take_their_time_and_admissions_do_not_wait_for_them() {
+        let passwords = Passwords::new();
+        let started = Instant::now();
+        let refused = passwords.check(PasswordCheck::Refuse);
+        let wrong = passwords.check(check("\"a\"", "b"));
+        let right = async {
+            let verdict = passwords.check(check("\"a\"", "a")).await;
+            (verdict, started.elapsed())
+        };
+        let (refused, wrong, (right, took)) = tokio::join!(refused, wrong, right);
+        assert_eq!(
+            (refused, wrong, right),
+            (Verdict::Wrong, Verdict::Wrong, Verdict::Right)
+        );
+        assert!(started.elapsed() >= PENALTY && took < PENALTY);
+    }
+
+    #[tokio::test]
+    async fn a_storm_is_bounded_and_everyone_gets_an_answer() {
+        let passwords = Passwords::new();
+        let storm = (0..WAITING_MAX + 50).map(|_| {
+            let passwords = passwords.clone();
+            tokio::spawn(async move { passwords.check(check(SLOW, "x")).await })
+        });
+        let storm: Vec<_> = storm.collect();
+        let mut busy = 0;
+        for task in storm {
+            match task.await.unwrap() {
+                Verdict::Busy => busy += 1,
+                Verdict::Wrong => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(busy > 0, "nobody was turned away");
+        assert_eq!(passwords.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(
+            passwords.check(check(SLOW, "x")).await,
+            Verdict::Wrong,
+            "and it goes on"
+        );
+    }
+}

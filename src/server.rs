@@ -21,6 +21,7 @@ use crate::descriptors;
 use crate::fatal::FatalError;
 use crate::flags::{Flags, Udp};
 use crate::http::{self, Context, Files, Listener};
+use crate::ice::IceServers;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
 
@@ -106,6 +107,10 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     );
     descriptors::raise();
     let (control, mut task) = Control::start(seed()?, bridge, wake, store.clone());
+    let mut ice_servers = IceServers::new(&flags.data, flags.relay_only);
+    if let Some(configuration) = ice_servers.refresh() {
+        control.set_ice_servers(configuration).await;
+    }
     control.refresh(public(&store)).await;
     let context = Arc::new(Context {
         control: control.clone(),
@@ -124,7 +129,13 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         connections.clone(),
         closing,
     ));
-    tokio::spawn(reload(control.clone(), store, config, certificates));
+    tokio::spawn(reload(
+        control.clone(),
+        store,
+        config,
+        certificates,
+        ice_servers,
+    ));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -265,6 +276,7 @@ async fn reload(
     store: Arc<GroupStore>,
     config: Arc<ConfigFile>,
     certificates: Option<Arc<Certificates>>,
+    mut ice_servers: IceServers,
 ) {
     for round in 1u32.. {
         tokio::time::sleep(RELOAD_INTERVAL).await;
@@ -276,8 +288,18 @@ async fn reload(
             if let Some(certificates) = certificates {
                 certificates.refresh();
             }
-            if is_scan { public(&store) } else { Vec::new() }
+            let found = if is_scan { public(&store) } else { Vec::new() };
+            let configuration = ice_servers.refresh();
+            (found, configuration, ice_servers)
         });
-        control.refresh(looked.await.unwrap_or_default()).await;
+        // It only ends early by a panic, which is logged; nothing is reloaded after that.
+        let Ok((found, configuration, kept)) = looked.await else {
+            return;
+        };
+        ice_servers = kept;
+        if let Some(configuration) = configuration {
+            control.set_ice_servers(configuration).await;
+        }
+        control.refresh(found).await;
     }
 }
