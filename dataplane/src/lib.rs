@@ -2,6 +2,8 @@
 
 mod api;
 mod canonical;
+#[doc(hidden)]
+pub mod client;
 mod clock;
 mod demux;
 mod descriptor;

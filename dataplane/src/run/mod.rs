@@ -3,6 +3,8 @@
 
 mod udp;
 
+pub use udp::{Receiver, UdpWire, bind};
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver as Inputs, Sender, TrySendError, bounded};
 use mio::{Events, Interest, Poll, Token, Waker};
 use str0m::config::DtlsCert;
 
@@ -77,7 +79,7 @@ pub struct Running {
     /// By index.
     pub shards: Vec<ShardEnd>,
     /// From all of them.
-    pub events: Receiver<Event>,
+    pub events: Inputs<Event>,
     /// Where they listen.
     pub listening: Listening,
 }
@@ -188,15 +190,15 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
 }
 
 fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
-    let bind = |port| udp::bind(port).map_err(|(addr, source)| StartError::Bind { addr, source });
+    let open = |port| bind(port).map_err(|(addr, source)| StartError::Bind { addr, source });
     match config.ports {
         UdpPorts::Shared(port) => {
-            let first = bind(port)?;
+            let first = open(port)?;
             // Port 0 is chosen once, by the first.
             let port = first.local_addr().map_or(port, |address| address.port());
             let mut sockets = vec![first];
             for _ in 1..config.shards {
-                sockets.push(bind(port)?);
+                sockets.push(open(port)?);
             }
             Ok(sockets)
         }
@@ -208,7 +210,7 @@ fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
                     shards: config.shards,
                 });
             }
-            (first..=last).take(config.shards).map(bind).collect()
+            (first..=last).take(config.shards).map(open).collect()
         }
     }
 }
@@ -250,7 +252,7 @@ struct Setup {
     config: ShardConfig,
     poll: Poll,
     socket: std::net::UdpSocket,
-    inputs: Receiver<ShardInput>,
+    inputs: Inputs<ShardInput>,
     lanes_out: Vec<Option<Producer>>,
     lanes_in: Vec<Consumer>,
     others: Vec<(Sender<ShardInput>, Arc<Waker>)>,
@@ -263,9 +265,9 @@ struct Loop {
     shard: Shard,
     poll: Poll,
     socket: mio::net::UdpSocket,
-    receiver: udp::Receiver,
+    receiver: Receiver,
     local_fallback: IpAddr,
-    inputs: Receiver<ShardInput>,
+    inputs: Inputs<ShardInput>,
     lanes_in: Vec<Consumer>,
     others: Vec<(Sender<ShardInput>, Arc<Waker>)>,
     unsent: VecDeque<(ShardId, PeerMessage)>,
@@ -296,13 +298,13 @@ impl Loop {
         let sending = socket
             .try_clone()
             .expect("a descriptor for the sending side");
-        let wire = Box::new(udp::UdpWire::new(sending));
+        let wire = Box::new(UdpWire::new(sending));
         let shard = Shard::new(config, lanes_out, wire, Instant::now());
         Self {
             shard,
             poll,
             socket: mio::net::UdpSocket::from_std(socket),
-            receiver: udp::Receiver::new(),
+            receiver: Receiver::new(),
             local_fallback,
             inputs,
             lanes_in,

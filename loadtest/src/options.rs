@@ -1,0 +1,240 @@
+//! The command line.
+
+use std::time::Duration;
+
+use crate::engine::Load;
+
+/// How to use it, printed by `--help`.
+pub const USAGE: &str = "\
+aula-loadtest: WebRTC load for Aula and Galene, with real clients
+
+  aula-loadtest run --url https://HOST:8443/group/test/ [OPTION..]
+  aula-loadtest class|webinar|meeting|storm --url URL [OPTION..]   named profiles
+  aula-loadtest find-capacity --url URL --pid PID [OPTION..]
+  aula-loadtest compare --a URL --pid-a PID --b URL --pid-b PID [--rounds N] [OPTION..]
+  aula-loadtest floor                  the bare seal and send of this machine
+  aula-loadtest report A.json [B.json..] > report.html
+
+  --publishers N     publishers (1)            --viewers N     viewers (100)
+  --video BITRATE    700k, 2m, or 0 (700k)     --fps N         frames per second (30)
+  --audio            opus beside the video     --duration S    seconds measured (30)
+  --ramp N/s         joins per second (50)     --pid PID       account this server (repeatable)
+  --user U           user name (load)          --password P    --token T
+  --insecure         trust any certificate     --json FILE     write the result there too
+  --max-loss SHARE   fail above it (0.01)      --max-p99 MS    find-capacity's limit (50)
+  --verify N         check every Nth packet (16)
+Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for a wrong command line.
+";
+
+/// Everything that can be said.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `run`, `floor`, ..
+    pub command: String,
+    /// Arguments that are no options.
+    pub files: Vec<String>,
+    /// `--url`.
+    pub url: String,
+    /// `--a`, `--b` with their processes.
+    pub pair: [(String, Vec<u32>); 2],
+    /// `--rounds`.
+    pub rounds: usize,
+    /// `--publishers`.
+    pub publishers: usize,
+    /// `--viewers`.
+    pub viewers: usize,
+    /// Whether publishers view each other too.
+    pub is_meeting: bool,
+    /// Whether viewers leave and come back all the time.
+    pub churns: bool,
+    /// What publishers send.
+    pub load: Load,
+    /// `--duration`.
+    pub duration: Duration,
+    /// `--ramp`, joins per second.
+    pub ramp: f64,
+    /// `--pid`.
+    pub pids: Vec<u32>,
+    /// `--user`, `--password`, `--token`.
+    pub user: String,
+    /// See `user`.
+    pub password: Option<String>,
+    /// See `user`.
+    pub token: Option<String>,
+    /// `--insecure`.
+    pub is_insecure: bool,
+    /// `--json`.
+    pub json: Option<String>,
+    /// `--max-loss`, a share of 1.
+    pub max_loss: f64,
+    /// `--max-p99`.
+    pub max_p99: Duration,
+    /// `--verify`.
+    pub verify_every: u64,
+}
+
+impl Options {
+    /// Reads the command line.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut arguments = arguments.into_iter();
+        let command = arguments.next().ok_or("a command is missing; try --help")?;
+        let mut options = Self::new(command)?;
+        while let Some(argument) = arguments.next() {
+            let Some(name) = argument.strip_prefix("--") else {
+                options.files.push(argument);
+                continue;
+            };
+            let (name, inline) = match name.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (name.to_owned(), None),
+            };
+            let mut value = || {
+                let given = inline.clone().or_else(|| arguments.next());
+                given.ok_or_else(|| format!("--{name} wants a value"))
+            };
+            options.set(&name, &mut value)?;
+        }
+        Ok(options)
+    }
+
+    fn new(command: String) -> Result<Self, String> {
+        let (publishers, viewers, audio) = match command.as_str() {
+            "class" => (1, 200, true),
+            "webinar" => (5, 100, true),
+            "meeting" => (30, 0, true),
+            "storm" => (1, 200, true),
+            "run" | "find-capacity" | "compare" | "floor" | "report" => (1, 100, false),
+            "--help" | "-h" | "help" => return Err(USAGE.to_owned()),
+            _ => return Err(format!("unknown command {command}; try --help")),
+        };
+        Ok(Self {
+            is_meeting: command == "meeting",
+            churns: command == "storm",
+            command,
+            files: Vec::new(),
+            url: String::new(),
+            pair: Default::default(),
+            rounds: 5,
+            publishers,
+            viewers,
+            load: Load {
+                video_bps: 700_000,
+                fps: 30,
+                audio,
+            },
+            duration: Duration::from_secs(30),
+            ramp: 50.0,
+            pids: Vec::new(),
+            user: "load".to_owned(),
+            password: None,
+            token: None,
+            is_insecure: false,
+            json: None,
+            max_loss: 0.01,
+            max_p99: Duration::from_millis(50),
+            verify_every: 16,
+        })
+    }
+
+    fn set(
+        &mut self,
+        name: &str,
+        value: &mut dyn FnMut() -> Result<String, String>,
+    ) -> Result<(), String> {
+        let mut text = || value();
+        match name {
+            "url" => self.url = text()?,
+            "a" => self.pair[0].0 = text()?,
+            "b" => self.pair[1].0 = text()?,
+            "pid-a" => self.pair[0].1.push(number(name, &text()?)?),
+            "pid-b" => self.pair[1].1.push(number(name, &text()?)?),
+            "rounds" => self.rounds = number(name, &text()?)?,
+            "publishers" => self.publishers = number(name, &text()?)?,
+            "viewers" => self.viewers = number(name, &text()?)?,
+            "video" => self.load.video_bps = bitrate(&text()?)?,
+            "fps" => self.load.fps = number::<u64>(name, &text()?)?.clamp(1, 240),
+            "audio" => self.load.audio = true,
+            "duration" => self.duration = seconds(name, &text()?)?,
+            "ramp" => {
+                let given = text()?;
+                self.ramp = number::<f64>(name, given.trim_end_matches("/s"))?.clamp(0.1, 10_000.0);
+            }
+            "pid" => self.pids.push(number(name, &text()?)?),
+            "user" => self.user = text()?,
+            "password" => self.password = Some(text()?),
+            "token" => self.token = Some(text()?),
+            "insecure" => self.is_insecure = true,
+            "json" => self.json = Some(text()?),
+            "max-loss" => self.max_loss = number(name, &text()?)?,
+            "max-p99" => {
+                let given = text()?;
+                let ms: u64 = number(name, given.trim_end_matches("ms"))?;
+                self.max_p99 = Duration::from_millis(ms);
+            }
+            "verify" => self.verify_every = number::<u64>(name, &text()?)?.max(1),
+            "help" => return Err(USAGE.to_owned()),
+            _ => return Err(format!("unknown option --{name}; try --help")),
+        }
+        Ok(())
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("--{name} {text}: not a number"))
+}
+
+fn seconds(name: &str, text: &str) -> Result<Duration, String> {
+    let seconds: f64 = number(name, text.trim_end_matches('s'))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("--{name} {text}: not a duration"))
+}
+
+fn bitrate(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.to_ascii_lowercase().strip_suffix(['k', 'm']) {
+        Some(digits) if text.ends_with(['k', 'K']) => (digits.to_owned(), 1000.0),
+        Some(digits) => (digits.to_owned(), 1_000_000.0),
+        None => (text.to_owned(), 1.0),
+    };
+    let value: f64 = number("video", &digits)?;
+    if !(0.0..=100_000_000.0).contains(&(value * factor)) {
+        return Err(format!("--video {text}: between 0 and 100m"));
+    }
+    Ok((value * factor) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_full_command_line_is_understood() {
+        let options = parse(
+            "run --url https://h/group/g/ --viewers 500 --video 1.5m --audio --duration 30s \
+             --ramp 100/s --pid 7 --pid=8 --insecure --max-loss 0.02",
+        )
+        .expect("a good command line");
+        assert_eq!((options.viewers, options.load.video_bps), (500, 1_500_000));
+        assert_eq!((options.pids, options.ramp), (vec![7, 8], 100.0));
+        assert!(options.load.audio && options.is_insecure);
+        assert_eq!(options.duration, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, said) in [
+            ("", "missing"),
+            ("fly", "unknown command fly"),
+            ("run --viewers many", "--viewers many: not a number"),
+            ("run --speed 9", "unknown option --speed"),
+            ("run --url", "--url wants a value"),
+            ("run --video 900m", "between"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(said), "{line}: {error}");
+        }
+    }
+}

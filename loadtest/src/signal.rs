@@ -1,0 +1,245 @@
+//! Galene's native protocol (version 2) from the client's side, as much of it as a load needs. Runs
+//! against Aula and against Galene alike.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::engine::{Command, EngineHandle, Load};
+use crate::target::Target;
+
+/// Either kind of byte stream under the WebSocket.
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
+
+/// How long a client tries to get in.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who joins.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The user name.
+    pub username: String,
+    /// The password, if any.
+    pub password: Option<String>,
+    /// A token instead.
+    pub token: Option<String>,
+}
+
+/// A joined client; it lives until dropped or stopped.
+pub struct Joined {
+    socket: WebSocketStream<Box<dyn Stream>>,
+    engine: EngineHandle,
+    since: Instant,
+    id: String,
+    username: String,
+}
+
+/// Connects, shakes hands and joins.
+pub async fn join(
+    target: &Target,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    engine: EngineHandle,
+    number: usize,
+    member: Member,
+) -> Result<Joined, String> {
+    let attempt = connect(target, tls, engine, number, member);
+    match tokio::time::timeout(JOIN_TIMEOUT, attempt).await {
+        Ok(joined) => joined,
+        Err(_) => Err(format!("no answer within {} s", JOIN_TIMEOUT.as_secs())),
+    }
+}
+
+async fn connect(
+    target: &Target,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    engine: EngineHandle,
+    number: usize,
+    member: Member,
+) -> Result<Joined, String> {
+    let since = Instant::now();
+    let tcp =
+        TcpStream::connect(target.address)
+            .await
+            .map_err(|error| match error.raw_os_error() {
+                Some(24) => "too many open files; raise the limit with ulimit -n".to_owned(),
+                _ => format!(
+                    "cannot connect to {}: {error}; is the server running?",
+                    target.address
+                ),
+            })?;
+    // A message of signalling must not wait for the next one.
+    let _ = tcp.set_nodelay(true);
+    let stream: Box<dyn Stream> = match tls {
+        Some(tls) => {
+            let name = ServerName::try_from(target.host.clone())
+                .map_err(|_| format!("{} is no host name", target.host))?;
+            let connected = TlsConnector::from(tls).connect(name, tcp).await;
+            Box::new(connected.map_err(|error| {
+                format!("TLS: {error}; use --insecure for a self-signed certificate")
+            })?)
+        }
+        None => Box::new(tcp),
+    };
+    let url = target.websocket_url();
+    let (socket, _) = tokio_tungstenite::client_async(url.as_str(), stream)
+        .await
+        .map_err(|error| format!("WebSocket {url}: {error}"))?;
+    let id = format!("{number:032x}");
+    let mut joined = Joined {
+        socket,
+        engine,
+        since,
+        id: id.clone(),
+        username: member.username.clone(),
+    };
+    joined
+        .send(json!({"type": "handshake", "version": ["2"], "id": id}))
+        .await?;
+    let mut join = json!({
+        "type": "join", "kind": "join", "group": target.group, "username": member.username,
+    });
+    if let Some(password) = member.password {
+        join["password"] = password.into();
+    }
+    if let Some(token) = member.token {
+        join["token"] = token.into();
+    }
+    joined.send(join).await?;
+    loop {
+        let message = joined.receive().await?;
+        if message["type"] == "joined" {
+            return match message["kind"].as_str() {
+                Some("join") => Ok(joined),
+                _ => Err(format!("the server refused: {}", message["value"])),
+            };
+        }
+    }
+}
+
+impl Joined {
+    async fn send(&mut self, message: Value) -> Result<(), String> {
+        let sent = self.socket.send(Message::text(message.to_string())).await;
+        sent.map_err(|error| format!("the connection broke: {error}"))
+    }
+
+    async fn receive(&mut self) -> Result<Value, String> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Value = serde_json::from_str(&text)
+                        .map_err(|error| format!("the server sent no JSON: {error}"))?;
+                    if message["type"] == "ping" {
+                        self.send(json!({"type": "pong"})).await?;
+                        continue;
+                    }
+                    return Ok(message);
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    let reason = frame
+                        .map(|frame| frame.reason.to_string())
+                        .unwrap_or_default();
+                    return Err(format!("the server closed the connection: {reason}"));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(format!("the connection broke: {error}")),
+                None => return Err("the server closed the connection".to_owned()),
+            }
+        }
+    }
+
+    /// Publishes a stream and returns its number at the engine.
+    pub async fn publish(&mut self, load: Load) -> Result<usize, String> {
+        let made = self
+            .engine
+            .ask(|reply| Command::Publish(load, reply))
+            .await
+            .flatten();
+        let (client, sdp) = made.ok_or("cannot make an offer")?;
+        let stream = format!("{}{client:08x}", &self.id[8..]);
+        self.send(json!({
+            "type": "offer", "source": self.id, "username": self.username, "kind": "",
+            "id": stream, "replace": null, "label": "camera", "sdp": sdp,
+        }))
+        .await?;
+        loop {
+            let message = self.receive().await?;
+            match message["type"].as_str() {
+                Some("answer") if message["id"] == stream.as_str() => {
+                    let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
+                    let taken = self
+                        .engine
+                        .ask(|reply| Command::Answer(client, sdp, reply))
+                        .await;
+                    return taken
+                        .unwrap_or(Err("the engine has ended".to_owned()))
+                        .map(|()| client);
+                }
+                Some("abort") if message["id"] == stream.as_str() => {
+                    return Err("the server refused the stream; may this user present?".to_owned());
+                }
+                Some("usermessage") if message["kind"] == "error" => {
+                    return Err(format!("the server said: {}", message["value"]));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks for every stream of the group; then serves the connection until it breaks or `self`
+    /// is dropped. Returns why it ended.
+    pub async fn serve(mut self, views: bool) -> String {
+        if views {
+            let request = json!({"type": "request", "request": {"": ["audio", "video"]}});
+            if let Err(error) = self.send(request).await {
+                return error;
+            }
+        }
+        let mut streams = std::collections::HashMap::new();
+        loop {
+            let message = match self.receive().await {
+                Ok(message) => message,
+                Err(error) => return error,
+            };
+            let id = message["id"].as_str().unwrap_or_default().to_owned();
+            match message["type"].as_str() {
+                Some("offer") => {
+                    let known = streams.get(&id).copied();
+                    let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
+                    let since = self.since;
+                    let answered = self
+                        .engine
+                        .ask(|reply| Command::View(known, sdp, since, reply))
+                        .await;
+                    let reply = match answered {
+                        Some(Ok((client, sdp))) => {
+                            streams.insert(id.clone(), client);
+                            json!({"type": "answer", "id": id, "sdp": sdp})
+                        }
+                        Some(Err(error)) => {
+                            eprintln!("\ncannot answer an offer: {error}");
+                            json!({"type": "abort", "id": id})
+                        }
+                        None => return "the engine has ended".to_owned(),
+                    };
+                    if let Err(error) = self.send(reply).await {
+                        return error;
+                    }
+                }
+                Some("close") => {
+                    if let Some(client) = streams.remove(&id) {
+                        self.engine.send(Command::Close(client));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
