@@ -71,6 +71,8 @@ pub struct Switchboard {
     actions: VecDeque<Action>,
     /// Whose join has been decided.
     resumable: VecDeque<ConnId>,
+    /// Who has been closed and is a member no longer, however slowly the close frame travels.
+    ended: Vec<ConnId>,
     rtc_configuration: Value,
     next_session_tick: Duration,
 }
@@ -84,6 +86,7 @@ impl Switchboard {
             whip: whip::Endpoint::default(),
             actions: VecDeque::new(),
             resumable: VecDeque::new(),
+            ended: Vec::new(),
             rtc_configuration: Value::Object(serde_json::Map::new()),
             next_session_tick: SESSION_TICK,
         }
@@ -150,6 +153,7 @@ impl Switchboard {
         for reply in replies {
             self.reply(conn, reply);
         }
+        self.drain(now);
     }
 
     /// What came of [`Action::Load`].
@@ -221,9 +225,13 @@ impl Switchboard {
         for (conn, reply) in replies {
             self.reply(conn, reply);
         }
+        self.drain(now);
     }
 
     fn reply(&mut self, conn: ConnId, reply: Reply) {
+        if !matches!(reply, Reply::Text(_)) {
+            self.ended.push(conn);
+        }
         self.actions.push_back(match reply {
             Reply::Text(text) => Action::Send {
                 to: Recipients::One(conn),
@@ -263,6 +271,10 @@ impl Switchboard {
             }
             for (conn, reply) in replies.drain(..) {
                 self.reply(conn, reply);
+            }
+            if let Some(conn) = self.ended.pop() {
+                self.hub.disconnect(conn, now);
+                continue;
             }
             let Some(conn) = self.resumable.front().copied() else {
                 break;

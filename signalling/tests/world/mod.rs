@@ -181,8 +181,8 @@ impl World {
                     }
                 }
                 Action::Close { conn, code } => {
+                    // The socket itself may take long to go; members must not notice.
                     self.closed.entry(conn).or_insert(code);
-                    self.board.disconnected(conn, self.now);
                 }
                 Action::Media(request) => self.media.push(request),
                 Action::Load(name) => {
