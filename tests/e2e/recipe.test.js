@@ -17,7 +17,7 @@ describe('the recipe of 2021', { concurrency: 1 }, () => {
 
     before(async () => {
         server = await Server.start({
-            flags: false,
+            isBare: true,
             args: ['-public-server'],
             groups: { test: '{"op":[{}],"allow-anonymous":true}' },
         });

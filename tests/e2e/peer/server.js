@@ -21,13 +21,17 @@ const OPEN_GROUP = {
 };
 
 export class Server {
-    /** Starts the server; `groups` maps names to descriptions. Resolves when it answers. */
-    static async start({ args = [], groups = { test: OPEN_GROUP }, flags = true } = {}) {
+    /**
+     * Starts the server; `groups` maps names to descriptions. Resolves when it answers. With
+     * `isBare` it gets no flags and no files but these, as on somebody's first day.
+     */
+    static async start({ args = [], groups = { test: OPEN_GROUP }, isBare = false } = {}) {
         const server = new Server();
         server.directory = mkdtempSync(join(tmpdir(), 'aula-e2e-'));
         server.writeGroups(groups);
-        server.#writeCertificate();
-        const own = flags ? ['--log', 'json', '--advertise', ADDRESS] : [];
+        if (!isBare)
+            server.#writeCertificate();
+        const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
         server.log = [];
         server.process = spawn(process.env.AULA_BIN, [...own, ...args], {
             cwd: server.directory, stdio: ['ignore', 'pipe', 'pipe'],
