@@ -2,6 +2,7 @@
 
 mod server;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::SinkExt;
@@ -88,6 +89,43 @@ async fn a_client_that_says_goodbye_is_answered() {
     };
     ann.socket.send(Message::Close(Some(frame))).await.unwrap();
     assert_eq!(ann.closed().await.0, 1000);
+}
+
+#[tokio::test]
+async fn a_class_joins_at_once_and_everyone_sees_everyone() {
+    const MEMBERS: usize = 200;
+    let server = Arc::new(Server::start());
+    let joined = (0..MEMBERS).map(|index| {
+        let server = server.clone();
+        tokio::spawn(async move {
+            let mut client = server.greet(&format!("c{index}")).await;
+            let name = format!("n{index}");
+            let join = json!({"type": "join", "kind": "join", "group": "test", "username": name});
+            client.say(join).await;
+            let mut seen = HashSet::new();
+            while seen.len() < MEMBERS {
+                let said = client.hear().await;
+                if said["type"] == "user" {
+                    assert!(
+                        seen.insert(said["id"].as_str().unwrap().to_owned()),
+                        "{said}"
+                    );
+                }
+            }
+            client
+        })
+    });
+    let joined: Vec<_> = joined.collect();
+    let mut clients = Vec::new();
+    for task in joined {
+        clients.push(task.await.unwrap());
+    }
+    clients[0]
+        .say(json!({"type": "chat", "value": "hello, all"}))
+        .await;
+    for client in &mut clients {
+        client.hear_until(|said| said["type"] == "chat").await;
+    }
 }
 
 #[tokio::test]

@@ -97,6 +97,8 @@ export class Stream {
                 type: 'answer', id: this.id, sdp: this.pc.localDescription.sdp,
             });
             this.#flushLocal();
+            // Tracks may have gone, which no other event tells.
+            this.connection.emit('stream', { kind: 'track', stream: this });
         });
     }
 

@@ -12,7 +12,7 @@ const FLAGS = [
     '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
     '--autoplay-policy=no-user-gesture-required', '--ignore-certificate-errors',
-    '--no-proxy-server', '--disable-features=WebRtcHideLocalIpsWithMdns',
+    '--no-proxy-server',
     // Hidden pages must go on encoding and decoding.
     '--disable-renderer-backgrounding', '--disable-background-timer-throttling',
     '--disable-backgrounding-occluded-windows',

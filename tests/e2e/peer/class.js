@@ -128,6 +128,26 @@ export function aClass({ title, args }) {
             assert.equal((await inbound(bob)).filter(({ username }) => username === 'ann').length, 1);
         });
 
+        step('a shared screen arrives beside the camera, and goes', async () => {
+            const screen = async () => (await inbound(bob))
+                .find((entry) => entry.label === 'screenshare');
+            await ann.click('#screen-button');
+            await until('frames of the screen', async () => (await screen())?.framesDecoded > 5);
+            await screenshot(bob, `${title}-screen`);
+            await bob.click('#settings-button');
+            assert.ok(await cameraVideos(bob) > 0);
+            await bob.selectOption('#receive', 'screenshare');
+            await until('the camera picture to stop', async () => await cameraVideos(bob) === 0);
+            assert.ok(await screen(), 'the screen stays');
+            await until('a tile without a picture',
+                async () => await bob.locator('.tile.audio-only:not(.is-own)').count() === 1);
+            await bob.selectOption('#receive', 'everything');
+            await bob.keyboard.press('Escape');
+            await ann.click('#screen-button');
+            await until('the screen to go', async () => !await screen());
+            await seesAndHears(bob, 'ann');
+        });
+
         for (const [path, isDtlsActive] of [
             ['/group/test/.whip', false], ['/group/test/.whip', true], ['/group/test/', false],
         ]) {
@@ -161,6 +181,15 @@ export function aClass({ title, args }) {
                 async () => (await inbound(ann)).every(({ username }) => username !== 'bob'));
         });
     });
+}
+
+/** How many camera streams of others show a picture at present. */
+function cameraVideos(page) {
+    return page.evaluate(() => [...window.aula.connection.down.values()].filter((stream) => (
+        stream.label === 'camera'
+        && stream.pc.getTransceivers().some(({ currentDirection, receiver }) => (
+            receiver.track.kind === 'video' && currentDirection === 'recvonly'))
+    )).length);
 }
 
 /**
