@@ -85,11 +85,7 @@ const FLAGS: [(&str, &str, &str); 21] = [
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
-    (
-        "relay-only",
-        "",
-        "tell clients to use TURN servers only",
-    ),
+    ("relay-only", "", "tell clients to use TURN servers only"),
     ("turn", "ADDR", "accepted for Galene's sake, without effect"),
     (
         "cpuprofile",
