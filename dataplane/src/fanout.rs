@@ -117,17 +117,20 @@ impl Fanout {
         self.meta.seq += 1;
         self.meta.rtp_time = self.meta.rtp_time.wrapping_add(3000);
         self.meta.at_us += 33_333;
+        let (meta, header, payload) = (&self.meta, &self.header, &self.payload);
         let packet = Packet {
-            meta: &self.meta,
-            header: &self.header,
-            payload: &self.payload,
+            meta,
+            header,
+            payload,
+            padding: 0,
         };
         let mut sending = Sending {
             egress: &mut self.egress,
             outbox: &mut self.outbox,
             counters: &mut self.counters,
         };
-        self.source.deliver(0, packet, &mut sending);
+        let _ = self.source.keep(0, packet);
+        self.source.fan_out(&mut sending);
         // Only the first one had to be a keyframe.
         self.meta.frame = FrameInfo {
             is_keyframe: false,

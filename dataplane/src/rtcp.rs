@@ -50,7 +50,7 @@ pub enum Feedback<'a> {
         /// In bits per second, saturated.
         bitrate_bps: u64,
     },
-    /// Transport-wide feedback; parse with [`Twcc::parse`].
+    /// Transport-wide feedback, the part after the two SSRCs.
     Twcc(&'a [u8]),
 }
 

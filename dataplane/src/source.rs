@@ -27,6 +27,11 @@ const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
 /// How often one packet is retransmitted to one viewer (row 15).
 const RETRANSMITS_PER_PACKET_MAX: u8 = 10;
 const RECENT: usize = 64;
+/// Packets that wait for one fan-out: more than a keyframe's burst between two looks at the socket.
+const PENDING_MAX: usize = 64;
+/// Padding that makes the packets of a frame equally long, so that they form one GSO run. Encoders
+/// split a frame about equally; what differs more is not worth the octets.
+const PADDING_MAX: usize = 12;
 
 /// Where a viewer's packets go and under which keys. One per Transport, by slot.
 pub struct Egress {
@@ -50,6 +55,14 @@ pub struct Sending<'a> {
     pub counters: &'a mut Counters,
 }
 
+/// A packet that waits to be fanned out.
+#[derive(Clone, Copy)]
+struct Waiting<'a> {
+    encoding: u8,
+    packet: Packet<'a>,
+    padding: u8,
+}
+
 /// A packet in canonical form.
 #[derive(Clone, Copy)]
 pub struct Packet<'a> {
@@ -59,6 +72,8 @@ pub struct Packet<'a> {
     pub header: &'a [u8],
     /// The payload.
     pub payload: &'a [u8],
+    /// Padding octets to add behind it (RFC 3550 s5.1).
+    pub padding: u8,
 }
 
 impl<'a> Packet<'a> {
@@ -69,6 +84,7 @@ impl<'a> Packet<'a> {
             meta,
             header,
             payload,
+            padding: 0,
         })
     }
 }
@@ -161,6 +177,8 @@ pub struct Source {
     pub codec: Codec,
     /// Its clock rate in Hz.
     pub clock_hz: u32,
+    /// Kept and not yet fanned out: Encoding and sequence number.
+    pending: Vec<(u8, u64)>,
     /// By stable index; freed entries are used again.
     pub subscribers: Vec<Option<Subscriber>>,
     /// How many entries are live.
@@ -184,6 +202,7 @@ impl Source {
         Self {
             codec,
             clock_hz,
+            pending: Vec::with_capacity(PENDING_MAX),
             subscribers: Vec::new(),
             live: 0,
             encodings: list,
@@ -272,18 +291,16 @@ impl Source {
         chosen.map_or(0, |(at, _)| at as u8)
     }
 
-    /// Keeps a packet and sends it to every local Subscriber whose Forwarder takes it.
-    pub fn deliver(&mut self, encoding: u8, packet: Packet<'_>, sending: &mut Sending<'_>) {
-        let Packet {
-            meta,
-            header,
-            payload,
-        } = packet;
+    /// Keeps a packet for every local Subscriber; [`Self::fan_out`] sends it. Packets that arrive
+    /// together leave together, viewer by viewer, so that the kernel gets them as one run. Returns
+    /// whether as many wait as may.
+    #[must_use]
+    pub fn keep(&mut self, encoding: u8, packet: Packet<'_>) -> bool {
         let is_video = self.codec.kind() == MediaKind::Video;
         let Some(state) = self.encodings.get_mut(usize::from(encoding)) else {
-            return;
+            return false;
         };
-        state.last_at_us = Some(meta.at_us);
+        state.last_at_us = Some(packet.meta.at_us);
         state
             .ring
             .get_or_insert_with(|| {
@@ -293,22 +310,67 @@ impl Source {
                     PacketRing::new(ring::AUDIO_PACKETS, ring::AUDIO_BYTES)
                 }
             })
-            .store(*meta, header, payload);
-        for subscriber in self.subscribers.iter_mut().flatten() {
+            .store(*packet.meta, packet.header, packet.payload);
+        self.pending.push((encoding, packet.meta.seq));
+        self.pending.len() >= PENDING_MAX
+    }
+
+    /// Sends what was kept to every local Subscriber whose Forwarder takes it.
+    pub fn fan_out(&mut self, sending: &mut Sending<'_>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let Self {
+            encodings,
+            subscribers,
+            pending,
+            ..
+        } = self;
+        let mut waiting = [None; PENDING_MAX];
+        let mut count = 0;
+        for (encoding, seq) in pending.drain(..) {
+            let ring = encodings
+                .get(usize::from(encoding))
+                .and_then(|e| e.ring.as_ref());
+            let found = ring.and_then(|ring| ring.get(seq));
+            if let Some(packet) = found.and_then(|(meta, bytes)| Packet::split(meta, bytes))
+                && let Some(place) = waiting.get_mut(count)
+            {
+                *place = Some(Waiting {
+                    encoding,
+                    packet,
+                    padding: 0,
+                });
+                count += 1;
+            }
+        }
+        equalise(&mut waiting[..count]);
+        for subscriber in subscribers.iter_mut().flatten() {
             let Some(Some(egress)) = sending.egress.get_mut(subscriber.viewer) else {
                 continue;
             };
-            if payload.is_empty() {
-                subscriber.forwarder.skip_empty(encoding, meta);
-                continue;
-            }
-            match subscriber.forwarder.place(encoding, meta) {
-                Ok(placement) => {
-                    subscriber.waiting_since_us = None;
-                    let (outbox, counters) = (&mut *sending.outbox, &mut *sending.counters);
-                    send(subscriber, egress, &placement, packet, outbox, counters);
+            for Waiting {
+                encoding,
+                packet,
+                padding,
+            } in waiting[..count].iter().flatten()
+            {
+                if packet.payload.is_empty() {
+                    subscriber.forwarder.skip_empty(*encoding, packet.meta);
+                    continue;
                 }
-                Err(Skip::NotWanted | Skip::TooOld) => {}
+                match subscriber.forwarder.place(*encoding, packet.meta) {
+                    Ok(placement) => {
+                        subscriber.waiting_since_us = None;
+                        let (outbox, counters) = (&mut *sending.outbox, &mut *sending.counters);
+                        let packet = Packet {
+                            padding: *padding,
+                            ..*packet
+                        };
+                        send(subscriber, egress, &placement, packet, outbox, counters);
+                    }
+                    Err(Skip::NotWanted | Skip::TooOld) => {}
+                }
             }
         }
     }
@@ -317,6 +379,8 @@ impl Source {
     /// plays what the ring has since the last keyframe. Returns the Encoding of which a keyframe
     /// should be asked for.
     pub fn start(&mut self, at: usize, now_us: u64, sending: &mut Sending<'_>) -> Option<u8> {
+        // What waits would otherwise go out twice: now from the ring, and later.
+        self.fan_out(sending);
         let cap = self.subscribers.get(at)?.as_ref()?.forwarder.cap();
         let target = self.choose(cap, now_us);
         let is_audio = self.codec.kind() == MediaKind::Audio;
@@ -436,6 +500,37 @@ impl Source {
     }
 }
 
+/// Chooses the padding that makes packets of one frame equally long, up to [`PADDING_MAX`].
+fn equalise(waiting: &mut [Option<Waiting<'_>>]) {
+    let frame = |waiting: &Option<Waiting<'_>>| {
+        waiting.map(|w| (w.encoding, w.packet.meta.rtp_time, w.packet.header.len()))
+    };
+    let mut rest = waiting;
+    while let Some(first) = rest.first() {
+        let key = frame(first);
+        let run = rest
+            .iter()
+            .take_while(|other| frame(other) == key)
+            .count()
+            .max(1);
+        let (packets, others) = rest.split_at_mut(run);
+        let longest = packets
+            .iter()
+            .flatten()
+            .map(|w| w.packet.payload.len())
+            .max()
+            .unwrap_or(0);
+        for waiting in packets.iter_mut().flatten() {
+            let missing = longest - waiting.packet.payload.len();
+            // An empty payload is for nobody.
+            if missing <= PADDING_MAX && !waiting.packet.payload.is_empty() {
+                waiting.padding = missing as u8;
+            }
+        }
+        rest = others;
+    }
+}
+
 /// RFC 3551, RFC 7587 and the video payload formats.
 pub fn clock_hz(codec: Codec) -> u32 {
     match codec {
@@ -472,7 +567,14 @@ fn send(
         meta,
         header,
         payload,
+        padding,
     } = packet;
+    // Without RTX a retransmission must repeat the packet, and it would come without padding.
+    let padding = if subscriber.rtx.is_some() {
+        usize::from(padding)
+    } else {
+        0
+    };
     let viewer = PerViewer {
         marker_pt: u8::from(placement.marker) << 7 | subscriber.pt,
         seq_no: placement.seq as u16,
@@ -486,14 +588,23 @@ fn send(
         return;
     }
     let roc = (placement.seq >> 16) as u32;
-    let len = if placement.picture_delta == 0 && placement.tl0_delta == 0 {
+    let is_edited = placement.picture_delta != 0 || placement.tl0_delta != 0;
+    let len = if padding == 0 && !is_edited {
         egress.sealer.seal_rtp(out, header.len(), payload, roc)
     } else {
         let mut edited = [0; PACKET_BYTES_MAX];
-        let Some(edited) = edit_payload(&mut edited, payload, placement, meta) else {
+        if edit_payload(&mut edited, payload, placement, meta).is_none() {
             return;
-        };
-        egress.sealer.seal_rtp(out, header.len(), edited, roc)
+        }
+        let end = payload.len() + padding;
+        if let (Some(last), true) = (edited[..end].last_mut(), padding > 0) {
+            // RFC 3550 s5.1: the P bit, and the last octet counts the padding.
+            out[0] |= 0x20;
+            *last = padding as u8;
+        }
+        egress
+            .sealer
+            .seal_rtp(out, header.len(), &edited[..end], roc)
     };
     outbox.commit(len, egress.to, egress.from);
     counters.rtp_out += 1;
@@ -517,6 +628,7 @@ fn send_rtx(
         meta,
         header,
         payload,
+        ..
     } = packet;
     let mut edited = [0; PACKET_BYTES_MAX + 2];
     let (osn, body) = edited.split_at_mut(2);

@@ -71,9 +71,7 @@ impl Video {
         };
         for i in 0..packets {
             let mut payload = [0u8; PAYLOAD_BYTES_MAX];
-            let len = (bytes / packets)
-                .max(7 + STAMP_BYTES)
-                .min(PAYLOAD_BYTES_MAX);
+            let len = (bytes / packets).clamp(7 + STAMP_BYTES, PAYLOAD_BYTES_MAX);
             // RFC 7741: X and S, then I, L and T; picture id, TL0PICIDX, TID and Y.
             payload[0] = if i == 0 { 0x90 } else { 0x80 };
             payload[1] = 0xe0;

@@ -11,8 +11,11 @@ pub fn table(outcome: &Outcome) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "  {name:<26} {value}");
     };
-    let ms = |us: Option<u64>| us.map_or("-".to_owned(), |us| format!("{:.2}", us as f64 / 1000.0));
-    let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+    let ms = |us: Option<u64>| {
+        us.map_or_else(|| "-".to_owned(), |us| format!("{:.2}", us as f64 / 1000.0))
+    };
+    let number =
+        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     row(
         "viewers wanted/up",
         format!("{}/{}", outcome.viewers_wanted, outcome.viewers_up),
@@ -104,7 +107,7 @@ pub fn page(results: &[(String, Outcome)]) -> String {
     );
     for (name, outcome) in results {
         let optional = |value: Option<f64>, digits: usize| {
-            value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
         };
         let ms = |us: Option<u64>| optional(us.map(|us| us as f64 / 1000.0), 2);
         let _ = writeln!(

@@ -179,7 +179,7 @@ impl Joined {
                         .ask(|reply| Command::Answer(client, sdp, reply))
                         .await;
                     return taken
-                        .unwrap_or(Err("the engine has ended".to_owned()))
+                        .unwrap_or_else(|| Err("the engine has ended".to_owned()))
                         .map(|()| client);
                 }
                 Some("abort") if message["id"] == stream.as_str() => {

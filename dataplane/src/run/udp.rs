@@ -89,6 +89,12 @@ pub struct Receiver {
     controls: Box<[Control; RECEIVE_BATCH]>,
 }
 
+impl Default for Receiver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Receiver {
     /// Buffers for one batch.
     pub fn new() -> Self {
@@ -192,14 +198,24 @@ fn read_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Sends batches.
+/// Segments of one GSO send; the kernel takes 64, more than a frame has.
+const SEGMENTS_MAX: usize = 32;
+/// Bytes of one GSO send: what one UDP datagram could carry.
+const RUN_BYTES_MAX: usize = 60_000;
+
+/// Sends batches. Consecutive datagrams of equal size to one peer leave as one GSO send
+/// (UDP_SEGMENT), which costs the stack about as much as a single one.
 pub struct UdpWire {
     socket: UdpSocket,
     is_v6: bool,
+    /// Whether the kernel takes GSO sends; off after the first that it refuses.
+    has_gso: bool,
     names: Box<[libc::sockaddr_storage; BATCH_MAX]>,
     controls: Box<[Control; BATCH_MAX]>,
     vectors: Box<[libc::iovec; BATCH_MAX]>,
     headers: Box<[libc::mmsghdr; BATCH_MAX]>,
+    /// Datagrams in each prepared message.
+    segments: [usize; BATCH_MAX],
 }
 
 impl UdpWire {
@@ -211,39 +227,75 @@ impl UdpWire {
         Self {
             socket,
             is_v6,
+            has_gso: true,
             names: Box::new([name; BATCH_MAX]),
             controls: Box::new([Control([0; CONTROL_BYTES]); BATCH_MAX]),
             vectors: Box::new([vector; BATCH_MAX]),
             headers: Box::new([header; BATCH_MAX]),
+            segments: [0; BATCH_MAX],
         }
     }
 
+    /// Makes messages of the batch and returns how many.
     fn prepare(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
-        let count = batch.len().min(BATCH_MAX);
-        for (i, out) in batch[..count].iter().enumerate() {
-            let bytes = &slab[out.start..out.start + out.len];
+        let mut rest = &batch[..batch.len().min(BATCH_MAX)];
+        let mut count = 0;
+        while let Some(first) = rest.first() {
+            let run = if self.has_gso { run_length(rest) } else { 1 };
+            let (packets, others) = rest.split_at(run);
+            let end = packets
+                .last()
+                .map_or(first.start, |last| last.start + last.len);
+            let bytes = &slab[first.start..end];
             // The kernel only reads through this pointer, whatever its type says.
-            self.vectors[i].iov_base = bytes.as_ptr().cast_mut().cast();
-            self.vectors[i].iov_len = bytes.len();
-            let name_len = write_address(&mut self.names[i], out.to, self.is_v6);
-            let control_len = match out.from {
-                Some(from) => write_local(&mut self.controls[i], from, self.is_v6),
-                None => 0,
-            };
-            let header = &mut self.headers[i].msg_hdr;
-            header.msg_name = (&raw mut self.names[i]).cast();
+            self.vectors[count].iov_base = bytes.as_ptr().cast_mut().cast();
+            self.vectors[count].iov_len = bytes.len();
+            let name_len = write_address(&mut self.names[count], first.to, self.is_v6);
+            let control = &mut self.controls[count];
+            let mut control_len = first
+                .from
+                .map_or(0, |from| write_local(control, from, self.is_v6));
+            if run > 1 {
+                control_len = write_segment_size(control, control_len, first.len as u16);
+            }
+            let header = &mut self.headers[count].msg_hdr;
+            header.msg_name = (&raw mut self.names[count]).cast();
             header.msg_namelen = name_len;
-            header.msg_iov = &raw mut self.vectors[i];
+            header.msg_iov = &raw mut self.vectors[count];
             header.msg_iovlen = 1;
             header.msg_control = if control_len > 0 {
-                self.controls[i].0.as_mut_ptr().cast()
+                self.controls[count].0.as_mut_ptr().cast()
             } else {
                 std::ptr::null_mut()
             };
             header.msg_controllen = control_len;
+            self.segments[count] = run;
+            count += 1;
+            rest = others;
         }
         count
     }
+}
+
+/// How many datagrams from the first on can be one GSO send: same peer, next to each other in the
+/// slab, equally long but for a shorter last one.
+fn run_length(batch: &[Outgoing]) -> usize {
+    let Some(first) = batch.first() else { return 0 };
+    let mut run = 1;
+    for pair in batch.windows(2).take(SEGMENTS_MAX - 1) {
+        let (before, next) = (&pair[0], &pair[1]);
+        let goes_on = next.to == first.to
+            && next.from == first.from
+            && next.start == before.start + before.len
+            && before.len == first.len
+            && next.len <= first.len
+            && next.start + next.len - first.start <= RUN_BYTES_MAX;
+        if !goes_on {
+            break;
+        }
+        run += 1;
+    }
+    run
 }
 
 impl Wire for UdpWire {
@@ -263,13 +315,23 @@ impl Wire for UdpWire {
             };
             match usize::try_from(sent) {
                 Ok(sent) if sent > 0 => {
+                    taken += self.segments[at..at + sent].iter().sum::<usize>();
                     at += sent;
-                    taken += sent;
                 }
-                _ => match io::Error::last_os_error().kind() {
-                    io::ErrorKind::Interrupted => {}
+                _ => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
                     // The queue is full: what is left is late already.
-                    io::ErrorKind::WouldBlock => break,
+                    error if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // No GSO here (EIO: no checksum offload; EINVAL: an old kernel): the rest of
+                    // the batch goes one by one, and so does everything after it.
+                    error
+                        if self.segments[at] > 1
+                            && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL)) =>
+                    {
+                        self.has_gso = false;
+                        let done: usize = self.segments[..at].iter().sum();
+                        return taken + self.send(slab, &batch[done..]);
+                    }
                     // This one cannot go (no route, refused, too big): the others can.
                     _ => at += 1,
                 },
@@ -277,6 +339,21 @@ impl Wire for UdpWire {
         }
         taken
     }
+}
+
+/// Appends the control message that says how to cut a GSO send; returns the new length.
+fn write_segment_size(control: &mut Control, at: usize, bytes: u16) -> usize {
+    let head = size_of::<libc::cmsghdr>();
+    let header = libc::cmsghdr {
+        cmsg_len: head + size_of::<u16>(),
+        cmsg_level: libc::SOL_UDP,
+        cmsg_type: libc::UDP_SEGMENT,
+    };
+    // SAFETY: `at` is 0 or the aligned length of the first control message (40 bytes at most), so
+    // header and value (18 bytes) fit into the 64 and start at a multiple of 8.
+    unsafe { std::ptr::write(control.0.as_mut_ptr().add(at).cast(), header) };
+    control.0[at + head..at + head + 2].copy_from_slice(&bytes.to_ne_bytes());
+    at + (head + size_of::<u16>()).next_multiple_of(size_of::<usize>())
 }
 
 fn write_address(
@@ -388,6 +465,55 @@ mod tests {
             assert_eq!(local, IpAddr::from([127, 0, 0, 1]));
             assert_eq!(data, slab[i * 10..i * 10 + 10]);
         }
+    }
+
+    /// Equal packets to one peer are one run, and arrive as what they were.
+    #[test]
+    fn runs_are_cut_where_peers_or_sizes_change_and_arrive_whole() {
+        let (a, b, c) = (
+            bind(0).expect("binds"),
+            bind(0).expect("binds"),
+            bind(0).expect("binds"),
+        );
+        let to = |socket: &UdpSocket| -> SocketAddr {
+            ([127, 0, 0, 1], socket.local_addr().expect("bound").port()).into()
+        };
+        let sizes = [
+            (to(&b), 100),
+            (to(&b), 100),
+            (to(&b), 60),
+            (to(&b), 100),
+            (to(&c), 100),
+        ];
+        let slab: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let mut start = 0;
+        let batch: Vec<Outgoing> = sizes
+            .into_iter()
+            .map(|(to, len)| {
+                let from = Some(IpAddr::from([127, 0, 0, 1]));
+                let out = Outgoing {
+                    to,
+                    from,
+                    start,
+                    len,
+                };
+                start += len;
+                out
+            })
+            .collect();
+        assert_eq!(run_length(&batch), 3);
+        assert_eq!(run_length(&batch[3..]), 1);
+        assert_eq!(UdpWire::new(a).send(&slab, &batch), 5);
+        let got: Vec<Vec<u8>> = receive_all(&b, 4)
+            .into_iter()
+            .map(|(_, _, data)| data)
+            .collect();
+        let expected: Vec<Vec<u8>> = batch[..4]
+            .iter()
+            .map(|out| slab[out.start..out.start + out.len].to_vec())
+            .collect();
+        assert_eq!(got, expected);
+        assert_eq!(receive_all(&c, 1).len(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::id::PublicationId;
 use crate::publication::{Encoding, Publication};
 use crate::record::{self, Record};
 use crate::rtp::RtpHeader;
-use crate::source::{Packet, Sending, Source, clock_hz};
+use crate::source::{Packet, Source, clock_hz};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, STREAMS_MAX, Stream, Transport};
 
@@ -160,10 +160,12 @@ impl Shard {
                 self.set_clock(pub_id, encoding_index, clock);
             }
         }
+        let (header, payload) = (&header[..header_len], received.payload);
         let packet = Packet {
             meta: &meta,
-            header: &header[..header_len],
-            payload: received.payload,
+            header,
+            payload,
+            padding: 0,
         };
         self.deliver_home(pub_id, encoding_index, packet);
         Ok(())
@@ -175,12 +177,11 @@ impl Shard {
             return;
         };
         let codec = source.codec;
-        let mut sending = Sending {
-            egress: &mut self.egress,
-            outbox: &mut self.outbox,
-            counters: &mut self.counters,
-        };
-        source.deliver(encoding, packet, &mut sending);
+        let is_full = source.keep(encoding, packet);
+        self.mark_dirty(publication);
+        if is_full {
+            self.fan_out(publication);
+        }
         let mut mask = self.remote.get(&publication).copied().unwrap_or(0);
         if mask == 0 {
             return;
@@ -189,6 +190,7 @@ impl Shard {
             meta,
             header,
             payload,
+            ..
         } = packet;
         let mut whole = [0; PACKET_BYTES_MAX];
         let len = header.len() + payload.len();

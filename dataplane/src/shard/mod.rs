@@ -102,6 +102,8 @@ pub struct Shard {
     sources: HashMap<PublicationId, Source>,
     /// On a publisher's shard: which other shards have viewers, as a bit mask.
     remote: HashMap<PublicationId, u16>,
+    /// Publications with packets that wait for [`Shard::flush`].
+    dirty: Vec<PublicationId>,
     lanes: Vec<Option<Producer>>,
     outbox: Outbox,
     timers: BinaryHeap<Reverse<(Instant, usize, TransportId)>>,
@@ -135,6 +137,7 @@ impl Shard {
             egress: Vec::new(),
             sources: HashMap::new(),
             remote: HashMap::new(),
+            dirty: Vec::new(),
             lanes,
             outbox: Outbox::new(wire),
             timers: BinaryHeap::new(),
@@ -185,9 +188,31 @@ impl Shard {
         }
     }
 
-    /// Sends what is in the batch and publishes what is in the lanes. Calls `wake` for each shard
+    fn mark_dirty(&mut self, publication: PublicationId) {
+        // A handful of publishers per batch: cheaper to search than to hash.
+        if !self.dirty.contains(&publication) {
+            self.dirty.push(publication);
+        }
+    }
+
+    /// Sends what a Source has kept since the last time.
+    fn fan_out(&mut self, publication: PublicationId) {
+        let Some(source) = self.sources.get_mut(&publication) else {
+            return;
+        };
+        source.fan_out(&mut Sending {
+            egress: &mut self.egress,
+            outbox: &mut self.outbox,
+            counters: &mut self.counters,
+        });
+    }
+
+    /// Fans out what was kept, sends what is in the batch and publishes what is in the lanes. Calls `wake` for each shard
     /// that has something to read.
     pub fn flush(&mut self, mut wake: impl FnMut(ShardId)) {
+        while let Some(publication) = self.dirty.pop() {
+            self.fan_out(publication);
+        }
         self.outbox.flush(&mut self.counters);
         for (shard, lane) in self.lanes.iter_mut().enumerate() {
             if lane.as_mut().is_some_and(Producer::flush) {
@@ -479,12 +504,11 @@ impl Shard {
         let Some(packet) = Packet::split(meta, bytes) else {
             return;
         };
-        let mut sending = Sending {
-            egress: &mut self.egress,
-            outbox: &mut self.outbox,
-            counters: &mut self.counters,
-        };
-        source.deliver(encoding, packet, &mut sending);
+        let is_full = source.keep(encoding, packet);
+        self.mark_dirty(publication);
+        if is_full {
+            self.fan_out(publication);
+        }
     }
 
     /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
