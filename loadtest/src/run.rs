@@ -340,8 +340,16 @@ impl Class {
                 self.target.url
             ),
             seconds,
-            viewers_wanted: viewers,
-            viewers_up: totals.streams_up / publishers.max(1),
+            viewers_wanted: if self.options.is_meeting {
+                publishers
+            } else {
+                viewers
+            },
+            viewers_up: if self.options.is_meeting {
+                totals.streams_up / publishers.saturating_sub(1).max(1)
+            } else {
+                (totals.streams_up / publishers.max(1)).min(viewers)
+            },
             streams_wanted: self.streams_wanted(),
             streams_up: totals.streams_up,
             flows: totals.flows,

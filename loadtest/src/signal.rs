@@ -1,6 +1,7 @@
 //! Galene's native protocol (version 2) from the client's side, as much of it as a load needs. Runs
 //! against Aula and against Galene alike.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,16 @@ pub struct Joined {
     since: Instant,
     id: String,
     username: String,
+    /// The engine's number of each stream that is viewed, by stream id.
+    streams: HashMap<String, usize>,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        for client in self.streams.values() {
+            self.engine.send(Command::Close(*client));
+        }
+    }
 }
 
 /// Connects, shakes hands and joins.
@@ -99,6 +110,7 @@ async fn connect(
         since,
         id: id.clone(),
         username: member.username.clone(),
+        streams: HashMap::new(),
     };
     joined
         .send(json!({"type": "handshake", "version": ["2"], "id": id}))
@@ -202,7 +214,6 @@ impl Joined {
                 return error;
             }
         }
-        let mut streams = std::collections::HashMap::new();
         loop {
             let message = match self.receive().await {
                 Ok(message) => message,
@@ -211,7 +222,7 @@ impl Joined {
             let id = message["id"].as_str().unwrap_or_default().to_owned();
             match message["type"].as_str() {
                 Some("offer") => {
-                    let known = streams.get(&id).copied();
+                    let known = self.streams.get(&id).copied();
                     let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
                     let since = self.since;
                     let answered = self
@@ -220,7 +231,7 @@ impl Joined {
                         .await;
                     let reply = match answered {
                         Some(Ok((client, sdp))) => {
-                            streams.insert(id.clone(), client);
+                            self.streams.insert(id.clone(), client);
                             json!({"type": "answer", "id": id, "sdp": sdp})
                         }
                         Some(Err(error)) => {
@@ -234,7 +245,7 @@ impl Joined {
                     }
                 }
                 Some("close") => {
-                    if let Some(client) = streams.remove(&id) {
+                    if let Some(client) = self.streams.remove(&id) {
                         self.engine.send(Command::Close(client));
                     }
                 }
