@@ -328,6 +328,9 @@ impl Task {
                         }
                     }
                 }
+                Action::Audit { conn, what } => {
+                    tracing::warn!(target: "audit", ?conn, what, "refused: not authorised");
+                }
                 Action::Close { conn, code } => self.close(conn, code),
                 Action::Media(request) => self.bridge.request(request),
                 Action::Load(name) => self.load(name),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::hub::{
-    ActionRequest, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Message, Refusal,
-    UserKind, Utterance,
+    ActionRequest, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Message,
+    NOT_AUTHORISED, Refusal, UserKind, Utterance,
 };
 use crate::ids::{ClientId, ConnId, StreamId};
 use crate::name::Username;
@@ -52,6 +52,9 @@ pub enum Reply {
     },
     /// End without a close frame.
     Drop,
+    /// Nothing for the client: the operator's log shall have that it tried something that is not
+    /// its right.
+    Audit(&'static str),
 }
 
 #[derive(Debug)]
@@ -77,6 +80,8 @@ pub struct Session {
     /// What came while a join was being decided.
     inbox: VecDeque<String>,
     inbox_bytes: usize,
+    /// What the message under way tried without the right to.
+    audit: Option<&'static str>,
 }
 
 /// A message that ends the connection, and how.
@@ -101,6 +106,7 @@ impl Session {
             username: String::new(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
+            audit: None,
         }
     }
 
@@ -151,15 +157,21 @@ impl Session {
                 Err(fault) => fault,
             },
             (State::Open(_), Ok(message)) => match self.handle(message, now, hub) {
-                Ok(reply) => return reply.into_iter().collect(),
+                Ok(reply) => return self.take_audit().into_iter().chain(reply).collect(),
                 Err(fault) => fault,
             },
         };
-        match fault {
+        let mut replies: Vec<Reply> = self.take_audit().into_iter().collect();
+        replies.extend(match fault {
             Fault::Malformed => self.end(code::INTERNAL, ""),
             Fault::Protocol(text) => self.end_with_word(code::PROTOCOL, text),
             Fault::Fatal(text) => self.end_with_word(code::NORMAL, text),
-        }
+        });
+        replies
+    }
+
+    fn take_audit(&mut self) -> Option<Reply> {
+        self.audit.take().map(Reply::Audit)
     }
 
     fn end(&mut self, code: u16, reason: &str) -> Vec<Reply> {
@@ -266,6 +278,7 @@ impl Session {
     ) -> Result<Option<Reply>, Fault> {
         let conn = self.conn;
         if !message.source.is_empty() && message.source != self.id() {
+            self.audit = Some("spoofed client id");
             return Err(Fault::Protocol("spoofed client id"));
         }
         let kind = message.kind_of_message.as_str();
@@ -275,6 +288,7 @@ impl Session {
                 .as_ref()
                 .is_some_and(|name| *name != self.username)
         {
+            self.audit = Some("spoofed username");
             return Err(Fault::Protocol("spoofed username"));
         }
         match kind {
@@ -338,7 +352,12 @@ impl Session {
                 };
                 match done {
                     Ok(()) => {}
-                    Err(Refusal::Error(text)) => return Ok(self.error(text)),
+                    Err(Refusal::Error(text)) => {
+                        if text == NOT_AUTHORISED {
+                            self.audit = Some(if is_user { "useraction" } else { "groupaction" });
+                        }
+                        return Ok(self.error(text));
+                    }
                     Err(Refusal::Fatal(text)) => return Err(Fault::Fatal(text)),
                 }
             }

@@ -30,6 +30,13 @@ pub enum Action {
         /// The message.
         text: String,
     },
+    /// Log that a client tried what is not its right.
+    Audit {
+        /// Who.
+        conn: ConnId,
+        /// What.
+        what: &'static str,
+    },
     /// Close a WebSocket.
     Close {
         /// Which.
@@ -229,7 +236,7 @@ impl Switchboard {
     }
 
     fn reply(&mut self, conn: ConnId, reply: Reply) {
-        if !matches!(reply, Reply::Text(_)) {
+        if !matches!(reply, Reply::Text(_) | Reply::Audit(_)) {
             self.ended.push(conn);
         }
         self.actions.push_back(match reply {
@@ -244,6 +251,7 @@ impl Switchboard {
                     code: CloseCode::Frame { code, reason },
                 }
             }
+            Reply::Audit(what) => Action::Audit { conn, what },
             Reply::Drop => Action::Close {
                 conn,
                 code: CloseCode::Abrupt,

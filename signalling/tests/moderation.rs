@@ -86,6 +86,8 @@ fn every_action_needs_its_permission() {
                     Some("not authorised"),
                     "{role} {action}"
                 );
+                let what = action["type"].as_str().unwrap_or_default();
+                assert_eq!(world.audit, [(actor, what)], "{role} {action}");
                 assert!(world.take(victim).is_empty(), "{role} {action}");
                 assert!(!world.closed.contains_key(&victim), "{role} {action}");
             }

@@ -14,7 +14,8 @@ use crate::time::Now;
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 
 const JOIN_FIRST: &str = "join a group first";
-const NOT_AUTHORISED: &str = "not authorised";
+/// The answer to whoever lacks the permission.
+pub const NOT_AUTHORISED: &str = "not authorised";
 
 /// Why an action was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

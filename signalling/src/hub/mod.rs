@@ -22,7 +22,7 @@ use crate::ids::{ConnId, MediaId, StreamId, Ticket};
 use crate::name::{GroupName, Username};
 use crate::time::Now;
 
-pub use action::Refusal;
+pub use action::{NOT_AUTHORISED, Refusal};
 pub use event::{
     ActionRequest, Credentials, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind,
     MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, StatusReply, Traits,

@@ -21,6 +21,8 @@ pub struct World {
     pub now: Now,
     pub sent: HashMap<ConnId, Vec<Value>>,
     pub closed: HashMap<ConnId, CloseCode>,
+    /// Who tried what without the right to.
+    pub audit: Vec<(ConnId, &'static str)>,
     pub media: Vec<MediaRequest>,
     pub responses: HashMap<Ticket, whip::Response>,
     pub statuses: HashMap<Ticket, StatusReply>,
@@ -48,6 +50,7 @@ impl World {
             },
             sent: HashMap::new(),
             closed: HashMap::new(),
+            audit: Vec::new(),
             media: Vec::new(),
             responses: HashMap::new(),
             statuses: HashMap::new(),
@@ -180,6 +183,7 @@ impl World {
                         self.sent.entry(conn).or_default().push(message.clone());
                     }
                 }
+                Action::Audit { conn, what } => self.audit.push((conn, what)),
                 Action::Close { conn, code } => {
                     // The socket itself may take long to go; members must not notice.
                     self.closed.entry(conn).or_insert(code);
