@@ -10,8 +10,9 @@ use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of one lane. 512 KiB hold about 400 video packets, some frames of every publisher.
-pub const LANE_BYTES: usize = 1 << 19;
+/// Bytes of one lane. 1 MiB holds about 800 video packets: some frames of every publisher, or what
+/// a ring has since the last keyframe.
+pub const LANE_BYTES: usize = 1 << 20;
 /// A record's length prefix.
 const PREFIX_BYTES: usize = 4;
 /// The prefix that says "go on at the start of the ring".

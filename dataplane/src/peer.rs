@@ -154,8 +154,7 @@ impl Peer {
         now: Instant,
         transmit: Transmit<'_>,
     ) -> Result<(String, Drained), Result<PeerError, Fault>> {
-        let offer =
-            SdpOffer::from_sdp_string(offer).map_err(|_| Ok(PeerError::SdpSyntax { line: 0 }))?;
+        let offer = parse(|| SdpOffer::from_sdp_string(offer).ok())?;
         let (answered, drained) = self
             .mutate(now, transmit, |rtc| {
                 rtc.sdp_api()
@@ -243,8 +242,7 @@ impl Peer {
         if self.pending.is_none() {
             return Err(Ok(PeerError::NoOfferOutstanding));
         }
-        let answer =
-            SdpAnswer::from_sdp_string(answer).map_err(|_| Ok(PeerError::SdpSyntax { line: 0 }))?;
+        let answer = parse(|| SdpAnswer::from_sdp_string(answer).ok())?;
         // A refused answer ends the exchange: str0m takes the pending offer by value.
         let Some(pending) = self.pending.take() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
@@ -334,6 +332,13 @@ impl Peer {
         self.mutate(now, &mut |_, _, _| {}, |_| panic!("injected"))
             .map(|((), _)| ())
     }
+}
+
+/// Parses a description behind a barrier of its own: a panic in the parser is the description's
+/// fault and no reason to give up the Transport.
+fn parse<T>(parser: impl FnOnce() -> Option<T>) -> Result<T, Result<PeerError, Fault>> {
+    let parsed = catch_unwind(AssertUnwindSafe(parser)).ok().flatten();
+    parsed.ok_or(Ok(PeerError::SdpSyntax { line: 0 }))
 }
 
 fn drain(

@@ -31,6 +31,8 @@ pub struct Publication {
     pub encodings: Vec<Encoding>,
     /// The codec last announced.
     pub announced: Option<Codec>,
+    /// When that was, in microseconds since our epoch.
+    pub announced_at_us: u64,
 }
 
 /// One RTP stream of a Publication.
@@ -87,6 +89,7 @@ impl Publication {
             kind,
             encodings,
             announced: None,
+            announced_at_us: 0,
         };
         publication.bind_signalled();
         publication
@@ -123,9 +126,11 @@ impl Publication {
                 .map(|(_, rtx)| *rtx)
         });
         if let Some(encoding) = self.encodings.first_mut()
-            && media.is_some()
+            && let Some(media) = media
         {
-            encoding.ssrc = media;
+            if encoding.ssrc != Some(media) {
+                encoding.rebind(media);
+            }
             encoding.rtx_ssrc = rtx;
         }
     }

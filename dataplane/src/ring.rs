@@ -96,6 +96,7 @@ impl PacketRing {
     }
 
     /// The highest sequence number stored.
+    #[cfg(test)]
     pub fn newest(&self) -> Option<u64> {
         self.newest
     }
@@ -103,6 +104,13 @@ impl PacketRing {
     /// The first packet of the last keyframe, if it is still there.
     pub fn keyframe(&self) -> Option<PacketMeta> {
         self.keyframe.filter(|meta| self.get(meta.seq).is_some())
+    }
+
+    /// The sequence numbers from the last keyframe to the newest packet; `None` if the keyframe is
+    /// gone, or so far back that the ring cannot hold what followed (or the numbers have jumped).
+    pub fn since_keyframe(&self) -> Option<std::ops::RangeInclusive<u64>> {
+        let (first, newest) = (self.keyframe()?.seq, self.newest?);
+        (newest - first < self.slots.len() as u64).then_some(first..=newest)
     }
 
     fn index(&self, seq: u64) -> usize {
@@ -160,6 +168,18 @@ mod tests {
             ring.store(meta(seq), &[], &[0]);
         }
         assert_eq!(ring.keyframe(), None);
+    }
+
+    #[test]
+    fn a_jump_of_the_numbers_is_no_run_to_replay() {
+        let mut ring = PacketRing::new(8, 100);
+        let mut first = meta(1);
+        first.frame.is_keyframe = true;
+        ring.store(first, &[], &[1]);
+        ring.store(meta(3), &[], &[3]);
+        assert_eq!(ring.since_keyframe(), Some(1..=3));
+        ring.store(meta(1 << 40), &[], &[4]);
+        assert_eq!(ring.since_keyframe(), None);
     }
 
     #[test]

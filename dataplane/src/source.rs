@@ -11,7 +11,7 @@ use crate::forward::{Forwarder, Placement, Skip};
 use crate::outbox::Outbox;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
-use crate::srtp::Sealer;
+use crate::srtp::{ReplayWindow, Sealer};
 use crate::stats::{Counters, DropReason};
 
 /// An Encoding that was silent this long is not a good choice (reliability row 19).
@@ -189,6 +189,8 @@ pub struct Source {
 #[derive(Default)]
 struct SourceEncoding {
     ring: Option<PacketRing>,
+    /// Which sequence numbers have been kept, each once.
+    kept: ReplayWindow,
     last_at_us: Option<u64>,
     clock: Option<SenderClock>,
 }
@@ -219,9 +221,10 @@ impl Source {
         if self.codec != codec {
             self.codec = codec;
             self.clock_hz = clock_hz(codec);
-            self.encodings
-                .iter_mut()
-                .for_each(|encoding| *encoding = SourceEncoding::default());
+            for encoding in &mut self.encodings {
+                (encoding.ring, encoding.clock) = (None, None);
+            }
+            self.pending.clear();
         }
     }
 
@@ -300,6 +303,12 @@ impl Source {
         let Some(state) = self.encodings.get_mut(usize::from(encoding)) else {
             return false;
         };
+        // A shard that attaches anew may get a packet from the ring and live as well. Forwarded
+        // twice it would use its number twice, and with it a nonce.
+        if !state.kept.is_new(packet.meta.seq) {
+            return false;
+        }
+        state.kept.record(packet.meta.seq);
         state.last_at_us = Some(packet.meta.at_us);
         state
             .ring
@@ -324,6 +333,7 @@ impl Source {
             encodings,
             subscribers,
             pending,
+            codec,
             ..
         } = self;
         let mut waiting = [None; PENDING_MAX];
@@ -346,6 +356,10 @@ impl Source {
         }
         equalise(&mut waiting[..count]);
         for subscriber in subscribers.iter_mut().flatten() {
+            // Negotiated for another codec: the control plane will offer this one.
+            if subscriber.forwarder.codec() != *codec {
+                continue;
+            }
             let Some(Some(egress)) = sending.egress.get_mut(subscriber.viewer) else {
                 continue;
             };
@@ -404,8 +418,10 @@ impl Source {
             {
                 return false;
             }
-            let newest = ring.newest().unwrap_or(keyframe.seq);
-            if newest - keyframe.seq > REPLAY_PACKETS_MAX && !has_waited {
+            let Some(run) = ring.since_keyframe() else {
+                return false;
+            };
+            if run.end() - run.start() > REPLAY_PACKETS_MAX && !has_waited {
                 return false;
             }
             let Sending {
@@ -416,7 +432,7 @@ impl Source {
             let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else {
                 return false;
             };
-            for seq in keyframe.seq..=newest {
+            for seq in run {
                 let Some(packet) = ring.get(seq).and_then(|(meta, b)| Packet::split(meta, b))
                 else {
                     continue;

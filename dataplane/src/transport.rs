@@ -162,6 +162,12 @@ impl Publisher {
             for (encoding, bound) in (0..).zip(&publication.encodings) {
                 for (ssrc, is_rtx) in [(bound.ssrc, false), (bound.rtx_ssrc, true)] {
                     let Some(ssrc) = ssrc else { continue };
+                    // What was bound here before the offer named another SSRC.
+                    self.streams.retain(|known| {
+                        known.ssrc == ssrc
+                            || (known.m_line, known.encoding, known.is_rtx)
+                                != (m_line, encoding, is_rtx)
+                    });
                     let is_known = self.streams.iter().any(|stream| stream.ssrc == ssrc);
                     if !is_known && self.streams.len() < STREAMS_MAX {
                         self.streams.push(Stream {

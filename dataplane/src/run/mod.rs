@@ -439,9 +439,10 @@ impl Loop {
             if let Event::Stats { counters, .. } = &event {
                 self.load
                     .store(counters.transports as u32, Ordering::Relaxed);
-                if self.waiting.len() >= EVENTS_MAX {
-                    continue;
-                }
+            }
+            let is_repeated = matches!(event, Event::Stats { .. } | Event::Published { .. });
+            if is_repeated && self.waiting.len() >= EVENTS_MAX {
+                continue;
             }
             self.waiting.push_back(event);
         }

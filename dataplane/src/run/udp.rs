@@ -322,15 +322,16 @@ impl Wire for UdpWire {
                     error if error.kind() == io::ErrorKind::Interrupted => {}
                     // The queue is full: what is left is late already.
                     error if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // No GSO here (EIO: no checksum offload; EINVAL: an old kernel): the rest of
-                    // the batch goes one by one, and so does everything after it.
-                    error
-                        if self.segments[at] > 1
-                            && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL)) =>
-                    {
+                    // A run that cannot go as one (the path's MTU is smaller, or the device has no
+                    // checksum offload: EIO, for which there will be no GSO any more) goes packet
+                    // by packet.
+                    error if self.segments[at] > 1 => {
+                        let start: usize = self.segments[..at].iter().sum();
+                        let (run, rest) = batch[start..].split_at(self.segments[at]);
                         self.has_gso = false;
-                        let done: usize = self.segments[..at].iter().sum();
-                        return taken + self.send(slab, &batch[done..]);
+                        taken += self.send(slab, run);
+                        self.has_gso = error.raw_os_error() != Some(libc::EIO);
+                        return taken + self.send(slab, rest);
                     }
                     // This one cannot go (no route, refused, too big): the others can.
                     _ => at += 1,

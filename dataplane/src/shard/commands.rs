@@ -157,10 +157,10 @@ impl Shard {
                     outbox.push(d, to, None, counters);
                 })?;
         let local = Description::read(&answer);
-        let count = adopt_sections(publisher, remote, &local);
-        if count == 0 {
+        if !negotiated_sections(remote, &local).any(|(_, _, _, kind)| kind.is_some()) {
             return Err(Ok(PeerError::NoCommonCodec));
         }
+        let count = adopt_sections(publisher, remote, &local);
         if !self.publishers.contains(&slot) {
             self.publishers.push(slot);
         }
@@ -599,6 +599,17 @@ impl Shard {
         if let Some(line) = line {
             self.set_cap_of_line(slot, line, cap, now);
         }
+        // An offer may be out; the cap is to hold when its answer comes, too.
+        if let Some(Some(Transport {
+            role: Role::Viewer(viewer),
+            ..
+        })) = self.slots.get_mut(slot)
+        {
+            let wanted = viewer.wanted.iter_mut().flatten();
+            for (_, wanted_cap) in wanted.filter(|(info, _)| info.id == publication) {
+                *wanted_cap = cap;
+            }
+        }
     }
 
     fn set_cap_of_line(&mut self, slot: usize, line: usize, cap: LayerCap, now: Instant) {
@@ -636,24 +647,34 @@ impl Shard {
     }
 }
 
+/// Pairs of what was offered and what was answered, with the m-line and the kind of media that
+/// flows towards us, if any does.
+fn negotiated_sections<'a>(
+    remote: &'a Description,
+    local: &'a Description,
+) -> impl Iterator<Item = (usize, &'a Section, &'a Section, Option<MediaKind>)> {
+    let pairs = remote.sections.iter().zip(&local.sections).enumerate();
+    pairs.map(|(m_line, (offered, answered))| {
+        let flows = offered.sends
+            && offered.is_active
+            && answered.is_active
+            && answered.receives
+            && answered.formats.iter().any(|format| format.codec.is_some());
+        (m_line, offered, answered, answered.kind.filter(|_| flows))
+    })
+}
+
 /// Takes the negotiated sections over; returns how many carry media towards us.
 fn adopt_sections(publisher: &mut Publisher, remote: &Description, local: &Description) -> usize {
     let mut count = 0;
-    for (m_line, (offered, answered)) in remote.sections.iter().zip(&local.sections).enumerate() {
+    for (m_line, offered, answered, kind) in negotiated_sections(remote, local) {
         if publisher.publications.len() <= m_line {
             publisher.publications.push(None);
         }
         let place = &mut publisher.publications[m_line];
-        let kind = answered
-            .kind
-            .filter(|_| {
-                offered.sends && offered.is_active && answered.is_active && answered.receives
-            })
-            .filter(|_| answered.formats.iter().any(|format| format.codec.is_some()));
-        let Some(kind) = kind else {
-            *place = None;
-            continue;
-        };
+        // A section that ends keeps its Publication: should it come back, its numbers must go on
+        // where they were, because its viewers' Forwarders do.
+        let Some(kind) = kind else { continue };
         count += 1;
         let section = Section {
             formats: answered.formats.clone(),
@@ -666,7 +687,8 @@ fn adopt_sections(publisher: &mut Publisher, remote: &Description, local: &Descr
             }
         }
         match place {
-            Some(publication) => publication.renegotiate(section),
+            Some(publication) if publication.kind == kind => publication.renegotiate(section),
+            Some(_) => count -= 1,
             None => *place = Some(Publication::new(section, kind)),
         }
     }

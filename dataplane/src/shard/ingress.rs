@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::{ADDRESSES_MAX, Shard};
+use super::{ADDRESSES_MAX, HINTS_MAX, Shard, route};
 use crate::demux::{Class, classify};
 use crate::id::ShardId;
 use crate::record::{self, Record};
@@ -54,7 +54,13 @@ impl Shard {
     /// With one port for all shards the kernel may deliver a peer's datagrams to any of them; its
     /// STUN has told whose it is.
     fn pass_on_or_drop(&mut self, from: SocketAddr, local: IpAddr, datagram: &[u8]) {
-        match self.foreign.get(&from).copied() {
+        // What an owner has said counts for more than what anybody may claim.
+        match self
+            .foreign
+            .get(&from)
+            .or_else(|| self.hints.get(&from))
+            .copied()
+        {
             Some(shard) => self.pass_on(shard, from, local, datagram),
             None => self.count(DropReason::UnverifiedSource),
         }
@@ -82,10 +88,10 @@ impl Shard {
         if shard != self.config.id {
             // Only a hint for routing; the owner checks the sender.
             if shard.index() < self.config.shards {
-                if self.foreign.len() >= ADDRESSES_MAX {
-                    self.foreign.clear();
+                if self.hints.len() >= HINTS_MAX {
+                    self.hints.clear();
                 }
-                self.foreign.insert(from, shard);
+                self.hints.insert(from, shard);
             }
             self.pass_on(shard, from, local, datagram);
             return;
@@ -113,14 +119,20 @@ impl Shard {
                 (egress.to, egress.from) = (from, Some(local));
             }
         }
-        if let Some(evicted) = evicted {
+        // Another Transport may have proven the evicted address since.
+        if let Some(evicted) = evicted
+            && self.by_address.get(&evicted) == Some(&slot)
+        {
             self.by_address.remove(&evicted);
+            route(&self.config, &mut self.messages, evicted, None);
         }
         if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&from) {
             self.count(DropReason::AddressLimit);
             return;
         }
-        self.by_address.insert(from, slot);
+        if self.by_address.insert(from, slot).is_none() {
+            route(&self.config, &mut self.messages, from, Some(self.config.id));
+        }
         if let Some(candidate) = self.candidate_for(local) {
             self.step_peer(slot, now, |peer, transmit| {
                 peer.handle_datagram(from, candidate, datagram, now, transmit)

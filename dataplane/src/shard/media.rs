@@ -19,6 +19,9 @@ use crate::transport::{Publisher, Role, STREAMS_MAX, Stream, Transport};
 /// A bound SSRC must have been silent this long before another takes its Encoding (RFC 3550 s8.2).
 const REBIND_AFTER_US: u64 = 500_000;
 
+/// Between two announcements of a Publication's codec.
+const ANNOUNCE_AFTER_US: u64 = 1_000_000;
+
 /// A packet with its place in its Encoding.
 struct Received<'a> {
     header: RtpHeader,
@@ -104,9 +107,17 @@ impl Shard {
             .encodings
             .get_mut(usize::from(encoding_index))
             .ok_or(DropReason::UnknownSsrc)?;
+        // Whoever flips between codecs makes work for everybody: once per second is enough.
+        let is_flip = publication
+            .announced
+            .is_some_and(|announced| announced != codec);
+        if is_flip && at_us.saturating_sub(publication.announced_at_us) < ANNOUNCE_AFTER_US {
+            return Err(DropReason::UnknownPt);
+        }
         if !encoding.accept_once(received.seq) {
             return Err(DropReason::NoPayload);
         }
+        let is_first = !encoding.has_received();
         let frame = descriptor::parse(codec, received.payload);
         encoding.clock_hz = clock_hz(codec);
         let rtp_time = received.header.rtp_time;
@@ -136,6 +147,7 @@ impl Shard {
         };
         if publication.announced != Some(codec) {
             publication.announced = Some(codec);
+            publication.announced_at_us = at_us;
             let info = info(pub_id, publication, codec, fmtp);
             self.events.push(Event::Published {
                 transport: id,
@@ -154,7 +166,8 @@ impl Shard {
         source.set_codec(codec);
         source.ensure_encodings(encodings);
         if !has_reports && !received.is_repair {
-            let known = source.clock(encoding_index);
+            // Another SSRC has another timeline.
+            let known = source.clock(encoding_index).filter(|_| !is_first);
             let clock = clock::from_arrival(known, rtp_time, at_us, clock_hz(codec));
             if known != Some(clock) {
                 self.set_clock(pub_id, encoding_index, clock);

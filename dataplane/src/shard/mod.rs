@@ -24,7 +24,7 @@ use str0m::config::DtlsCert;
 use crate::api::{Event, MediaKind};
 use crate::error::CloseReason;
 use crate::id::{PublicationId, ShardId, TransportId};
-use crate::lane::Producer;
+use crate::lane::{LANE_BYTES, Producer};
 use crate::outbox::{Outbox, Wire};
 use crate::peer::{Drained, Fault};
 use crate::record::{self, Record};
@@ -36,6 +36,8 @@ use crate::transport::{Role, Transport};
 pub const TRANSPORTS_MAX: usize = 65_536;
 /// Proven addresses of one shard, and remembered addresses of other shards' peers.
 pub const ADDRESSES_MAX: usize = 65_536;
+/// Routes that only unauthenticated STUN has told; owners confirm the good ones at once.
+const HINTS_MAX: usize = 4096;
 /// The base period of all housekeeping.
 pub const TICK: Duration = Duration::from_millis(20);
 /// Ticks per second.
@@ -57,6 +59,13 @@ pub enum PeerMessage {
         publication: PublicationId,
         /// Which shard.
         from: ShardId,
+    },
+    /// A peer of `owner` has proven this address; or, without an owner, no longer has it.
+    Route {
+        /// The address.
+        address: SocketAddr,
+        /// Whose peer.
+        owner: Option<ShardId>,
     },
     /// A viewer needs a keyframe.
     KeyframeWanted {
@@ -97,7 +106,10 @@ pub struct Shard {
     publishers: Vec<usize>,
     by_id: HashMap<TransportId, usize>,
     by_address: HashMap<SocketAddr, usize>,
+    /// Other shards' peers, as their owners said after authenticating them.
     foreign: HashMap<SocketAddr, ShardId>,
+    /// The same from STUN that nobody has authenticated yet: only until the owner has.
+    hints: HashMap<SocketAddr, ShardId>,
     egress: Vec<Option<Egress>>,
     sources: HashMap<PublicationId, Source>,
     /// On a publisher's shard: which other shards have viewers, as a bit mask.
@@ -134,6 +146,7 @@ impl Shard {
             by_id: HashMap::new(),
             by_address: HashMap::new(),
             foreign: HashMap::new(),
+            hints: HashMap::new(),
             egress: Vec::new(),
             sources: HashMap::new(),
             remote: HashMap::new(),
@@ -261,6 +274,18 @@ impl Shard {
             PeerMessage::Detach { publication, from } => {
                 if let Some(mask) = self.remote.get_mut(&publication) {
                     *mask &= !(1 << from.0);
+                }
+            }
+            PeerMessage::Route { address, owner } => {
+                self.hints.remove(&address);
+                match owner {
+                    Some(owner) if self.foreign.len() < ADDRESSES_MAX => {
+                        self.foreign.insert(address, owner);
+                    }
+                    Some(_) => self.count(DropReason::AddressLimit),
+                    None => {
+                        self.foreign.remove(&address);
+                    }
                 }
             }
             PeerMessage::KeyframeWanted {
@@ -394,6 +419,7 @@ impl Shard {
             // Another Transport may have proven the address since (NAT).
             if self.by_address.get(address) == Some(&slot) {
                 self.by_address.remove(address);
+                route(&self.config, &mut self.messages, *address, None);
             }
         }
         if let Some(egress) = self.egress.get_mut(slot) {
@@ -514,6 +540,10 @@ impl Shard {
     /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
     /// rings have since the last keyframe.
     fn attach(&mut self, publication: PublicationId, from: ShardId) {
+        // It may have closed while the message was on its way.
+        if !self.by_id.contains_key(&publication.transport) {
+            return;
+        }
         *self.remote.entry(publication).or_default() |= 1 << from.0;
         let Some(source) = self.sources.get(&publication) else {
             return;
@@ -540,13 +570,15 @@ impl Shard {
             if codec.kind() == MediaKind::Audio {
                 continue;
             }
-            let (Some(keyframe), Some(newest)) = (ring.keyframe(), ring.newest()) else {
+            let Some(run) = ring.since_keyframe() else {
                 continue;
             };
-            for seq in keyframe.seq..=newest {
-                let Some((meta, bytes)) = ring.get(seq) else {
-                    continue;
-                };
+            let packets = || run.clone().filter_map(|seq| ring.get(seq));
+            // A run cut short would be worse than none: then the viewer asks for a keyframe.
+            if packets().map(|(_, bytes)| bytes.len()).sum::<usize>() > LANE_BYTES / 2 {
+                continue;
+            }
+            for (meta, bytes) in packets() {
                 let meta = *meta;
                 let record = Record::Packet {
                     publication,
@@ -589,6 +621,19 @@ impl Shard {
             encoding.is_keyframe_wanted = true;
         }
     }
+}
+
+/// Tells the other shards, whose sockets may get its datagrams, where a peer's address belongs.
+fn route(
+    config: &ShardConfig,
+    messages: &mut Vec<(ShardId, PeerMessage)>,
+    address: SocketAddr,
+    owner: Option<ShardId>,
+) {
+    let others = (0..config.shards)
+        .map(|shard| ShardId(shard as u8))
+        .filter(|s| *s != config.id);
+    messages.extend(others.map(|shard| (shard, PeerMessage::Route { address, owner })));
 }
 
 /// An unguessable ICE password.

@@ -240,9 +240,76 @@ fn a_million_addresses_do_not_grow_the_address_table() {
             net.settle();
         }
     }
-    let (addresses, foreign) = net.shards[0].address_counts();
+    let (addresses, foreign, hints) = net.shards[0].address_counts();
     assert!(addresses <= crate::transport::ADDRESSES_MAX, "{addresses}");
-    assert!(foreign <= super::super::ADDRESSES_MAX, "{foreign}");
+    assert_eq!(
+        foreign, 0,
+        "nobody has proven any of them to the other shard"
+    );
+    assert!(hints <= super::super::HINTS_MAX, "{hints}");
+}
+
+/// Row 8's other half: who claims others' addresses does not cut them off.
+#[test]
+fn claimed_addresses_do_not_misroute_those_who_have_proven_theirs() {
+    let mut net = Net::new(2);
+    // Every datagram reaches shard 0; both peers live on shard 1.
+    let (publisher, publications) = live_publisher(&mut net, 1);
+    let viewer = net.viewer(1, &publications, LayerCap::High);
+    net.connect(viewer);
+    let foreign = crate::ufrag::encode(crate::id::ShardId(0), 5, 9);
+    let other = crate::ufrag::encode(crate::id::ShardId(1), 5, 9);
+    for peer in [publisher, viewer] {
+        let address = net.peers[peer].address;
+        net.reach_server(address, &request(&format!("{foreign}:x"), "guess", false));
+        net.reach_server(address, &request(&format!("{other}:x"), "guess", false));
+    }
+    let mut seq = 2;
+    media_flows(&mut net, publisher, viewer, &mut seq);
+}
+
+/// Row 20: a presenter who flips between codecs is announced once per second, not per packet.
+#[test]
+fn flipping_codecs_is_announced_seldom_and_reaches_nobody_who_negotiated_the_other() {
+    use crate::api::Codec;
+    let mut net = Net::new(1);
+    let codecs = [Codec::Vp8, Codec::H264, Codec::Opus];
+    let publisher = net.publisher(0, &codecs, &[]);
+    net.connect(publisher);
+    net.publish(publisher, PeerKind::Video, Rtp::vp8(1, true));
+    net.run_until("video is announced", |net| {
+        !net.publications(publisher).is_empty()
+    });
+    let publications = net.publications(publisher);
+    let viewer = net.viewer(0, &publications, LayerCap::High);
+    net.connect(viewer);
+    let announced = |net: &Net| {
+        net.events
+            .iter()
+            .filter(|event| matches!(event, Event::Published { .. }))
+            .count()
+    };
+    let before = announced(&net);
+    for seq in 2..200 {
+        let mut rtp = Rtp::vp8(seq, true);
+        if seq % 2 == 0 {
+            rtp.codec = str0m::format::Codec::H264;
+            rtp.payload = vec![0x67; 100];
+        }
+        net.publish(publisher, PeerKind::Video, rtp);
+        net.advance(Duration::from_millis(10));
+    }
+    assert!(
+        announced(&net) - before <= 3,
+        "{} in two seconds",
+        announced(&net) - before
+    );
+    assert!(
+        net.peers[viewer]
+            .packets
+            .iter()
+            .all(|packet| packet.payload[0] != 0x67)
+    );
 }
 
 /// Rows 13 and 14.

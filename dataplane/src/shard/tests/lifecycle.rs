@@ -114,6 +114,151 @@ fn an_ice_restart_by_either_side_keeps_the_transport() {
     assert_eq!(refusals(&net), []);
 }
 
+/// A publisher turns its video off and on again by renegotiation, twice; and then its SSRC changes.
+/// Viewers go on, and no number of theirs is used twice (their engine would drop it as a replay).
+#[test]
+fn a_section_that_comes_back_goes_on_where_it_was() {
+    let mut net = Net::new(2);
+    let (publisher, publications) = live_publisher(&mut net, 0);
+    let viewer = net.viewer(1, &publications, LayerCap::High);
+    net.connect(viewer);
+    let mut seq = 2;
+    for round in 0..3 {
+        let before = net.peers[viewer].packets.len();
+        for _ in 0..20 {
+            net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq % 5 == 0));
+            seq += 1;
+            net.advance(Duration::from_millis(20));
+        }
+        assert!(
+            net.peers[viewer].packets.len() >= before + 14,
+            "round {round}"
+        );
+        if round < 2 {
+            net.set_direction(publisher, PeerKind::Video, false, CODECS);
+            net.set_direction(publisher, PeerKind::Video, true, CODECS);
+        }
+    }
+    let packets = &net.peers[viewer].packets;
+    let video: Vec<_> = packets
+        .iter()
+        .filter(|p| !p.payload.starts_with(b"opus"))
+        .collect();
+    let mut numbers: Vec<u64> = video.iter().map(|p| *p.seq_no).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), video.len());
+    assert!(
+        video
+            .windows(2)
+            .all(|pair| pair[0].header.ssrc == pair[1].header.ssrc)
+    );
+}
+
+/// The same at the forwarding end: packets under an SSRC that nobody announced take the section's
+/// place by mid, and viewers see one continuous stream at the next keyframe.
+#[test]
+fn another_ssrc_on_a_live_section_is_a_break_and_not_an_end() {
+    let mut net = Net::new(1);
+    let (publisher, publications) = live_publisher(&mut net, 0);
+    let viewer = net.viewer(0, &publications, LayerCap::High);
+    net.connect(viewer);
+    for seq in 2..20 {
+        net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq == 2));
+        net.advance(Duration::from_millis(20));
+    }
+    // The old one falls silent, then another sends.
+    net.advance(Duration::from_secs(1));
+    let before = net.peers[viewer].packets.len();
+    let sealer = net.steal_keys(publisher);
+    let address = net.peers[publisher].address;
+    let mid = net.mid(publisher, PeerKind::Video).to_string();
+    for seq in 1..30u16 {
+        let mut packet = vec![0; 200];
+        packet[..4].copy_from_slice(&[0x90, 0x80 | 96, (seq >> 8) as u8, seq as u8]);
+        packet[4..8].copy_from_slice(&(u32::from(seq) * 3000 + 77).to_be_bytes());
+        packet[8..12].copy_from_slice(&4242u32.to_be_bytes());
+        packet[12..16].copy_from_slice(&[0xbe, 0xde, 0, 1]);
+        packet[16] = 0x40 | (mid.len() - 1) as u8;
+        packet[17..17 + mid.len()].copy_from_slice(mid.as_bytes());
+        let payload = Rtp::vp8(u64::from(seq), seq == 1).payload;
+        packet.resize(20 + payload.len() + 32, 0);
+        let len = sealer.seal_rtp(&mut packet, 20, &payload, 0);
+        net.reach_server(address, &packet[..len]);
+        net.advance(Duration::from_millis(20));
+    }
+    let packets = &net.peers[viewer].packets;
+    assert!(
+        packets.len() >= before + 25,
+        "{} after {before}",
+        packets.len()
+    );
+    for pair in packets[before - 1..].windows(2) {
+        assert_eq!(*pair[1].seq_no, *pair[0].seq_no + 1);
+        assert_eq!(pair[0].header.ssrc, pair[1].header.ssrc);
+    }
+}
+
+/// Viewers leave and return on another shard while media flows between the two.
+#[test]
+fn leaving_and_returning_across_shards_under_traffic_repeats_nothing() {
+    let mut net = Net::new(2);
+    let (publisher, publications) = live_publisher(&mut net, 0);
+    let viewer = net.viewer(1, &publications, LayerCap::High);
+    net.connect(viewer);
+    let audio: Vec<_> = publications
+        .iter()
+        .filter(|p| p.kind == crate::api::MediaKind::Audio)
+        .cloned()
+        .collect();
+    let mut seq = 2;
+    for _ in 0..20 {
+        for _ in 0..3 {
+            net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, true));
+            seq += 1;
+            // Both within one step of the network: detach, attach and packets are all in flight.
+            net.subscribe(viewer, &audio, LayerCap::High, false);
+            net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, true));
+            seq += 1;
+            net.subscribe(viewer, &publications, LayerCap::High, false);
+        }
+        net.advance(Duration::from_millis(50));
+    }
+    let before = net.peers[viewer].packets.len();
+    for _ in 0..10 {
+        net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, true));
+        seq += 1;
+        net.advance(Duration::from_millis(20));
+    }
+    assert!(net.peers[viewer].packets.len() >= before + 8);
+}
+
+/// A cap that is set while an offer waits for its answer holds afterwards.
+#[test]
+fn a_cap_set_during_a_negotiation_is_kept() {
+    let mut net = Net::new(1);
+    let (_, publications) = live_publisher(&mut net, 0);
+    net.is_mute = true;
+    let viewer = net.viewer(0, &publications, LayerCap::High);
+    net.settle();
+    let transport = net.peers[viewer].id;
+    let video = publications
+        .iter()
+        .find(|p| p.kind == crate::api::MediaKind::Video);
+    let publication = video.expect("video was announced").id;
+    net.command(Command::SetCap {
+        transport,
+        publication,
+        cap: LayerCap::Low,
+    });
+    net.answer_last_offer(viewer);
+    net.connect(viewer);
+    assert_eq!(
+        net.shards[0].cap_of(transport, publication),
+        Some(LayerCap::Low)
+    );
+}
+
 /// Row 45: the machine stalls for 200 ms; what was sent meanwhile arrives, and nothing is closed.
 #[test]
 fn a_stall_of_the_shard_is_made_up_for() {

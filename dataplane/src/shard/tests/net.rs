@@ -320,6 +320,51 @@ impl Net {
         self.shards[id.shard().index()].test_video_ssrc(id)
     }
 
+    /// Answers the last offer to a viewer that was left unanswered.
+    pub(super) fn answer_last_offer(&mut self, viewer: usize) {
+        let id = self.peers[viewer].id;
+        let offer = self.events.iter().rev().find_map(|event| match event {
+            Event::Offered { transport, offer } if *transport == id => Some(offer.clone()),
+            _ => None,
+        });
+        self.is_mute = false;
+        let offer = offer.expect("an offer was made");
+        self.on_event(&Event::Offered {
+            transport: id,
+            offer,
+        });
+        self.settle();
+    }
+
+    /// A publisher turns a section on or off by a new offer.
+    pub(super) fn set_direction(
+        &mut self,
+        peer: usize,
+        kind: PeerKind,
+        sends: bool,
+        codecs: &[Codec],
+    ) {
+        let mid = self.mid(peer, kind);
+        let mut changes = self.peers[peer].rtc.sdp_api();
+        let direction = if sends {
+            Direction::SendOnly
+        } else {
+            Direction::Inactive
+        };
+        changes.set_direction(mid, direction);
+        let (offer, pending) = changes.apply().expect("an offer");
+        self.peers[peer].pending = Some(pending);
+        let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
+        self.command(Command::Publish {
+            transport,
+            offer: offer.to_sdp_string(),
+            codecs,
+        });
+        self.run_until("the answer is taken", |net| {
+            net.peers[peer].pending.is_none()
+        });
+    }
+
     /// A new offer of a publisher for its Transport, with new ICE credentials.
     pub(super) fn republish_with_restart(&mut self, peer: usize, codecs: &[Codec]) {
         let mut changes = self.peers[peer].rtc.sdp_api();

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::super::Shard;
-use crate::api::MediaKind;
-use crate::id::TransportId;
+use crate::api::{LayerCap, MediaKind};
+use crate::id::{PublicationId, TransportId};
 use crate::srtp::{DtlsKeys, Sealer};
 use crate::transport::{Role, Transport};
 
@@ -24,9 +24,9 @@ impl Shard {
         self.by_id.len()
     }
 
-    /// Addresses proven here, and remembered for other shards.
-    pub(super) fn address_counts(&self) -> (usize, usize) {
-        (self.by_address.len(), self.foreign.len())
+    /// Addresses proven here, proven elsewhere, and claimed to be elsewhere.
+    pub(super) fn address_counts(&self) -> (usize, usize, usize) {
+        (self.by_address.len(), self.foreign.len(), self.hints.len())
     }
 
     fn test_transport(&self, id: TransportId) -> &Transport {
@@ -64,6 +64,30 @@ impl Shard {
             .iter()
             .find(|line| line.kind == MediaKind::Video);
         line.expect("a video section").ssrc.0
+    }
+
+    pub(super) fn cap_of(
+        &self,
+        viewer: TransportId,
+        publication: PublicationId,
+    ) -> Option<LayerCap> {
+        let Role::Viewer(viewer) = &self.test_transport(viewer).role else {
+            return None;
+        };
+        let mut subscriptions = viewer
+            .lines
+            .iter()
+            .filter_map(|line| line.subscription.as_ref());
+        let (_, at) = subscriptions.find(|(info, _)| info.id == publication)?;
+        Some(
+            self.sources
+                .get(&publication)?
+                .subscribers
+                .get(*at)?
+                .as_ref()?
+                .forwarder
+                .cap(),
+        )
     }
 
     /// Makes a Transport's engine panic.
