@@ -1,7 +1,7 @@
 //! Signalling's words to the data plane's and back. The only file that names both crates; it owns
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
@@ -24,6 +24,10 @@ pub(crate) struct Bridge {
     publications: HashMap<PublicationId, PublicationInfo>,
     /// Answers that need no data plane, such as "busy".
     own_events: Vec<MediaEvent>,
+    /// Which of the transports view.
+    viewers: HashSet<TransportId>,
+    /// What a full queue did not take and must not be lost.
+    unsent: VecDeque<Command>,
 }
 
 /// Where and how the data plane runs.
@@ -40,6 +44,8 @@ impl Bridge {
             media: HashMap::new(),
             publications: HashMap::new(),
             own_events: Vec::new(),
+            viewers: HashSet::new(),
+            unsent: VecDeque::new(),
         })
     }
 
@@ -93,6 +99,7 @@ impl Bridge {
                 is_restart,
             } => {
                 let transport = self.transport(media, near, "down");
+                self.viewers.insert(transport);
                 let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                 let subscriptions = subscriptions.collect();
                 let ice_restart = is_restart;
@@ -133,7 +140,9 @@ impl Bridge {
             }
             MediaRequest::Close { media } => {
                 if let Some(transport) = self.forget(media) {
-                    self.tell(Command::Close { transport });
+                    // Media to someone who was sent out must end, however busy the shard is.
+                    self.unsent.push_back(Command::Close { transport });
+                    self.send_unsent();
                 }
             }
         }
@@ -168,6 +177,7 @@ impl Bridge {
     fn forget(&mut self, media: MediaId) -> Option<TransportId> {
         let transport = self.transports.remove(&media)?;
         self.media.remove(&transport);
+        self.viewers.remove(&transport);
         self.publications.retain(|id, _| id.transport != transport);
         Some(transport)
     }
@@ -207,8 +217,23 @@ impl Bridge {
         }
     }
 
+    fn send_unsent(&mut self) {
+        while let Some(command) = self.unsent.pop_front() {
+            if let Err(Busy) = self.dataplane.command(command.clone()) {
+                self.unsent.push_front(command);
+                return;
+            }
+        }
+    }
+
+    /// Whether [`Self::events`] has more to give.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.own_events.is_empty() || !self.dataplane.events().is_empty()
+    }
+
     /// What has happened, up to a batch.
     pub(crate) fn events(&mut self) -> Vec<MediaEvent> {
+        self.send_unsent();
         let mut events = std::mem::take(&mut self.own_events);
         for _ in 0..EVENT_BATCH_MAX {
             let Ok(event) = self.dataplane.events().try_recv() else {
@@ -237,7 +262,9 @@ impl Bridge {
             },
             Event::Refused { transport, error } => MediaEvent::Refused {
                 media: media(self, transport)?,
-                is_busy: error == PeerError::ServerFull,
+                // A publisher that has changed its codec needs a transport made for it.
+                is_busy: error == PeerError::ServerFull
+                    || (error == PeerError::NoCommonCodec && self.viewers.contains(&transport)),
                 text: error.to_string(),
             },
             Event::Connected { transport } => MediaEvent::Connected {

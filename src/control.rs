@@ -228,6 +228,9 @@ impl Task {
             let now = self.now();
             self.switchboard.tick(now);
             self.act();
+            if self.bridge.has_events() {
+                wake.notify_one();
+            }
         }
     }
 
@@ -242,16 +245,11 @@ impl Task {
     }
 
     fn take_media(&mut self) {
-        loop {
-            let events = self.bridge.events();
-            if events.is_empty() {
-                return;
-            }
-            let now = self.now();
-            for event in events {
-                self.switchboard.media(event, now);
-                self.act();
-            }
+        // One batch: what members say must get its turn as well.
+        let now = self.now();
+        for event in self.bridge.events() {
+            self.switchboard.media(event, now);
+            self.act();
         }
     }
 

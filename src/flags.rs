@@ -53,8 +53,8 @@ pub(crate) enum Order {
 const FLAGS: [(&str, &str, &str); 21] = [
     (
         "http",
-        "ADDR",
-        "listen for HTTP on ADDR, or on a Unix socket if it is a path (:8443)",
+        "[HOST]:PORT|/PATH",
+        "listen for HTTP on an address, or on a Unix socket (:8443)",
     ),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -187,7 +187,12 @@ impl Flags {
             ))
         };
         match name {
-            "http" => self.http = value,
+            "http" => {
+                if !is_listen_address(&value) {
+                    return Err(bad());
+                }
+                self.http = value;
+            }
             "static" => self.statics = Some(PathBuf::from(value)),
             "data" => self.data = PathBuf::from(value),
             "groups" => self.groups = PathBuf::from(value),
@@ -212,6 +217,12 @@ impl Flags {
         }
         Ok(())
     }
+}
+
+/// A Unix socket's path, or `HOST:PORT` with an optional host.
+fn is_listen_address(text: &str) -> bool {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    text.starts_with('/') || matches!(port, Some(Ok(_)))
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<bool, FatalError> {
@@ -311,6 +322,8 @@ mod tests {
             (&["--advertise", "example.org"], "advertise"),
             (&["--log", "xml"], "text|json"),
             (&["-http"], "needs a value"),
+            (&["-http", ":99999"], "http"),
+            (&["-http", "localhost"], "http"),
             (&["-insecure=maybe"], "true or false"),
             (&["--bananas"], "--help"),
             (&["bananas"], "--help"),

@@ -39,6 +39,8 @@ pub(crate) struct Member {
     pub(crate) chat_budget: TokenBucket,
     /// Offers and restarts, which cost the data plane a handshake each.
     pub(crate) offer_budget: TokenBucket,
+    /// Changes of the whole request; each may make as many transports as there are streams.
+    pub(crate) request_budget: TokenBucket,
 }
 
 impl Member {

@@ -296,7 +296,9 @@ impl Session {
             "pong" => {}
             "join" => self.handle_join(message, now, hub)?,
             "request" => match message.request.as_ref().and_then(Request::from_value) {
-                Some(request) if hub.membership(conn).is_some() => hub.request(conn, request),
+                Some(request) if hub.membership(conn).is_some() => {
+                    hub.request(conn, request, now);
+                }
                 Some(_) => return Ok(self.error("join a group first")),
                 None => return Ok(self.error("bad request")),
             },

@@ -19,7 +19,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 pub const OPEN: &str = r#"{"op":[{}],"allow-anonymous":true}"#;
 /// Far beyond what anything here takes.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(240);
 
 /// A directory that goes away with the test.
 pub struct Scratch(pub PathBuf);

@@ -330,6 +330,7 @@ impl Hub {
             failures: Default::default(),
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
             offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
+            request_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
         };
         self.welcome(conn, name, member, now);
         Ok(())

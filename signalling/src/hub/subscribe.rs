@@ -15,8 +15,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const RETRIES_MAX: u32 = 4;
 
 impl Hub {
-    /// Replaces a member's wishes for all streams.
-    pub fn request(&mut self, conn: ConnId, request: Request) {
+    /// Replaces a member's wishes for all streams. One who does so all the time is told to slow
+    /// down: what it wishes then holds for later streams only.
+    pub fn request(&mut self, conn: ConnId, request: Request, now: Now) {
         let Some((name, member)) = self.member_of(conn) else {
             return;
         };
@@ -24,6 +25,9 @@ impl Hub {
             return;
         }
         member.request = request;
+        if !member.request_budget.take(now.mono) {
+            return self.tell_error(conn, "too many requests, slow down");
+        }
         member.failures.clear();
         let Some(group) = self.groups.get(&name) else {
             return;
