@@ -206,7 +206,7 @@ fn announce(
     let scheme = if flags.insecure { "http" } else { "https" };
     // A group of the folder itself before those in subfolders, which may be examples.
     let top = names.iter().find(|name| !name.as_str().contains('/'));
-    let first = top.or(names.first()).map_or(String::new(), |name| {
+    let first = top.or_else(|| names.first()).map_or(String::new(), |name| {
         format!("group/{}/", signalling::encode_path(name.as_str()))
     });
     let mut text = String::new();

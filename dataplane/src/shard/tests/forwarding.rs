@@ -113,6 +113,50 @@ fn it_does_not_matter_which_socket_the_kernel_chooses() {
     });
 }
 
+/// Row 21: sequence number and timestamp wrap, and the numbers jump by nearly half their range.
+#[test]
+fn wraps_and_jumps_of_numbers_reach_the_viewer_as_one_stream() {
+    let mut net = Net::new(2);
+    let publisher = net.publisher(0, CODECS, &[]);
+    net.connect(publisher);
+    let start = 65_500;
+    let send = |net: &mut Net, seq: u64, is_keyframe: bool| {
+        let mut rtp = Rtp::vp8(seq, is_keyframe);
+        rtp.time = (seq as u32).wrapping_mul(3000).wrapping_sub(65_540 * 3000);
+        net.publish(publisher, PeerKind::Video, rtp);
+        net.advance(Duration::from_millis(20));
+    };
+    send(&mut net, start, true);
+    net.run_until("video is announced", |net| {
+        !net.publications(publisher).is_empty()
+    });
+    let publications = net.publications(publisher);
+    let viewer = net.viewer(1, &publications, LayerCap::High);
+    net.connect(viewer);
+    for seq in start + 1..start + 100 {
+        send(&mut net, seq, false);
+    }
+    let numbers = video_numbers(&net.peers[viewer].packets);
+    let expected: Vec<u32> = (start as u32..start as u32 + 100).collect();
+    assert_eq!(numbers, expected);
+    check_stream(&net.peers[viewer].packets, b"opus", true, 3000);
+    // A jump is a break: the viewer goes on at the next keyframe, without a gap of its own.
+    let before = net.peers[viewer].packets.len();
+    for seq in start + 30_000..start + 30_010 {
+        send(&mut net, seq, seq == start + 30_003);
+    }
+    let packets = &net.peers[viewer].packets[before - 1..];
+    assert_eq!(
+        video_numbers(packets)[1..],
+        (start as u32 + 30_003..start as u32 + 30_010).collect::<Vec<_>>()
+    );
+    assert!(
+        packets
+            .windows(2)
+            .all(|pair| *pair[1].seq_no == *pair[0].seq_no + 1)
+    );
+}
+
 /// Every codec that a group may allow, with its own payload format for a first packet.
 #[test]
 fn every_codec_passes() {
