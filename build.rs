@@ -17,9 +17,7 @@ fn main() {
     let mut table = String::from("&[\n");
     for file in &files {
         let name = file.strip_prefix(&root).expect("collected below the root");
-        let name = name
-            .to_str()
-            .expect("file names of the web client are UTF-8");
+        let name = name.to_str().expect("file names of the web client are UTF-8");
         let contents = fs::read(file).expect("a file just listed can be read");
         let hash = fnv1a(&contents);
         writeln!(

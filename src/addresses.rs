@@ -8,10 +8,7 @@ const ADDRESSES_MAX: usize = 8;
 /// Addresses that others can reach: no loopback, no link-local, IPv4 first. Loopback if there is
 /// nothing else.
 pub(crate) fn local() -> Vec<IpAddr> {
-    let mut found: Vec<IpAddr> = interfaces()
-        .into_iter()
-        .filter(|ip| is_reachable(*ip))
-        .collect();
+    let mut found: Vec<IpAddr> = interfaces().into_iter().filter(|ip| is_reachable(*ip)).collect();
     found.sort_by_key(|ip| ip.is_ipv6());
     found.dedup();
     found.truncate(ADDRESSES_MAX);
@@ -50,9 +47,7 @@ fn interfaces() -> Vec<IpAddr> {
             // SAFETY: AF_INET says that the address is a sockaddr_in; reading unaligned asks
             // nothing of its alignment.
             let addr = unsafe { entry.ifa_addr.cast::<libc::sockaddr_in>().read_unaligned() };
-            found.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(
-                addr.sin_addr.s_addr,
-            ))));
+            found.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(addr.sin_addr.s_addr))));
         } else if family == libc::AF_INET6 {
             // SAFETY: as above, for AF_INET6 and sockaddr_in6.
             let addr = unsafe { entry.ifa_addr.cast::<libc::sockaddr_in6>().read_unaligned() };
@@ -77,14 +72,7 @@ mod tests {
 
     #[test]
     fn loopback_and_link_local_are_not_reachable() {
-        for ip in [
-            "127.0.0.1",
-            "169.254.3.4",
-            "0.0.0.0",
-            "::1",
-            "fe80::1",
-            "::",
-        ] {
+        for ip in ["127.0.0.1", "169.254.3.4", "0.0.0.0", "::1", "fe80::1", "::"] {
             assert!(!is_reachable(ip.parse().unwrap()), "{ip}");
         }
         for ip in ["192.0.2.1", "10.0.0.1", "2001:db8::1"] {

@@ -71,47 +71,18 @@ impl Bridge {
     /// Passes a wish on.
     pub(crate) fn request(&mut self, request: MediaRequest) {
         match request {
-            MediaRequest::Publish {
-                media,
-                near,
-                offer,
-                codecs,
-            } => {
+            MediaRequest::Publish { media, near, offer, codecs } => {
                 let transport = self.transport(media, near, "up");
-                let codecs = codecs
-                    .iter()
-                    .filter_map(|name| Codec::from_name(name))
-                    .collect();
-                self.ask(
-                    media,
-                    Command::Publish {
-                        transport,
-                        offer,
-                        codecs,
-                    },
-                );
+                let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
+                self.ask(media, Command::Publish { transport, offer, codecs });
             }
-            MediaRequest::Subscribe {
-                media,
-                near,
-                msid,
-                wants,
-                is_restart,
-            } => {
+            MediaRequest::Subscribe { media, near, msid, wants, is_restart } => {
                 let transport = self.transport(media, near, "down");
                 self.viewers.insert(transport);
                 let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                 let subscriptions = subscriptions.collect();
                 let ice_restart = is_restart;
-                self.ask(
-                    media,
-                    Command::Subscribe {
-                        transport,
-                        msid,
-                        subscriptions,
-                        ice_restart,
-                    },
-                );
+                self.ask(media, Command::Subscribe { transport, msid, subscriptions, ice_restart });
             }
             MediaRequest::AcceptAnswer { media, answer } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
@@ -123,19 +94,12 @@ impl Bridge {
                 let transport = self.transports.get(&media).copied();
                 if let (Some(transport), Some(publication)) = (transport, publication) {
                     let cap = cap(want);
-                    self.tell(Command::SetCap {
-                        transport,
-                        publication,
-                        cap,
-                    });
+                    self.tell(Command::SetCap { transport, publication, cap });
                 }
             }
             MediaRequest::AddCandidate { media, candidate } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
-                    self.tell(Command::AddCandidate {
-                        transport,
-                        candidate,
-                    });
+                    self.tell(Command::AddCandidate { transport, candidate });
                 }
             }
             MediaRequest::Close { media } => {
@@ -158,17 +122,10 @@ impl Bridge {
         if let Some(transport) = self.transports.get(&media) {
             return *transport;
         }
-        let shard = near
-            .and_then(|near| self.transports.get(&near))
-            .map(|near| near.shard());
+        let shard = near.and_then(|near| self.transports.get(&near)).map(|near| near.shard());
         let transport = self.dataplane.place(shard);
         let ShardId(shard) = transport.shard();
-        tracing::info!(
-            direction,
-            shard,
-            transport = transport.as_u64(),
-            "transport placed"
-        );
+        tracing::info!(direction, shard, transport = transport.as_u64(), "transport placed");
         self.transports.insert(media, transport);
         self.media.insert(transport, media);
         transport
@@ -184,19 +141,13 @@ impl Bridge {
 
     fn publication_id(&self, key: PublicationKey) -> Option<PublicationId> {
         let transport = self.transports.get(&key.media).copied()?;
-        Some(PublicationId {
-            transport,
-            m_line: key.m_line,
-        })
+        Some(PublicationId { transport, m_line: key.m_line })
     }
 
     fn subscription(&self, want: &Want) -> Option<SubscriptionSpec> {
         let id = self.publication_id(want.publication)?;
         let publication = self.publications.get(&id)?.clone();
-        Some(SubscriptionSpec {
-            publication,
-            cap: cap(*want),
-        })
+        Some(SubscriptionSpec { publication, cap: cap(*want) })
     }
 
     /// A command that must be answered: if it cannot be sent, that is the answer.
@@ -247,19 +198,12 @@ impl Bridge {
     fn translate(&mut self, event: Event) -> Option<MediaEvent> {
         let media = |bridge: &Self, transport| bridge.media.get(&transport).copied();
         Some(match event {
-            Event::Answered {
-                transport,
-                answer,
-                publications,
-            } => MediaEvent::Answered {
-                media: media(self, transport)?,
-                answer,
-                publications,
-            },
-            Event::Offered { transport, offer } => MediaEvent::Offered {
-                media: media(self, transport)?,
-                offer,
-            },
+            Event::Answered { transport, answer, publications } => {
+                MediaEvent::Answered { media: media(self, transport)?, answer, publications }
+            }
+            Event::Offered { transport, offer } => {
+                MediaEvent::Offered { media: media(self, transport)?, offer }
+            }
             Event::Refused { transport, error } => MediaEvent::Refused {
                 media: media(self, transport)?,
                 // A publisher that has changed its codec needs a transport made for it.
@@ -267,13 +211,10 @@ impl Bridge {
                     || (error == PeerError::NoCommonCodec && self.viewers.contains(&transport)),
                 text: error.to_string(),
             },
-            Event::Connected { transport } => MediaEvent::Connected {
-                media: media(self, transport)?,
-            },
-            Event::Published {
-                transport,
-                publication,
-            } => {
+            Event::Connected { transport } => {
+                MediaEvent::Connected { media: media(self, transport)? }
+            }
+            Event::Published { transport, publication } => {
                 let id = publication.id;
                 let media = media(self, transport)?;
                 let kind = match publication.kind {
@@ -281,22 +222,16 @@ impl Bridge {
                     dataplane::MediaKind::Video => MediaKind::Video,
                 };
                 self.publications.insert(id, publication);
-                let publication = PublicationKey {
-                    media,
-                    m_line: id.m_line,
-                };
+                let publication = PublicationKey { media, m_line: id.m_line };
                 MediaEvent::Published { publication, kind }
             }
-            Event::Disconnected { transport } => MediaEvent::Disconnected {
-                media: media(self, transport)?,
-            },
+            Event::Disconnected { transport } => {
+                MediaEvent::Disconnected { media: media(self, transport)? }
+            }
             Event::Closed { transport, reason } => {
                 let media = media(self, transport)?;
                 self.forget(media);
-                MediaEvent::Closed {
-                    media,
-                    text: reason.to_string(),
-                }
+                MediaEvent::Closed { media, text: reason.to_string() }
             }
             Event::Stats { .. } => return None,
         })
@@ -304,9 +239,5 @@ impl Bridge {
 }
 
 fn cap(want: Want) -> LayerCap {
-    if want.is_low {
-        LayerCap::Low
-    } else {
-        LayerCap::High
-    }
+    if want.is_low { LayerCap::Low } else { LayerCap::High }
 }

@@ -57,19 +57,12 @@ impl ConfigFile {
         let path = data.join("config.json");
         let stamp = stamp(&path);
         let config = Arc::new(read(&path, stamp)?);
-        Ok(Self {
-            path,
-            cached: Mutex::new(Cached { stamp, config }),
-        })
+        Ok(Self { path, cached: Mutex::new(Cached { stamp, config }) })
     }
 
     /// The present contents, from memory.
     pub(crate) fn get(&self) -> Arc<Config> {
-        self.cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .config
-            .clone()
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).config.clone()
     }
 
     /// Looks whether the file has changed. A bad edit leaves the old contents in force.
@@ -97,12 +90,8 @@ fn stamp(path: &Path) -> Stamp {
 
 fn read(path: &Path, stamp: Stamp) -> Result<Config, DescriptionError> {
     let file = path.display().to_string();
-    let whole = |message: String| DescriptionError {
-        file: file.clone(),
-        line: 0,
-        key: None,
-        message,
-    };
+    let whole =
+        |message: String| DescriptionError { file: file.clone(), line: 0, key: None, message };
     match stamp {
         None => return Ok(Config::default()),
         Some((_, bytes)) if bytes > FILE_BYTES_MAX => {

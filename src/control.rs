@@ -29,50 +29,18 @@ const SPREAD_ABOVE: usize = 0;
 
 /// What others tell the task.
 enum Input {
-    Connected {
-        address: Option<String>,
-        outbox: Outbox,
-        reply: oneshot::Sender<ConnId>,
-    },
-    Text {
-        conn: ConnId,
-        text: String,
-    },
-    Disconnected {
-        conn: ConnId,
-    },
-    GroupFile {
-        name: GroupName,
-        file: GroupFile,
-    },
-    Verdict {
-        conn: ConnId,
-        verdict: Verdict,
-    },
-    Status {
-        name: String,
-        reply: oneshot::Sender<StatusReply>,
-    },
-    PublicGroups {
-        reply: oneshot::Sender<Vec<StatusView>>,
-    },
-    Whip {
-        request: Box<whip::Request>,
-        reply: oneshot::Sender<whip::Response>,
-    },
-    Refresh {
-        also: Vec<GroupName>,
-    },
-    IceServers {
-        configuration: serde_json::Value,
-    },
-    ShutDown {
-        text: String,
-        reply: oneshot::Sender<()>,
-    },
-    Stop {
-        reply: oneshot::Sender<Bridge>,
-    },
+    Connected { address: Option<String>, outbox: Outbox, reply: oneshot::Sender<ConnId> },
+    Text { conn: ConnId, text: String },
+    Disconnected { conn: ConnId },
+    GroupFile { name: GroupName, file: GroupFile },
+    Verdict { conn: ConnId, verdict: Verdict },
+    Status { name: String, reply: oneshot::Sender<StatusReply> },
+    PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
+    Whip { request: Box<whip::Request>, reply: oneshot::Sender<whip::Response> },
+    Refresh { also: Vec<GroupName> },
+    IceServers { configuration: serde_json::Value },
+    ShutDown { text: String, reply: oneshot::Sender<()> },
+    Stop { reply: oneshot::Sender<Bridge> },
 }
 
 /// How others talk to the task. When the task is gone, every question is answered with nothing.
@@ -123,12 +91,7 @@ impl Control {
         address: Option<String>,
         outbox: Outbox,
     ) -> Option<ConnId> {
-        self.ask(|reply| Input::Connected {
-            address,
-            outbox,
-            reply,
-        })
-        .await
+        self.ask(|reply| Input::Connected { address, outbox, reply }).await
     }
 
     /// A WebSocket has said something.
@@ -153,11 +116,7 @@ impl Control {
 
     /// A WHIP request.
     pub(crate) async fn whip(&self, request: whip::Request) -> Option<whip::Response> {
-        self.ask(|reply| Input::Whip {
-            request: Box::new(request),
-            reply,
-        })
-        .await
+        self.ask(|reply| Input::Whip { request: Box::new(request), reply }).await
     }
 
     /// Looks at the files of all groups in memory, and of these.
@@ -235,9 +194,7 @@ impl Task {
     }
 
     fn now(&self) -> Now {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             mono: self.started.elapsed(),
             unix: UnixMs(i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)),
@@ -261,11 +218,7 @@ impl Task {
     fn take(&mut self, input: Input) {
         let now = self.now();
         match input {
-            Input::Connected {
-                address,
-                outbox,
-                reply,
-            } => {
+            Input::Connected { address, outbox, reply } => {
                 let conn = self.switchboard.connected(address, now);
                 self.outboxes.insert(conn, outbox);
                 if reply.send(conn).is_err() {

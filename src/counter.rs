@@ -14,9 +14,7 @@ pub(crate) struct Counted(watch::Sender<usize>);
 impl Counter {
     /// Nothing is alive.
     pub(crate) fn new() -> Self {
-        Self {
-            count: watch::Sender::new(0),
-        }
+        Self { count: watch::Sender::new(0) }
     }
 
     /// Counts one thing until the result is dropped.

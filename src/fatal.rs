@@ -18,18 +18,12 @@ pub(crate) struct FatalError {
 impl FatalError {
     /// A flag or a file is wrong.
     pub(crate) fn config(message: impl fmt::Display) -> Self {
-        Self {
-            code: EXIT_CONFIG,
-            message: message.to_string(),
-        }
+        Self { code: EXIT_CONFIG, message: message.to_string() }
     }
 
     /// The system refused.
     pub(crate) fn system(message: impl fmt::Display) -> Self {
-        Self {
-            code: EXIT_SYSTEM,
-            message: message.to_string(),
-        }
+        Self { code: EXIT_SYSTEM, message: message.to_string() }
     }
 }
 

@@ -51,57 +51,25 @@ pub(crate) enum Order {
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
 const FLAGS: [(&str, &str, &str); 21] = [
-    (
-        "http",
-        "[HOST]:PORT|/PATH",
-        "listen for HTTP on an address, or on a Unix socket (:8443)",
-    ),
+    ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
     ("groups", "DIR", "group files (./groups/)"),
-    (
-        "recordings",
-        "DIR",
-        "reserved for recordings (./recordings/)",
-    ),
+    ("recordings", "DIR", "reserved for recordings (./recordings/)"),
     ("insecure", "", "plain HTTP, behind a proxy that speaks TLS"),
-    (
-        "public-server",
-        "",
-        "pages of any web origin may use WebSocket, WHIP and status",
-    ),
-    (
-        "udp-port",
-        "N",
-        "the UDP port of all media (the number of the HTTP port)",
-    ),
+    ("public-server", "", "pages of any web origin may use WebSocket, WHIP and status"),
+    ("udp-port", "N", "the UDP port of all media (the number of the HTTP port)"),
     ("udp-range", "A-B", "one UDP port per shard instead"),
     ("shards", "N", "media threads, 1 to 16 (one per core)"),
-    (
-        "advertise",
-        "IP",
-        "an address to tell clients; repeatable (those of the interfaces)",
-    ),
+    ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
     ("relay-only", "", "tell clients to use TURN servers only"),
     ("turn", "ADDR", "accepted for Galene's sake, without effect"),
-    (
-        "cpuprofile",
-        "FILE",
-        "accepted for Galene's sake, without effect",
-    ),
-    (
-        "memprofile",
-        "FILE",
-        "accepted for Galene's sake, without effect",
-    ),
-    (
-        "mutexprofile",
-        "FILE",
-        "accepted for Galene's sake, without effect",
-    ),
+    ("cpuprofile", "FILE", "accepted for Galene's sake, without effect"),
+    ("memprofile", "FILE", "accepted for Galene's sake, without effect"),
+    ("mutexprofile", "FILE", "accepted for Galene's sake, without effect"),
     ("help", "", "print this, and exit"),
     ("version", "", "print the version, and exit"),
 ];
@@ -139,9 +107,8 @@ impl Flags {
         let mut flags = Self::defaults();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
-            let flag = argument
-                .strip_prefix('-')
-                .map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+            let flag =
+                argument.strip_prefix('-').map(|rest| rest.strip_prefix('-').unwrap_or(rest));
             let Some(flag) = flag.filter(|flag| !flag.is_empty()) else {
                 return Err(FatalError::config(format!(
                     "unexpected argument {argument:?}: flags start with a dash, see --help"
@@ -153,9 +120,7 @@ impl Flags {
             };
             let name = if name == "h" { "help" } else { name };
             let Some((_, wants, _)) = FLAGS.iter().find(|(known, _, _)| *known == name) else {
-                return Err(FatalError::config(format!(
-                    "unknown flag --{name}: see --help"
-                )));
+                return Err(FatalError::config(format!("unknown flag --{name}: see --help")));
             };
             if wants.is_empty() {
                 let is_on = switch(name, value.as_deref())?;
@@ -171,9 +136,7 @@ impl Flags {
                 continue;
             }
             let Some(value) = value.or_else(|| arguments.next()) else {
-                return Err(FatalError::config(format!(
-                    "flag --{name} needs a value: {wants}"
-                )));
+                return Err(FatalError::config(format!("flag --{name} needs a value: {wants}")));
             };
             flags.set(name, wants, value)?;
         }
@@ -181,11 +144,8 @@ impl Flags {
     }
 
     fn set(&mut self, name: &str, wants: &str, value: String) -> Result<(), FatalError> {
-        let bad = || {
-            FatalError::config(format!(
-                "flag --{name} cannot be {value:?}: it must be {wants}"
-            ))
-        };
+        let bad =
+            || FatalError::config(format!("flag --{name} cannot be {value:?}: it must be {wants}"));
         match name {
             "http" => {
                 if !is_listen_address(&value) {
@@ -199,10 +159,7 @@ impl Flags {
             "udp-port" => self.udp = Udp::Port(value.parse().map_err(|_| bad())?),
             "udp-range" => self.udp = udp_range(&value).ok_or_else(bad)?,
             "shards" => {
-                let shards = value
-                    .parse()
-                    .ok()
-                    .filter(|shards| (1..=16).contains(shards));
+                let shards = value.parse().ok().filter(|shards| (1..=16).contains(shards));
                 self.shards = Some(shards.ok_or_else(bad)?);
             }
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
@@ -258,21 +215,14 @@ mod tests {
 
     #[test]
     fn one_dash_or_two_with_or_without_equals() {
-        for arguments in [
-            &["-http", ":80"][..],
-            &["--http", ":80"],
-            &["-http=:80"],
-            &["--http=:80"],
-        ] {
+        for arguments in
+            [&["-http", ":80"][..], &["--http", ":80"], &["-http=:80"], &["--http=:80"]]
+        {
             assert_eq!(parse(arguments).unwrap().http, ":80");
         }
         assert!(parse(&["-insecure"]).unwrap().insecure);
         assert!(!parse(&["-insecure=false"]).unwrap().insecure);
-        assert!(
-            parse(&["-public-server", "-insecure=true"])
-                .unwrap()
-                .public_server
-        );
+        assert!(parse(&["-public-server", "-insecure=true"]).unwrap().public_server);
     }
 
     #[test]
@@ -337,10 +287,6 @@ mod tests {
     #[test]
     fn every_flag_is_in_the_help() {
         let help = help();
-        assert!(
-            FLAGS
-                .iter()
-                .all(|(name, _, _)| help.contains(&format!("--{name}")))
-        );
+        assert!(FLAGS.iter().all(|(name, _, _)| help.contains(&format!("--{name}"))));
     }
 }

@@ -37,21 +37,14 @@ pub(crate) struct IceServers {
 impl IceServers {
     /// Need not exist.
     pub(crate) fn new(data: &Path, is_relay_only: bool) -> Self {
-        Self {
-            path: data.join("ice-servers.json"),
-            is_relay_only,
-            stamp: None,
-            made_at: None,
-        }
+        Self { path: data.join("ice-servers.json"), is_relay_only, stamp: None, made_at: None }
     }
 
     /// What browsers are to be told, if that has changed or is about to expire.
     pub(crate) fn refresh(&mut self) -> Option<Value> {
         let metadata = fs::metadata(&self.path).ok();
         let stamp = metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
-        let is_fresh = self
-            .made_at
-            .is_some_and(|at| at.elapsed() < RENEWAL_INTERVAL);
+        let is_fresh = self.made_at.is_some_and(|at| at.elapsed() < RENEWAL_INTERVAL);
         if is_fresh && stamp == self.stamp {
             return None;
         }
@@ -64,9 +57,7 @@ impl IceServers {
                 return None;
             }
         };
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Some(configuration(&servers, self.is_relay_only, unix.as_secs()))
     }
 
@@ -85,10 +76,7 @@ impl IceServers {
 fn configuration(servers: &[Value], is_relay_only: bool, unix_s: u64) -> Value {
     let mut listed = Vec::new();
     for server in servers {
-        match Server::deserialize(server)
-            .ok()
-            .and_then(|server| described(server, unix_s))
-        {
+        match Server::deserialize(server).ok().and_then(|server| described(server, unix_s)) {
             Some(server) => listed.push(server),
             None => tracing::error!("an entry of ice-servers.json cannot be used and is skipped"),
         }
@@ -107,19 +95,13 @@ fn described(server: Server, unix_s: u64) -> Option<Value> {
     if server.urls.is_empty() {
         return None;
     }
-    let kind = server
-        .credential_type
-        .as_deref()
-        .filter(|kind| !kind.is_empty());
+    let kind = server.credential_type.as_deref().filter(|kind| !kind.is_empty());
     let kind = kind.unwrap_or("password");
     let mut described = json!({"urls": server.urls, "credentialType": kind});
     let fields = described.as_object_mut()?;
     match kind {
         "password" | "oauth" => {
-            for (key, value) in [
-                ("username", server.username),
-                ("credential", server.credential),
-            ] {
+            for (key, value) in [("username", server.username), ("credential", server.credential)] {
                 if let Some(value) = value {
                     fields.insert(key.into(), value.into());
                 }
@@ -149,17 +131,11 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
+        let group = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for position in 0..4 {
             let index = (group >> (18 - 6 * position)) & 63;
-            text.push(if position > chunk.len() {
-                '='
-            } else {
-                ALPHABET[index as usize].into()
-            });
+            text.push(if position > chunk.len() { '=' } else { ALPHABET[index as usize].into() });
         }
     }
     text
@@ -183,14 +159,8 @@ mod tests {
         let made = configuration(&servers, true, 1_000_000);
         let listed = made["iceServers"].as_array().unwrap();
         assert_eq!(listed.len(), 3);
-        assert_eq!(
-            listed[0],
-            json!({"urls": ["stun:s.example"], "credentialType": "password"})
-        );
-        assert_eq!(
-            (&listed[1]["username"], &listed[1]["credential"]),
-            (&json!("u"), &json!("c"))
-        );
+        assert_eq!(listed[0], json!({"urls": ["stun:s.example"], "credentialType": "password"}));
+        assert_eq!((&listed[1]["username"], &listed[1]["credential"]), (&json!("u"), &json!("c")));
         assert_eq!(listed[2]["username"], "1086400:u");
         // printf 1086400:u | openssl dgst -sha1 -hmac secret -binary | base64
         assert_eq!(listed[2]["credential"], "sIFW28enbyIErsh9e1zmE7/lwxA=");

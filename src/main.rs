@@ -62,7 +62,5 @@ fn run() -> Result<(), FatalError> {
 }
 
 fn say(text: &str) -> Result<(), FatalError> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(FatalError::system)
+    std::io::stdout().write_all(text.as_bytes()).map_err(FatalError::system)
 }

@@ -43,16 +43,8 @@ pub(crate) fn outbox() -> (Outbox, OutboxReader) {
     let (overflow, overflown) = watch::channel(false);
     let bytes = Arc::new(AtomicUsize::new(0));
     (
-        Outbox {
-            items: sender,
-            bytes: bytes.clone(),
-            overflow,
-        },
-        OutboxReader {
-            items: receiver,
-            bytes,
-            overflow: overflown,
-        },
+        Outbox { items: sender, bytes: bytes.clone(), overflow },
+        OutboxReader { items: receiver, bytes, overflow: overflown },
     )
 }
 
@@ -99,10 +91,7 @@ impl OutboxReader {
                 // The control plane has let go: there is nothing left to overflow.
                 std::future::pending::<()>().await;
             }
-            CloseCode::Frame {
-                code: TRY_AGAIN_LATER,
-                reason: "you do not read".to_owned(),
-            }
+            CloseCode::Frame { code: TRY_AGAIN_LATER, reason: "you do not read".to_owned() }
         }
     }
 }
@@ -118,18 +107,13 @@ mod tests {
             outbox.push(Item::Text(index.to_string().into()));
         }
         for index in 0..3 {
-            let Some(Item::Text(text)) = reader.next().await else {
-                panic!("an item is lost")
-            };
+            let Some(Item::Text(text)) = reader.next().await else { panic!("an item is lost") };
             assert_eq!(text.as_str(), index.to_string());
         }
         assert!(!*reader.overflow.borrow());
         for _ in 0..5 {
             outbox.push(Item::Text("x".repeat(OUTBOX_BYTES_MAX / 4).into()));
         }
-        assert!(matches!(
-            reader.overflown().await,
-            CloseCode::Frame { code: 1013, .. }
-        ));
+        assert!(matches!(reader.overflown().await, CloseCode::Frame { code: 1013, .. }));
     }
 }

@@ -34,24 +34,17 @@ impl Passwords {
     /// One worker per core.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            workers: Arc::new(Semaphore::new(cores)),
-            waiting: Arc::new(AtomicUsize::new(0)),
-        }
+        Self { workers: Arc::new(Semaphore::new(cores)), waiting: Arc::new(AtomicUsize::new(0)) }
     }
 
     /// Checks. Only the caller waits.
     pub(crate) async fn check(&self, check: PasswordCheck) -> Verdict {
         let verdict = match check {
             PasswordCheck::Refuse => Verdict::Wrong,
-            PasswordCheck::Verify {
-                password,
-                candidate,
-            } if !password.is_slow() => verdict(password.verify(&candidate)),
-            PasswordCheck::Verify {
-                password,
-                candidate,
-            } => {
+            PasswordCheck::Verify { password, candidate } if !password.is_slow() => {
+                verdict(password.verify(&candidate))
+            }
+            PasswordCheck::Verify { password, candidate } => {
                 self.waiting.fetch_add(1, Ordering::Relaxed);
                 let turn = Turn(self.waiting.clone());
                 if self.waiting.load(Ordering::Relaxed) > WAITING_MAX {
@@ -64,9 +57,7 @@ impl Passwords {
                     let _held = (permit, turn);
                     verdict(password.verify(&candidate))
                 };
-                tokio::task::spawn_blocking(work)
-                    .await
-                    .unwrap_or(Verdict::Busy)
+                tokio::task::spawn_blocking(work).await.unwrap_or(Verdict::Busy)
             }
         };
         if verdict == Verdict::Wrong {
@@ -94,10 +85,7 @@ mod tests {
 
     fn check(password: &str, candidate: &str) -> PasswordCheck {
         let password: Password = serde_json::from_str(password).unwrap();
-        PasswordCheck::Verify {
-            password,
-            candidate: candidate.to_owned(),
-        }
+        PasswordCheck::Verify { password, candidate: candidate.to_owned() }
     }
 
     /// Slow enough to pile up: some tens of milliseconds.
@@ -115,10 +103,7 @@ mod tests {
             (verdict, started.elapsed())
         };
         let (refused, wrong, (right, took)) = tokio::join!(refused, wrong, right);
-        assert_eq!(
-            (refused, wrong, right),
-            (Verdict::Wrong, Verdict::Wrong, Verdict::Right)
-        );
+        assert_eq!((refused, wrong, right), (Verdict::Wrong, Verdict::Wrong, Verdict::Right));
         assert!(started.elapsed() >= PENALTY && took < PENALTY);
     }
 
@@ -140,10 +125,6 @@ mod tests {
         }
         assert!(busy > 0, "nobody was turned away");
         assert_eq!(passwords.waiting.load(Ordering::Relaxed), 0);
-        assert_eq!(
-            passwords.check(check(SLOW, "x")).await,
-            Verdict::Wrong,
-            "and it goes on"
-        );
+        assert_eq!(passwords.check(check(SLOW, "x")).await, Verdict::Wrong, "and it goes on");
     }
 }

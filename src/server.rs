@@ -90,10 +90,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         false => Some(Arc::new(Certificates::open(&flags.data, &local)?)),
     };
     let listener = Listener::bind(&flags.http).await.map_err(|error| {
-        FatalError::system(format!(
-            "cannot listen on {}: {error}: change --http",
-            flags.http
-        ))
+        FatalError::system(format!("cannot listen on {}: {error}: change --http", flags.http))
     })?;
     let port = listener.port();
     let wake = Arc::new(Notify::new());
@@ -129,13 +126,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         connections.clone(),
         closing,
     ));
-    tokio::spawn(reload(
-        control.clone(),
-        store,
-        config,
-        certificates,
-        ice_servers,
-    ));
+    tokio::spawn(reload(control.clone(), store, config, certificates, ice_servers));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -176,11 +167,8 @@ fn media_config(flags: &Flags, port: Option<u16>, local: &[IpAddr]) -> MediaConf
         Udp::Port(port) => UdpPorts::Shared(port),
         Udp::Range(first, last) => UdpPorts::PerShard { first, last },
     };
-    let advertise = if flags.advertise.is_empty() {
-        local.to_vec()
-    } else {
-        flags.advertise.clone()
-    };
+    let advertise =
+        if flags.advertise.is_empty() { local.to_vec() } else { flags.advertise.clone() };
     let mut config = MediaConfig::new(ports, advertise);
     config.shards = flags.shards.unwrap_or_else(|| cores.min(SHARDS_MAX));
     config
@@ -206,54 +194,35 @@ fn announce(
     let scheme = if flags.insecure { "http" } else { "https" };
     // A group of the folder itself before those in subfolders, which may be examples.
     let top = names.iter().find(|name| !name.as_str().contains('/'));
-    let first = top.or_else(|| names.first()).map_or(String::new(), |name| {
-        format!("group/{}/", signalling::encode_path(name.as_str()))
-    });
+    let first = top
+        .or_else(|| names.first())
+        .map_or(String::new(), |name| format!("group/{}/", signalling::encode_path(name.as_str())));
     let mut text = String::new();
     let udp: Vec<String> = bridge.ports().iter().map(u16::to_string).collect();
     // Writing to a string cannot fail.
     let _ = match port {
         Some(port) => {
             let mut hosts = vec!["localhost".to_owned()];
-            hosts.extend(
-                local
-                    .iter()
-                    .filter(|ip| !ip.is_loopback())
-                    .map(|ip| match ip {
-                        IpAddr::V4(ip) => ip.to_string(),
-                        IpAddr::V6(ip) => format!("[{ip}]"),
-                    }),
-            );
+            hosts.extend(local.iter().filter(|ip| !ip.is_loopback()).map(|ip| match ip {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            }));
             let _ = writeln!(text, "Open in a browser:");
             for host in hosts {
                 let _ = writeln!(text, "  {scheme}://{host}:{port}/{first}");
             }
             writeln!(text, "Firewall: open TCP {port} and UDP {}", udp.join(", "))
         }
-        None => writeln!(
-            text,
-            "Listening on {}\nFirewall: open UDP {}",
-            flags.http,
-            udp.join(", ")
-        ),
+        None => {
+            writeln!(text, "Listening on {}\nFirewall: open UDP {}", flags.http, udp.join(", "))
+        }
     };
-    let shown: Vec<&str> = names
-        .iter()
-        .take(NAMES_SHOWN_MAX)
-        .map(|name| name.as_str())
-        .collect();
+    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN_MAX).map(|name| name.as_str()).collect();
     let more = names.len().saturating_sub(shown.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let _ = if shown.is_empty() {
         let folder = flags.groups.display();
-        writeln!(
-            text,
-            "Groups: none in {folder}: create one, such as {folder}/test.json"
-        )
+        writeln!(text, "Groups: none in {folder}: create one, such as {folder}/test.json")
     } else {
         writeln!(text, "Groups: {}{more}", shown.join(", "))
     };
@@ -265,9 +234,7 @@ fn announce(
 
 fn public(store: &GroupStore) -> Vec<GroupName> {
     let listed = store.scan().into_iter().filter(|(_, description)| {
-        description
-            .as_ref()
-            .is_ok_and(|description| description.listing.is_public)
+        description.as_ref().is_ok_and(|description| description.listing.is_public)
     });
     listed.map(|(name, _)| name).collect()
 }

@@ -43,10 +43,7 @@ pub(crate) struct GroupStore {
 impl GroupStore {
     /// Need not exist yet.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            cache: Mutex::new(HashMap::new()),
-        }
+        Self { root, cache: Mutex::new(HashMap::new()) }
     }
 
     /// The group's description: from its file, or from the nearest ancestor that has one and
@@ -79,10 +76,7 @@ impl GroupStore {
             Ok(metadata) if metadata.is_file() => metadata,
             Ok(_) => return None,
             Err(error) if is_absent(&error) => {
-                self.cache
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(name);
+                self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
                 return None;
             }
             Err(error) => return Some(Err(Arc::new(whole(&path, &error)))),
@@ -91,11 +85,7 @@ impl GroupStore {
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             bytes: metadata.len(),
         };
-        if let Some(cached) = self
-            .cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
+        if let Some(cached) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(name)
             && cached.stamp == stamp
         {
             return Some(cached.result.clone());
@@ -107,13 +97,7 @@ impl GroupStore {
         }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() < CACHE_MAX || cache.contains_key(name) {
-            cache.insert(
-                name.clone(),
-                Cached {
-                    stamp,
-                    result: result.clone(),
-                },
-            );
+            cache.insert(name.clone(), Cached { stamp, result: result.clone() });
         }
         Some(result)
     }
@@ -124,10 +108,7 @@ impl GroupStore {
         let mut budget = SCAN_ENTRIES_MAX;
         collect(&self.root, "", 0, &mut budget, &mut names);
         names.sort();
-        names
-            .into_iter()
-            .filter_map(|name| self.read(&name).map(|result| (name, result)))
-            .collect()
+        names.into_iter().filter_map(|name| self.read(&name).map(|result| (name, result))).collect()
     }
 }
 
@@ -151,9 +132,7 @@ fn whole(path: &Path, error: &io::Error) -> DescriptionError {
 fn parse_file(path: &Path) -> Result<Description, DescriptionError> {
     let mut text = Vec::new();
     let file = fs::File::open(path).map_err(|error| whole(path, &error))?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| whole(path, &error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| whole(path, &error))?;
     if text.len() as u64 > FILE_BYTES_MAX {
         let error = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
         return Err(whole(path, &error));

@@ -11,9 +11,7 @@ pub(crate) fn start(form: LogForm) {
         Ok("error") => tracing::Level::ERROR,
         _ => tracing::Level::INFO,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
     match form {
         LogForm::Text => builder.with_target(false).init(),
         LogForm::Json => builder.json().init(),

@@ -60,14 +60,7 @@ impl Certificates {
             }
             configure(made.cert.as_bytes(), made.key.as_bytes()).map_err(FatalError::system)?
         };
-        Ok(Self {
-            cert,
-            key,
-            current: Mutex::new(Current {
-                stamp,
-                config: Arc::new(config),
-            }),
-        })
+        Ok(Self { cert, key, current: Mutex::new(Current { stamp, config: Arc::new(config) }) })
     }
 
     /// For one connection.
@@ -96,11 +89,7 @@ impl Certificates {
 }
 
 fn stamp(cert: &Path, key: &Path) -> Stamp {
-    let modified = |path: &Path| {
-        fs::metadata(path)
-            .and_then(|metadata| metadata.modified())
-            .ok()
-    };
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     (modified(cert), modified(key))
 }
 
@@ -136,19 +125,12 @@ struct Made {
 }
 
 fn make(addresses: &[IpAddr]) -> Result<Made, String> {
-    let mut names = vec![
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        "::1".to_owned(),
-    ];
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(addresses.iter().map(IpAddr::to_string));
     names.sort();
     names.dedup();
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
-    Ok(Made {
-        cert: made.cert.pem(),
-        key: made.signing_key.serialize_pem(),
-    })
+    Ok(Made { cert: made.cert.pem(), key: made.signing_key.serialize_pem() })
 }
 
 /// The key first and for the owner alone: a certificate is only ever there together with its key.

@@ -70,10 +70,7 @@ async fn say_goodbye(socket: &mut Socket, ended: Ended) {
         Ended::Theirs => {}
         Ended::Ours(CloseCode::Abrupt) => return,
         Ended::Ours(CloseCode::Frame { code, reason }) => {
-            let frame = CloseFrame {
-                code: WireCode::from(code),
-                reason: Utf8Bytes::from(reason),
-            };
+            let frame = CloseFrame { code: WireCode::from(code), reason: Utf8Bytes::from(reason) };
             if socket.close(Some(frame)).await.is_err() {
                 return;
             }
@@ -145,10 +142,7 @@ async fn write(
 }
 
 fn close(code: u16, reason: &str) -> CloseCode {
-    CloseCode::Frame {
-        code,
-        reason: reason.to_owned(),
-    }
+    CloseCode::Frame { code, reason: reason.to_owned() }
 }
 
 fn code_for(error: &Error) -> CloseCode {

@@ -12,18 +12,9 @@ fn mistakes_end_with_78_and_one_line_that_names_the_fix() {
             "groups/a.json",
             "{\n\"max-client\":1}",
             &["--check-config"][..],
-            &[
-                "groups/a.json:2",
-                "\"max-client\"",
-                "did you mean \"max-clients\"?",
-            ][..],
+            &["groups/a.json:2", "\"max-client\"", "did you mean \"max-clients\"?"][..],
         ),
-        (
-            "groups/sub/b.json",
-            "{\"public\":",
-            &["--check-config"],
-            &["groups/sub/b.json:1"],
-        ),
+        ("groups/sub/b.json", "{\"public\":", &["--check-config"], &["groups/sub/b.json:1"]),
         (
             "groups/a.json",
             r#"{"users":{"x":{"permissions":"opp"}}}"#,
@@ -36,48 +27,13 @@ fn mistakes_end_with_78_and_one_line_that_names_the_fix() {
             &["--check-config"],
             &["config.json:1", "did you mean \"canonicalHost\"?"],
         ),
-        (
-            "data/config.json",
-            "{\"canonicalhost\":\"x\"}",
-            &[],
-            &["config.json:1"],
-        ),
-        (
-            "data/cert.pem",
-            "nonsense",
-            &["--check-config"],
-            &["cert.pem", "remove"],
-        ),
-        (
-            "groups/a.json",
-            OPEN,
-            &["--bananas"],
-            &["--bananas", "--help"],
-        ),
-        (
-            "groups/a.json",
-            OPEN,
-            &["--shards", "99"],
-            &["--shards", "1 to 16", "N"][..1],
-        ),
-        (
-            "groups/a.json",
-            OPEN,
-            &["-static", "nowhere"],
-            &["--static", "nowhere"],
-        ),
-        (
-            "groups/a.json",
-            OPEN,
-            &["-udp-range", "9-1"],
-            &["udp-range", "A-B"],
-        ),
-        (
-            "groups",
-            "",
-            &["-groups", "groups/a.json"],
-            &["groups"][..0],
-        ),
+        ("data/config.json", "{\"canonicalhost\":\"x\"}", &[], &["config.json:1"]),
+        ("data/cert.pem", "nonsense", &["--check-config"], &["cert.pem", "remove"]),
+        ("groups/a.json", OPEN, &["--bananas"], &["--bananas", "--help"]),
+        ("groups/a.json", OPEN, &["--shards", "99"], &["--shards", "1 to 16", "N"][..1]),
+        ("groups/a.json", OPEN, &["-static", "nowhere"], &["--static", "nowhere"]),
+        ("groups/a.json", OPEN, &["-udp-range", "9-1"], &["udp-range", "A-B"]),
+        ("groups", "", &["-groups", "groups/a.json"], &["groups"][..0]),
     ] {
         if name == "groups" {
             continue;
@@ -119,21 +75,12 @@ fn a_taken_port_is_said_in_one_line() {
 async fn group_files_are_read_again_and_broken_edits_are_not() {
     let server = Server::start();
     let mut ann = server.join("ann").await;
-    server
-        .scratch
-        .write("groups/test.json", r#"{"displayName":"Changed","op":[{}]}"#);
+    server.scratch.write("groups/test.json", r#"{"displayName":"Changed","op":[{}]}"#);
     let heard = ann.hear_until(|said| said["kind"] == "change").await;
     assert_eq!(heard.last().unwrap()["status"]["displayName"], "Changed");
-    server
-        .scratch
-        .write("groups/test.json", "{\n\"displayName\": Broken");
+    server.scratch.write("groups/test.json", "{\n\"displayName\": Broken");
     let heard = ann.hear_until(|said| said["kind"] == "warning").await;
-    assert!(
-        heard.last().unwrap()["value"]
-            .as_str()
-            .unwrap()
-            .contains("test.json:2")
-    );
+    assert!(heard.last().unwrap()["value"].as_str().unwrap().contains("test.json:2"));
     assert!(server.log().contains("test.json:2"));
     // The old one stays in force.
     server.join("bob").await;
@@ -154,9 +101,7 @@ async fn subgroups_appear_where_their_parent_lets_them() {
     assert_eq!(server.get("/group/test/a/b/").status, 200);
     assert_eq!(server.get("/group/closed/a/").status, 404);
     let mut client = server.greet("ann").await;
-    client
-        .say(json!({"type": "join", "kind": "join", "group": "test/a", "username": "x"}))
-        .await;
+    client.say(json!({"type": "join", "kind": "join", "group": "test/a", "username": "x"})).await;
     assert_eq!(client.hear().await["kind"], "join");
 }
 
@@ -164,14 +109,10 @@ async fn subgroups_appear_where_their_parent_lets_them() {
 fn the_configuration_is_read_again() {
     let server = Server::start();
     assert_eq!(server.get("/").status, 200);
-    server
-        .scratch
-        .write("data/config.json", r#"{"canonicalHost":"aula.example"}"#);
+    server.scratch.write("data/config.json", r#"{"canonicalHost":"aula.example"}"#);
     until("the redirect", || server.get("/").status == 301);
     server.scratch.write("data/config.json", r#"{"canonical":"#);
-    until("the complaint", || {
-        server.log().contains("the old configuration stays")
-    });
+    until("the complaint", || server.log().contains("the old configuration stays"));
     assert_eq!(server.get("/").status, 301);
 }
 
@@ -183,13 +124,9 @@ fn the_certificate_is_read_again() {
         let pem = std::fs::read(other.scratch.0.join(name)).unwrap();
         server.scratch.write(name, pem);
     }
-    until("the new certificate", || {
-        server.log().contains("certificate read again")
-    });
+    until("the new certificate", || server.log().contains("certificate read again"));
     server.scratch.write("data/cert.pem", "nonsense");
-    until("the complaint", || {
-        server.log().contains("the old certificate stays")
-    });
+    until("the complaint", || server.log().contains("the old certificate stays"));
 }
 
 #[test]
@@ -198,10 +135,7 @@ fn logs_can_be_json_and_keep_names_to_themselves() {
         scratch.write("groups/test.json", OPEN);
     });
     let log = server.log();
-    let line = log
-        .lines()
-        .next()
-        .expect("the warning about allow-anonymous");
+    let line = log.lines().next().expect("the warning about allow-anonymous");
     let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
     assert_eq!(entry["level"], "WARN");
 }

@@ -21,9 +21,7 @@ async fn a_message_of_two_mebibytes_closes_with_1009() {
     // The server may close before all of it is written.
     let _ = greedy.socket.send(Message::text(big)).await;
     assert_eq!(greedy.closed().await.0, 1009);
-    bystander
-        .hear_until(|said| said["kind"] == "delete" && said["id"] == "greedy")
-        .await;
+    bystander.hear_until(|said| said["kind"] == "delete" && said["id"] == "greedy").await;
     bystander.ping().await;
 }
 
@@ -37,9 +35,7 @@ async fn a_client_that_never_reads_is_closed_and_others_do_not_wait() {
     // Its queue, the kernel's buffers and the budget of one talker: some seconds of talk.
     let mut is_gone = false;
     for round in 0..2000 {
-        talker
-            .say(json!({"type": "chat", "noecho": true, "value": big}))
-            .await;
+        talker.say(json!({"type": "chat", "noecho": true, "value": big})).await;
         if round % 20 == 0 {
             talker.ping_until_quiet(&mut is_gone).await;
             bystander.ping().await;
@@ -61,9 +57,7 @@ impl server::Client {
     async fn ping_until_quiet(&mut self, is_gone: &mut bool) {
         self.say(json!({"type": "ping"})).await;
         let heard = self.hear_until(|said| said["type"] == "pong").await;
-        *is_gone |= heard
-            .iter()
-            .any(|said| said["kind"] == "delete" && said["id"] == "stuck");
+        *is_gone |= heard.iter().any(|said| said["kind"] == "delete" && said["id"] == "stuck");
     }
 }
 
@@ -71,48 +65,25 @@ impl server::Client {
 async fn broken_framing_and_bad_text_have_their_codes() {
     let server = Server::start();
     let mut client = server.join("binary").await;
-    client
-        .socket
-        .send(Message::binary(Bytes::from_static(&[0xff, 0xfe])))
-        .await
-        .unwrap();
+    client.socket.send(Message::binary(Bytes::from_static(&[0xff, 0xfe]))).await.unwrap();
     assert_eq!(client.closed().await.0, 1007);
     // Binary JSON is as good as text.
     let mut client = server.join("binary2").await;
-    client
-        .socket
-        .send(Message::binary(Bytes::from_static(b"{\"type\":\"ping\"}")))
-        .await
-        .unwrap();
+    client.socket.send(Message::binary(Bytes::from_static(b"{\"type\":\"ping\"}"))).await.unwrap();
     client.hear_until(|said| said["type"] == "pong").await;
     // An unmasked frame, written past the library.
     let mut client = server.join("bare").await;
-    client
-        .socket
-        .get_mut()
-        .write_all(b"\x81\x02{}")
-        .await
-        .unwrap();
+    client.socket.get_mut().write_all(b"\x81\x02{}").await.unwrap();
     assert_eq!(client.closed().await.0, 1002);
     let mut client = server.join("malformed").await;
-    client
-        .socket
-        .send(Message::text("{\"type\":3}"))
-        .await
-        .unwrap();
+    client.socket.send(Message::text("{\"type\":3}")).await.unwrap();
     assert_eq!(client.closed().await.0, 1011);
     let mut client = server.connect().await;
     client.say(json!({"type": "join"})).await;
-    assert_eq!(
-        client.closed().await,
-        (1002, "you must handshake first".to_owned())
-    );
+    assert_eq!(client.closed().await, (1002, "you must handshake first".to_owned()));
     let mut client = server.join("unknown").await;
     client.say(json!({"type": "banana"})).await;
-    assert_eq!(
-        client.closed().await,
-        (1002, "unexpected message".to_owned())
-    );
+    assert_eq!(client.closed().await, (1002, "unexpected message".to_owned()));
 }
 
 #[tokio::test]
@@ -137,12 +108,7 @@ async fn a_ping_flood_is_slowed_down_and_harms_nobody() {
     let mut flooder = server.join("flood").await;
     let flood = async {
         for _ in 0..5000 {
-            if flooder
-                .socket
-                .feed(Message::Ping(Bytes::from_static(b"x")))
-                .await
-                .is_err()
-            {
+            if flooder.socket.feed(Message::Ping(Bytes::from_static(b"x"))).await.is_err() {
                 break;
             }
         }
@@ -177,14 +143,8 @@ fn ambiguous_and_oversized_requests_are_refused() {
     for head in [
         "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc".to_owned(),
         "GET /\r\n\r\n".to_owned(),
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-            "x".repeat(200_000)
-        ),
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "X: y\r\n".repeat(10_000)
-        ),
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(200_000)),
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(10_000)),
         format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(200_000)),
     ] {
         let mut stream = BlockingStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -197,10 +157,7 @@ fn ambiguous_and_oversized_requests_are_refused() {
             answer.extend_from_slice(&chunk[..read]);
         }
         let answer = String::from_utf8_lossy(&answer);
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
-            "{head:.60}: {answer:.60}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{head:.60}: {answer:.60}");
     }
     assert_eq!(server.get("/healthz").status, 200);
 }
@@ -208,13 +165,9 @@ fn ambiguous_and_oversized_requests_are_refused() {
 #[tokio::test]
 async fn slow_heads_and_silent_connections_are_cut_off() {
     let server = Server::start();
-    let mut slow = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
-        .await
-        .unwrap();
+    let mut slow = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
-    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
-        .await
-        .unwrap();
+    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     for stream in [&mut slow, &mut silent] {
         let mut answer = Vec::new();
         let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await;
@@ -225,9 +178,7 @@ async fn slow_heads_and_silent_connections_are_cut_off() {
 #[tokio::test]
 async fn a_silent_tls_client_is_cut_off() {
     let server = Server::start_with(&[], |scratch| scratch.write("groups/test.json", OPEN));
-    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
-        .await
-        .unwrap();
+    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(LIMIT, silent.read_to_end(&mut answer)).await;
     assert!(ended.is_ok(), "the server waits for ever");
@@ -237,19 +188,13 @@ async fn a_silent_tls_client_is_cut_off() {
 fn running_out_of_descriptors_is_survived_and_logged_sparingly() {
     let server = Server::start();
     let pid = i32::try_from(server.child.id()).unwrap();
-    let limit = libc::rlimit {
-        rlim_cur: 48,
-        rlim_max: 48,
-    };
+    let limit = libc::rlimit { rlim_cur: 48, rlim_max: 48 };
     // SAFETY: `limit` outlives the call; the process is our own child.
     let set = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) };
     assert_eq!(set, 0);
-    let held: Vec<BlockingStream> = (0..200)
-        .filter_map(|_| BlockingStream::connect(("127.0.0.1", server.port)).ok())
-        .collect();
-    until("the error in the log", || {
-        server.log().contains("cannot accept connections")
-    });
+    let held: Vec<BlockingStream> =
+        (0..200).filter_map(|_| BlockingStream::connect(("127.0.0.1", server.port)).ok()).collect();
+    until("the error in the log", || server.log().contains("cannot accept connections"));
     drop(held);
     until("service as before", || {
         let stream = BlockingStream::connect(("127.0.0.1", server.port));

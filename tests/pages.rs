@@ -10,23 +10,14 @@ fn the_group_page_and_its_headers() {
     let server = Server::start();
     let page = server.get("/group/test/");
     assert_eq!(page.status, 200);
-    assert_eq!(
-        page.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(page.header("cache-control"), Some("max-age=1800"));
-    assert!(
-        page.header("content-security-policy")
-            .unwrap()
-            .contains("script-src 'unsafe-eval'")
-    );
+    assert!(page.header("content-security-policy").unwrap().contains("script-src 'unsafe-eval'"));
     let etag = page.header("etag").unwrap();
-    let again = server.request(
-        &format!("GET /group/test/ HTTP/1.1\r\nIf-None-Match: {etag}\r\n"),
-        b"",
-    );
+    let again =
+        server.request(&format!("GET /group/test/ HTTP/1.1\r\nIf-None-Match: {etag}\r\n"), b"");
     assert_eq!((again.status, again.body.len()), (304, 0));
     let head = server.request("HEAD /group/test/ HTTP/1.1\r\n", b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
@@ -39,10 +30,7 @@ fn the_group_page_and_its_headers() {
 fn the_check_of_the_landing_page_works() {
     let server = Server::start();
     let hop = server.request("HEAD /group/test/.status.json?x=1 HTTP/1.1\r\n", b"");
-    assert_eq!(
-        (hop.status, hop.header("location")),
-        (308, Some("/group/test/.status?x=1"))
-    );
+    assert_eq!((hop.status, hop.header("location")), (308, Some("/group/test/.status?x=1")));
     let status = server.request("HEAD /group/test/.status HTTP/1.1\r\n", b"");
     assert_eq!(status.status, 200);
     let none = server.request("HEAD /group/nothing/.status HTTP/1.1\r\n", b"");
@@ -54,10 +42,7 @@ fn redirects_keep_the_query() {
     let server = Server::start_with(&["-insecure"], |scratch| {
         scratch.write("groups/test.json", OPEN);
         scratch.write("groups/a b.json", OPEN);
-        scratch.write(
-            "groups/moved.json",
-            r#"{"redirect":"https://elsewhere.example/x"}"#,
-        );
+        scratch.write("groups/moved.json", r#"{"redirect":"https://elsewhere.example/x"}"#);
     });
     for (path, status, location) in [
         ("/group/test?token=t", 308, "/group/test/?token=t"),
@@ -131,10 +116,7 @@ fn crooked_paths_find_nothing() {
     }
     let long = format!("/group/{}/", "x".repeat(5000));
     assert_eq!(server.get(&long).status, 404);
-    assert_eq!(
-        server.get(&format!("/group/{}/", "y".repeat(300))).status,
-        404
-    );
+    assert_eq!(server.get(&format!("/group/{}/", "y".repeat(300))).status, 404);
     assert_eq!(server.get("/%zz").status, 400);
 }
 
@@ -142,10 +124,7 @@ fn crooked_paths_find_nothing() {
 fn statuses_tell_what_anyone_may_know() {
     let server = Server::start_with(&["-insecure"], |scratch| {
         scratch.write("groups/test.json", OPEN);
-        scratch.write(
-            "groups/open.json",
-            r#"{"public":true,"displayName":"Open","op":[{}]}"#,
-        );
+        scratch.write("groups/open.json", r#"{"public":true,"displayName":"Open","op":[{}]}"#);
         scratch.write("groups/broken.json", "{\"public\":true,");
     });
     let status: Value = serde_json::from_slice(&server.get("/group/test/.status").body).unwrap();
@@ -157,10 +136,7 @@ fn statuses_tell_what_anyone_may_know() {
     server::until("the public group in the list", || {
         let response = server.get("/public-groups.json");
         let list: Value = serde_json::from_slice(&response.body).unwrap();
-        list.as_array()
-            .unwrap()
-            .iter()
-            .any(|group| group["displayName"] == "Open")
+        list.as_array().unwrap().iter().any(|group| group["displayName"] == "Open")
     });
     let list = server.get("/public-groups.json");
     assert_eq!(list.header("cache-control"), Some("no-cache"));
@@ -174,30 +150,17 @@ fn other_web_origins_are_shut_out_unless_invited() {
             "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nOrigin: {origin}\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         );
-        server
-            .request(
-                &head.replace("Upgrade:", "X-Connection: upgrade\r\nUpgrade:"),
-                b"",
-            )
-            .status
+        server.request(&head.replace("Upgrade:", "X-Connection: upgrade\r\nUpgrade:"), b"").status
     };
     let status = |server: &Server, origin: &str| {
         let head = format!("GET /group/test/.status HTTP/1.1\r\nOrigin: {origin}\r\n");
         let response = server.request(&head, b"");
-        assert_eq!(
-            (response.status, response.header("vary")),
-            (200, Some("Origin"))
-        );
-        response
-            .header("access-control-allow-origin")
-            .map(str::to_owned)
+        assert_eq!((response.status, response.header("vary")), (200, Some("Origin")));
+        response.header("access-control-allow-origin").map(str::to_owned)
     };
     let closed = Server::start_with(&["-insecure"], |scratch| {
         scratch.write("groups/test.json", OPEN);
-        scratch.write(
-            "data/config.json",
-            r#"{"allowOrigin":["https://friend.example"]}"#,
-        );
+        scratch.write("data/config.json", r#"{"allowOrigin":["https://friend.example"]}"#);
     });
     let own = format!("http://127.0.0.1:{}", closed.port);
     assert_eq!(status(&closed, &own).as_ref(), Some(&own));
@@ -211,14 +174,10 @@ fn other_web_origins_are_shut_out_unless_invited() {
     let open = Server::start_with(&["-insecure", "-public-server"], |scratch| {
         scratch.write("groups/test.json", OPEN);
     });
-    assert_eq!(
-        status(&open, "https://evil.example").as_deref(),
-        Some("https://evil.example")
-    );
-    for (server, origin, expected) in [
-        (&closed, "https://evil.example", 403),
-        (&open, "https://evil.example", 101),
-    ] {
+    assert_eq!(status(&open, "https://evil.example").as_deref(), Some("https://evil.example"));
+    for (server, origin, expected) in
+        [(&closed, "https://evil.example", 403), (&open, "https://evil.example", 101)]
+    {
         assert_eq!(upgrade(server.port, origin), expected, "{origin}");
     }
 }
@@ -248,15 +207,7 @@ fn a_unix_socket_serves_as_well() {
     let path_text = path.display().to_string();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_aula"))
         .current_dir(&scratch.0)
-        .args([
-            "-insecure",
-            "-http",
-            &path_text,
-            "--udp-port",
-            "0",
-            "--shards",
-            "1",
-        ])
+        .args(["-insecure", "-http", &path_text, "--udp-port", "0", "--shards", "1"])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -282,24 +233,15 @@ fn another_web_client_can_be_served() {
         scratch.write("site/blur.wasm", "wasm");
         scratch.write("site/.secret", "hidden");
         scratch.write("outside.txt", "outside");
-        std::os::unix::fs::symlink(
-            scratch.0.join("outside.txt"),
-            scratch.0.join("site/link.txt"),
-        )
-        .unwrap();
+        std::os::unix::fs::symlink(scratch.0.join("outside.txt"), scratch.0.join("site/link.txt"))
+            .unwrap();
     });
     assert_eq!(server.get("/group/test/").text(), "<p>their page</p>");
     assert_eq!(server.get("/").text(), "<p>their landing page</p>");
     let module = server.get("/lib/x.mjs");
-    assert_eq!(
-        module.header("content-type"),
-        Some("text/javascript; charset=utf-8")
-    );
+    assert_eq!(module.header("content-type"), Some("text/javascript; charset=utf-8"));
     assert!(module.header("last-modified").unwrap().ends_with("GMT"));
-    assert_eq!(
-        server.get("/blur.wasm").header("content-type"),
-        Some("application/wasm")
-    );
+    assert_eq!(server.get("/blur.wasm").header("content-type"), Some("application/wasm"));
     for path in ["/.secret", "/link.txt", "/..%2foutside.txt", "/nothing"] {
         let response = server.get(path);
         assert_eq!(

@@ -23,11 +23,7 @@ async fn members_are_told_and_the_server_ends_with_zero() {
     server.signal(libc::SIGTERM);
     let heard = ann.hear_until(|said| said["kind"] == "kicked").await;
     assert_eq!(heard.last().unwrap()["value"], "server is shutting down");
-    assert!(
-        heard
-            .iter()
-            .any(|said| said["kind"] == "change" && said["status"]["locked"] == true)
-    );
+    assert!(heard.iter().any(|said| said["kind"] == "change" && said["status"]["locked"] == true));
     assert_eq!(ann.closed().await.0, 1000);
     assert_eq!(server.ended().code(), Some(0));
 }
@@ -37,10 +33,7 @@ async fn those_who_never_joined_are_told_too() {
     let mut server = Server::start();
     let mut visitor = server.greet("visitor").await;
     server.signal(libc::SIGTERM);
-    assert_eq!(
-        visitor.closed().await,
-        (1001, "server is shutting down".to_owned())
-    );
+    assert_eq!(visitor.closed().await, (1001, "server is shutting down".to_owned()));
     assert_eq!(server.ended().code(), Some(0));
 }
 

@@ -47,9 +47,7 @@ impl Codec {
 
     /// The codec for a name as group files spell it (`vp8`, `opus`, ..), in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|codec| codec.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
     }
 
     /// The name as group files and SDP (but for case) spell it.

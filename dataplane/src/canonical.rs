@@ -59,13 +59,7 @@ const fn offsets(element_header: usize) -> Offsets {
     let abs_send_time = BLOCK + element_header;
     let twcc = abs_send_time + 3 + element_header;
     let mid = twcc + 2 + element_header;
-    Offsets {
-        abs_send_time,
-        twcc,
-        mid,
-        end: mid + MID_BYTES_MAX,
-        element_header,
-    }
+    Offsets { abs_send_time, twcc, mid, end: mid + MID_BYTES_MAX, element_header }
 }
 
 impl PacketMeta {
@@ -84,10 +78,7 @@ pub fn write_header(
 ) -> Option<(usize, bool)> {
     let forwarded = || {
         header.elements(packet).filter_map(|(id, value)| {
-            extensions
-                .get(id)
-                .filter(|extension| extension.is_forwarded())
-                .map(|e| (e.id(), value))
+            extensions.get(id).filter(|extension| extension.is_forwarded()).map(|e| (e.id(), value))
         })
     };
     let is_two_byte = forwarded().any(|(_, value)| value.is_empty() || value.len() > 16);
@@ -96,11 +87,7 @@ pub fn write_header(
     out[0] = 0x90;
     out[1] = u8::from(header.marker) << 7;
     out[4..8].copy_from_slice(&header.rtp_time.to_be_bytes());
-    let profile = if is_two_byte {
-        TWO_BYTE_PROFILE
-    } else {
-        ONE_BYTE_PROFILE
-    };
+    let profile = if is_two_byte { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE };
     out[12..14].copy_from_slice(&profile.to_be_bytes());
     let mut at = BLOCK;
     let mut put = |id: u8, value: &[u8]| {
@@ -168,10 +155,7 @@ impl MidBytes {
         match bytes.get_mut(..len) {
             Some(target) if len > 0 => {
                 target.copy_from_slice(mid.as_bytes());
-                Self {
-                    bytes,
-                    len: len as u8,
-                }
+                Self { bytes, len: len as u8 }
             }
             _ => Self::default(),
         }
@@ -180,14 +164,7 @@ impl MidBytes {
 
 /// Patches the per-viewer fields of a canonical header that has been copied into `out`.
 pub fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
-    let PerViewer {
-        marker_pt,
-        seq_no,
-        rtp_time,
-        ssrc,
-        mid,
-        hop,
-    } = *viewer;
+    let PerViewer { marker_pt, seq_no, rtp_time, ssrc, mid, hop } = *viewer;
     let offsets = meta.offsets();
     // The caller copied a canonical header, which is at least this long.
     let Some(header) = out.get_mut(..offsets.end) else {
@@ -222,11 +199,7 @@ pub fn translate_ids(header: &mut [u8], meta: &PacketMeta, ids: &[u8; 15]) {
             continue;
         }
         let (id, len, head) = if meta.is_two_byte {
-            (
-                first,
-                header.get(at + 1).map_or(0, |len| usize::from(*len)),
-                2,
-            )
+            (first, header.get(at + 1).map_or(0, |len| usize::from(*len)), 2)
         } else {
             (first >> 4, usize::from(first & 0x0f) + 1, 1)
         };
@@ -248,11 +221,7 @@ mod tests {
         let header = RtpHeader::parse(packet).expect("valid");
         let mut out = [0; HEADER_BYTES_MAX];
         let (len, is_two_byte) = write_header(&header, packet, map, &mut out).expect("fits");
-        let meta = PacketMeta {
-            is_two_byte,
-            header_len: len as u16,
-            ..PacketMeta::default()
-        };
+        let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };
         (out[..len].to_vec(), meta)
     }
 
@@ -269,25 +238,12 @@ mod tests {
     fn forwarded_extensions_keep_their_value_and_change_their_id() {
         let (packet, map) = source();
         let (mut header, meta) = canonical(&packet, &map);
-        let hop = HopFields {
-            abs_send_time: 0x0001_0203,
-            twcc: 0x0405,
-        };
+        let hop = HopFields { abs_send_time: 0x0001_0203, twcc: 0x0405 };
         let mid = MidBytes::new("ab");
-        let viewer = PerViewer {
-            marker_pt: 0xe0,
-            seq_no: 99,
-            rtp_time: 1234,
-            ssrc: 42,
-            mid,
-            hop,
-        };
+        let viewer = PerViewer { marker_pt: 0xe0, seq_no: 99, rtp_time: 1234, ssrc: 42, mid, hop };
         patch(&mut header, &meta, &viewer);
         let parsed = RtpHeader::parse(&header).expect("valid");
-        assert_eq!(
-            (parsed.seq_no, parsed.rtp_time, parsed.ssrc),
-            (99, 1234, 42)
-        );
+        assert_eq!((parsed.seq_no, parsed.rtp_time, parsed.ssrc), (99, 1234, 42));
         assert_eq!(parsed.header_len, header.len());
         let elements: Vec<_> = parsed.elements(&header).collect();
         assert_eq!(
@@ -312,33 +268,21 @@ mod tests {
         assert!(meta.is_two_byte);
         patch(&mut header, &meta, &PerViewer::default());
         let parsed = RtpHeader::parse(&header).expect("valid");
-        let elements: Vec<_> = parsed
-            .elements(&header)
-            .map(|(id, value)| (id, value.len()))
-            .collect();
-        assert_eq!(
-            elements,
-            [(2, 3), (3, 2), (8, 18)],
-            "an empty mid is padding"
-        );
+        let elements: Vec<_> =
+            parsed.elements(&header).map(|(id, value)| (id, value.len())).collect();
+        assert_eq!(elements, [(2, 3), (3, 2), (8, 18)], "an empty mid is padding");
     }
 
     #[test]
     fn ids_translate_and_what_was_not_negotiated_vanishes() {
         let (packet, map) = source();
         let (mut header, meta) = canonical(&packet, &map);
-        let viewer = PerViewer {
-            mid: MidBytes::new("x"),
-            ..PerViewer::default()
-        };
+        let viewer = PerViewer { mid: MidBytes::new("x"), ..PerViewer::default() };
         patch(&mut header, &meta, &viewer);
         let mut ids = [0; 15];
         ids[usize::from(Extension::AudioLevel.id())] = 14;
         translate_ids(&mut header, &meta, &ids);
         let parsed = RtpHeader::parse(&header).expect("valid");
-        assert_eq!(
-            parsed.elements(&header).collect::<Vec<_>>(),
-            [(14, &[0x85][..])]
-        );
+        assert_eq!(parsed.elements(&header).collect::<Vec<_>>(), [(14, &[0x85][..])]);
     }
 }

@@ -47,10 +47,7 @@ impl PublisherClock {
             _ => seen,
         };
         self.offset_us = Some(offset);
-        SenderClock {
-            rtp_time,
-            at_us: (theirs_us + offset).max(0) as u64,
-        }
+        SenderClock { rtp_time, at_us: (theirs_us + offset).max(0) as u64 }
     }
 }
 
@@ -67,11 +64,7 @@ pub fn from_arrival(
         // Ahead of what the old relation predicts: it arrived with less delay.
         Some(known) => {
             let predicted = known.rtp_time_at(at_us, clock_hz);
-            if (rtp_time.wrapping_sub(predicted) as i32) > 0 {
-                seen
-            } else {
-                known
-            }
+            if (rtp_time.wrapping_sub(predicted) as i32) > 0 { seen } else { known }
         }
     }
 }

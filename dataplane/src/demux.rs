@@ -47,13 +47,9 @@ mod tests {
         assert_eq!(class(0x80, 96, 12), Class::Rtp);
         assert_eq!(class(0x80, 0x80 | 111, 12), Class::Rtp);
         assert_eq!(class(0x80, 200, 12), Class::Rtcp);
-        for (first, second, len) in [
-            (0, 0, 19),
-            (22, 0, 12),
-            (0x80, 96, 11),
-            (64, 0, 50),
-            (255, 0, 50),
-        ] {
+        for (first, second, len) in
+            [(0, 0, 19), (22, 0, 12), (0x80, 96, 11), (64, 0, 50), (255, 0, 50)]
+        {
             assert_eq!(class(first, second, len), Class::Other);
         }
         assert_eq!(classify(&[]), Class::Other);

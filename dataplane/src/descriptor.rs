@@ -38,15 +38,11 @@ pub fn parse(codec: Codec, payload: &[u8]) -> FrameInfo {
     match codec {
         Codec::Vp8 => vp8(payload),
         Codec::Vp9 => vp9(payload),
-        Codec::H264 => Some(FrameInfo {
-            is_keyframe: h264_is_keyframe(payload),
-            ..BASE
-        }),
+        Codec::H264 => Some(FrameInfo { is_keyframe: h264_is_keyframe(payload), ..BASE }),
         // AV1 RTP s4.4: N says that a new coded video sequence starts here.
-        Codec::Av1 => payload.first().map(|first| FrameInfo {
-            is_keyframe: first & 0x08 != 0 && first & 0x80 == 0,
-            ..BASE
-        }),
+        Codec::Av1 => payload
+            .first()
+            .map(|first| FrameInfo { is_keyframe: first & 0x08 != 0 && first & 0x80 == 0, ..BASE }),
         Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => None,
     }
     .unwrap_or(BASE)
@@ -71,11 +67,7 @@ fn vp8(payload: &[u8]) -> Option<FrameInfo> {
         at += 1;
         if flags & 0x80 != 0 {
             info.picture_id = Some(picture_id(payload, at)?);
-            at += if info.picture_id.is_some_and(|id| id.is_long) {
-                2
-            } else {
-                1
-            };
+            at += if info.picture_id.is_some_and(|id| id.is_long) { 2 } else { 1 };
         }
         if flags & 0x40 != 0 {
             info.tl0 = Some((at as u16, *payload.get(at)?));
@@ -120,18 +112,10 @@ fn picture_id(payload: &[u8], at: usize) -> Option<PictureId> {
     let first = *payload.get(at)?;
     let at16 = at as u16;
     if first & 0x80 == 0 {
-        return Some(PictureId {
-            at: at16,
-            is_long: false,
-            value: u16::from(first),
-        });
+        return Some(PictureId { at: at16, is_long: false, value: u16::from(first) });
     }
     let value = u16::from(first & 0x7f) << 8 | u16::from(*payload.get(at + 1)?);
-    Some(PictureId {
-        at: at16,
-        is_long: true,
-        value,
-    })
+    Some(PictureId { at: at16, is_long: true, value })
 }
 
 /// RFC 6184: whether a packet carries a sequence parameter set or the start of an IDR picture.
@@ -160,9 +144,7 @@ fn h264_is_keyframe(payload: &[u8]) -> bool {
             false
         }
         // s5.8: the start bit and the fragmented unit's type.
-        FU_A => rest
-            .first()
-            .is_some_and(|unit| unit & 0x80 != 0 && starts_keyframe(*unit)),
+        FU_A => rest.first().is_some_and(|unit| unit & 0x80 != 0 && starts_keyframe(*unit)),
         kind => starts_keyframe(kind),
     }
 }
@@ -188,20 +170,10 @@ mod tests {
     fn vp8_keyframes_layers_and_picture_ids_are_found() {
         let info = parse(Codec::Vp8, &[0x90, 0xf0, 0x81, 0x02, 9, 0x40, 0x00]);
         assert!(info.is_keyframe);
-        assert_eq!(
-            info.picture_id,
-            Some(PictureId {
-                at: 2,
-                is_long: true,
-                value: 0x102
-            })
-        );
+        assert_eq!(info.picture_id, Some(PictureId { at: 2, is_long: true, value: 0x102 }));
         assert_eq!((info.tl0, info.tid), (Some((4, 9)), 1));
         assert!(!parse(Codec::Vp8, &[0x10, 0x01]).is_keyframe, "inter frame");
-        assert!(
-            !parse(Codec::Vp8, &[0x00, 0x00]).is_keyframe,
-            "not the start"
-        );
+        assert!(!parse(Codec::Vp8, &[0x00, 0x00]).is_keyframe, "not the start");
         assert!(parse(Codec::Vp8, &[0x10, 0x00]).is_keyframe, "no extension");
     }
 
@@ -214,10 +186,7 @@ mod tests {
         assert!(parse(Codec::H264, &[0x67, 1]).is_keyframe);
         assert!(parse(Codec::H264, &[0x78, 0, 1, 0x09, 0, 2, 0x67, 1]).is_keyframe);
         assert!(parse(Codec::H264, &[0x7c, 0x85, 1]).is_keyframe);
-        assert!(
-            !parse(Codec::H264, &[0x7c, 0x45, 1]).is_keyframe,
-            "end of an IDR"
-        );
+        assert!(!parse(Codec::H264, &[0x7c, 0x45, 1]).is_keyframe, "end of an IDR");
         assert!(!parse(Codec::H264, &[0x78, 0xff, 0xff, 1]).is_keyframe);
         assert!(parse(Codec::Av1, &[0x18, 0]).is_keyframe);
         assert!(!parse(Codec::Av1, &[0x10, 0]).is_keyframe);
@@ -244,10 +213,7 @@ mod tests {
         for mut payload in [vec![0x90, 0x80, 0x81, 0x02, 0], vec![0x90, 0x80, 0x01, 0]] {
             let id = parse(Codec::Vp8, &payload).picture_id.expect("has one");
             write_picture_id(&mut payload, id, 0x55);
-            assert_eq!(
-                parse(Codec::Vp8, &payload).picture_id.map(|id| id.value),
-                Some(0x55)
-            );
+            assert_eq!(parse(Codec::Vp8, &payload).picture_id.map(|id| id.value), Some(0x55));
         }
     }
 }

@@ -143,10 +143,7 @@ impl fmt::Display for StartError {
             Self::Bind { addr, source } => write!(f, "cannot bind UDP {addr}: {source}"),
             Self::ShardCount { shards } => write!(f, "{shards} shards: must be 1 to 16"),
             Self::PortRange { ports, shards } => {
-                write!(
-                    f,
-                    "{ports} UDP ports for {shards} shards: one port per shard is needed"
-                )
+                write!(f, "{ports} UDP ports for {shards} shards: one port per shard is needed")
             }
             Self::NoAddress => write!(f, "no address to put into candidates"),
             Self::System { doing, source } => write!(f, "{doing}: {source}"),

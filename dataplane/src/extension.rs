@@ -71,9 +71,7 @@ impl Extension {
 
     /// The extension for a URI.
     pub fn from_uri(uri: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|extension| extension.uri() == uri)
+        Self::ALL.into_iter().find(|extension| extension.uri() == uri)
     }
 
     /// Whether a publisher's value goes through to viewers unchanged.
@@ -99,10 +97,9 @@ impl ExtensionMap {
     /// Records one `a=extmap`. Ids outside 1..=14 cannot be used with browsers' one-byte form
     /// and are left out, as are unknown URIs.
     pub fn insert(&mut self, id: u8, uri: &str) {
-        if let (Some(slot), Some(extension)) = (
-            self.by_id.get_mut(usize::from(id)).filter(|_| id > 0),
-            Extension::from_uri(uri),
-        ) {
+        if let (Some(slot), Some(extension)) =
+            (self.by_id.get_mut(usize::from(id)).filter(|_| id > 0), Extension::from_uri(uri))
+        {
             *slot = Some(extension);
         }
     }

@@ -33,23 +33,11 @@ pub struct Fanout {
 }
 
 fn sealer(seed: u8, is_256: bool) -> Sealer {
-    let profile = if is_256 {
-        Profile::AeadAes256Gcm
-    } else {
-        Profile::AeadAes128Gcm
-    };
-    let material = (0..profile.material_bytes())
-        .map(|i| (i as u8).wrapping_mul(7) ^ seed)
-        .collect();
-    let keys = DtlsKeys {
-        profile,
-        material,
-        is_client: false,
-    };
-    #[expect(
-        clippy::expect_used,
-        reason = "the material was made as long as the profile asks"
-    )]
+    let profile = if is_256 { Profile::AeadAes256Gcm } else { Profile::AeadAes128Gcm };
+    let material =
+        (0..profile.material_bytes()).map(|i| (i as u8).wrapping_mul(7) ^ seed).collect();
+    let keys = DtlsKeys { profile, material, is_client: false };
+    #[expect(clippy::expect_used, reason = "the material was made as long as the profile asks")]
     let (sealer, _) = keys.derive().expect("keys of the right length");
     sealer
 }
@@ -63,12 +51,7 @@ impl Fanout {
         for viewer in 0..viewers {
             let to = ([10, 0, (viewer >> 8) as u8, viewer as u8], 5000).into();
             let sealer = sealer(viewer as u8, is_256);
-            egress.push(Some(Egress {
-                to,
-                from: None,
-                sealer,
-                twcc: 0,
-            }));
+            egress.push(Some(Egress { to, from: None, sealer, twcc: 0 }));
             let forwarder = Forwarder::new(Codec::Vp8, 90_000, LayerCap::High, 0, 100);
             let ssrc = viewer as u32 + 1;
             let negotiated = Negotiated {
@@ -118,12 +101,7 @@ impl Fanout {
         self.meta.rtp_time = self.meta.rtp_time.wrapping_add(3000);
         self.meta.at_us += 33_333;
         let (meta, header, payload) = (&self.meta, &self.header, &self.payload);
-        let packet = Packet {
-            meta,
-            header,
-            payload,
-            padding: 0,
-        };
+        let packet = Packet { meta, header, payload, padding: 0 };
         let mut sending = Sending {
             egress: &mut self.egress,
             outbox: &mut self.outbox,
@@ -132,10 +110,7 @@ impl Fanout {
         let _ = self.source.keep(0, packet);
         self.source.fan_out(&mut sending);
         // Only the first one had to be a keyframe.
-        self.meta.frame = FrameInfo {
-            is_keyframe: false,
-            ..self.meta.frame
-        };
+        self.meta.frame = FrameInfo { is_keyframe: false, ..self.meta.frame };
         self.counters.rtp_out
     }
 }
@@ -152,18 +127,10 @@ pub struct BareSeal {
 impl BareSeal {
     /// Keys for `viewers`, packets like those of [`Fanout`].
     pub fn new(viewers: usize, payload_bytes: usize, is_256: bool) -> Self {
-        let sealers = (0..viewers)
-            .map(|viewer| sealer(viewer as u8, is_256))
-            .collect();
+        let sealers = (0..viewers).map(|viewer| sealer(viewer as u8, is_256)).collect();
         let mut slab = vec![0; 1600];
         slab[0] = 0x80;
-        Self {
-            sealers,
-            slab,
-            header_len: 28,
-            payload: vec![9; payload_bytes],
-            roc: 0,
-        }
+        Self { sealers, slab, header_len: 28, payload: vec![9; payload_bytes], roc: 0 }
     }
 
     /// Seals one packet under every key. Returns the bytes of the last one.

@@ -141,10 +141,7 @@ impl Forwarder {
 
     /// The Encoding whose packets go out.
     pub fn current(&self) -> Option<u8> {
-        self.segments
-            .last()
-            .filter(|_| !self.is_cut)
-            .map(|segment| segment.encoding)
+        self.segments.last().filter(|_| !self.is_cut).map(|segment| segment.encoding)
     }
 
     /// The Encoding that is wanted.
@@ -203,11 +200,7 @@ impl Forwarder {
             self.skip(meta);
             return Err(Skip::NotWanted);
         }
-        if self
-            .segments
-            .last()
-            .is_some_and(|segment| segment.sid_max != self.sid_max)
-        {
+        if self.segments.last().is_some_and(|segment| segment.sid_max != self.sid_max) {
             self.split(meta.seq);
         }
         self.highest_in = meta.seq;
@@ -241,11 +234,7 @@ impl Forwarder {
         let newest = self.next_out.checked_sub(1)?;
         let behind = (newest as u16).wrapping_sub(seq_no);
         let seq_out = newest.checked_sub(u64::from(behind))?;
-        let segment = self
-            .segments
-            .iter()
-            .rev()
-            .find(|segment| segment.first_out <= seq_out)?;
+        let segment = self.segments.iter().rev().find(|segment| segment.first_out <= seq_out)?;
         let seq_in = segment.first_in + (seq_out - segment.first_out);
         (seq_in < segment.end_in).then_some((segment.encoding, seq_in))
     }
@@ -261,10 +250,7 @@ impl Forwarder {
 
     /// The outgoing timestamp for an instant of the current Encoding's clock.
     pub fn rtp_time(&self, encoding: u8, rtp_time_in: u32) -> Option<u32> {
-        let segment = self
-            .segments
-            .last()
-            .filter(|segment| segment.encoding == encoding)?;
+        let segment = self.segments.last().filter(|segment| segment.encoding == encoding)?;
         Some(rtp_time_in.wrapping_add(segment.time_delta))
     }
 
@@ -293,10 +279,7 @@ impl Forwarder {
         if let Some(last) = self.last {
             let passed_us = meta.at_us.saturating_sub(last.at_us).min(10_000_000);
             let ticks = (passed_us * u64::from(self.clock_hz) / 1_000_000).max(1) as u32;
-            time_delta = last
-                .rtp_time
-                .wrapping_add(ticks)
-                .wrapping_sub(meta.rtp_time);
+            time_delta = last.rtp_time.wrapping_add(ticks).wrapping_sub(meta.rtp_time);
             if let Some(id) = meta.frame.picture_id {
                 picture_delta = last.picture_id.wrapping_add(1).wrapping_sub(id.value);
             }
@@ -335,12 +318,7 @@ impl Forwarder {
             last.sid_max = sid_max;
             return;
         };
-        let segment = Segment {
-            first_in: seq,
-            first_out,
-            sid_max,
-            ..*last
-        };
+        let segment = Segment { first_in: seq, first_out, sid_max, ..*last };
         last.end_in = seq;
         self.push_segment(segment);
     }
@@ -364,11 +342,7 @@ impl Forwarder {
         if let Some(last) = self.segments.last_mut() {
             last.end_in = meta.seq;
         }
-        self.push_segment(Segment {
-            first_in: meta.seq + 1,
-            first_out: gap,
-            ..segment
-        });
+        self.push_segment(Segment { first_in: meta.seq + 1, first_out: gap, ..segment });
     }
 
     fn push_segment(&mut self, segment: Segment) {
@@ -379,22 +353,15 @@ impl Forwarder {
     }
 
     fn note_sent(&mut self, placement: &Placement, meta: &PacketMeta) {
-        let known = self.last.unwrap_or(LastSent {
-            rtp_time: 0,
-            at_us: 0,
-            picture_id: 0,
-            tl0: 0,
-        });
+        let known = self.last.unwrap_or(LastSent { rtp_time: 0, at_us: 0, picture_id: 0, tl0: 0 });
         self.last = Some(LastSent {
             rtp_time: placement.rtp_time,
             at_us: meta.at_us,
-            picture_id: meta.frame.picture_id.map_or(known.picture_id, |id| {
-                id.value.wrapping_add(placement.picture_delta)
-            }),
-            tl0: meta
+            picture_id: meta
                 .frame
-                .tl0
-                .map_or(known.tl0, |(_, tl0)| tl0.wrapping_add(placement.tl0_delta)),
+                .picture_id
+                .map_or(known.picture_id, |id| id.value.wrapping_add(placement.picture_delta)),
+            tl0: meta.frame.tl0.map_or(known.tl0, |(_, tl0)| tl0.wrapping_add(placement.tl0_delta)),
         });
     }
 }
@@ -409,10 +376,7 @@ mod tests {
             seq,
             rtp_time: seq as u32 * 3000,
             at_us: seq * 33_333,
-            frame: FrameInfo {
-                is_keyframe,
-                ..FrameInfo::default()
-            },
+            frame: FrameInfo { is_keyframe, ..FrameInfo::default() },
             ..PacketMeta::default()
         }
     }
@@ -427,21 +391,9 @@ mod tests {
         assert_eq!(forwarder.place(0, &packet(7, false)), Err(Skip::NotWanted));
         assert!(forwarder.needs_keyframe());
         assert_eq!(forwarder.place(0, &packet(8, true)).map(|p| p.seq), Ok(100));
-        assert_eq!(
-            forwarder.place(0, &packet(10, false)).map(|p| p.seq),
-            Ok(102),
-            "gap kept"
-        );
-        assert_eq!(
-            forwarder.place(0, &packet(9, false)).map(|p| p.seq),
-            Ok(101),
-            "late"
-        );
-        assert_eq!(
-            forwarder.place(0, &packet(7, false)),
-            Err(Skip::TooOld),
-            "before the start"
-        );
+        assert_eq!(forwarder.place(0, &packet(10, false)).map(|p| p.seq), Ok(102), "gap kept");
+        assert_eq!(forwarder.place(0, &packet(9, false)).map(|p| p.seq), Ok(101), "late");
+        assert_eq!(forwarder.place(0, &packet(7, false)), Err(Skip::TooOld), "before the start");
         assert_eq!(forwarder.find(101), Some((0, 9)));
         assert_eq!(forwarder.find(99), None);
         assert_eq!(forwarder.find(103), None);
@@ -451,25 +403,16 @@ mod tests {
     fn a_switch_keeps_numbers_times_and_picture_ids_continuous() {
         let mut forwarder = forwarder(Codec::Vp8);
         let with_id = |mut meta: PacketMeta, value| {
-            meta.frame.picture_id = Some(PictureId {
-                at: 2,
-                is_long: true,
-                value,
-            });
+            meta.frame.picture_id = Some(PictureId { at: 2, is_long: true, value });
             meta
         };
-        let first = forwarder
-            .place(0, &with_id(packet(50, true), 7))
-            .expect("starts");
+        let first = forwarder.place(0, &with_id(packet(50, true), 7)).expect("starts");
         forwarder.set_target(1);
         assert!(forwarder.needs_keyframe());
         let mut other = with_id(packet(9000, false), 0x7fff);
         other.at_us = 51 * 33_333;
         assert_eq!(forwarder.place(1, &other), Err(Skip::NotWanted));
-        assert_eq!(
-            forwarder.place(0, &packet(51, false)).map(|p| p.seq),
-            Ok(101)
-        );
+        assert_eq!(forwarder.place(0, &packet(51, false)).map(|p| p.seq), Ok(101));
         other.seq += 1;
         other.at_us = 52 * 33_333;
         other.frame.is_keyframe = true;
@@ -481,10 +424,7 @@ mod tests {
         assert_eq!(forwarder.place(0, &packet(52, false)), Err(Skip::NotWanted));
         assert_eq!(forwarder.find(101), Some((0, 51)));
         assert_eq!(forwarder.find(102), Some((1, 9001)));
-        assert_eq!(
-            forwarder.place_again(0, &packet(51, false)).map(|p| p.seq),
-            Some(101)
-        );
+        assert_eq!(forwarder.place_again(0, &packet(51, false)).map(|p| p.seq), Some(101));
     }
 
     #[test]
@@ -506,14 +446,8 @@ mod tests {
             }
         }
         assert_eq!(out, (100..110).collect::<Vec<_>>());
-        assert!(
-            forwarder.set_cap(LayerCap::High),
-            "wants a keyframe to go up"
-        );
-        assert_eq!(
-            forwarder.place(0, &layer(21, 1, false)),
-            Err(Skip::NotWanted)
-        );
+        assert!(forwarder.set_cap(LayerCap::High), "wants a keyframe to go up");
+        assert_eq!(forwarder.place(0, &layer(21, 1, false)), Err(Skip::NotWanted));
         assert!(forwarder.place(0, &layer(22, 0, true)).is_ok());
         assert!(forwarder.place(0, &layer(23, 1, false)).is_ok());
     }
@@ -524,9 +458,7 @@ mod tests {
         let mut forwarder = forwarder(Codec::Vp9);
         let mut state = 99u64;
         let mut random = move |n: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
             (state >> 33) % n
         };
         let mut used = std::collections::HashMap::new();
@@ -547,11 +479,7 @@ mod tests {
                 forwarder.set_target(random(2) as u8);
             }
             if random(100) == 0 {
-                forwarder.set_cap(if random(2) == 0 {
-                    LayerCap::Low
-                } else {
-                    LayerCap::High
-                });
+                forwarder.set_cap(if random(2) == 0 { LayerCap::Low } else { LayerCap::High });
             }
             if let Ok(placement) = forwarder.place(encoding, &meta) {
                 let before = used.insert(placement.seq, (encoding, seq));

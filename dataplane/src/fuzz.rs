@@ -35,17 +35,9 @@ pub fn rtp(data: &[u8]) {
     }
     let mut out = [0; HEADER_BYTES_MAX];
     if let Some((len, is_two_byte)) = write_header(&header, data, &extensions, &mut out) {
-        let meta = PacketMeta {
-            is_two_byte,
-            header_len: len as u16,
-            ..PacketMeta::default()
-        };
+        let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };
         let mid = MidBytes::new("abc");
-        let viewer = PerViewer {
-            ssrc: 3,
-            mid,
-            ..PerViewer::default()
-        };
+        let viewer = PerViewer { ssrc: 3, mid, ..PerViewer::default() };
         patch(&mut out[..len], &meta, &viewer);
         // What we write, we can read.
         let written = RtpHeader::parse(&out[..len]);

@@ -28,10 +28,7 @@ impl DataPlane {
     /// # Errors
     /// [`StartError`] when the configuration cannot work or the system refuses a resource.
     pub fn start(config: Config, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StartError> {
-        Ok(Self {
-            running: run::start(&config, &notify)?,
-            serial: AtomicU64::new(1),
-        })
+        Ok(Self { running: run::start(&config, &notify)?, serial: AtomicU64::new(1) })
     }
 
     /// Where the shards listen.
@@ -58,10 +55,7 @@ impl DataPlane {
         };
         // Counted at once, because the shard tells its own count only once per second.
         shards[index].load.fetch_add(1, Ordering::Relaxed);
-        TransportId::new(
-            ShardId(index as u8),
-            self.serial.fetch_add(1, Ordering::Relaxed),
-        )
+        TransportId::new(ShardId(index as u8), self.serial.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Sends a command to the shard that its Transport names.
@@ -71,9 +65,7 @@ impl DataPlane {
     pub fn command(&self, command: Command) -> Result<(), Busy> {
         let shard = command.transport().shard();
         let end = self.running.shards.get(shard.index()).ok_or(Busy)?;
-        end.inputs
-            .try_send(ShardInput::Command(command))
-            .map_err(|_| Busy)?;
+        end.inputs.try_send(ShardInput::Command(command)).map_err(|_| Busy)?;
         // It wakes at its next tick at the latest.
         let _ = end.waker.wake();
         Ok(())

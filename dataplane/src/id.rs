@@ -47,12 +47,7 @@ impl TransportId {
 
 impl fmt::Debug for TransportId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "transport {}/{}",
-            self.0 >> 56,
-            self.0 & 0x00ff_ffff_ffff_ffff
-        )
+        write!(f, "transport {}/{}", self.0 >> 56, self.0 & 0x00ff_ffff_ffff_ffff)
     }
 }
 

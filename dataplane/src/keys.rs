@@ -38,15 +38,7 @@ impl KeySlot {
 impl fmt::Debug for KeySlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the keys.
-        write!(
-            f,
-            "KeySlot({})",
-            if self.0.get().is_some() {
-                "set"
-            } else {
-                "empty"
-            }
-        )
+        write!(f, "KeySlot({})", if self.0.get().is_some() { "set" } else { "empty" })
     }
 }
 
@@ -67,10 +59,7 @@ pub fn provider() -> &'static CryptoProvider {
         let base = str0m::crypto::from_feature_flags();
         let dtls_provider: &'static CapturingProvider =
             Box::leak(Box::new(CapturingProvider(base.dtls_provider)));
-        CryptoProvider {
-            dtls_provider,
-            ..base
-        }
+        CryptoProvider { dtls_provider, ..base }
     })
 }
 
@@ -90,14 +79,8 @@ impl DtlsProvider for CapturingProvider {
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let inner = self.0.new_dtls(cert, now, version, mtu)?;
-        let slot = NEXT
-            .with(|next| next.borrow_mut().take())
-            .unwrap_or_default();
-        Ok(Box::new(CapturingInstance {
-            inner,
-            slot,
-            scratch: Vec::new(),
-        }))
+        let slot = NEXT.with(|next| next.borrow_mut().take()).unwrap_or_default();
+        Ok(Box::new(CapturingInstance { inner, slot, scratch: Vec::new() }))
     }
 }
 
@@ -123,11 +106,7 @@ impl CapturingInstance {
             _ => return,
         };
         // A second export would be of the same association; the first one stays.
-        let _ = slot.0.set(DtlsKeys {
-            profile,
-            material: material.to_vec(),
-            is_client,
-        });
+        let _ = slot.0.set(DtlsKeys { profile, material: material.to_vec(), is_client });
     }
 }
 

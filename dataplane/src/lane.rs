@@ -60,20 +60,8 @@ pub fn lane(bytes: usize) -> (Producer, Consumer) {
         tail: Aligned(AtomicUsize::new(0)),
         head: Aligned(AtomicUsize::new(0)),
     });
-    let producer = Producer {
-        ring: Arc::clone(&ring),
-        tail: 0,
-        head_seen: 0,
-        is_dirty: false,
-    };
-    (
-        producer,
-        Consumer {
-            ring,
-            head: 0,
-            tail_seen: 0,
-        },
-    )
+    let producer = Producer { ring: Arc::clone(&ring), tail: 0, head_seen: 0, is_dirty: false };
+    (producer, Consumer { ring, head: 0, tail_seen: 0 })
 }
 
 impl Producer {
@@ -86,11 +74,7 @@ impl Producer {
         // Records start at multiples of 4, so that a prefix never wraps.
         let record = (PREFIX_BYTES + len).next_multiple_of(4);
         let offset = self.tail & (size - 1);
-        let skip = if offset + record > size {
-            size - offset
-        } else {
-            0
-        };
+        let skip = if offset + record > size { size - offset } else { 0 };
         if record > size || !self.has_room(skip + record) {
             return false;
         }
@@ -232,10 +216,7 @@ mod tests {
         assert_eq!(consumer.drain(9, |_| {}), 0, "not flushed yet");
         assert!(producer.flush());
         assert!(!producer.flush());
-        assert_eq!(
-            consumer.drain(9, |record| assert_eq!(record, [7; 50])),
-            pushed
-        );
+        assert_eq!(consumer.drain(9, |record| assert_eq!(record, [7; 50])), pushed);
         assert!(producer.push(&[&[8; 200]]));
         assert!(!producer.push(&[&[8; 300]]), "larger than the lane");
     }

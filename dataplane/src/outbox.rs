@@ -60,12 +60,7 @@ impl Outbox {
     /// Takes the first `len` bytes of the last slot as a datagram; 0 takes nothing.
     pub fn commit(&mut self, len: usize, to: SocketAddr, from: Option<IpAddr>) {
         if len > 0 && len <= DATAGRAM_BYTES_MAX {
-            self.batch.push(Outgoing {
-                to,
-                from,
-                start: self.used,
-                len,
-            });
+            self.batch.push(Outgoing { to, from, start: self.used, len });
             self.used += len;
         }
     }

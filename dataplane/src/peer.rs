@@ -157,9 +157,7 @@ impl Peer {
         let offer = parse(|| SdpOffer::from_sdp_string(offer).ok())?;
         let (answered, drained) = self
             .mutate(now, transmit, |rtc| {
-                rtc.sdp_api()
-                    .accept_offer(offer)
-                    .map(|answer| answer.to_sdp_string())
+                rtc.sdp_api().accept_offer(offer).map(|answer| answer.to_sdp_string())
             })
             .map_err(Err)?;
         let mut answer = answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
@@ -167,13 +165,9 @@ impl Peer {
         if local != self.credentials {
             // The engine has invented credentials for the restart; ours name the shard and slot.
             let (ufrag, pass) = fresh;
-            answer = answer
-                .replace(&local.ufrag, &ufrag)
-                .replace(&local.pass, &pass);
+            answer = answer.replace(&local.ufrag, &ufrag).replace(&local.pass, &pass);
             self.credentials = IceCreds { ufrag, pass };
-            self.rtc
-                .direct_api()
-                .set_local_ice_credentials(self.credentials.clone());
+            self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
         Ok((finish_description(&answer, None), drained))
     }
@@ -195,11 +189,7 @@ impl Peer {
         let (made, _) = self.mutate(now, transmit, |rtc| {
             let mut changes = rtc.sdp_api();
             for (mid, sends) in directions {
-                let direction = if *sends {
-                    Direction::SendOnly
-                } else {
-                    Direction::Inactive
-                };
+                let direction = if *sends { Direction::SendOnly } else { Direction::Inactive };
                 changes.set_direction(Mid::from(*mid), direction);
             }
             let mids: Vec<String> = add
@@ -223,9 +213,7 @@ impl Peer {
             return Ok(None);
         };
         if let (Some(invented), Some((ufrag, pass))) = (invented, fresh) {
-            offer = offer
-                .replace(&invented.ufrag, &ufrag)
-                .replace(&invented.pass, &pass);
+            offer = offer.replace(&invented.ufrag, &ufrag).replace(&invented.pass, &pass);
             self.pending_credentials = Some(IceCreds { ufrag, pass });
         }
         self.pending = Some(pending);
@@ -248,16 +236,12 @@ impl Peer {
             return Err(Ok(PeerError::NoOfferOutstanding));
         };
         let (accepted, drained) = self
-            .mutate(now, transmit, |rtc| {
-                rtc.sdp_api().accept_answer(pending, answer)
-            })
+            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(pending, answer))
             .map_err(Err)?;
         accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
         if let Some(fresh) = self.pending_credentials.take() {
             self.credentials = fresh;
-            self.rtc
-                .direct_api()
-                .set_local_ice_credentials(self.credentials.clone());
+            self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
         Ok(drained)
     }
@@ -273,14 +257,10 @@ impl Peer {
         transmit: Transmit<'_>,
     ) -> Result<Drained, Fault> {
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
-            return Ok(Drained {
-                timeout: Some(now),
-                ..Drained::default()
-            });
+            return Ok(Drained { timeout: Some(now), ..Drained::default() });
         };
-        let (handled, mut drained) = self.mutate(now, transmit, |rtc| {
-            rtc.handle_input(Input::Receive(now, receive))
-        })?;
+        let (handled, mut drained) =
+            self.mutate(now, transmit, |rtc| rtc.handle_input(Input::Receive(now, receive)))?;
         drained.is_closed |= handled.is_err();
         Ok(drained)
     }
@@ -329,8 +309,7 @@ impl Peer {
     /// Makes the next step panic or spin, as str0m has done before (#983, #1017).
     #[cfg(test)]
     pub fn inject_fault(&mut self, now: Instant) -> Result<(), Fault> {
-        self.mutate(now, &mut |_, _, _| {}, |_| panic!("injected"))
-            .map(|((), _)| ())
+        self.mutate(now, &mut |_, _, _| {}, |_| panic!("injected")).map(|((), _)| ())
     }
 }
 
@@ -392,9 +371,7 @@ fn finish_description(sdp: &str, cname: Option<&str>) -> String {
         }
         out.push_str("\r\n");
         let ends_candidates = line.starts_with("a=candidate:")
-            && lines
-                .peek()
-                .is_none_or(|next| !next.starts_with("a=candidate:"));
+            && lines.peek().is_none_or(|next| !next.starts_with("a=candidate:"));
         if ends_candidates {
             out.push_str("a=end-of-candidates\r\n");
         }
@@ -453,14 +430,7 @@ fn add_codec(config: &mut RtcConfig, codec: Codec, fmtp: Option<&str>) {
     let config = config.codec_config();
     let mut add = |pt: u8, rtx: Option<u8>, codec, hz, channels, fmtp: &str| {
         let rtx = rtx.map(Into::into);
-        config.add_config(
-            pt.into(),
-            rtx,
-            codec,
-            hz,
-            channels,
-            FormatParams::parse_line(fmtp),
-        );
+        config.add_config(pt.into(), rtx, codec, hz, channels, FormatParams::parse_line(fmtp));
     };
     let video = Frequency::NINETY_KHZ;
     match (codec, fmtp) {
@@ -473,12 +443,9 @@ fn add_codec(config: &mut RtcConfig, codec: Codec, fmtp: Option<&str>) {
         (Codec::Av1, _) => add(35, Some(36), PeerCodec::Av1, video, None, ""),
         (Codec::H264, Some(fmtp)) => add(108, Some(109), PeerCodec::H264, video, None, fmtp),
         (Codec::H264, None) => {
-            for (pt, profile) in [
-                (108, "42e01f"),
-                (102, "42001f"),
-                (123, "4d001f"),
-                (114, "64001f"),
-            ] {
+            for (pt, profile) in
+                [(108, "42e01f"), (102, "42001f"), (123, "4d001f"), (114, "64001f")]
+            {
                 let fmtp = format!(
                     "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
                 );
@@ -487,14 +454,7 @@ fn add_codec(config: &mut RtcConfig, codec: Codec, fmtp: Option<&str>) {
         }
         (Codec::Opus, fmtp) => {
             let fmtp = fmtp.unwrap_or("minptime=10;useinbandfec=1");
-            add(
-                111,
-                None,
-                PeerCodec::Opus,
-                Frequency::FORTY_EIGHT_KHZ,
-                Some(2),
-                fmtp,
-            );
+            add(111, None, PeerCodec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), fmtp);
         }
         (Codec::G722, _) => config.enable_g722(true, false),
         (Codec::Pcmu, _) => config.enable_pcmu(true, false),

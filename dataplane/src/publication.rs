@@ -84,24 +84,15 @@ impl Publication {
         let count = section.rids.len().clamp(1, ENCODINGS_MAX);
         let mut encodings: Vec<Encoding> = Vec::new();
         encodings.resize_with(count, Encoding::default);
-        let mut publication = Self {
-            section,
-            kind,
-            encodings,
-            announced: None,
-            announced_at_us: 0,
-        };
+        let mut publication =
+            Self { section, kind, encodings, announced: None, announced_at_us: 0 };
         publication.bind_signalled();
         publication
     }
 
     /// Adopts a renegotiated section, keeping what is bound.
     pub fn renegotiate(&mut self, section: Section) {
-        let count = section
-            .rids
-            .len()
-            .clamp(1, ENCODINGS_MAX)
-            .max(self.encodings.len());
+        let count = section.rids.len().clamp(1, ENCODINGS_MAX).max(self.encodings.len());
         self.encodings.resize_with(count, Encoding::default);
         self.section = section;
         self.bind_signalled();
@@ -119,11 +110,7 @@ impl Publication {
             .map(|(media, _)| *media)
             .or_else(|| self.section.ssrcs.first().copied());
         let rtx = media.and_then(|ssrc| {
-            self.section
-                .fid
-                .iter()
-                .find(|(media, _)| *media == ssrc)
-                .map(|(_, rtx)| *rtx)
+            self.section.fid.iter().find(|(media, _)| *media == ssrc).map(|(_, rtx)| *rtx)
         });
         if let Some(encoding) = self.encodings.first_mut()
             && let Some(media) = media
@@ -252,17 +239,11 @@ impl Encoding {
         stats.expected_prior = expected;
         stats.received_prior = stats.received;
         let lost = expected_interval.saturating_sub(received_interval);
-        let fraction = (lost * 256)
-            .checked_div(expected_interval)
-            .unwrap_or(0)
-            .min(255);
+        let fraction = (lost * 256).checked_div(expected_interval).unwrap_or(0).min(255);
         let (last_sr, delay) = match self.sender_report {
             Some((ntp_time, at_us)) => {
                 let passed = now_us.saturating_sub(at_us).min(60_000_000);
-                (
-                    (ntp_time >> 16) as u32,
-                    (passed * 65_536 / 1_000_000) as u32,
-                )
+                ((ntp_time >> 16) as u32, (passed * 65_536 / 1_000_000) as u32)
             }
             None => (0, 0),
         };
@@ -335,11 +316,7 @@ mod tests {
     use super::*;
 
     fn encoding() -> Encoding {
-        Encoding {
-            ssrc: Some(1),
-            clock_hz: 90_000,
-            ..Encoding::default()
-        }
+        Encoding { ssrc: Some(1), clock_hz: 90_000, ..Encoding::default() }
     }
 
     #[test]
@@ -351,10 +328,7 @@ mod tests {
         }
         assert_eq!(encoding.nacks(1_000_000, &mut out), 0, "may be reordering");
         let used = encoding.nacks(1_020_000, &mut out);
-        assert_eq!(
-            out[..used],
-            [(12, 0b1111_1111_1111_1101), (29, 0b11_1111_1111)]
-        );
+        assert_eq!(out[..used], [(12, 0b1111_1111_1111_1101), (29, 0b11_1111_1111)]);
         assert_eq!(encoding.nacks(1_030_000, &mut out), 0);
         encoding.receive(12, 0, 1_040_000, true, true);
         let used = encoding.nacks(1_110_000, &mut out);
@@ -382,10 +356,7 @@ mod tests {
         assert_eq!(report.highest_seq, 199);
         assert_eq!(report.jitter, 0);
         encoding.receive(200, 0, 200_000, false, true);
-        assert_eq!(
-            encoding.report(0).map(|report| report.fraction_lost),
-            Some(0)
-        );
+        assert_eq!(encoding.report(0).map(|report| report.fraction_lost), Some(0));
     }
 
     #[test]
@@ -393,9 +364,7 @@ mod tests {
         let mut encoding = encoding();
         assert!(!encoding.take_keyframe_request(0));
         encoding.is_keyframe_wanted = true;
-        let sent = (0..2000)
-            .filter(|ms| encoding.take_keyframe_request(ms * 1000))
-            .count();
+        let sent = (0..2000).filter(|ms| encoding.take_keyframe_request(ms * 1000)).count();
         assert_eq!(sent, 4);
     }
 }

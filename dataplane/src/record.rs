@@ -52,18 +52,9 @@ pub enum Record<'a> {
 
 /// Puts a record into a lane; returns whether there was room.
 pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
-    let mut head = Head {
-        bytes: [0; HEAD_BYTES],
-        len: 0,
-    };
+    let mut head = Head { bytes: [0; HEAD_BYTES], len: 0 };
     match record {
-        Record::Packet {
-            publication,
-            encoding,
-            codec,
-            meta,
-            bytes,
-        } => {
+        Record::Packet { publication, encoding, codec, meta, bytes } => {
             head.put(&[PACKET, *encoding, *codec as u8]);
             head.publication(*publication);
             head.put(&meta.seq.to_le_bytes());
@@ -80,10 +71,7 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
                 frame.picture_id.is_some_and(|id| id.is_long),
                 frame.tl0.is_some(),
             ];
-            let flags = flags
-                .iter()
-                .rev()
-                .fold(0u8, |all, flag| all << 1 | u8::from(*flag));
+            let flags = flags.iter().rev().fold(0u8, |all, flag| all << 1 | u8::from(*flag));
             let id = frame.picture_id.unwrap_or_default();
             let (tl0_at, tl0) = frame.tl0.unwrap_or_default();
             head.put(&[flags, frame.tid, frame.sid, tl0]);
@@ -92,11 +80,7 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
             head.put(&id.value.to_le_bytes());
             lane.push(&[head.written(), bytes])
         }
-        Record::Clock {
-            publication,
-            encoding,
-            clock,
-        } => {
+        Record::Clock { publication, encoding, clock } => {
             head.put(&[CLOCK, *encoding, 0]);
             head.publication(*publication);
             head.put(&clock.rtp_time.to_le_bytes());
@@ -135,11 +119,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
                 tid,
                 sid,
                 is_layer_end: is_set(3),
-                picture_id: is_set(4).then_some(PictureId {
-                    at,
-                    is_long: is_set(5),
-                    value,
-                }),
+                picture_id: is_set(4).then_some(PictureId { at, is_long: is_set(5), value }),
                 tl0: is_set(6).then_some((tl0_at, tl0)),
             };
             let meta = PacketMeta {
@@ -151,13 +131,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
                 header_len,
                 frame,
             };
-            Some(Record::Packet {
-                publication,
-                encoding,
-                codec,
-                meta,
-                bytes: rest.0,
-            })
+            Some(Record::Packet { publication, encoding, codec, meta, bytes: rest.0 })
         }
         CLOCK => {
             let encoding = rest.byte()?;
@@ -165,21 +139,13 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             let publication = rest.publication()?;
             let rtp_time = u32::from_le_bytes(rest.take()?);
             let at_us = u64::from_le_bytes(rest.take()?);
-            Some(Record::Clock {
-                publication,
-                encoding,
-                clock: SenderClock { rtp_time, at_us },
-            })
+            Some(Record::Clock { publication, encoding, clock: SenderClock { rtp_time, at_us } })
         }
         DATAGRAM => {
             let ip = rest.address()?;
             let port = u16::from_le_bytes(rest.take()?);
             let to = rest.address()?;
-            Some(Record::Datagram {
-                from: SocketAddr::new(ip, port),
-                to,
-                bytes: rest.0,
-            })
+            Some(Record::Datagram { from: SocketAddr::new(ip, port), to, bytes: rest.0 })
         }
         _ => None,
     }
@@ -234,10 +200,7 @@ impl Rest<'_> {
 
     fn publication(&mut self) -> Option<PublicationId> {
         let transport = TransportId::from_u64(u64::from_le_bytes(self.take()?));
-        Some(PublicationId {
-            transport,
-            m_line: self.byte()?,
-        })
+        Some(PublicationId { transport, m_line: self.byte()? })
     }
 
     fn address(&mut self) -> Option<IpAddr> {
@@ -256,20 +219,13 @@ mod tests {
 
     #[test]
     fn every_record_reads_back_as_written() {
-        let publication = PublicationId {
-            transport: TransportId::new(ShardId(3), 77),
-            m_line: 1,
-        };
+        let publication = PublicationId { transport: TransportId::new(ShardId(3), 77), m_line: 1 };
         let frame = FrameInfo {
             is_keyframe: true,
             tid: 1,
             sid: 2,
             is_layer_end: true,
-            picture_id: Some(PictureId {
-                at: 2,
-                is_long: true,
-                value: 0x1234,
-            }),
+            picture_id: Some(PictureId { at: 2, is_long: true, value: 0x1234 }),
             tl0: Some((4, 9)),
         };
         let meta = PacketMeta {
@@ -284,32 +240,13 @@ mod tests {
         let plain = PacketMeta::default();
         let bytes = &[1, 2, 3][..];
         let codec = Codec::Av1;
-        let clock = SenderClock {
-            rtp_time: 8,
-            at_us: 9,
-        };
+        let clock = SenderClock { rtp_time: 8, at_us: 9 };
         let from = "[2001:db8::1]:9".parse().expect("an address");
         let to = "10.1.2.3".parse().expect("an address");
         let records = [
-            Record::Packet {
-                publication,
-                encoding: 2,
-                codec,
-                meta,
-                bytes,
-            },
-            Record::Packet {
-                publication,
-                encoding: 0,
-                codec,
-                meta: plain,
-                bytes,
-            },
-            Record::Clock {
-                publication,
-                encoding: 1,
-                clock,
-            },
+            Record::Packet { publication, encoding: 2, codec, meta, bytes },
+            Record::Packet { publication, encoding: 0, codec, meta: plain, bytes },
+            Record::Clock { publication, encoding: 1, clock },
             Record::Datagram { from, to, bytes },
         ];
         let (mut producer, mut consumer) = crate::lane::lane(4096);
@@ -318,9 +255,7 @@ mod tests {
         }
         producer.flush();
         let mut expected = records.iter();
-        let taken = consumer.drain(9, |record| {
-            assert_eq!(read(record).as_ref(), expected.next())
-        });
+        let taken = consumer.drain(9, |record| assert_eq!(read(record).as_ref(), expected.next()));
         assert_eq!(taken, records.len());
     }
 

@@ -64,11 +64,7 @@ impl PacketRing {
         target[..header.len()].copy_from_slice(header);
         target[header.len()..].copy_from_slice(payload);
         let index = self.index(meta.seq);
-        self.slots[index] = Slot {
-            meta,
-            at: self.head,
-            len: len as u32,
-        };
+        self.slots[index] = Slot { meta, at: self.head, len: len as u32 };
         self.head += len as u64;
         if self.newest.is_none_or(|newest| meta.seq > newest) {
             self.newest = Some(meta.seq);
@@ -123,10 +119,7 @@ mod tests {
     use super::*;
 
     fn meta(seq: u64) -> PacketMeta {
-        PacketMeta {
-            seq,
-            ..PacketMeta::default()
-        }
+        PacketMeta { seq, ..PacketMeta::default() }
     }
 
     #[test]
@@ -152,10 +145,7 @@ mod tests {
     fn the_keyframe_is_the_first_of_its_packets() {
         let mut ring = PacketRing::new(8, 100);
         let key = |seq, rtp_time| {
-            let mut meta = PacketMeta {
-                rtp_time,
-                ..meta(seq)
-            };
+            let mut meta = PacketMeta { rtp_time, ..meta(seq) };
             meta.frame.is_keyframe = true;
             meta
         };

@@ -129,9 +129,7 @@ fn parse_one<'a>(
         }
         RR => parse_blocks(packet.get(8..)?, count, each),
         BYE => {
-            each(Feedback::Bye(SsrcList(
-                packet.get(4..4 + 4 * usize::from(count))?,
-            )));
+            each(Feedback::Bye(SsrcList(packet.get(4..4 + 4 * usize::from(count))?)));
             Some(())
         }
         RTPFB => parse_transport_feedback(packet, count, each),
@@ -190,14 +188,10 @@ fn parse_payload_feedback<'a>(
     each: &mut impl FnMut(Feedback<'a>),
 ) -> Option<()> {
     match format {
-        1 => each(Feedback::Pli {
-            ssrc: be_u32(packet, 8)?,
-        }),
+        1 => each(Feedback::Pli { ssrc: be_u32(packet, 8)? }),
         4 => {
             for item in packet.get(12..)?.chunks_exact(8) {
-                each(Feedback::Fir {
-                    ssrc: be_u32(item, 0)?,
-                });
+                each(Feedback::Fir { ssrc: be_u32(item, 0)? });
             }
         }
         15 if packet.get(12..16)? == b"REMB" => {
@@ -251,17 +245,12 @@ impl Twcc {
                 seen += run;
             } else {
                 let run = left.min(7);
-                received += (0..run)
-                    .filter(|i| matches!(chunk >> (12 - 2 * i) & 3, 1 | 2))
-                    .count() as u16;
+                received +=
+                    (0..run).filter(|i| matches!(chunk >> (12 - 2 * i) & 3, 1 | 2)).count() as u16;
                 seen += run;
             }
         }
-        Some(Self {
-            base_seq,
-            packets,
-            received,
-        })
+        Some(Self { base_seq, packets, received })
     }
 }
 
@@ -350,20 +339,12 @@ impl<'a> Writer<'a> {
             out[2..].copy_from_slice(&bitmask.to_be_bytes());
         }
         let used = &body[..4 * items.len()];
-        self.packet(
-            1,
-            RTPFB,
-            &[&sender.to_be_bytes(), &media.to_be_bytes(), used],
-        );
+        self.packet(1, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), used]);
     }
 
     /// Transport-wide feedback, `body` as written by `twcc.rs`.
     pub fn twcc(&mut self, sender: u32, media: u32, body: &[u8]) {
-        self.packet(
-            15,
-            RTPFB,
-            &[&sender.to_be_bytes(), &media.to_be_bytes(), body],
-        );
+        self.packet(15, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), body]);
     }
 
     fn packet(&mut self, count: u8, packet_type: u8, parts: &[&[u8]]) {
@@ -429,33 +410,18 @@ mod tests {
         assert_eq!(
             said,
             [
-                Feedback::SenderReport {
-                    ssrc: 1,
-                    ntp_time: 0x0102_0304_0506_0708,
-                    rtp_time: 9
-                },
+                Feedback::SenderReport { ssrc: 1, ntp_time: 0x0102_0304_0506_0708, rtp_time: 9 },
                 Feedback::Report(block),
                 Feedback::Pli { ssrc: 5 },
-                Feedback::Nack {
-                    ssrc: 5,
-                    seq_no: 9,
-                    bitmask: 1
-                },
-                Feedback::Nack {
-                    ssrc: 5,
-                    seq_no: 40,
-                    bitmask: 0
-                },
+                Feedback::Nack { ssrc: 5, seq_no: 9, bitmask: 1 },
+                Feedback::Nack { ssrc: 5, seq_no: 40, bitmask: 0 },
             ]
         );
     }
 
     #[test]
     fn lying_lengths_and_counts_are_refused() {
-        assert!(
-            !read(&[0x80, 201, 0, 9, 0, 0, 0, 1]).1,
-            "length past the end"
-        );
+        assert!(!read(&[0x80, 201, 0, 9, 0, 0, 0, 1]).1, "length past the end");
         assert!(!read(&[0x81, 201, 0, 1, 0, 0, 0, 1]).1, "a block too many");
         assert!(!read(&[0x82, 203, 0, 1, 0, 0, 0, 1]).1, "an SSRC too many");
         assert!(!read(&[0x80, 201]).1);
@@ -468,15 +434,7 @@ mod tests {
         packet.extend(b"REMB");
         packet.extend([1, 0xff, 0xff, 0xff, 0, 0, 0, 5]);
         let (said, _) = read(&packet);
-        assert_eq!(
-            said,
-            [format!(
-                "{:?}",
-                Feedback::Remb {
-                    bitrate_bps: u64::MAX
-                }
-            )]
-        );
+        assert_eq!(said, [format!("{:?}", Feedback::Remb { bitrate_bps: u64::MAX })]);
     }
 
     #[test]
@@ -486,18 +444,7 @@ mod tests {
         body.extend(0b1010_0000_0000_0001u16.to_be_bytes()); // 14 one-bit symbols, 2 received.
         body.extend(0b1101_1000_0000_0000u16.to_be_bytes()); // 7 two-bit symbols, 2 received.
         let twcc = Twcc::parse(&body);
-        assert_eq!(
-            twcc,
-            Some(Twcc {
-                base_seq: 10,
-                packets: 24,
-                received: 7
-            })
-        );
-        assert_eq!(
-            Twcc::parse(&[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]),
-            None,
-            "cut short"
-        );
+        assert_eq!(twcc, Some(Twcc { base_seq: 10, packets: 24, received: 7 }));
+        assert_eq!(Twcc::parse(&[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0]), None, "cut short");
     }
 }

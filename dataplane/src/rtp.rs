@@ -151,38 +151,26 @@ mod tests {
     fn a_plain_packet_parses() {
         let packet = packet(0x80, b"abc");
         let header = RtpHeader::parse(&packet).expect("valid");
-        assert_eq!(
-            (header.pt, header.marker, header.seq_no, header.ssrc),
-            (96, true, 7, 2)
-        );
+        assert_eq!((header.pt, header.marker, header.seq_no, header.ssrc), (96, true, 7, 2));
         assert_eq!(header.payload(&packet), Some((12, 15)));
         assert_eq!(header.elements(&packet).count(), 0);
     }
 
     #[test]
     fn both_extension_forms_give_their_elements() {
-        let one = packet(
-            0x90,
-            &[0xbe, 0xde, 0, 2, 0x10, 7, 0, 0x51, 1, 2, 0, 0, b'x'],
-        );
+        let one = packet(0x90, &[0xbe, 0xde, 0, 2, 0x10, 7, 0, 0x51, 1, 2, 0, 0, b'x']);
         let header = RtpHeader::parse(&one).expect("valid");
         let found: Vec<_> = header.elements(&one).collect();
         assert_eq!(found, [(1, &[7][..]), (5, &[1, 2][..])]);
         assert_eq!(header.payload(&one), Some((24, 25)));
         let two = packet(0x90, &[0x10, 0, 0, 2, 3, 0, 9, 2, 8, 8, 0, 0]);
         let header = RtpHeader::parse(&two).expect("valid");
-        assert_eq!(
-            header.elements(&two).collect::<Vec<_>>(),
-            [(3, &[][..]), (9, &[8, 8][..])]
-        );
+        assert_eq!(header.elements(&two).collect::<Vec<_>>(), [(3, &[][..]), (9, &[8, 8][..])]);
     }
 
     #[test]
     fn lying_lengths_do_not_parse_or_end_the_walk() {
-        assert!(
-            RtpHeader::parse(&packet(0x8f, &[0; 59])).is_none(),
-            "15 CSRCs"
-        );
+        assert!(RtpHeader::parse(&packet(0x8f, &[0; 59])).is_none(), "15 CSRCs");
         assert!(RtpHeader::parse(&packet(0x8f, &[0; 60])).is_some());
         assert!(RtpHeader::parse(&packet(0x90, &[0xbe, 0xde, 0xff, 0xff, 0])).is_none());
         assert!(RtpHeader::parse(&packet(0x00, &[])).is_none(), "version 0");
@@ -195,10 +183,7 @@ mod tests {
     #[test]
     fn padding_is_taken_off_or_refused() {
         let good = packet(0xa0, &[1, 2, 0, 2]);
-        assert_eq!(
-            RtpHeader::parse(&good).and_then(|h| h.payload(&good)),
-            Some((12, 14))
-        );
+        assert_eq!(RtpHeader::parse(&good).and_then(|h| h.payload(&good)), Some((12, 14)));
         for bad in [packet(0xa0, &[1, 0]), packet(0xa0, &[1, 9])] {
             assert_eq!(RtpHeader::parse(&bad).and_then(|h| h.payload(&bad)), None);
         }

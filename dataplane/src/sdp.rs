@@ -41,10 +41,7 @@ pub struct Format {
 impl Format {
     /// For RTX: the payload type it repairs.
     pub fn apt(&self) -> Option<u8> {
-        let value = self
-            .fmtp
-            .split(';')
-            .find_map(|item| item.trim().strip_prefix("apt="))?;
+        let value = self.fmtp.split(';').find_map(|item| item.trim().strip_prefix("apt="))?;
         value.trim().parse().ok()
     }
 }
@@ -125,20 +122,13 @@ pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
 /// never uses them, and they may name hosts), with `BUNDLE` naming only mids that exist (early
 /// FFmpeg names an absent one), and with `sendrecv` narrowed to what this Transport is for.
 pub fn normalise(sdp: &str, peer_publishes: bool) -> String {
-    let mids: Vec<&str> = sdp
-        .lines()
-        .filter_map(|line| line.strip_prefix("a=mid:"))
-        .collect();
+    let mids: Vec<&str> = sdp.lines().filter_map(|line| line.strip_prefix("a=mid:")).collect();
     let mut out = String::with_capacity(sdp.len() + 64);
     for line in sdp.lines() {
         match line {
             "" => continue,
             "a=sendrecv" => {
-                out.push_str(if peer_publishes {
-                    "a=sendonly"
-                } else {
-                    "a=recvonly"
-                });
+                out.push_str(if peer_publishes { "a=sendonly" } else { "a=recvonly" });
             }
             _ if line.starts_with("a=candidate:") || line == "a=end-of-candidates" => continue,
             _ => match line.strip_prefix("a=group:BUNDLE") {
@@ -191,14 +181,7 @@ impl Section {
             .map(Format::of_static_pt)
             .collect();
         // RFC 8866 s6.7: sendrecv unless said otherwise.
-        Self {
-            kind,
-            is_active,
-            formats,
-            sends: true,
-            receives: true,
-            ..Self::default()
-        }
+        Self { kind, is_active, formats, sends: true, receives: true, ..Self::default() }
     }
 
     fn read_attribute(&mut self, attribute: &str) {
@@ -266,10 +249,7 @@ impl Section {
         let name = parts.next().unwrap_or_default();
         format.codec = Codec::from_name(name);
         format.is_rtx = name.eq_ignore_ascii_case("rtx");
-        format.clock_hz = parts
-            .next()
-            .and_then(|hz| hz.parse().ok())
-            .unwrap_or(90_000);
+        format.clock_hz = parts.next().and_then(|hz| hz.parse().ok()).unwrap_or(90_000);
     }
 
     fn read_feedback(&mut self, value: &str) {
@@ -370,29 +350,21 @@ mod tests {
     fn the_parts_that_matter_are_read() {
         check_limits(OFFER).expect("within limits");
         let description = Description::read(OFFER);
-        let [audio, video] = &description.sections[..] else {
-            panic!("two sections")
-        };
+        let [audio, video] = &description.sections[..] else { panic!("two sections") };
         assert_eq!(
             (audio.kind, audio.sends, audio.receives),
             (Some(MediaKind::Audio), true, false)
         );
         assert_eq!(audio.format(111).map(|f| f.codec), Some(Some(Codec::Opus)));
         assert_eq!(audio.format(9).map(|f| f.codec), Some(Some(Codec::G722)));
-        assert_eq!(
-            audio.format(111).map(|f| f.fmtp.as_str()),
-            Some("minptime=10;useinbandfec=1")
-        );
+        assert_eq!(audio.format(111).map(|f| f.fmtp.as_str()), Some("minptime=10;useinbandfec=1"));
         assert_eq!(audio.msid, ("s".to_owned(), "a".to_owned()));
         assert!(video.is_active, "bundle-only is no rejection");
         assert_eq!(video.rtx_of(96), Some(97));
         assert!(video.format(96).is_some_and(|f| f.has_nack && f.has_pli));
         assert_eq!(video.rids, ["h", "l"]);
         assert_eq!(video.fid, [(7, 8)]);
-        assert_eq!(
-            video.extensions.get(9),
-            Some(crate::extension::Extension::VideoOrientation)
-        );
+        assert_eq!(video.extensions.get(9), Some(crate::extension::Extension::VideoOrientation));
     }
 
     #[test]
@@ -406,27 +378,12 @@ mod tests {
     #[test]
     fn bombs_are_refused_by_line() {
         let many = |line: &str, n: usize| format!("v=0\r\n{}", line.repeat(n));
-        assert_eq!(
-            check_limits(&"x".repeat(300 << 10)),
-            Err(PeerError::SdpTooLarge)
-        );
+        assert_eq!(check_limits(&"x".repeat(300 << 10)), Err(PeerError::SdpTooLarge));
         let long = format!("v=0\r\na={}\r\n", "x".repeat(9000));
-        assert_eq!(
-            check_limits(&long),
-            Err(PeerError::SdpLineTooLong { line: 2 })
-        );
-        assert_eq!(
-            check_limits(&many("m=a\r\n", 65)),
-            Err(PeerError::TooManyMSections)
-        );
-        assert_eq!(
-            check_limits(&many("a=candidate:1\r\n", 65)),
-            Err(PeerError::TooManyCandidates)
-        );
-        assert_eq!(
-            check_limits(&many("a=mid:0\r\n", 2)),
-            Err(PeerError::DuplicateMid { line: 3 })
-        );
+        assert_eq!(check_limits(&long), Err(PeerError::SdpLineTooLong { line: 2 }));
+        assert_eq!(check_limits(&many("m=a\r\n", 65)), Err(PeerError::TooManyMSections));
+        assert_eq!(check_limits(&many("a=candidate:1\r\n", 65)), Err(PeerError::TooManyCandidates));
+        assert_eq!(check_limits(&many("a=mid:0\r\n", 2)), Err(PeerError::DuplicateMid { line: 3 }));
         let pt = check_limits("v=0\r\na=rtpmap:128 VP8/90000\r\n");
         assert_eq!(pt, Err(PeerError::PayloadTypeRange { line: 2 }));
         assert_eq!(check_limits("hello"), Err(PeerError::SdpSyntax { line: 1 }));

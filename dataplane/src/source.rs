@@ -80,12 +80,7 @@ impl<'a> Packet<'a> {
     /// Splits canonical bytes at the header's length; `None` if they are shorter.
     pub fn split(meta: &'a PacketMeta, bytes: &'a [u8]) -> Option<Self> {
         let (header, payload) = bytes.split_at_checked(usize::from(meta.header_len))?;
-        Some(Self {
-            meta,
-            header,
-            payload,
-            padding: 0,
-        })
+        Some(Self { meta, header, payload, padding: 0 })
     }
 }
 
@@ -132,13 +127,7 @@ pub struct Negotiated {
 impl Subscriber {
     /// A Subscription that has not begun.
     pub fn new(viewer: usize, forwarder: Forwarder, negotiated: Negotiated, rtx_next: u64) -> Self {
-        let Negotiated {
-            ssrc,
-            pt,
-            rtx,
-            mid,
-            ids,
-        } = negotiated;
+        let Negotiated { ssrc, pt, rtx, mid, ids } = negotiated;
         Self {
             viewer,
             forwarder,
@@ -253,12 +242,7 @@ impl Source {
 
     /// Removes a Subscriber.
     pub fn remove(&mut self, at: usize) {
-        if self
-            .subscribers
-            .get_mut(at)
-            .and_then(Option::take)
-            .is_some()
-        {
+        if self.subscribers.get_mut(at).and_then(Option::take).is_some() {
             self.live -= 1;
         }
     }
@@ -283,9 +267,7 @@ impl Source {
     /// The Encoding to aim for under a cap: the best or the last of those that are alive.
     pub fn choose(&self, cap: LayerCap, now_us: u64) -> u8 {
         let mut alive = self.encodings.iter().enumerate().filter(|(_, encoding)| {
-            encoding
-                .last_at_us
-                .is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
+            encoding.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
         });
         let chosen = match cap {
             LayerCap::High => alive.next(),
@@ -329,28 +311,16 @@ impl Source {
         if self.pending.is_empty() {
             return;
         }
-        let Self {
-            encodings,
-            subscribers,
-            pending,
-            codec,
-            ..
-        } = self;
+        let Self { encodings, subscribers, pending, codec, .. } = self;
         let mut waiting = [None; PENDING_MAX];
         let mut count = 0;
         for (encoding, seq) in pending.drain(..) {
-            let ring = encodings
-                .get(usize::from(encoding))
-                .and_then(|e| e.ring.as_ref());
+            let ring = encodings.get(usize::from(encoding)).and_then(|e| e.ring.as_ref());
             let found = ring.and_then(|ring| ring.get(seq));
             if let Some(packet) = found.and_then(|(meta, bytes)| Packet::split(meta, bytes))
                 && let Some(place) = waiting.get_mut(count)
             {
-                *place = Some(Waiting {
-                    encoding,
-                    packet,
-                    padding: 0,
-                });
+                *place = Some(Waiting { encoding, packet, padding: 0 });
                 count += 1;
             }
         }
@@ -363,12 +333,7 @@ impl Source {
             let Some(Some(egress)) = sending.egress.get_mut(subscriber.viewer) else {
                 continue;
             };
-            for Waiting {
-                encoding,
-                packet,
-                padding,
-            } in waiting[..count].iter().flatten()
-            {
+            for Waiting { encoding, packet, padding } in waiting[..count].iter().flatten() {
                 if packet.payload.is_empty() {
                     subscriber.forwarder.skip_empty(*encoding, packet.meta);
                     continue;
@@ -377,10 +342,7 @@ impl Source {
                     Ok(placement) => {
                         subscriber.waiting_since_us = None;
                         let (outbox, counters) = (&mut *sending.outbox, &mut *sending.counters);
-                        let packet = Packet {
-                            padding: *padding,
-                            ..*packet
-                        };
+                        let packet = Packet { padding: *padding, ..*packet };
                         send(subscriber, egress, &placement, packet, outbox, counters);
                     }
                     Err(Skip::NotWanted | Skip::TooOld) => {}
@@ -411,11 +373,7 @@ impl Source {
                 return false;
             };
             // Who has seen later pictures already must not go back in time.
-            if subscriber
-                .forwarder
-                .last_at_us()
-                .is_some_and(|at_us| at_us >= keyframe.at_us)
-            {
+            if subscriber.forwarder.last_at_us().is_some_and(|at_us| at_us >= keyframe.at_us) {
                 return false;
             }
             let Some(run) = ring.since_keyframe() else {
@@ -424,11 +382,7 @@ impl Source {
             if run.end() - run.start() > REPLAY_PACKETS_MAX && !has_waited {
                 return false;
             }
-            let Sending {
-                egress,
-                outbox,
-                counters,
-            } = sending;
+            let Sending { egress, outbox, counters } = sending;
             let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else {
                 return false;
             };
@@ -492,20 +446,14 @@ impl Source {
         let (meta, bytes) = ring.get(seq_in)?;
         let packet = Packet::split(meta, bytes)?;
         let placement = subscriber.forwarder.place_again(encoding, meta)?;
-        let Sending {
-            egress,
-            outbox,
-            counters,
-        } = sending;
+        let Sending { egress, outbox, counters } = sending;
         let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
         if !subscriber.may_retransmit(seq_no, bytes.len()) {
             return None;
         }
         match subscriber.rtx {
             Some(rtx) => {
-                send_rtx(
-                    subscriber, rtx, egress, &placement, packet, outbox, counters,
-                );
+                send_rtx(subscriber, rtx, egress, &placement, packet, outbox, counters);
             }
             // Elsewhere the repeated packet would differ in its hop fields: see `hop`.
             None if !subscriber.forwarder.repairs_in_place() => return None,
@@ -524,18 +472,9 @@ fn equalise(waiting: &mut [Option<Waiting<'_>>]) {
     let mut rest = waiting;
     while let Some(first) = rest.first() {
         let key = frame(first);
-        let run = rest
-            .iter()
-            .take_while(|other| frame(other) == key)
-            .count()
-            .max(1);
+        let run = rest.iter().take_while(|other| frame(other) == key).count().max(1);
         let (packets, others) = rest.split_at_mut(run);
-        let longest = packets
-            .iter()
-            .flatten()
-            .map(|w| w.packet.payload.len())
-            .max()
-            .unwrap_or(0);
+        let longest = packets.iter().flatten().map(|w| w.packet.payload.len()).max().unwrap_or(0);
         for waiting in packets.iter_mut().flatten() {
             let missing = longest - waiting.packet.payload.len();
             // An empty payload is for nobody.
@@ -565,10 +504,7 @@ fn hop(subscriber: &Subscriber, egress: &mut Egress, at_us: u64) -> HopFields {
     let twcc = egress.twcc;
     egress.twcc = twcc.wrapping_add(1);
     // 6.18 fixed point seconds.
-    HopFields {
-        abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff,
-        twcc,
-    }
+    HopFields { abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff, twcc }
 }
 
 fn send(
@@ -579,18 +515,9 @@ fn send(
     outbox: &mut Outbox,
     counters: &mut Counters,
 ) {
-    let Packet {
-        meta,
-        header,
-        payload,
-        padding,
-    } = packet;
+    let Packet { meta, header, payload, padding } = packet;
     // Without RTX a retransmission must repeat the packet, and it would come without padding.
-    let padding = if subscriber.rtx.is_some() {
-        usize::from(padding)
-    } else {
-        0
-    };
+    let padding = if subscriber.rtx.is_some() { usize::from(padding) } else { 0 };
     let viewer = PerViewer {
         marker_pt: u8::from(placement.marker) << 7 | subscriber.pt,
         seq_no: placement.seq as u16,
@@ -618,9 +545,7 @@ fn send(
             out[0] |= 0x20;
             *last = padding as u8;
         }
-        egress
-            .sealer
-            .seal_rtp(out, header.len(), &edited[..end], roc)
+        egress.sealer.seal_rtp(out, header.len(), &edited[..end], roc)
     };
     outbox.commit(len, egress.to, egress.from);
     counters.rtp_out += 1;
@@ -640,12 +565,7 @@ fn send_rtx(
     outbox: &mut Outbox,
     counters: &mut Counters,
 ) {
-    let Packet {
-        meta,
-        header,
-        payload,
-        ..
-    } = packet;
+    let Packet { meta, header, payload, .. } = packet;
     let mut edited = [0; PACKET_BYTES_MAX + 2];
     let (osn, body) = edited.split_at_mut(2);
     osn.copy_from_slice(&(placement.seq as u16).to_be_bytes());
@@ -666,9 +586,7 @@ fn send_rtx(
     if !write_viewer_header(out, subscriber, packet, &viewer) {
         return;
     }
-    let len = egress
-        .sealer
-        .seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
+    let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
     outbox.commit(len, egress.to, egress.from);
     counters.rtp_out += 1;
 }

@@ -98,10 +98,7 @@ impl Counters {
     /// Counters at zero.
     pub fn new() -> Self {
         Self {
-            drops: DropReason::ALL
-                .iter()
-                .map(|reason| (reason.name(), 0))
-                .collect(),
+            drops: DropReason::ALL.iter().map(|reason| (reason.name(), 0)).collect(),
             ..Self::default()
         }
     }
@@ -115,8 +112,6 @@ impl Counters {
 
     /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.drops
-            .get(reason as usize)
-            .map_or(0, |(_, count)| *count)
+        self.drops.get(reason as usize).map_or(0, |(_, count)| *count)
     }
 }

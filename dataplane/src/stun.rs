@@ -62,12 +62,7 @@ impl<'a> BindingRequest<'a> {
         }
         let username = username.filter(|name| name.len() <= USERNAME_BYTES_MAX)?;
         let (local_ufrag, _) = std::str::from_utf8(username).ok()?.split_once(':')?;
-        Some(Self {
-            message,
-            integrity_at: integrity_at?,
-            local_ufrag,
-            nominates,
-        })
+        Some(Self { message, integrity_at: integrity_at?, local_ufrag, nominates })
     }
 
     /// Whether MESSAGE-INTEGRITY was made with `password` (RFC 8489 s14.5, short-term credential).

@@ -126,10 +126,7 @@ impl Transport {
         let mut evicted = None;
         if self.addresses.len() >= ADDRESSES_MAX {
             let nominated = self.nominated.map(|(to, _)| to);
-            let at = self
-                .addresses
-                .iter()
-                .position(|(known, _)| Some(*known) != nominated);
+            let at = self.addresses.iter().position(|(known, _)| Some(*known) != nominated);
             evicted = at.map(|at| self.addresses.remove(at).0);
         }
         self.addresses.push((from, local));
@@ -140,10 +137,7 @@ impl Transport {
 impl Publisher {
     /// The stream for an SSRC.
     pub fn stream(&self, ssrc: u32) -> Option<Stream> {
-        self.streams
-            .iter()
-            .copied()
-            .find(|stream| stream.ssrc == ssrc)
+        self.streams.iter().copied().find(|stream| stream.ssrc == ssrc)
     }
 
     /// The Publication of an m-line.
@@ -170,12 +164,7 @@ impl Publisher {
                     });
                     let is_known = self.streams.iter().any(|stream| stream.ssrc == ssrc);
                     if !is_known && self.streams.len() < STREAMS_MAX {
-                        self.streams.push(Stream {
-                            ssrc,
-                            m_line,
-                            encoding,
-                            is_rtx,
-                        });
+                        self.streams.push(Stream { ssrc, m_line, encoding, is_rtx });
                     }
                 }
             }
@@ -186,10 +175,8 @@ impl Publisher {
 impl Viewer {
     /// The Subscription whose outgoing SSRC (or RTX SSRC) this is.
     pub fn subscription_by_ssrc(&self, ssrc: u32) -> Option<(&PublicationInfo, usize)> {
-        let line = self
-            .lines
-            .iter()
-            .find(|line| line.ssrc.0 == ssrc || line.ssrc.1 == Some(ssrc))?;
+        let line =
+            self.lines.iter().find(|line| line.ssrc.0 == ssrc || line.ssrc.1 == Some(ssrc))?;
         line.subscription.as_ref().map(|(info, at)| (info, *at))
     }
 }

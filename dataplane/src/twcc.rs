@@ -54,10 +54,7 @@ impl ArrivalLog {
     /// returns its length, a multiple of 4; `None` if there is nothing to report or no room.
     pub fn write(&mut self, out: &mut [u8; 1024]) -> Option<usize> {
         let &(first, first_at) = self.arrivals.front()?;
-        let start = self
-            .next
-            .unwrap_or(first)
-            .max(first.saturating_sub(SPAN_MAX / 2));
+        let start = self.next.unwrap_or(first).max(first.saturating_sub(SPAN_MAX / 2));
         let reference = first_at / REFERENCE_US;
         let mut symbols = [0u8; SPAN_MAX as usize];
         let mut deltas = [0u8; 2 * SPAN_MAX as usize];
@@ -107,9 +104,7 @@ impl ArrivalLog {
                 let bits = rest[..used]
                     .iter()
                     .enumerate()
-                    .fold(0, |bits, (i, symbol)| {
-                        bits | u16::from(*symbol) << (12 - 2 * i)
-                    });
+                    .fold(0, |bits, (i, symbol)| bits | u16::from(*symbol) << (12 - 2 * i));
                 (0xc000 | bits, used)
             };
             out[at..at + 2].copy_from_slice(&chunk.to_be_bytes());
@@ -138,14 +133,8 @@ mod tests {
     #[test]
     fn what_arrived_is_reported_and_gaps_are_gaps() {
         let mut log = ArrivalLog::default();
-        for seq_no in (65530..65536)
-            .chain(0..30)
-            .filter(|seq_no| seq_no % 10 != 3)
-        {
-            log.record(
-                seq_no as u16,
-                5_000_000 + u64::from(seq_no as u16 % 100) * 2000,
-            );
+        for seq_no in (65530..65536).chain(0..30).filter(|seq_no| seq_no % 10 != 3) {
+            log.record(seq_no as u16, 5_000_000 + u64::from(seq_no as u16 % 100) * 2000);
         }
         let twcc = report(&mut log).expect("something to report");
         assert_eq!((twcc.base_seq, twcc.packets), (65530, 36));

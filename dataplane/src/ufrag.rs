@@ -67,13 +67,7 @@ mod tests {
 
     #[test]
     fn anything_else_does_not() {
-        for other in [
-            "",
-            "a",
-            "b000000xxxxxxxxxxxx",
-            "a0000A0xxxxxxxxxxxx",
-            "äääääääää",
-        ] {
+        for other in ["", "a", "b000000xxxxxxxxxxxx", "a0000A0xxxxxxxxxxxx", "äääääääää"] {
             assert_eq!(decode(other), None, "{other}");
         }
     }

@@ -59,10 +59,7 @@ struct Outgoing {
 impl Publisher {
     /// Media that begins at once when the connection is up.
     pub fn new(audio: Option<Audio>, video: Option<Video>, at_us: u64) -> Self {
-        let outgoing = || Outgoing {
-            next_at_us: at_us,
-            ..Outgoing::default()
-        };
+        let outgoing = || Outgoing { next_at_us: at_us, ..Outgoing::default() };
         Self {
             audio: audio.map(|audio| (audio, outgoing())),
             video: video.map(|video| (video, outgoing())),
@@ -101,12 +98,7 @@ struct Incoming {
 impl Viewer {
     /// A viewer that began to join at `since_us`.
     pub fn new(since_us: u64) -> Self {
-        Self {
-            since_us,
-            first_at_us: None,
-            rtx_pts: Vec::new(),
-            streams: Vec::new(),
-        }
+        Self { since_us, first_at_us: None, rtx_pts: Vec::new(), streams: Vec::new() }
     }
 }
 
@@ -114,16 +106,7 @@ impl Client {
     /// A client that has not connected.
     pub fn new(address: SocketAddr, peer: Peer, role: Role, checks: Checks) -> Self {
         let (sealer, opener, server) = (None, None, None);
-        Self {
-            address,
-            peer,
-            role,
-            sealer,
-            opener,
-            server,
-            armed: None,
-            checks,
-        }
+        Self { address, peer, role, sealer, opener, server, armed: None, checks }
     }
 
     /// A timer to set, if it has changed.
@@ -170,10 +153,7 @@ impl Client {
         let answer = self.peer.accept_offer(sdp, transmit)?;
         if let Role::Viewer(viewer) = &mut self.role {
             let sections = Description::read(sdp).sections;
-            let rtx = sections
-                .iter()
-                .flat_map(|s| &s.formats)
-                .filter(|f| f.is_rtx);
+            let rtx = sections.iter().flat_map(|s| &s.formats).filter(|f| f.is_rtx);
             viewer.rtx_pts = rtx.map(|format| format.pt).collect();
         }
         Ok(answer)
@@ -200,8 +180,7 @@ impl Client {
         match datagram {
             [0..=63, ..] => {
                 self.server = Some(from);
-                self.peer
-                    .handle_datagram(from, self.address, datagram, now, transmit);
+                self.peer.handle_datagram(from, self.address, datagram, now, transmit);
                 self.connect();
             }
             [128..=191, 192..=223, ..] => self.handle_rtcp(datagram),
@@ -211,11 +190,7 @@ impl Client {
     }
 
     fn handle_rtcp(&mut self, datagram: &mut [u8]) {
-        let Role::Publisher(Publisher {
-            video: Some((video, _)),
-            ..
-        }) = &mut self.role
-        else {
+        let Role::Publisher(Publisher { video: Some((video, _)), .. }) = &mut self.role else {
             return;
         };
         let Some(opener) = &mut self.opener else {
@@ -253,9 +228,7 @@ impl Client {
         };
         if viewer.first_at_us.is_none() {
             viewer.first_at_us = Some(at_us);
-            totals
-                .join_ms
-                .push(at_us.saturating_sub(viewer.since_us) / 1000);
+            totals.join_ms.push(at_us.saturating_sub(viewer.since_us) / 1000);
         }
         stream.receive(header.seq_no, at_us);
         if !stream.packets.is_multiple_of(self.checks.verify_every) {
@@ -363,11 +336,7 @@ impl Client {
 /// The next due time: even steps, but after a stall no burst to make up for it.
 fn next(due_us: u64, interval_us: u64, now_us: u64) -> u64 {
     let next = due_us + interval_us;
-    if next + 10 * interval_us < now_us {
-        now_us + interval_us
-    } else {
-        next
-    }
+    if next + 10 * interval_us < now_us { now_us + interval_us } else { next }
 }
 
 impl Incoming {

@@ -47,12 +47,7 @@ pub enum Command {
     Answer(usize, String, oneshot::Sender<Result<(), String>>),
     /// A new viewer stream for an offer (of a viewer that began to join at this instant), or a
     /// renegotiation of a known one; answered with its id and answer.
-    View(
-        Option<usize>,
-        String,
-        Instant,
-        oneshot::Sender<Result<(usize, String), String>>,
-    ),
+    View(Option<usize>, String, Instant, oneshot::Sender<Result<(usize, String), String>>),
     /// The stream or publisher ends.
     Close(usize),
     /// Begin to count anew.
@@ -100,27 +95,18 @@ pub fn start(is_local: bool, checks: Checks) -> io::Result<EngineHandle> {
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (sender, commands) = bounded(COMMANDS_MAX);
     let cert = generate_certificate().ok_or_else(|| io::Error::other("no DTLS certificate"))?;
-    let shared = if is_local {
-        Some(bind(0).map_err(|(_, error)| error)?)
-    } else {
-        None
-    };
-    std::thread::Builder::new()
-        .name("media".to_owned())
-        .spawn(move || {
-            let mut engine = match Engine::new(poll, commands, cert, shared, checks) {
-                Ok(engine) => engine,
-                Err(error) => {
-                    eprintln!("cannot start the media thread: {error}");
-                    return;
-                }
-            };
-            engine.run();
-        })?;
-    Ok(EngineHandle {
-        commands: sender,
-        waker,
-    })
+    let shared = if is_local { Some(bind(0).map_err(|(_, error)| error)?) } else { None };
+    std::thread::Builder::new().name("media".to_owned()).spawn(move || {
+        let mut engine = match Engine::new(poll, commands, cert, shared, checks) {
+            Ok(engine) => engine,
+            Err(error) => {
+                eprintln!("cannot start the media thread: {error}");
+                return;
+            }
+        };
+        engine.run();
+    })?;
+    Ok(EngineHandle { commands: sender, waker })
 }
 
 struct Engine {
@@ -160,8 +146,7 @@ impl Engine {
                 let wire = Box::new(UdpWire::new(socket.try_clone()?));
                 let port = socket.local_addr()?.port();
                 let mut socket = mio::net::UdpSocket::from_std(socket);
-                poll.registry()
-                    .register(&mut socket, Token(usize::MAX - 1), Interest::READABLE)?;
+                poll.registry().register(&mut socket, Token(usize::MAX - 1), Interest::READABLE)?;
                 Some(Shared {
                     socket,
                     port,
@@ -194,10 +179,7 @@ impl Engine {
         let mut events = Events::with_capacity(1024);
         loop {
             let now = Instant::now();
-            let wait = self
-                .next_timeout()
-                .saturating_duration_since(now)
-                .min(SLEEP_MAX);
+            let wait = self.next_timeout().saturating_duration_since(now).min(SLEEP_MAX);
             let _ = self.poll.poll(&mut events, Some(wait));
             let now = Instant::now();
             self.read_shared(now);
@@ -233,11 +215,7 @@ impl Engine {
             client.sealer.as_ref()?;
             Some(self.epoch + Duration::from_micros(publisher.next_at_us()))
         });
-        publish
-            .chain(timer)
-            .chain([self.second_at])
-            .min()
-            .unwrap_or(self.second_at)
+        publish.chain(timer).chain([self.second_at]).min().unwrap_or(self.second_at)
     }
 
     fn read_shared(&mut self, now: Instant) {
@@ -245,14 +223,7 @@ impl Engine {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        let Shared {
-            socket,
-            receiver,
-            outbox,
-            counters,
-            by_address,
-            ..
-        } = shared;
+        let Shared { socket, receiver, outbox, counters, by_address, .. } = shared;
         let (clients, timers, totals) = (&mut self.clients, &mut self.timers, &mut self.totals);
         for _ in 0..BATCHES_PER_LOOP {
             let fallback = IpAddr::from([127, 0, 0, 1]);
@@ -293,8 +264,7 @@ impl Engine {
             };
             let datagram = &mut datagram[..len];
             client.handle_datagram(from, datagram, now, at_us, &mut self.totals, &mut transmit);
-            self.timers
-                .extend(client.take_timer().map(|at| Reverse((at, id))));
+            self.timers.extend(client.take_timer().map(|at| Reverse((at, id))));
         }
     }
 
@@ -313,15 +283,12 @@ impl Engine {
                 let _ = socket.send_to(datagram, to);
             }
             (None, Some(shared)) => {
-                shared
-                    .outbox
-                    .push(datagram, to, Some(local), &mut shared.counters);
+                shared.outbox.push(datagram, to, Some(local), &mut shared.counters);
             }
             (None, None) => {}
         };
         let result = step(client, &mut self.totals, &mut transmit);
-        self.timers
-            .extend(client.take_timer().map(|at| Reverse((at, id))));
+        self.timers.extend(client.take_timer().map(|at| Reverse((at, id))));
         Some(result)
     }
 
@@ -349,10 +316,7 @@ impl Engine {
                 Command::Reset => {
                     // Joins are counted for the whole run.
                     let join_ms = std::mem::take(&mut self.totals.join_ms);
-                    self.totals = Totals {
-                        join_ms,
-                        ..Totals::default()
-                    };
+                    self.totals = Totals { join_ms, ..Totals::default() };
                     self.clients.iter_mut().flatten().for_each(Client::reset);
                 }
                 Command::Totals(reply) => {
@@ -387,16 +351,13 @@ impl Engine {
                 socket.set_nonblocking(true)?;
                 let address = outside_address(socket.local_addr()?.port())?;
                 let mut socket = mio::net::UdpSocket::from_std(socket);
-                self.poll
-                    .registry()
-                    .register(&mut socket, Token(id), Interest::READABLE)?;
+                self.poll.registry().register(&mut socket, Token(id), Interest::READABLE)?;
                 self.own.insert(id, socket);
                 address
             }
         };
         let peer = Peer::new(address, &self.cert, now);
-        self.clients
-            .push(Some(Client::new(address, peer, role, self.checks)));
+        self.clients.push(Some(Client::new(address, peer, role, self.checks)));
         Ok(id)
     }
 
@@ -431,9 +392,7 @@ impl Engine {
             }
         };
         let answer = self.with_client(id, |client, _, transmit| client.accept_offer(sdp, transmit));
-        answer
-            .unwrap_or_else(|| Err("the stream has ended".to_owned()))
-            .map(|sdp| (id, sdp))
+        answer.unwrap_or_else(|| Err("the stream has ended".to_owned())).map(|sdp| (id, sdp))
     }
 
     fn close(&mut self, id: usize) {
@@ -458,9 +417,7 @@ impl Engine {
                 return;
             }
             self.timers.pop();
-            self.with_client(id, |client, _, transmit| {
-                client.handle_timeout(at, now, transmit)
-            });
+            self.with_client(id, |client, _, transmit| client.handle_timeout(at, now, transmit));
         }
     }
 

@@ -22,21 +22,14 @@ pub fn measure(seconds: f64) -> Result<f64, String> {
         .map(|_| UdpSocket::bind(("127.0.0.1", 0)))
         .collect::<Result<_, _>>()
         .map_err(describe)?;
-    let peers: Vec<SocketAddr> = sinks
-        .iter()
-        .map(UdpSocket::local_addr)
-        .collect::<Result<_, _>>()
-        .map_err(describe)?;
+    let peers: Vec<SocketAddr> =
+        sinks.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>().map_err(describe)?;
     let socket = bind(0).map_err(|(_, error)| describe(error))?;
     let mut outbox = Outbox::new(Box::new(UdpWire::new(socket)));
     let mut counters = Counters::new();
     let profile = Profile::AeadAes256Gcm;
     let material = vec![7; profile.material_bytes()];
-    let keys = DtlsKeys {
-        profile,
-        material,
-        is_client: false,
-    };
+    let keys = DtlsKeys { profile, material, is_client: false };
     let (sealer, _) = keys.derive().ok_or("no keys")?;
     let payload = [9u8; PAYLOAD_BYTES];
     let before = ProcessUse::read(std::process::id())?;

@@ -38,10 +38,8 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(&options)),
         Err(error) => Err(format!("cannot start: {error}")),
@@ -60,10 +58,7 @@ async fn dispatch(options: &Options) -> Result<bool, String> {
     match options.command.as_str() {
         "floor" => {
             for _ in 0..5 {
-                println!(
-                    "{:.3} us of CPU per sealed and sent packet",
-                    floor::measure(2.0)?
-                );
+                println!("{:.3} us of CPU per sealed and sent packet", floor::measure(2.0)?);
             }
             Ok(true)
         }
@@ -112,10 +107,7 @@ async fn find_capacity(options: &Options) -> Result<bool, String> {
     let mut viewers = CAPACITY_FIRST;
     let mut best: Option<Outcome> = None;
     while viewers <= CAPACITY_MAX {
-        let step = Options {
-            viewers,
-            ..options.clone()
-        };
+        let step = Options { viewers, ..options.clone() };
         let outcome = run::run(&step, &step.url, &step.pids).await?;
         print!("{}", report::table(&outcome));
         let p99_us = outcome.latency_us_p99.unwrap_or(u64::MAX);

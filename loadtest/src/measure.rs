@@ -16,10 +16,7 @@ const BUCKETS: usize = 512;
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-            total: 0,
-        }
+        Self { counts: vec![0; BUCKETS], total: 0 }
     }
 }
 
@@ -48,9 +45,7 @@ impl Histogram {
     pub fn buckets(&self) -> Vec<(u64, u64)> {
         let value = |at: usize| ((at as f64 + 0.5) / STEPS_PER_OCTAVE).exp2() as u64;
         let all = self.counts.iter().enumerate();
-        all.filter(|(_, count)| **count > 0)
-            .map(|(at, count)| (value(at), *count))
-            .collect()
+        all.filter(|(_, count)| **count > 0).map(|(at, count)| (value(at), *count)).collect()
     }
 }
 
@@ -82,11 +77,7 @@ impl ProcessUse {
             |field: Option<&str>| Some(Duration::from_millis(field?.parse::<u64>().ok()? * 10));
         let (user, system) = (ticks(fields.next())?, ticks(fields.next())?);
         let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-        Some(Self {
-            user,
-            system,
-            rss_bytes: pages * 4096,
-        })
+        Some(Self { user, system, rss_bytes: pages * 4096 })
     }
 
     /// CPU time since an earlier reading.

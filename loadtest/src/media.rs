@@ -39,12 +39,7 @@ impl Video {
     /// `bitrate_bps` of payload at `fps` frames per second.
     pub fn new(bitrate_bps: u64, fps: u64) -> Self {
         let frame_bytes = (bitrate_bps / 8 / fps.max(1)) as usize;
-        Self {
-            frame_bytes: frame_bytes.max(64),
-            fps: fps.max(1),
-            frame: 0,
-            keyframe_wanted: true,
-        }
+        Self { frame_bytes: frame_bytes.max(64), fps: fps.max(1), frame: 0, keyframe_wanted: true }
     }
 
     /// Microseconds between frames.
@@ -57,18 +52,10 @@ impl Video {
         let is_keyframe =
             std::mem::take(&mut self.keyframe_wanted) || self.frame.is_multiple_of(KEYFRAME_EVERY);
         // A keyframe is several times larger than the frames after it.
-        let bytes = if is_keyframe {
-            self.frame_bytes * 4
-        } else {
-            self.frame_bytes
-        };
+        let bytes = if is_keyframe { self.frame_bytes * 4 } else { self.frame_bytes };
         let rtp_time = (self.frame * 90_000 / self.fps) as u32;
         let packets = bytes.div_ceil(PAYLOAD_BYTES_MAX).max(1);
-        let tid = if is_keyframe {
-            0
-        } else {
-            (self.frame % 2) as u8
-        };
+        let tid = if is_keyframe { 0 } else { (self.frame % 2) as u8 };
         for i in 0..packets {
             let mut payload = [0u8; PAYLOAD_BYTES_MAX];
             let len = (bytes / packets).clamp(7 + STAMP_BYTES, PAYLOAD_BYTES_MAX);

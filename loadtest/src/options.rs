@@ -117,11 +117,7 @@ impl Options {
             rounds: 5,
             publishers,
             viewers,
-            load: Load {
-                video_bps: 700_000,
-                fps: 30,
-                audio,
-            },
+            load: Load { video_bps: 700_000, fps: 30, audio },
             duration: Duration::from_secs(30),
             ramp: 50.0,
             pids: Vec::new(),
@@ -180,8 +176,7 @@ impl Options {
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|_| format!("--{name} {text}: not a number"))
+    text.parse().map_err(|_| format!("--{name} {text}: not a number"))
 }
 
 fn seconds(name: &str, text: &str) -> Result<Duration, String> {

@@ -47,26 +47,16 @@ impl Peer {
             rtc
         };
         let (rtc, keys) = with_slot(build);
-        Self {
-            rtc,
-            keys,
-            timeout: now,
-            pending: None,
-            mids: Vec::new(),
-        }
+        Self { rtc, keys, timeout: now, pending: None, mids: Vec::new() }
     }
 
     /// An offer that sends audio and video, as wanted.
     pub fn offer(&mut self, audio: bool, video: bool) -> Option<String> {
         let mut changes = self.rtc.sdp_api();
-        let wanted = [
-            (MediaKind::Audio, audio, "audio"),
-            (MediaKind::Video, video, "video"),
-        ];
+        let wanted = [(MediaKind::Audio, audio, "audio"), (MediaKind::Video, video, "video")];
         for (kind, _, track) in wanted.into_iter().filter(|(_, wanted, _)| *wanted) {
             let (stream, track) = (Some("load".to_owned()), Some(track.to_owned()));
-            self.mids
-                .push(changes.add_media(kind, Direction::SendOnly, stream, track, None));
+            self.mids.push(changes.add_media(kind, Direction::SendOnly, stream, track, None));
         }
         let (offer, pending) = changes.apply()?;
         self.pending = Some(pending);
@@ -77,9 +67,7 @@ impl Peer {
     pub fn ssrcs(&mut self) -> Vec<u32> {
         let mids = self.mids.clone();
         let mut api = self.rtc.direct_api();
-        let streams = mids
-            .iter()
-            .filter_map(|mid| Some(*api.stream_tx_by_mid(*mid, None)?.ssrc()));
+        let streams = mids.iter().filter_map(|mid| Some(*api.stream_tx_by_mid(*mid, None)?.ssrc()));
         streams.collect()
     }
 
@@ -96,11 +84,7 @@ impl Peer {
     /// Answers an offer of the server.
     pub fn accept_offer(&mut self, offer: &str, transmit: Transmit<'_>) -> Result<String, String> {
         let offer = SdpOffer::from_sdp_string(offer).map_err(|error| error.to_string())?;
-        let answer = self
-            .rtc
-            .sdp_api()
-            .accept_offer(offer)
-            .map_err(|error| error.to_string())?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
         self.drain(transmit);
         Ok(answer.to_sdp_string())
     }

@@ -16,21 +16,11 @@ pub fn table(outcome: &Outcome) -> String {
     };
     let number =
         |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    row(
-        "viewers wanted/up",
-        format!("{}/{}", outcome.viewers_wanted, outcome.viewers_up),
-    );
-    row(
-        "streams wanted/up",
-        format!("{}/{}", outcome.streams_wanted, outcome.streams_up),
-    );
+    row("viewers wanted/up", format!("{}/{}", outcome.viewers_wanted, outcome.viewers_up));
+    row("streams wanted/up", format!("{}/{}", outcome.streams_wanted, outcome.streams_up));
     row(
         "join ms p50/p99",
-        format!(
-            "{} / {}",
-            number(outcome.join_ms_p50),
-            number(outcome.join_ms_p99)
-        ),
+        format!("{} / {}", number(outcome.join_ms_p50), number(outcome.join_ms_p99)),
     );
     row(
         "packets sent/due/received",
@@ -61,10 +51,7 @@ pub fn table(outcome: &Outcome) -> String {
         let cores = outcome.server_cpu_s.unwrap_or(0.0) / outcome.seconds.max(0.001);
         row("server cores", format!("{cores:.3}"));
         row("CPU us per packet", format!("{cpu:.3}"));
-        row(
-            "flows per core",
-            format!("{:.0}", outcome.flows_per_core.unwrap_or(0.0)),
-        );
+        row("flows per core", format!("{:.0}", outcome.flows_per_core.unwrap_or(0.0)));
     }
     if let Some(floor) = outcome.floor_us_per_packet {
         row("floor us per packet", format!("{floor:.3}"));
@@ -75,19 +62,13 @@ pub fn table(outcome: &Outcome) -> String {
     if let Some(rss) = outcome.server_rss_bytes {
         let per_viewer = outcome.rss_bytes_per_viewer.unwrap_or(0.0) / 1024.0;
         let mib = rss as f64 / (1 << 20) as f64;
-        row(
-            "server RSS",
-            format!("{mib:.1} MiB, {per_viewer:.1} KiB per stream"),
-        );
+        row("server RSS", format!("{mib:.1} MiB, {per_viewer:.1} KiB per stream"));
     }
     for failure in outcome.failures.iter().take(10) {
         row("FAILED", failure.clone());
     }
     if outcome.failures.len() > 10 {
-        row(
-            "FAILED",
-            format!("and {} more", outcome.failures.len() - 10),
-        );
+        row("FAILED", format!("and {} more", outcome.failures.len() - 10));
     }
     format!("{}\n{out}", outcome.title)
 }
@@ -134,9 +115,7 @@ pub fn page(results: &[(String, Outcome)]) -> String {
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 320.0;
-const COLOURS: [&str; 6] = [
-    "#0b62a4", "#c4490e", "#2b8a3e", "#8b3fa0", "#a67c00", "#555",
-];
+const COLOURS: [&str; 6] = ["#0b62a4", "#c4490e", "#2b8a3e", "#8b3fa0", "#a67c00", "#555"];
 
 /// Cumulative distributions over a logarithmic axis from 10 us to 10 s.
 fn latency_plot(results: &[(String, Outcome)]) -> String {
@@ -144,22 +123,14 @@ fn latency_plot(results: &[(String, Outcome)]) -> String {
     let y = |share: f64| HEIGHT - 30.0 - share * (HEIGHT - 60.0);
     let mut body = String::new();
     for (at, (name, outcome)) in results.iter().enumerate() {
-        let total: u64 = outcome
-            .latency_histogram
-            .iter()
-            .map(|(_, count)| count)
-            .sum();
+        let total: u64 = outcome.latency_histogram.iter().map(|(_, count)| count).sum();
         let mut seen = 0;
         let points: Vec<String> = outcome
             .latency_histogram
             .iter()
             .map(|(us, count)| {
                 seen += count;
-                format!(
-                    "{:.1},{:.1}",
-                    x(*us as f64),
-                    y(seen as f64 / total.max(1) as f64)
-                )
+                format!("{:.1},{:.1}", x(*us as f64), y(seen as f64 / total.max(1) as f64))
             })
             .collect();
         let colour = COLOURS[at % COLOURS.len()];
@@ -180,12 +151,8 @@ fn latency_plot(results: &[(String, Outcome)]) -> String {
         (1e5, "100 ms"),
         (1e6, "1 s"),
     ] {
-        let _ = writeln!(
-            body,
-            "<text x=\"{:.0}\" y=\"{:.0}\">{label}</text>",
-            x(us),
-            HEIGHT - 10.0
-        );
+        let _ =
+            writeln!(body, "<text x=\"{:.0}\" y=\"{:.0}\">{label}</text>", x(us), HEIGHT - 10.0);
     }
     frame(&body)
 }
@@ -194,14 +161,8 @@ fn latency_plot(results: &[(String, Outcome)]) -> String {
 fn cpu_plot(results: &[(String, Outcome)]) -> String {
     let cores = |o: &Outcome| o.server_cpu_s.map(|cpu| cpu / o.seconds.max(0.001));
     let most = |value: f64, other: f64| if other > value { other } else { value };
-    let x_max = results
-        .iter()
-        .map(|(_, o)| o.streams_up as f64)
-        .fold(1.0, most);
-    let y_max = results
-        .iter()
-        .filter_map(|(_, o)| cores(o))
-        .fold(0.01, most);
+    let x_max = results.iter().map(|(_, o)| o.streams_up as f64).fold(1.0, most);
+    let y_max = results.iter().filter_map(|(_, o)| cores(o)).fold(0.01, most);
     let mut body = String::new();
     for (at, (name, outcome)) in results.iter().enumerate() {
         let Some(used) = cores(outcome) else { continue };
@@ -230,9 +191,7 @@ fn frame(body: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

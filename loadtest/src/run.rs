@@ -27,15 +27,9 @@ const FLOOR_SECONDS: f64 = 1.5;
 /// Runs the load once and returns the result; an error is a run that could not begin.
 pub async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, String> {
     let target = Target::parse(url)?;
-    let tls = if target.is_tls {
-        Some(tls_config(options.is_insecure)?)
-    } else {
-        None
-    };
+    let tls = if target.is_tls { Some(tls_config(options.is_insecure)?) } else { None };
     let idle = read_all(pids)?;
-    let checks = Checks {
-        verify_every: options.verify_every,
-    };
+    let checks = Checks { verify_every: options.verify_every };
     let engine = engine::start(engine::is_local(target.address.ip()), checks)
         .map_err(|error| format!("cannot start: {error}"))?;
     let mut class = Class::new(options, target, tls, engine.clone());
@@ -46,9 +40,7 @@ pub async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, 
     engine.send(Command::Reset);
     let before = read_all(pids)?;
     let start = Instant::now();
-    let churn = options
-        .churns
-        .then(|| class.churn(start + options.duration));
+    let churn = options.churns.then(|| class.churn(start + options.duration));
     class.watch(start, options.duration).await;
     if let Some(churn) = churn {
         churn.abort();
@@ -61,17 +53,12 @@ pub async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, 
     match after {
         Ok(after) if !pids.is_empty() => account(&mut outcome, &idle, &before, &after),
         Ok(_) => {}
-        Err(error) => outcome
-            .failures
-            .push(format!("the server died during the run: {error}")),
+        Err(error) => outcome.failures.push(format!("the server died during the run: {error}")),
     }
     drop(class);
     // Measured in the same run, when the load has ended.
     outcome.floor_us_per_packet = floor::measure(FLOOR_SECONDS).ok();
-    outcome.floors = outcome
-        .cpu_us_per_packet
-        .zip(outcome.floor_us_per_packet)
-        .map(|(c, f)| c / f);
+    outcome.floors = outcome.cpu_us_per_packet.zip(outcome.floor_us_per_packet).map(|(c, f)| c / f);
     Ok(outcome)
 }
 
@@ -85,11 +72,7 @@ fn account(
     before: &[ProcessUse],
     after: &[ProcessUse],
 ) {
-    let cpu: f64 = after
-        .iter()
-        .zip(before)
-        .map(|(a, b)| a.cpu_since(b).as_secs_f64())
-        .sum();
+    let cpu: f64 = after.iter().zip(before).map(|(a, b)| a.cpu_since(b).as_secs_f64()).sum();
     let rss: u64 = after.iter().map(|used| used.rss_bytes).sum();
     let rss_idle: u64 = idle.iter().map(|used| used.rss_bytes).sum();
     outcome.server_cpu_s = Some(cpu);
@@ -135,23 +118,10 @@ impl Class {
     }
 
     fn member(&self, number: usize) -> Member {
-        let Options {
-            user,
-            password,
-            token,
-            ..
-        } = &self.options;
+        let Options { user, password, token, .. } = &self.options;
         // With a password the account is given; without, names help to read a server's list.
-        let username = if password.is_some() {
-            user.clone()
-        } else {
-            format!("{user}-{number}")
-        };
-        Member {
-            username,
-            password: password.clone(),
-            token: token.clone(),
-        }
+        let username = if password.is_some() { user.clone() } else { format!("{user}-{number}") };
+        Member { username, password: password.clone(), token: token.clone() }
     }
 
     async fn publish(&mut self) -> Result<(), String> {
@@ -164,16 +134,9 @@ impl Class {
             let (failures, views) = (Arc::clone(&self.failures), self.options.is_meeting);
             self.members.spawn(async move {
                 let why = joined.serve(views).await;
-                failures
-                    .lock()
-                    .await
-                    .push(format!("publisher {number}: {why}"));
+                failures.lock().await.push(format!("publisher {number}: {why}"));
             });
-            progress(&format!(
-                "publishers {}/{}",
-                number + 1,
-                self.options.publishers
-            ));
+            progress(&format!("publishers {}/{}", number + 1, self.options.publishers));
         }
         Ok(())
     }
@@ -191,11 +154,8 @@ impl Class {
             due = (due + interval).max(Instant::now() - interval);
             let number = self.options.publishers + viewer;
             let member = self.member(number);
-            let (target, tls, engine) = (
-                Arc::clone(&self.target),
-                self.tls.clone(),
-                self.engine.clone(),
-            );
+            let (target, tls, engine) =
+                (Arc::clone(&self.target), self.tls.clone(), self.engine.clone());
             let failures = Arc::clone(&self.failures);
             self.members.spawn(async move {
                 let joined = signal::join(&target, tls, engine, number, member).await;
@@ -204,29 +164,18 @@ impl Class {
                     Ok(joined) => joined.serve(true).await,
                     Err(error) => error,
                 };
-                failures
-                    .lock()
-                    .await
-                    .push(format!("viewer {viewer}: {why}"));
+                failures.lock().await.push(format!("viewer {viewer}: {why}"));
             });
             self.joined = viewer + 1;
             if viewer % 10 == 9 {
-                progress(&format!(
-                    "viewers joining {}/{}",
-                    viewer + 1,
-                    self.options.viewers
-                ));
+                progress(&format!("viewers joining {}/{}", viewer + 1, self.options.viewers));
             }
         }
     }
 
     fn streams_wanted(&self) -> usize {
         let publishers = self.options.publishers;
-        let among = if self.options.is_meeting {
-            publishers * (publishers - 1)
-        } else {
-            0
-        };
+        let among = if self.options.is_meeting { publishers * (publishers - 1) } else { 0 };
         publishers * self.options.viewers + among
     }
 
@@ -234,11 +183,7 @@ impl Class {
         let deadline = Instant::now() + UP_TIMEOUT;
         while Instant::now() < deadline {
             let totals = self.engine.ask(Command::Totals).await.unwrap_or_default();
-            progress(&format!(
-                "streams up {}/{}",
-                totals.streams_up,
-                self.streams_wanted()
-            ));
+            progress(&format!("streams up {}/{}", totals.streams_up, self.streams_wanted()));
             if totals.streams_up >= self.streams_wanted() {
                 return;
             }
@@ -248,11 +193,8 @@ impl Class {
 
     /// A tenth of the viewers' worth of members that come and go until the end.
     fn churn(&self, until: Instant) -> tokio::task::JoinHandle<()> {
-        let (target, tls, engine) = (
-            Arc::clone(&self.target),
-            self.tls.clone(),
-            self.engine.clone(),
-        );
+        let (target, tls, engine) =
+            (Arc::clone(&self.target), self.tls.clone(), self.engine.clone());
         let count = (self.options.viewers / 10).max(1);
         let first = self.options.publishers + self.options.viewers;
         let members: Vec<Member> = (0..count).map(|at| self.member(first + at)).collect();
@@ -298,12 +240,7 @@ impl Class {
     }
 
     async fn outcome(&self, seconds: f64, totals: crate::totals::Totals) -> Outcome {
-        let Options {
-            publishers,
-            viewers,
-            load,
-            ..
-        } = self.options;
+        let Options { publishers, viewers, load, .. } = self.options;
         let mut join_ms = totals.join_ms.clone();
         join_ms.sort_unstable();
         let join = |share: f64| {
@@ -312,11 +249,7 @@ impl Class {
         };
         let kbps = load.video_bps / 1000;
         let sound = if load.audio { " and opus" } else { "" };
-        let among = if self.options.is_meeting {
-            " among themselves"
-        } else {
-            ""
-        };
+        let among = if self.options.is_meeting { " among themselves" } else { "" };
         let mut failures = self.failures.lock().await.clone();
         if totals.streams_up < self.streams_wanted() {
             failures.push(format!(
@@ -329,10 +262,7 @@ impl Class {
             failures.push("no packet was verified".to_owned());
         }
         if totals.bad > 0 {
-            failures.push(format!(
-                "{} packets were not authentic or not ours",
-                totals.bad
-            ));
+            failures.push(format!("{} packets were not authentic or not ours", totals.bad));
         }
         Outcome {
             title: format!(
@@ -340,11 +270,7 @@ impl Class {
                 self.target.url
             ),
             seconds,
-            viewers_wanted: if self.options.is_meeting {
-                publishers
-            } else {
-                viewers
-            },
+            viewers_wanted: if self.options.is_meeting { publishers } else { viewers },
             viewers_up: if self.options.is_meeting {
                 totals.streams_up / publishers.saturating_sub(1).max(1)
             } else {
@@ -374,11 +300,7 @@ impl Class {
 }
 
 fn share(expected: u64, received: u64) -> f64 {
-    if expected == 0 {
-        0.0
-    } else {
-        expected.saturating_sub(received) as f64 / expected as f64
-    }
+    if expected == 0 { 0.0 } else { expected.saturating_sub(received) as f64 / expected as f64 }
 }
 
 fn progress(line: &str) {

@@ -77,15 +77,10 @@ async fn connect(
 ) -> Result<Joined, String> {
     let since = Instant::now();
     let tcp =
-        TcpStream::connect(target.address)
-            .await
-            .map_err(|error| match error.raw_os_error() {
-                Some(24) => "too many open files; raise the limit with ulimit -n".to_owned(),
-                _ => format!(
-                    "cannot connect to {}: {error}; is the server running?",
-                    target.address
-                ),
-            })?;
+        TcpStream::connect(target.address).await.map_err(|error| match error.raw_os_error() {
+            Some(24) => "too many open files; raise the limit with ulimit -n".to_owned(),
+            _ => format!("cannot connect to {}: {error}; is the server running?", target.address),
+        })?;
     // A message of signalling must not wait for the next one.
     let _ = tcp.set_nodelay(true);
     let stream: Box<dyn Stream> = match tls {
@@ -112,9 +107,7 @@ async fn connect(
         username: member.username.clone(),
         streams: HashMap::new(),
     };
-    joined
-        .send(json!({"type": "handshake", "version": ["2"], "id": id}))
-        .await?;
+    joined.send(json!({"type": "handshake", "version": ["2"], "id": id})).await?;
     let mut join = json!({
         "type": "join", "kind": "join", "group": target.group, "username": member.username,
     });
@@ -155,9 +148,7 @@ impl Joined {
                     return Ok(message);
                 }
                 Some(Ok(Message::Close(frame))) => {
-                    let reason = frame
-                        .map(|frame| frame.reason.to_string())
-                        .unwrap_or_default();
+                    let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
                     return Err(format!("the server closed the connection: {reason}"));
                 }
                 Some(Ok(_)) => {}
@@ -169,11 +160,7 @@ impl Joined {
 
     /// Publishes a stream and returns its number at the engine.
     pub async fn publish(&mut self, load: Load) -> Result<usize, String> {
-        let made = self
-            .engine
-            .ask(|reply| Command::Publish(load, reply))
-            .await
-            .flatten();
+        let made = self.engine.ask(|reply| Command::Publish(load, reply)).await.flatten();
         let (client, sdp) = made.ok_or("cannot make an offer")?;
         let stream = format!("{}{client:08x}", &self.id[8..]);
         self.send(json!({
@@ -186,10 +173,7 @@ impl Joined {
             match message["type"].as_str() {
                 Some("answer") if message["id"] == stream.as_str() => {
                     let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
-                    let taken = self
-                        .engine
-                        .ask(|reply| Command::Answer(client, sdp, reply))
-                        .await;
+                    let taken = self.engine.ask(|reply| Command::Answer(client, sdp, reply)).await;
                     return taken
                         .unwrap_or_else(|| Err("the engine has ended".to_owned()))
                         .map(|()| client);
@@ -225,10 +209,8 @@ impl Joined {
                     let known = self.streams.get(&id).copied();
                     let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
                     let since = self.since;
-                    let answered = self
-                        .engine
-                        .ask(|reply| Command::View(known, sdp, since, reply))
-                        .await;
+                    let answered =
+                        self.engine.ask(|reply| Command::View(known, sdp, since, reply)).await;
                     let reply = match answered {
                         Some(Ok((client, sdp))) => {
                             self.streams.insert(id.clone(), client);

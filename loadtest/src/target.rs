@@ -40,10 +40,7 @@ impl Target {
             _ => return Err(wrong()),
         };
         let (authority, path) = rest.split_once('/').ok_or_else(wrong)?;
-        let group = path
-            .strip_prefix("group/")
-            .ok_or_else(wrong)?
-            .trim_end_matches('/');
+        let group = path.strip_prefix("group/").ok_or_else(wrong)?.trim_end_matches('/');
         if group.is_empty() {
             return Err(wrong());
         }
@@ -51,27 +48,15 @@ impl Target {
             Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
             None => (authority, if is_tls { 443 } else { 80 }),
         };
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let mut addresses: Vec<SocketAddr> = (host.as_str(), port)
             .to_socket_addrs()
             .map_err(|error| format!("cannot look up {host}: {error}"))?
             .collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
-        let address = *addresses
-            .first()
-            .ok_or_else(|| format!("{host} has no address"))?;
+        let address = *addresses.first().ok_or_else(|| format!("{host} has no address"))?;
         let (url, group) = (url.to_owned(), group.to_owned());
-        Ok(Self {
-            url,
-            is_tls,
-            host,
-            port,
-            group,
-            address,
-        })
+        Ok(Self { url, is_tls, host, port, group, address })
     }
 
     /// Where the native protocol is spoken.
@@ -89,9 +74,7 @@ pub fn tls_config(is_insecure: bool) -> Result<Arc<ClientConfig>, String> {
         .map_err(|error| error.to_string())?;
     if is_insecure {
         let verifier = Arc::new(AnyCertificate(provider));
-        let config = builder
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
+        let config = builder.dangerous().with_custom_certificate_verifier(verifier);
         return Ok(Arc::new(config.with_no_client_auth()));
     }
     let mut roots = RootCertStore::empty();
@@ -106,9 +89,7 @@ pub fn tls_config(is_insecure: bool) -> Result<Arc<ClientConfig>, String> {
             "no certificates in {SYSTEM_ROOTS}; install ca-certificates or use --insecure"
         ));
     }
-    Ok(Arc::new(
-        builder.with_root_certificates(roots).with_no_client_auth(),
-    ))
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Trusts everybody: for self-signed servers under test.
@@ -133,12 +114,7 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -147,12 +123,7 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -167,10 +138,7 @@ mod tests {
     #[test]
     fn urls_are_taken_apart_or_refused_with_an_example() {
         let target = Target::parse("https://127.0.0.1:8443/group/a/b/").expect("a good URL");
-        assert_eq!(
-            (target.group.as_str(), target.port, target.is_tls),
-            ("a/b", 8443, true)
-        );
+        assert_eq!((target.group.as_str(), target.port, target.is_tls), ("a/b", 8443, true));
         assert_eq!(target.websocket_url(), "wss://127.0.0.1:8443/ws");
         for url in [
             "",

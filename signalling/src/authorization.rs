@@ -74,15 +74,7 @@ mod tests {
         assert_eq!(read(Some("Basic YW5uOnNlOnNhbWU=")), pair("ann", "se:same"));
         assert_eq!(read(Some("basic YW5uOg")), pair("ann", ""));
         assert_eq!(read(Some("Basic Og==")), pair("", ""));
-        for bad in [
-            "",
-            "Basic",
-            "Basic !",
-            "Basic YW5u",
-            "Basic /w==",
-            "Digest x",
-            "Basic A",
-        ] {
+        for bad in ["", "Basic", "Basic !", "Basic YW5u", "Basic /w==", "Digest x", "Basic A"] {
             assert_eq!(read(Some(bad)), None, "{bad:?}");
         }
     }

@@ -209,10 +209,8 @@ pub fn parse_description(
             warnings.push(format!("{file}: user {name:?} cannot log in: {error}"));
         }
     }
-    if let Some(Password::Broken(error)) = description
-        .wildcard_user
-        .as_ref()
-        .and_then(|user| user.password.as_ref())
+    if let Some(Password::Broken(error)) =
+        description.wildcard_user.as_ref().and_then(|user| user.password.as_ref())
     {
         warnings.push(format!("{file}: wildcard-user cannot log in: {error}"));
     }
@@ -222,11 +220,9 @@ pub fn parse_description(
 fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
     let mut users = file.users.unwrap_or_default();
     let mut wildcard_user = file.wildcard_user;
-    for (entries, role) in [
-        (file.op, Role::Op),
-        (file.presenter, Role::Present),
-        (file.other, Role::Message),
-    ] {
+    for (entries, role) in
+        [(file.op, Role::Op), (file.presenter, Role::Present), (file.other, Role::Message)]
+    {
         for entry in entries.unwrap_or_default() {
             let user = User {
                 password: Some(entry.password.unwrap_or(Password::Wildcard)),
@@ -263,9 +259,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
         },
     );
     let history_age_s = file.max_history_age.and_then(|age| u64::try_from(age).ok());
-    let history_age_s = history_age_s
-        .filter(|age| *age > 0)
-        .unwrap_or(HISTORY_AGE_DEFAULT_S);
+    let history_age_s = history_age_s.filter(|age| *age > 0).unwrap_or(HISTORY_AGE_DEFAULT_S);
     Description {
         listing: Listing {
             display_name: file.display_name.unwrap_or_default(),
@@ -286,10 +280,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
             allow_recording: file.allow_recording.unwrap_or_default(),
             unrestricted_tokens: file.unrestricted_tokens.unwrap_or_default(),
         },
-        has_auto_subgroups: file
-            .auto_subgroups
-            .or(file.allow_subgroups)
-            .unwrap_or_default(),
+        has_auto_subgroups: file.auto_subgroups.or(file.allow_subgroups).unwrap_or_default(),
         is_autolock: file.autolock.unwrap_or_default(),
         is_autokick: file.autokick.unwrap_or_default(),
         users,
@@ -310,35 +301,20 @@ impl GroupName {
 pub fn json_error(file: &str, error: &serde_json::Error) -> DescriptionError {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);
-    let unknown = text
-        .split_once("unknown field `")
-        .or_else(|| text.split_once("unknown variant `"));
+    let unknown =
+        text.split_once("unknown field `").or_else(|| text.split_once("unknown variant `"));
     let parts = unknown.and_then(|(_, rest)| rest.split_once('`'));
     let (key, message) = match parts {
         Some((key, rest)) => {
             let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-            let what = if text.starts_with("unknown field") {
-                "key"
-            } else {
-                "permission"
-            };
-            let hint = nearest(key, &known).map_or_else(
-                || "remove it".to_owned(),
-                |near| format!("did you mean \"{near}\"?"),
-            );
-            (
-                Some(key.to_owned()),
-                format!("unknown {what} \"{key}\": {hint}"),
-            )
+            let what = if text.starts_with("unknown field") { "key" } else { "permission" };
+            let hint = nearest(key, &known)
+                .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean \"{near}\"?"));
+            (Some(key.to_owned()), format!("unknown {what} \"{key}\": {hint}"))
         }
         None => (None, text.to_owned()),
     };
-    DescriptionError {
-        file: file.to_owned(),
-        line: error.line(),
-        key,
-        message,
-    }
+    DescriptionError { file: file.to_owned(), line: error.line(), key, message }
 }
 
 /// The known word nearest to `word`, if one is near enough to be meant.
@@ -348,12 +324,7 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word: String = word.chars().take(WORD_CHARS_MAX).collect();
     known
         .iter()
-        .map(|candidate| {
-            (
-                distance(&word.to_lowercase(), &candidate.to_lowercase()),
-                *candidate,
-            )
-        })
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
         .min()
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).max(1))
         .map(|(_, candidate)| candidate)
@@ -427,10 +398,7 @@ mod tests {
             Grant::List(vec!["present".into(), "x".into()])
         );
         assert_eq!(description.user("c").unwrap().password, None);
-        assert_eq!(
-            description.user("zoe").unwrap().password,
-            Some(Password::Wildcard)
-        );
+        assert_eq!(description.user("zoe").unwrap().password, Some(Password::Wildcard));
     }
 
     #[test]
@@ -440,18 +408,9 @@ mod tests {
             "op":[{"username":"ann","password":"x"},{"username":"bob","password":"y"}],
             "presenter":[{}],"other":[{}]}"#,
         );
-        assert_eq!(
-            description.user("ann").unwrap().permissions,
-            Grant::Role(Role::Observe)
-        );
-        assert_eq!(
-            description.user("bob").unwrap().permissions,
-            Grant::Role(Role::Op)
-        );
-        assert_eq!(
-            description.user("eve").unwrap().permissions,
-            Grant::Role(Role::Present)
-        );
+        assert_eq!(description.user("ann").unwrap().permissions, Grant::Role(Role::Observe));
+        assert_eq!(description.user("bob").unwrap().permissions, Grant::Role(Role::Op));
+        assert_eq!(description.user("eve").unwrap().permissions, Grant::Role(Role::Present));
     }
 
     #[test]
@@ -468,10 +427,7 @@ mod tests {
             "test.json:2: unknown key \"pasword\": did you mean \"password\"?"
         );
         let found = error("{\"zzzzzzzzzz\":1}");
-        assert_eq!(
-            found.to_string(),
-            "test.json:1: unknown key \"zzzzzzzzzz\": remove it"
-        );
+        assert_eq!(found.to_string(), "test.json:1: unknown key \"zzzzzzzzzz\": remove it");
         let found = error("{\"users\":{\"a\":{\"permissions\":\"opp\"}}}");
         assert_eq!(
             found.to_string(),
@@ -485,18 +441,9 @@ mod tests {
         assert_eq!(error("{\n\"public\": \"yes\"}").line, 2);
         assert_eq!(error("").line, 1);
         assert_eq!(error("{\"expires\":\"tomorrow\"}").line, 1);
-        assert!(
-            parse_description("t", b"{\n\"comment\":\"\xff\"}")
-                .unwrap_err()
-                .line
-                == 2
-        );
+        assert!(parse_description("t", b"{\n\"comment\":\"\xff\"}").unwrap_err().line == 2);
         let bomb = "[".repeat(100_000);
-        assert!(
-            error(&format!("{{\"authKeys\":{bomb}"))
-                .message
-                .contains("recursion")
-        );
+        assert!(error(&format!("{{\"authKeys\":{bomb}")).message.contains("recursion"));
     }
 
     #[test]

@@ -35,11 +35,7 @@ impl Entropy {
 
     /// 128 bits as 32 hex digits, like the ids that stock clients choose.
     pub fn hex_id(&mut self) -> String {
-        self.block()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.block().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -48,9 +44,7 @@ fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
+        let group = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for position in 0..=chunk.len() {
             let index = (group >> (18 - 6 * position)) & 63;

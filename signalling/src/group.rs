@@ -70,10 +70,7 @@ impl History {
     /// Oldest first, after forgetting what is older than `oldest`.
     pub(crate) fn recent(&mut self, oldest: UnixMs) -> Vec<Arc<Message>> {
         self.retain(|at, _| at >= oldest);
-        self.messages
-            .iter()
-            .map(|(_, _, message)| message.clone())
-            .collect()
+        self.messages.iter().map(|(_, _, message)| message.clone()).collect()
     }
 
     pub(crate) fn forget(&mut self, is_meant: impl Fn(&Message) -> bool) {
@@ -124,27 +121,18 @@ impl Group {
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<ConnId> {
-        self.members
-            .iter()
-            .find(|(_, member)| member.id.as_str() == id)
-            .map(|(conn, _)| *conn)
+        self.members.iter().find(|(_, member)| member.id.as_str() == id).map(|(conn, _)| *conn)
     }
 
     /// Those who take chat and notifications.
     pub(crate) fn chatting(&self) -> Vec<ConnId> {
-        let chatting = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.traits.chats);
+        let chatting = self.members.iter().filter(|(_, member)| member.traits.chats);
         chatting.map(|(conn, _)| *conn).collect()
     }
 
     /// Transports in this group, of both directions.
     pub(crate) fn transports(&self) -> usize {
-        self.members
-            .values()
-            .map(|member| member.ups.len() + member.downs.len())
-            .sum()
+        self.members.values().map(|member| member.ups.len() + member.downs.len()).sum()
     }
 
     /// What a member may know.
@@ -240,10 +228,7 @@ mod tests {
     use super::*;
 
     fn message(id: &str) -> Arc<Message> {
-        Arc::new(Message {
-            id: id.to_owned(),
-            ..Message::default()
-        })
+        Arc::new(Message { id: id.to_owned(), ..Message::default() })
     }
 
     #[test]
@@ -272,17 +257,11 @@ mod tests {
             clients: 3,
         };
         let keys = |view: &StatusView| {
-            unauthenticated_status(view, "l", "e")
-                .keys()
-                .cloned()
-                .collect::<Vec<_>>()
+            unauthenticated_status(view, "l", "e").keys().cloned().collect::<Vec<_>>()
         };
         assert_eq!(keys(&view), ["endpoint", "location", "name"]);
         view.listing.is_public = true;
-        assert_eq!(
-            keys(&view),
-            ["clientCount", "endpoint", "location", "locked", "name"]
-        );
+        assert_eq!(keys(&view), ["clientCount", "endpoint", "location", "locked", "name"]);
         view.listing.redirect = Some("https://x/".into());
         assert_eq!(keys(&view), ["name", "redirect"]);
     }

@@ -40,11 +40,7 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: String::new(),
-        }
+        Self { status, headers: Vec::new(), body: String::new() }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -65,11 +61,7 @@ pub(crate) fn challenge(is_from_page: bool) -> Response {
     let detail = "give the group's user and password (Basic), or a bearer token";
     let response = Response::problem(401, "not authorised", detail);
     let response = response.with("www-authenticate", "Bearer");
-    if is_from_page {
-        response
-    } else {
-        response.with("www-authenticate", "Basic realm=\"group\"")
-    }
+    if is_from_page { response } else { response.with("www-authenticate", "Basic realm=\"group\"") }
 }
 
 /// The answer to OPTIONS, preflight or not; it needs no credentials.
@@ -92,12 +84,8 @@ pub(crate) fn is_media_type(header: Option<&str>, wanted: &str) -> bool {
 
 /// The value of the first `a=name:` line.
 pub(crate) fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
-    sdp.lines().find_map(|line| {
-        line.trim_end()
-            .strip_prefix("a=")?
-            .strip_prefix(name)?
-            .strip_prefix(':')
-    })
+    sdp.lines()
+        .find_map(|line| line.trim_end().strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
 }
 
 /// For comparing secrets in constant time, whatever their length.

@@ -107,9 +107,6 @@ mod tests {
         assert_eq!(ClientId::parse(""), Err(IdError::Empty));
         assert_eq!(StreamId::parse(&"a".repeat(257)), Err(IdError::TooLong));
         assert_eq!(StreamId::parse("a\0b"), Err(IdError::Control));
-        assert_eq!(
-            ClientId::parse("9f").map(|id| id.as_str().to_owned()),
-            Ok("9f".to_owned())
-        );
+        assert_eq!(ClientId::parse("9f").map(|id| id.as_str().to_owned()), Ok("9f".to_owned()));
     }
 }

@@ -15,12 +15,7 @@ impl TokenBucket {
     /// Full at the start.
     pub fn new(burst: u32, per_second: u32, now: Duration) -> Self {
         let burst = u64::from(burst) * 1000;
-        Self {
-            millitokens: burst,
-            burst,
-            per_second: u64::from(per_second),
-            filled_at: now,
-        }
+        Self { millitokens: burst, burst, per_second: u64::from(per_second), filled_at: now }
     }
 
     /// Takes one token, or says that there is none.

@@ -89,16 +89,12 @@ impl GroupName {
 
     /// `maths` for `maths/algebra`, nothing for `maths`.
     pub fn parent(&self) -> Option<Self> {
-        self.0
-            .rsplit_once('/')
-            .map(|(parent, _)| Self(parent.into()))
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
     }
 
     /// Whether this group is below `other`.
     pub fn is_below(&self, other: &Self) -> bool {
-        self.0
-            .strip_prefix(other.as_str())
-            .is_some_and(|rest| rest.starts_with('/'))
+        self.0.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -158,10 +154,7 @@ mod tests {
         ] {
             assert_eq!(GroupName::parse(name), Err(error), "{name:?}");
         }
-        assert_eq!(
-            GroupName::parse(&"x".repeat(64 * 1024)),
-            Err(NameError::TooLong)
-        );
+        assert_eq!(GroupName::parse(&"x".repeat(64 * 1024)), Err(NameError::TooLong));
         for name in ["test", "a/b", "Größe", "a.b", "a b", "%2e%2e", "مدرسة"] {
             assert!(GroupName::parse(name).is_ok(), "{name:?}");
         }

@@ -112,11 +112,7 @@ impl Session {
 
     /// The id that the client gave; empty before that.
     pub fn id(&self) -> &str {
-        if let State::Open(id) = &self.state {
-            id
-        } else {
-            ""
-        }
+        if let State::Open(id) = &self.state { id } else { "" }
     }
 
     /// A message has come. It waits while a join is being decided.
@@ -177,21 +173,13 @@ impl Session {
     fn end(&mut self, code: u16, reason: &str) -> Vec<Reply> {
         self.state = State::Ended;
         self.inbox.clear();
-        vec![Reply::Close {
-            code,
-            reason: reason.to_owned(),
-        }]
+        vec![Reply::Close { code, reason: reason.to_owned() }]
     }
 
     fn end_with_word(&mut self, code: u16, text: &str) -> Vec<Reply> {
-        let error = Event::Error {
-            text: text.to_owned(),
-            is_busy: false,
-        };
-        let mut replies: Vec<Reply> = encode(&error, self.id(), &Value::Null)
-            .map(Reply::Text)
-            .into_iter()
-            .collect();
+        let error = Event::Error { text: text.to_owned(), is_busy: false };
+        let mut replies: Vec<Reply> =
+            encode(&error, self.id(), &Value::Null).map(Reply::Text).into_iter().collect();
         replies.extend(self.end(code, text));
         replies
     }
@@ -251,11 +239,8 @@ impl Session {
         if message.kind_of_message != "handshake" {
             return Err(Fault::Protocol("you must handshake first"));
         }
-        let hello = Outgoing {
-            kind_of_message: "handshake",
-            version: &[VERSION],
-            ..Outgoing::default()
-        };
+        let hello =
+            Outgoing { kind_of_message: "handshake", version: &[VERSION], ..Outgoing::default() };
         let mut replies = vec![Reply::Text(hello.to_json())];
         if !message.version.iter().any(|version| version == VERSION) {
             let warning = Message {
@@ -282,12 +267,7 @@ impl Session {
             return Err(Fault::Protocol("spoofed client id"));
         }
         let kind = message.kind_of_message.as_str();
-        if kind != "join"
-            && message
-                .username
-                .as_ref()
-                .is_some_and(|name| *name != self.username)
-        {
+        if kind != "join" && message.username.as_ref().is_some_and(|name| *name != self.username) {
             self.audit = Some("spoofed username");
             return Err(Fault::Protocol("spoofed username"));
         }
@@ -342,11 +322,8 @@ impl Session {
             }
             "useraction" | "groupaction" => {
                 let is_user = kind == "useraction";
-                let action = ActionRequest {
-                    kind: message.kind,
-                    dest: message.dest,
-                    value: message.value,
-                };
+                let action =
+                    ActionRequest { kind: message.kind, dest: message.dest, value: message.value };
                 let done = if is_user {
                     hub.user_action(conn, action, now)
                 } else {
@@ -394,10 +371,7 @@ impl Session {
     }
 
     fn error(&self, text: &str) -> Option<Reply> {
-        let error = Event::Error {
-            text: text.to_owned(),
-            is_busy: false,
-        };
+        let error = Event::Error { text: text.to_owned(), is_busy: false };
         encode(&error, self.id(), &Value::Null).map(Reply::Text)
     }
 }
@@ -414,11 +388,7 @@ fn stream_id(id: &str) -> Result<StreamId, Fault> {
 }
 
 fn bare(kind: &str) -> String {
-    Outgoing {
-        kind_of_message: kind,
-        ..Outgoing::default()
-    }
-    .to_json()
+    Outgoing { kind_of_message: kind, ..Outgoing::default() }.to_json()
 }
 
 /// RFC 6455 s5.5: a close frame has 125 bytes at most, two of them the code.
@@ -434,19 +404,10 @@ pub(crate) fn close_reason(text: &str) -> &str {
 /// The JSON of an event, or nothing if this protocol does not speak of it. `own` is the
 /// receiver's id; messages to several do not need it.
 pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<String> {
-    let out = |kind| Outgoing {
-        kind_of_message: kind,
-        ..Outgoing::default()
-    };
+    let out = |kind| Outgoing { kind_of_message: kind, ..Outgoing::default() };
     let text = match event {
         Event::Joined(joined) => encode_joined(joined, rtc_configuration),
-        Event::User {
-            kind,
-            id,
-            username,
-            permissions,
-            data,
-        } => Outgoing {
+        Event::User { kind, id, username, permissions, data } => Outgoing {
             kind: match kind {
                 UserKind::Add => "add",
                 UserKind::Change => "change",
@@ -471,20 +432,10 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         .to_json(),
         Event::Chat(message) => return encode_message("chat", message, ""),
         Event::UserMessage(message) => return encode_message("usermessage", message, ""),
-        Event::Answer { stream, sdp } => Outgoing {
-            id: stream.as_str(),
-            sdp,
-            ..out("answer")
+        Event::Answer { stream, sdp } => {
+            Outgoing { id: stream.as_str(), sdp, ..out("answer") }.to_json()
         }
-        .to_json(),
-        Event::Offer {
-            stream,
-            label,
-            replace,
-            source,
-            username,
-            sdp,
-        } => Outgoing {
+        Event::Offer { stream, label, replace, source, username, sdp } => Outgoing {
             id: stream.as_str(),
             label,
             replace: replace.as_ref().map_or("", StreamId::as_str),
@@ -494,21 +445,11 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
             ..out("offer")
         }
         .to_json(),
-        Event::Close { stream } => Outgoing {
-            id: stream.as_str(),
-            ..out("close")
+        Event::Close { stream } => Outgoing { id: stream.as_str(), ..out("close") }.to_json(),
+        Event::Abort { stream } => Outgoing { id: stream.as_str(), ..out("abort") }.to_json(),
+        Event::Renegotiate { stream } => {
+            Outgoing { id: stream.as_str(), ..out("renegotiate") }.to_json()
         }
-        .to_json(),
-        Event::Abort { stream } => Outgoing {
-            id: stream.as_str(),
-            ..out("abort")
-        }
-        .to_json(),
-        Event::Renegotiate { stream } => Outgoing {
-            id: stream.as_str(),
-            ..out("renegotiate")
-        }
-        .to_json(),
         Event::Error { text, .. } => Outgoing {
             kind: "error",
             dest: own,
@@ -518,11 +459,7 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         }
         .to_json(),
         Event::Kicked { by, dest, message } => {
-            let text = if message.is_empty() {
-                "you have been kicked out"
-            } else {
-                message
-            };
+            let text = if message.is_empty() { "you have been kicked out" } else { message };
             Outgoing {
                 kind: "kicked",
                 id: by.as_ref().map_or("", |(id, _)| id.as_str()),
@@ -540,10 +477,8 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
 
 fn encode_joined(joined: &Joined, rtc_configuration: &Value) -> String {
     let value = joined.value.clone().map(Value::String);
-    let is_member = matches!(
-        joined.kind,
-        JoinedKind::Join | JoinedKind::Leave | JoinedKind::Change
-    );
+    let is_member =
+        matches!(joined.kind, JoinedKind::Join | JoinedKind::Leave | JoinedKind::Change);
     Outgoing {
         kind_of_message: "joined",
         kind: match joined.kind {

@@ -96,11 +96,7 @@ impl Password {
         }
         match self {
             Self::Plain(key) => Ok(equal(key.as_bytes(), candidate.as_bytes())),
-            Self::Pbkdf2 {
-                key,
-                salt,
-                iterations,
-            } => {
+            Self::Pbkdf2 { key, salt, iterations } => {
                 let mut derived = [0; KEY_BYTES_MAX];
                 let derived = derived.get_mut(..key.len()).ok_or(PasswordError::BadHex)?;
                 pbkdf2_hmac::<Sha256>(candidate.as_bytes(), salt, *iterations, derived);
@@ -152,10 +148,7 @@ impl Password {
             "plain" => key().map(Self::Plain),
             "bcrypt" => {
                 let key = key()?;
-                let cost = key
-                    .split('$')
-                    .nth(2)
-                    .and_then(|cost| cost.parse::<u32>().ok());
+                let cost = key.split('$').nth(2).and_then(|cost| cost.parse::<u32>().ok());
                 if !key.starts_with("$2") || cost.is_none_or(|cost| cost > BCRYPT_COST_MAX) {
                     return Err(PasswordError::BadBcrypt);
                 }
@@ -174,11 +167,7 @@ impl Password {
                     .ok()
                     .filter(|count| (1..=ITERATIONS_MAX).contains(count))
                     .ok_or(PasswordError::Iterations)?;
-                Ok(Self::Pbkdf2 {
-                    key,
-                    salt: salt.ok_or(PasswordError::BadHex)?,
-                    iterations,
-                })
+                Ok(Self::Pbkdf2 { key, salt: salt.ok_or(PasswordError::BadHex)?, iterations })
             }
             _ => Err(PasswordError::UnknownType),
         }
@@ -243,23 +232,11 @@ mod tests {
             r#"{{"type":"bcrypt","key":"{}"}}"#,
             bcrypt::hash("password", 4).expect("cost 4 is legal")
         );
-        for json in [
-            r#""password""#,
-            r#"{"type":"plain","key":"password"}"#,
-            PBKDF2,
-            &bcrypt,
-        ] {
+        for json in [r#""password""#, r#"{"type":"plain","key":"password"}"#, PBKDF2, &bcrypt] {
             let password = parse(json);
             assert_eq!(password.verify("password"), Ok(true), "{password:?}");
-            for wrong in [
-                "",
-                "Password",
-                "passwor",
-                "password ",
-                "password\0",
-                "pässword",
-                "null",
-            ] {
+            for wrong in ["", "Password", "passwor", "password ", "password\0", "pässword", "null"]
+            {
                 assert_eq!(password.verify(wrong), Ok(false), "{password:?} {wrong:?}");
             }
         }
@@ -287,18 +264,9 @@ mod tests {
             (r#"{"type":"rot13","key":"x"}"#, PasswordError::UnknownType),
             (r#"{"type":"plain"}"#, PasswordError::MissingKey),
             (r#"{"type":"plain","key":null}"#, PasswordError::MissingKey),
-            (
-                r#"{"type":"bcrypt","key":"password"}"#,
-                PasswordError::BadBcrypt,
-            ),
-            (
-                r#"{"type":"bcrypt","key":"$2a$31$aaaa"}"#,
-                PasswordError::BadBcrypt,
-            ),
-            (
-                r#"{"type":"pbkdf2","hash":"md5","key":"00"}"#,
-                PasswordError::UnknownHash,
-            ),
+            (r#"{"type":"bcrypt","key":"password"}"#, PasswordError::BadBcrypt),
+            (r#"{"type":"bcrypt","key":"$2a$31$aaaa"}"#, PasswordError::BadBcrypt),
+            (r#"{"type":"pbkdf2","hash":"md5","key":"00"}"#, PasswordError::UnknownHash),
             (
                 r#"{"type":"pbkdf2","hash":"sha-256","key":"0x","iterations":1}"#,
                 PasswordError::BadHex,
@@ -324,16 +292,9 @@ mod tests {
 
     #[test]
     fn secrets_never_show_in_debug_output() {
-        for json in [
-            r#""hunter2""#,
-            r#"{"type":"plain","key":"hunter2"}"#,
-            PBKDF2,
-        ] {
+        for json in [r#""hunter2""#, r#"{"type":"plain","key":"hunter2"}"#, PBKDF2] {
             let shown = format!("{:?}", parse(json));
-            assert!(
-                !shown.contains("hunter2") && !shown.contains("c5e4"),
-                "{shown}"
-            );
+            assert!(!shown.contains("hunter2") && !shown.contains("c5e4"), "{shown}");
         }
     }
 }

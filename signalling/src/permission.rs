@@ -186,19 +186,13 @@ mod tests {
     #[test]
     fn named_sets_expand_as_documented() {
         let plain = Flags::default();
-        assert_eq!(
-            expand(Role::Op, plain),
-            ["op", "present", "message", "caption", "token"]
-        );
+        assert_eq!(expand(Role::Op, plain), ["op", "present", "message", "caption", "token"]);
         assert_eq!(expand(Role::Present, plain), ["present", "message"]);
         assert_eq!(expand(Role::Message, plain), ["message"]);
         assert!(expand(Role::Observe, plain).is_empty());
         assert_eq!(expand(Role::Caption, plain), ["caption"]);
         assert_eq!(expand(Role::Admin, plain), ["admin"]);
-        let wide = Flags {
-            allow_recording: true,
-            unrestricted_tokens: true,
-        };
+        let wide = Flags { allow_recording: true, unrestricted_tokens: true };
         assert_eq!(
             expand(Role::Op, wide),
             ["op", "present", "message", "caption", "token", "record"]
@@ -209,10 +203,7 @@ mod tests {
     #[test]
     fn lists_are_taken_verbatim_and_never_widened() {
         let grant = Grant::List(vec!["op".into(), "banana".into()]);
-        let wide = Flags {
-            allow_recording: true,
-            unrestricted_tokens: true,
-        };
+        let wide = Flags { allow_recording: true, unrestricted_tokens: true };
         assert_eq!(grant.expand(wide).as_slice(), ["op", "banana"]);
     }
 

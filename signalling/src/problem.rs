@@ -13,10 +13,5 @@ pub fn problem_json(status: u16, title: &str, detail: &str) -> String {
         status: u16,
         detail: &'a str,
     }
-    serde_json::to_string(&Problem {
-        title,
-        status,
-        detail,
-    })
-    .unwrap_or_default()
+    serde_json::to_string(&Problem { title, status, detail }).unwrap_or_default()
 }

@@ -52,10 +52,7 @@ impl Request {
 
     /// The wishes for a stream: those of its label, else those of the empty label.
     pub(crate) fn wishes(&self, label: &str) -> &[String] {
-        self.0
-            .get(label)
-            .or_else(|| self.0.get(""))
-            .map_or(&[], Vec::as_slice)
+        self.0.get(label).or_else(|| self.0.get("")).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -63,10 +60,9 @@ impl Request {
 pub(crate) fn wishes_from_value(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
-        Value::Array(items) if items.len() <= REQUEST_WISHES_MAX => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect(),
+        Value::Array(items) if items.len() <= REQUEST_WISHES_MAX => {
+            items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+        }
         _ => None,
     }
 }
@@ -80,35 +76,17 @@ pub(crate) fn select(
 ) -> Vec<Want> {
     let wishes_for = |name: &str| wishes.iter().any(|wish| wish == name);
     let of_kind = |kind| {
-        publications
-            .iter()
-            .filter(move |(_, found)| *found == kind)
-            .map(|(m_line, _)| *m_line)
+        publications.iter().filter(move |(_, found)| *found == kind).map(|(m_line, _)| *m_line)
     };
-    let want = |m_line, is_low| Want {
-        publication: PublicationKey { media, m_line },
-        is_low,
-    };
+    let want = |m_line, is_low| Want { publication: PublicationKey { media, m_line }, is_low };
     let mut wants = Vec::new();
     if wishes_for("audio") {
-        wants.extend(
-            of_kind(MediaKind::Audio)
-                .next()
-                .map(|m_line| want(m_line, false)),
-        );
+        wants.extend(of_kind(MediaKind::Audio).next().map(|m_line| want(m_line, false)));
     }
     if wishes_for("video") {
-        wants.extend(
-            of_kind(MediaKind::Video)
-                .next()
-                .map(|m_line| want(m_line, false)),
-        );
+        wants.extend(of_kind(MediaKind::Video).next().map(|m_line| want(m_line, false)));
     } else if wishes_for("video-low") {
-        wants.extend(
-            of_kind(MediaKind::Video)
-                .next_back()
-                .map(|m_line| want(m_line, true)),
-        );
+        wants.extend(of_kind(MediaKind::Video).next_back().map(|m_line| want(m_line, true)));
     }
     wants
 }
@@ -145,10 +123,7 @@ impl Up {
 
     /// Notes a section's media; says whether it had been noted before.
     pub(crate) fn note(&mut self, m_line: u8, kind: MediaKind) -> bool {
-        match self
-            .publications
-            .binary_search_by_key(&m_line, |(found, _)| *found)
-        {
+        match self.publications.binary_search_by_key(&m_line, |(found, _)| *found) {
             Ok(_) => true,
             Err(at) => {
                 self.publications.insert(at, (m_line, kind));
@@ -158,8 +133,7 @@ impl Up {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.expected
-            .is_some_and(|expected| self.publications.len() >= expected)
+        self.expected.is_some_and(|expected| self.publications.len() >= expected)
     }
 }
 
@@ -209,14 +183,8 @@ mod tests {
     #[test]
     fn wishes_select_at_most_one_audio_and_one_video() {
         let all = [(0, AUDIO), (1, VIDEO), (2, VIDEO), (3, AUDIO)];
-        assert_eq!(
-            selected(&["audio", "video"], &all),
-            [(0, false), (1, false)]
-        );
-        assert_eq!(
-            selected(&["audio", "video-low"], &all),
-            [(0, false), (2, true)]
-        );
+        assert_eq!(selected(&["audio", "video"], &all), [(0, false), (1, false)]);
+        assert_eq!(selected(&["audio", "video-low"], &all), [(0, false), (2, true)]);
         assert_eq!(selected(&["video", "video-low"], &all), [(1, false)]);
         assert_eq!(selected(&["video-low"], &[(1, VIDEO)]), [(1, true)]);
         assert_eq!(selected(&["smell"], &all), []);

@@ -134,11 +134,7 @@ impl Switchboard {
 
     /// A WebSocket has been opened.
     pub fn connected(&mut self, address: Option<String>, now: Now) -> ConnId {
-        let conn = self.hub.connect(Traits {
-            receives: true,
-            chats: true,
-            address,
-        });
+        let conn = self.hub.connect(Traits { receives: true, chats: true, address });
         self.sessions.insert(conn, Session::new(conn, now));
         conn
     }
@@ -222,12 +218,7 @@ impl Switchboard {
         self.drain(now);
         let mut replies = Vec::new();
         for (conn, session) in &mut self.sessions {
-            replies.extend(
-                session
-                    .shut_down(text)
-                    .into_iter()
-                    .map(|reply| (*conn, reply)),
-            );
+            replies.extend(session.shut_down(text).into_iter().map(|reply| (*conn, reply)));
         }
         for (conn, reply) in replies {
             self.reply(conn, reply);
@@ -240,22 +231,13 @@ impl Switchboard {
             self.ended.push(conn);
         }
         self.actions.push_back(match reply {
-            Reply::Text(text) => Action::Send {
-                to: Recipients::One(conn),
-                text,
-            },
+            Reply::Text(text) => Action::Send { to: Recipients::One(conn), text },
             Reply::Close { code, reason } => {
                 let reason = close_reason(&reason).to_owned();
-                Action::Close {
-                    conn,
-                    code: CloseCode::Frame { code, reason },
-                }
+                Action::Close { conn, code: CloseCode::Frame { code, reason } }
             }
             Reply::Audit(what) => Action::Audit { conn, what },
-            Reply::Drop => Action::Close {
-                conn,
-                code: CloseCode::Abrupt,
-            },
+            Reply::Drop => Action::Close { conn, code: CloseCode::Abrupt },
         });
     }
 
@@ -305,14 +287,10 @@ impl Switchboard {
         match to {
             Recipients::One(conn) => self.deliver_one(conn, event, now),
             Recipients::Many(conns) => {
-                let (native, others): (Vec<ConnId>, Vec<ConnId>) = conns
-                    .into_iter()
-                    .partition(|conn| self.sessions.contains_key(conn));
+                let (native, others): (Vec<ConnId>, Vec<ConnId>) =
+                    conns.into_iter().partition(|conn| self.sessions.contains_key(conn));
                 if let Some(text) = native::encode(event, "", &self.rtc_configuration) {
-                    self.actions.push_back(Action::Send {
-                        to: Recipients::Many(native),
-                        text,
-                    });
+                    self.actions.push_back(Action::Send { to: Recipients::Many(native), text });
                 }
                 for conn in others {
                     self.deliver_one(conn, event, now);
@@ -329,10 +307,7 @@ impl Switchboard {
             return;
         };
         if let Some(text) = native::encode(event, session.id(), &self.rtc_configuration) {
-            self.actions.push_back(Action::Send {
-                to: Recipients::One(conn),
-                text,
-            });
+            self.actions.push_back(Action::Send { to: Recipients::One(conn), text });
         }
         match event {
             Event::Joined(joined) => {

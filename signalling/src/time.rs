@@ -25,8 +25,7 @@ impl UnixMs {
         let digits = |from: usize, count: usize| -> Option<i64> {
             let part = bytes.get(from..from.checked_add(count)?)?;
             part.iter().try_fold(0i64, |sum, byte| {
-                byte.is_ascii_digit()
-                    .then(|| sum * 10 + i64::from(byte - b'0'))
+                byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
             })
         };
         let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
@@ -69,9 +68,7 @@ impl UnixMs {
             _ => return None,
         };
         let seconds = (hour * 60 + minute - offset_minutes) * 60 + second;
-        Some(Self(
-            days_from_civil(year, month, day) * MS_PER_DAY + seconds * 1000 + ms,
-        ))
+        Some(Self(days_from_civil(year, month, day) * MS_PER_DAY + seconds * 1000 + ms))
     }
 
     /// Writes RFC 3339 in UTC with whole seconds, as chat messages carry it.
@@ -117,11 +114,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -140,20 +133,14 @@ mod tests {
         ] {
             assert_eq!(UnixMs::parse(text).unwrap().to_rfc3339(), text);
         }
-        assert_eq!(
-            UnixMs::parse("2001-09-09T01:46:40Z"),
-            Some(UnixMs(1_000_000_000_000))
-        );
+        assert_eq!(UnixMs::parse("2001-09-09T01:46:40Z"), Some(UnixMs(1_000_000_000_000)));
     }
 
     #[test]
     fn offsets_and_fractions_are_read() {
         let utc = UnixMs::parse("2026-01-01T10:00:00Z").unwrap();
         assert_eq!(UnixMs::parse("2026-01-01T11:30:00+01:30"), Some(utc));
-        assert_eq!(
-            UnixMs::parse("2026-01-01t09:00:00.250-01:00"),
-            Some(UnixMs(utc.0 + 250))
-        );
+        assert_eq!(UnixMs::parse("2026-01-01t09:00:00.250-01:00"), Some(UnixMs(utc.0 + 250)));
     }
 
     #[test]

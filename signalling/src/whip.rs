@@ -27,11 +27,7 @@ const SESSION_METHODS: &str = "OPTIONS, GET, HEAD, PATCH, DELETE";
 #[derive(Debug)]
 enum Stage {
     /// The join is being decided.
-    Joining {
-        ticket: Ticket,
-        offer: String,
-        since: Duration,
-    },
+    Joining { ticket: Ticket, offer: String, since: Duration },
     /// The offer is with the data plane.
     Offering { ticket: Ticket, since: Duration },
     /// The session URL is out.
@@ -79,21 +75,14 @@ impl Endpoint {
                     let detail = "the session has ended or never was: POST a new offer";
                     return Some(Response::problem(404, "no such session", detail));
                 };
-                Some(
-                    self.on_session(conn, &request, now, hub)
-                        .unwrap_or_else(|problem| *problem),
-                )
+                Some(self.on_session(conn, &request, now, hub).unwrap_or_else(|problem| *problem))
             }
             (None, "OPTIONS") => Some(options(ENDPOINT_METHODS).with("accept-post", SDP)),
             (Some(_), "OPTIONS") => Some(options(SESSION_METHODS).with("accept-patch", FRAGMENT)),
             (_, "GET" | "HEAD") => Some(Response::new(204)),
             (session, _) => {
                 let is_session = session.is_some();
-                let methods = if is_session {
-                    SESSION_METHODS
-                } else {
-                    ENDPOINT_METHODS
-                };
+                let methods = if is_session { SESSION_METHODS } else { ENDPOINT_METHODS };
                 let detail = if is_session {
                     "use DELETE to end the session, PATCH to add candidates"
                 } else {
@@ -123,11 +112,7 @@ impl Endpoint {
         }
         let offer = String::from_utf8(request.body).unwrap_or_default();
         if !offer.starts_with("v=") {
-            return Err(problem(
-                400,
-                "not SDP",
-                "the body must be an SDP offer (RFC 8866)",
-            ));
+            return Err(problem(400, "not SDP", "the body must be an SDP offer (RFC 8866)"));
         }
         let Some(credentials) = credentials(request.authorization.as_deref()) else {
             return Err(Box::new(challenge(request.is_from_page)));
@@ -140,39 +125,21 @@ impl Endpoint {
         let Ok(stream) = StreamId::parse(&client) else {
             return Err(problem(500, "internal server error", "try again"));
         };
-        let conn = hub.connect(Traits {
-            receives: false,
-            chats: false,
-            address: request.address,
-        });
+        let conn = hub.connect(Traits { receives: false, chats: false, address: request.address });
         let session = Session {
             group: request.group.clone(),
             secret: hub.entropy().long_id(),
             etag: format!("\"{}\"", hub.entropy().short_id()),
             stream,
             authorization: request.authorization.as_deref().map(digest),
-            ufrag: attribute(&offer, "ice-ufrag")
-                .unwrap_or_default()
-                .to_owned(),
+            ufrag: attribute(&offer, "ice-ufrag").unwrap_or_default().to_owned(),
             is_from_page: request.is_from_page,
-            stage: Stage::Joining {
-                ticket,
-                offer,
-                since: now.mono,
-            },
+            stage: Stage::Joining { ticket, offer, since: now.mono },
         };
         self.by_secret.insert(session.secret.clone(), conn);
         self.sessions.insert(conn, session);
         let data = serde_json::Map::new();
-        hub.join(
-            conn,
-            JoinRequest {
-                client,
-                group: request.group,
-                credentials,
-                data,
-            },
-        );
+        hub.join(conn, JoinRequest { client, group: request.group, credentials, data });
         Ok(())
     }
 
@@ -189,10 +156,7 @@ impl Endpoint {
             Some(session) if session.group == request.group => session,
             _ => return problem(404, "no such session", "POST a new offer"),
         };
-        match (
-            &session.authorization,
-            request.authorization.as_deref().map(digest),
-        ) {
+        match (&session.authorization, request.authorization.as_deref().map(digest)) {
             (None, _) => {}
             (Some(_), None) => return Err(Box::new(challenge(request.is_from_page))),
             (Some(own), Some(given)) if bool::from(own.ct_eq(&given)) => {}
@@ -210,18 +174,10 @@ impl Endpoint {
         }
         let fragment = std::str::from_utf8(&request.body).unwrap_or_default();
         let Some(ufrag) = attribute(fragment, "ice-ufrag") else {
-            return problem(
-                400,
-                "not a fragment",
-                "the fragment must have an a=ice-ufrag line",
-            );
+            return problem(400, "not a fragment", "the fragment must have an a=ice-ufrag line");
         };
         if ufrag != session.ufrag {
-            return problem(
-                422,
-                "no ICE restart",
-                "DELETE this session and POST a new offer",
-            );
+            return problem(422, "no ICE restart", "DELETE this session and POST a new offer");
         }
         let is_stale = |etag: &str| etag != "*" && etag != "\"*\"" && etag != session.etag;
         if request.if_match.as_deref().is_some_and(is_stale) {
@@ -252,10 +208,7 @@ impl Endpoint {
                 let (ticket, offer) = (*ticket, std::mem::take(offer));
                 if joined.kind == JoinedKind::Join {
                     if joined.permissions.has(crate::permission::PRESENT) {
-                        session.stage = Stage::Offering {
-                            ticket,
-                            since: now.mono,
-                        };
+                        session.stage = Stage::Offering { ticket, since: now.mono };
                         let stream = session.stream.clone();
                         hub.publish(conn, stream, "", None, offer, now);
                         return None;

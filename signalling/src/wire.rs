@@ -152,30 +152,22 @@ mod tests {
         assert_eq!(message.kind_of_message, "join");
         assert_eq!(message.username.as_deref(), Some(""));
         assert!(message.value.is_none() && message.replace.is_empty());
-        assert_eq!(
-            Incoming::parse(r#"{"username":null}"#).unwrap().username,
-            None
-        );
+        assert_eq!(Incoming::parse(r#"{"username":null}"#).unwrap().username, None);
         assert_eq!(Incoming::parse("{}").unwrap().username, None);
     }
 
     #[test]
     fn bytes_after_the_first_value_are_ignored() {
         assert_eq!(
-            Incoming::parse("{\"type\":\"ping\"} {garbage")
-                .unwrap()
-                .kind_of_message,
+            Incoming::parse("{\"type\":\"ping\"} {garbage").unwrap().kind_of_message,
             "ping"
         );
     }
 
     #[test]
     fn wrong_types_and_bombs_are_errors() {
-        let deep = format!(
-            r#"{{"type":"chat","value":{}1{}}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
+        let deep =
+            format!(r#"{{"type":"chat","value":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let ignored = format!(r#"{{"type":"chat","zzz":{}"#, "{\"a\":".repeat(100_000));
         for text in [
             "",
@@ -209,9 +201,6 @@ mod tests {
             data: Some(&empty),
             ..Outgoing::default()
         };
-        assert_eq!(
-            message.to_json(),
-            r#"{"type":"user","kind":"delete","username":""}"#
-        );
+        assert_eq!(message.to_json(), r#"{"type":"user","kind":"delete","username":""}"#);
     }
 }

@@ -14,10 +14,7 @@ fn refusal(world: &mut World, username: &str, password: &str) -> String {
     let conn = world.join_as(&id, username, password);
     let said = world.take(conn);
     assert_eq!(kinds(&said), ["joined/fail"], "{said:?}");
-    assert!(
-        !world.closed.contains_key(&conn),
-        "a refused client stays connected"
-    );
+    assert!(!world.closed.contains_key(&conn), "a refused client stays connected");
     said[0]["value"].as_str().expect("a reason").to_owned()
 }
 
@@ -44,22 +41,12 @@ fn passwords_of_every_kind_open_only_to_the_right_word() {
     for user in ["plain", "object", "hashed", "none", "never", "null"] {
         // A named user shadows the wildcard user, whose password is no help here.
         for wrong in ["", "Secret", "secret ", "guest", "null"] {
-            assert_eq!(
-                refusal(&mut world, user, wrong),
-                "not authorised",
-                "{user} {wrong:?}"
-            );
+            assert_eq!(refusal(&mut world, user, wrong), "not authorised", "{user} {wrong:?}");
         }
     }
-    assert_eq!(
-        refusal(&mut world, "broken", "secret"),
-        "internal server error"
-    );
+    assert_eq!(refusal(&mut world, "broken", "secret"), "internal server error");
     let conn = world.join_as("any", "anything", "whatever");
-    assert_eq!(
-        world.take(conn)[0]["permissions"],
-        json!(["present", "message"])
-    );
+    assert_eq!(world.take(conn)[0]["permissions"], json!(["present", "message"]));
     let conn = world.join_as("guest", "zoe", "guest");
     assert_eq!(world.take(conn)[0]["permissions"], json!(["message"]));
     assert_eq!(refusal(&mut world, "zoe", "secret"), "not authorised");
@@ -69,16 +56,12 @@ fn passwords_of_every_kind_open_only_to_the_right_word() {
 #[test]
 fn a_join_without_a_name_or_with_a_token_is_not_authorised() {
     let mut world = World::new(OPEN);
-    for credentials in [
-        json!({}),
-        json!({"username": null}),
-        json!({"username": "a", "token": "t"}),
-    ] {
+    for credentials in
+        [json!({}), json!({"username": null}), json!({"username": "a", "token": "t"})]
+    {
         let conn = world.greet("x");
         let mut join = json!({"type": "join", "kind": "join", "group": "test"});
-        join.as_object_mut()
-            .unwrap()
-            .extend(credentials.as_object().unwrap().clone());
+        join.as_object_mut().unwrap().extend(credentials.as_object().unwrap().clone());
         world.say(conn, join);
         let said = world.take(conn);
         assert_eq!(said[0]["value"], "not authorised", "{said:?}");
@@ -103,21 +86,11 @@ fn crooked_and_unknown_groups_are_refused() {
         ("a\0b", "illegal group name"),
     ] {
         let conn = world.greet("x");
-        world.say(
-            conn,
-            json!({"type": "join", "kind": "join", "group": name, "username": "a"}),
-        );
+        world.say(conn, json!({"type": "join", "kind": "join", "group": name, "username": "a"}));
         let said = world.take(conn);
-        assert_eq!(
-            (&said[0]["kind"], &said[0]["value"]),
-            (&json!("fail"), &json!(text)),
-            "{name}"
-        );
+        assert_eq!((&said[0]["kind"], &said[0]["value"]), (&json!("fail"), &json!(text)), "{name}");
         // A failed join leaves nothing behind, least of all permissions.
-        world.say(
-            conn,
-            json!({"type": "offer", "id": "s", "label": "", "sdp": "v=0"}),
-        );
+        world.say(conn, json!({"type": "offer", "id": "s", "label": "", "sdp": "v=0"}));
         assert_eq!(kinds(&world.take(conn)), ["abort", "usermessage/error"]);
         assert!(world.media.is_empty());
     }
@@ -146,10 +119,7 @@ fn lecture(more: &str) -> World {
 fn a_lock_stops_all_but_ops() {
     let mut world = lecture("");
     let boss = world.join_as("boss", "boss", "b");
-    world.say(
-        boss,
-        json!({"type": "groupaction", "kind": "lock", "value": "exam"}),
-    );
+    world.say(boss, json!({"type": "groupaction", "kind": "lock", "value": "exam"}));
     assert_eq!(refusal(&mut world, "ann", ""), "exam");
     world.say(boss, json!({"type": "groupaction", "kind": "lock"}));
     assert_eq!(refusal(&mut world, "ann", ""), "this group is locked");
@@ -190,14 +160,9 @@ fn autolock_locks_when_no_op_is_there_and_an_op_does_not_unlock() {
 #[test]
 fn autokick_empties_the_group_when_the_last_op_leaves() {
     let mut world = lecture(r#""autokick":true,"#);
-    assert_eq!(
-        refusal(&mut world, "ann", ""),
-        "there are no operators in this group"
-    );
+    assert_eq!(refusal(&mut world, "ann", ""), "there are no operators in this group");
     let boss = world.join_as("boss", "boss", "b");
-    let members: Vec<_> = (0..500)
-        .map(|index| world.member(&format!("m{index}"), "ann"))
-        .collect();
+    let members: Vec<_> = (0..500).map(|index| world.member(&format!("m{index}"), "ann")).collect();
     world.disconnect(boss);
     for conn in members {
         assert_eq!(world.take(conn).last().unwrap()["kind"], "kicked");
@@ -215,10 +180,8 @@ fn a_redirect_is_told_after_the_password_and_adds_nobody() {
     let said = world.take(conn);
     assert_eq!(
         said,
-        [
-            json!({"type": "joined", "kind": "redirect", "group": "test", "username": "ann",
-            "value": "https://x/"})
-        ]
+        [json!({"type": "joined", "kind": "redirect", "group": "test", "username": "ann",
+            "value": "https://x/"})]
     );
     world.say(conn, json!({"type": "offer", "id": "s", "sdp": "v=0"}));
     assert_eq!(kinds(&world.take(conn)), ["abort", "usermessage/error"]);
@@ -236,10 +199,7 @@ fn what_is_pipelined_behind_a_join_waits_for_it() {
     assert_eq!(checked, conn);
     world.check(conn, check);
     world.settle();
-    assert_eq!(
-        kinds(&world.take(conn)),
-        ["joined/join", "user/add", "pong", "chat"]
-    );
+    assert_eq!(kinds(&world.take(conn)), ["joined/join", "user/add", "pong", "chat"]);
 }
 
 #[test]
@@ -277,12 +237,7 @@ fn a_changed_file_reaches_members_who_keep_their_permissions() {
     let said = world.take(ann);
     assert_eq!(kinds(&said), ["joined/change"]);
     assert_eq!(said[0]["status"]["displayName"], "New");
-    assert!(
-        said[0]["permissions"]
-            .as_array()
-            .unwrap()
-            .contains(&json!("op"))
-    );
+    assert!(said[0]["permissions"].as_array().unwrap().contains(&json!("op")));
     world.reload(r#"{"displayName":"New","other":[{}]}"#);
     assert!(world.take(ann).is_empty(), "nothing has changed");
 }
@@ -295,10 +250,7 @@ fn a_broken_edit_leaves_the_old_file_in_force_and_tells_ops_once() {
     world.reload("{\n\"public\": yes}");
     let said = world.take(ann);
     assert_eq!(kinds(&said), ["usermessage/warning"]);
-    assert!(
-        said[0]["value"].as_str().unwrap().contains("test.json:2"),
-        "{said:?}"
-    );
+    assert!(said[0]["value"].as_str().unwrap().contains("test.json:2"), "{said:?}");
     world.member("bob", "bob");
 }
 
@@ -317,9 +269,7 @@ fn a_vanished_file_keeps_members_and_lets_nobody_in() {
 #[test]
 fn idle_groups_are_forgotten_and_public_ones_are_not() {
     let mut world = World::new(OPEN);
-    world
-        .files
-        .insert("listed".into(), group(r#"{"public":true,"op":[{}]}"#));
+    world.files.insert("listed".into(), group(r#"{"public":true,"op":[{}]}"#));
     assert!(matches!(world.status("test"), StatusReply::Found(_)));
     assert!(matches!(world.status("listed"), StatusReply::Found(_)));
     assert!(matches!(world.status("nothing"), StatusReply::Missing));
@@ -329,12 +279,8 @@ fn idle_groups_are_forgotten_and_public_ones_are_not() {
         world.now.mono += Duration::from_secs(3600);
         world.board.tick(world.now);
     }
-    let left: Vec<String> = world
-        .board
-        .public_groups()
-        .iter()
-        .map(|view| view.name.as_str().to_owned())
-        .collect();
+    let left: Vec<String> =
+        world.board.public_groups().iter().map(|view| view.name.as_str().to_owned()).collect();
     assert_eq!(left, ["listed"]);
     assert_eq!(world.board.groups().len(), 1);
 }
@@ -346,10 +292,7 @@ fn made_up_subgroups_do_not_crowd_out_real_groups() {
     for index in 0..10_100 {
         let name = format!("sub/{index}");
         world.files.insert(name.clone(), group(OPEN));
-        assert!(
-            matches!(world.status(&name), StatusReply::Found(_)),
-            "{name}"
-        );
+        assert!(matches!(world.status(&name), StatusReply::Found(_)), "{name}");
     }
     assert_eq!(world.board.groups().len(), 10_000);
     world.say(member, json!({"type": "ping"}));
@@ -363,23 +306,14 @@ fn leaving_ends_membership_and_the_socket_can_join_again() {
     let ann = world.member("ann", "ann");
     let bob = world.member("bob", "bob");
     world.take(ann);
-    world.say(
-        ann,
-        json!({"type": "join", "kind": "leave", "group": "test"}),
-    );
+    world.say(ann, json!({"type": "join", "kind": "leave", "group": "test"}));
     let said = world.take(ann);
     assert_eq!(kinds(&said), ["joined/leave"]);
     assert_eq!(said[0].get("permissions"), None::<&Value>);
     assert_eq!(kinds(&world.take(bob)), ["user/delete"]);
-    world.say(
-        ann,
-        json!({"type": "join", "kind": "join", "group": "test", "username": "ann2"}),
-    );
+    world.say(ann, json!({"type": "join", "kind": "join", "group": "test", "username": "ann2"}));
     assert_eq!(world.take(ann)[0]["username"], "ann2");
-    world.say(
-        ann,
-        json!({"type": "join", "kind": "leave", "group": "other"}),
-    );
+    world.say(ann, json!({"type": "join", "kind": "leave", "group": "other"}));
     assert!(world.closed.contains_key(&ann));
 }
 

@@ -13,14 +13,8 @@ const FILE: &str = r#"{"users":{"bob":{"password":"b","permissions":"op"},
 fn two_clients_meet_talk_and_see_each_other() {
     let mut world = World::new(FILE);
     let bob = world.connect();
-    world.say(
-        bob,
-        json!({"type": "handshake", "version": ["2"], "id": "77"}),
-    );
-    assert_eq!(
-        world.take(bob),
-        [json!({"type": "handshake", "version": ["2"]})]
-    );
+    world.say(bob, json!({"type": "handshake", "version": ["2"], "id": "77"}));
+    assert_eq!(world.take(bob), [json!({"type": "handshake", "version": ["2"]})]);
     world.say(
         bob,
         json!({"type": "join", "kind": "join", "group": "test", "username": "bob",
@@ -41,15 +35,8 @@ fn two_clients_meet_talk_and_see_each_other() {
         "id": "aa", "replace": null, "label": "camera", "sdp": "v=0 bob"}),
     );
     let up = world.last_publish();
-    world.event(MediaEvent::Answered {
-        media: up,
-        answer: "v=0 re bob".into(),
-        publications: 2,
-    });
-    assert_eq!(
-        world.take(bob),
-        [json!({"type": "answer", "id": "aa", "sdp": "v=0 re bob"})]
-    );
+    world.event(MediaEvent::Answered { media: up, answer: "v=0 re bob".into(), publications: 2 });
+    assert_eq!(world.take(bob), [json!({"type": "answer", "id": "aa", "sdp": "v=0 re bob"})]);
     world.arrives(up, 0, MediaKind::Audio);
     world.arrives(up, 1, MediaKind::Video);
 
@@ -76,18 +63,13 @@ fn two_clients_meet_talk_and_see_each_other() {
     );
     assert_eq!(kinds(&world.take(bob)), ["user/add"]);
 
-    world.say(
-        ann,
-        json!({"type": "request", "request": {"": ["audio", "video"]}}),
-    );
+    world.say(ann, json!({"type": "request", "request": {"": ["audio", "video"]}}));
     assert!(world.take(ann).is_empty());
     let down = world.offered();
     assert_eq!(
         world.take(ann),
-        [
-            json!({"type": "offer", "id": "aa", "label": "camera", "source": "77",
-            "username": "bob", "sdp": "v=0 down"})
-        ]
+        [json!({"type": "offer", "id": "aa", "label": "camera", "source": "77",
+            "username": "bob", "sdp": "v=0 down"})]
     );
     world.forget();
     world.say(ann, json!({"type": "answer", "id": "aa", "sdp": "v=0 re"}));
@@ -99,27 +81,16 @@ fn two_clients_meet_talk_and_see_each_other() {
     assert_eq!(
         world.media,
         [
-            MediaRequest::AcceptAnswer {
-                media: down,
-                answer: "v=0 re".into()
-            },
-            MediaRequest::AddCandidate {
-                media: down,
-                candidate: "candidate:1".into()
-            },
+            MediaRequest::AcceptAnswer { media: down, answer: "v=0 re".into() },
+            MediaRequest::AddCandidate { media: down, candidate: "candidate:1".into() },
         ]
     );
 
     // Another layer of the same section is a matter between server and data plane.
     world.forget();
-    world.say(
-        ann,
-        json!({"type": "requestStream", "id": "aa", "request": ["audio", "video-low"]}),
-    );
-    assert!(
-        matches!(world.media[..], [MediaRequest::SetCap { media, want }]
-        if media == down && want.is_low)
-    );
+    world.say(ann, json!({"type": "requestStream", "id": "aa", "request": ["audio", "video-low"]}));
+    assert!(matches!(world.media[..], [MediaRequest::SetCap { media, want }]
+        if media == down && want.is_low));
     assert!(world.take(ann).is_empty());
 
     world.say(
@@ -129,10 +100,8 @@ fn two_clients_meet_talk_and_see_each_other() {
     );
     assert_eq!(
         world.take(ann),
-        [
-            json!({"type": "usermessage", "kind": "token", "error": "not-authorised",
-            "privileged": true, "value": "not authorised"})
-        ]
+        [json!({"type": "usermessage", "kind": "token", "error": "not-authorised",
+            "privileged": true, "value": "not authorised"})]
     );
 
     world.say(ann, json!({"type": "leave"}));

@@ -34,14 +34,8 @@ fn the_first_message_must_be_a_handshake() {
 fn an_unknown_version_gets_a_warning_and_goes_on() {
     let mut world = World::new(OPEN);
     let conn = world.connect();
-    world.say(
-        conn,
-        json!({"type": "handshake", "version": ["1", "3"], "id": "x"}),
-    );
-    assert_eq!(
-        kinds(&world.take(conn)),
-        ["handshake", "usermessage/warning"]
-    );
+    world.say(conn, json!({"type": "handshake", "version": ["1", "3"], "id": "x"}));
+    assert_eq!(kinds(&world.take(conn)), ["handshake", "usermessage/warning"]);
     world.say(conn, json!({"type": "ping"}));
     assert_eq!(kinds(&world.take(conn)), ["pong"]);
 }
@@ -77,14 +71,8 @@ fn protocol_errors_say_what_and_close_with_1002() {
     let cases: [(Value, &str); 12] = [
         (json!({"type": "banana"}), "unexpected message"),
         (json!({"type": ""}), "unexpected message"),
-        (
-            json!({"type": "chat", "source": "other", "value": "x"}),
-            "spoofed client id",
-        ),
-        (
-            json!({"type": "chat", "username": "eve", "value": "x"}),
-            "spoofed username",
-        ),
+        (json!({"type": "chat", "source": "other", "value": "x"}), "spoofed client id"),
+        (json!({"type": "chat", "username": "eve", "value": "x"}), "spoofed username"),
         (json!({"type": "offer", "sdp": "v=0"}), "empty id"),
         (json!({"type": "answer"}), "empty id"),
         (json!({"type": "renegotiate"}), "empty id"),
@@ -92,10 +80,7 @@ fn protocol_errors_say_what_and_close_with_1002() {
         (json!({"type": "abort"}), "empty id"),
         (json!({"type": "ice", "id": "x"}), "null candidate"),
         (json!({"type": "join", "kind": "banana"}), "unknown kind"),
-        (
-            json!({"type": "join", "kind": "join", "group": "test"}),
-            "cannot join multiple groups",
-        ),
+        (json!({"type": "join", "kind": "join", "group": "test"}), "cannot join multiple groups"),
     ];
     for (message, text) in cases {
         let conn = world.member("id", "ann");
@@ -115,18 +100,9 @@ fn protocol_errors_say_what_and_close_with_1002() {
 fn fatal_user_errors_close_with_1000() {
     let mut world = World::new(OPEN);
     for (message, text) in [
-        (
-            json!({"type": "groupaction", "kind": "banana"}),
-            "unknown group action",
-        ),
-        (
-            json!({"type": "useraction", "kind": "banana", "dest": "id"}),
-            "unknown user action",
-        ),
-        (
-            json!({"type": "join", "kind": "leave", "group": "other"}),
-            "you are not joined",
-        ),
+        (json!({"type": "groupaction", "kind": "banana"}), "unknown group action"),
+        (json!({"type": "useraction", "kind": "banana", "dest": "id"}), "unknown user action"),
+        (json!({"type": "join", "kind": "leave", "group": "other"}), "you are not joined"),
     ] {
         let conn = world.member("id", "ann");
         world.say(conn, message);
@@ -151,10 +127,7 @@ fn before_joining_a_claimed_name_is_spoofed_and_most_things_need_a_group() {
         assert!(!world.closed.contains_key(&conn));
     }
     let conn = world.greet("x");
-    world.say(
-        conn,
-        json!({"type": "chat", "username": "ann", "value": "x"}),
-    );
+    world.say(conn, json!({"type": "chat", "username": "ann", "value": "x"}));
     assert_eq!(close_of(&world, conn).1, "spoofed username");
 }
 
@@ -178,15 +151,8 @@ fn races_and_nonsense_about_streams_do_not_end_the_connection() {
     }
     assert!(!world.closed.contains_key(&conn));
     assert!(world.media.is_empty());
-    let closes = world
-        .take(conn)
-        .iter()
-        .filter(|said| said["type"] == "close")
-        .count();
-    assert_eq!(
-        closes, 2,
-        "abort and answer of unknown streams are answered with close"
-    );
+    let closes = world.take(conn).iter().filter(|said| said["type"] == "close").count();
+    assert_eq!(closes, 2, "abort and answer of unknown streams are answered with close");
 }
 
 #[test]
@@ -220,10 +186,7 @@ fn long_kick_reasons_fit_a_close_frame() {
     let op = world.member("op", "op");
     let ann = world.member("ann", "ann");
     let text = "ü".repeat(1000);
-    world.say(
-        op,
-        json!({"type": "useraction", "kind": "kick", "dest": "ann", "value": text}),
-    );
+    world.say(op, json!({"type": "useraction", "kind": "kick", "dest": "ann", "value": text}));
     let (code, reason) = close_of(&world, ann);
     assert_eq!(code, 1000);
     assert!(reason.len() <= 123 && reason.starts_with("kicked out (ü"));

@@ -23,52 +23,22 @@ fn error_of(said: &[Value]) -> Option<String> {
 #[test]
 fn every_action_needs_its_permission() {
     let actions: [(&str, Value); 16] = [
-        (
-            "op",
-            json!({"type": "useraction", "kind": "op", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "unop", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "present", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "unpresent", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "shutup", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "unshutup", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "kick", "dest": "victim"}),
-        ),
-        (
-            "op",
-            json!({"type": "useraction", "kind": "identify", "dest": "victim"}),
-        ),
+        ("op", json!({"type": "useraction", "kind": "op", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "unop", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "present", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "unpresent", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "shutup", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "unshutup", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "kick", "dest": "victim"})),
+        ("op", json!({"type": "useraction", "kind": "identify", "dest": "victim"})),
         ("op", json!({"type": "groupaction", "kind": "clearchat"})),
         ("op", json!({"type": "groupaction", "kind": "lock"})),
         ("op", json!({"type": "groupaction", "kind": "unlock"})),
         ("op", json!({"type": "groupaction", "kind": "subgroups"})),
-        (
-            "op",
-            json!({"type": "groupaction", "kind": "setdata", "value": {"a": 1}}),
-        ),
+        ("op", json!({"type": "groupaction", "kind": "setdata", "value": {"a": 1}})),
         ("nobody", json!({"type": "groupaction", "kind": "record"})),
         ("nobody", json!({"type": "groupaction", "kind": "unrecord"})),
-        (
-            "self",
-            json!({"type": "useraction", "kind": "setdata", "dest": "victim", "value": {}}),
-        ),
+        ("self", json!({"type": "useraction", "kind": "setdata", "dest": "victim", "value": {}})),
     ];
     for role in ["op", "present", "message", "caption", "observe"] {
         for (needs, action) in &actions {
@@ -81,11 +51,7 @@ fn every_action_needs_its_permission() {
             if *needs == role {
                 assert_eq!(refused, None, "{role} {action}");
             } else {
-                assert_eq!(
-                    refused.as_deref(),
-                    Some("not authorised"),
-                    "{role} {action}"
-                );
+                assert_eq!(refused.as_deref(), Some("not authorised"), "{role} {action}");
                 let what = action["type"].as_str().unwrap_or_default();
                 assert_eq!(world.audit, [(actor, what)], "{role} {action}");
                 assert!(world.take(victim).is_empty(), "{role} {action}");
@@ -110,48 +76,24 @@ fn speaking_and_publishing_need_their_permissions() {
         for (message, is_allowed) in [
             (json!({"type": "chat", "value": "x"}), chats),
             (json!({"type": "chat", "kind": "me", "value": "x"}), chats),
-            (
-                json!({"type": "usermessage", "kind": "info", "value": "x"}),
-                chats,
-            ),
-            (
-                json!({"type": "chat", "kind": "caption", "value": "x"}),
-                captions,
-            ),
+            (json!({"type": "usermessage", "kind": "info", "value": "x"}), chats),
+            (json!({"type": "chat", "kind": "caption", "value": "x"}), captions),
         ] {
             world.forget();
             world.say(actor, message.clone());
-            assert_eq!(
-                world.take(listener).len(),
-                usize::from(is_allowed),
-                "{role} {message}"
-            );
-            assert_eq!(
-                error_of(&world.take(actor)).is_none(),
-                is_allowed,
-                "{role} {message}"
-            );
+            assert_eq!(world.take(listener).len(), usize::from(is_allowed), "{role} {message}");
+            assert_eq!(error_of(&world.take(actor)).is_none(), is_allowed, "{role} {message}");
         }
         world.forget();
-        world.say(
-            actor,
-            json!({"type": "offer", "id": "s", "label": "camera", "sdp": "v=0"}),
-        );
+        world.say(actor, json!({"type": "offer", "id": "s", "label": "camera", "sdp": "v=0"}));
         assert_eq!(world.media.len(), usize::from(presents), "{role}");
-        let expected: &[&str] = if presents {
-            &[]
-        } else {
-            &["abort", "usermessage/error"]
-        };
+        let expected: &[&str] = if presents { &[] } else { &["abort", "usermessage/error"] };
         assert_eq!(kinds(&world.take(actor)), expected, "{role}");
     }
 }
 
 fn act(world: &mut World, actor: ConnId, kind: &str, dest: &str) {
-    world.say(
-        actor,
-        json!({"type": "useraction", "kind": kind, "dest": dest}),
-    );
+    world.say(actor, json!({"type": "useraction", "kind": kind, "dest": dest}));
 }
 
 #[test]
@@ -180,14 +122,8 @@ fn permission_changes_reach_the_member_and_everyone_in_order() {
     // What happened to one never shows in another of the same kind.
     act(&mut world, op, "unpresent", "ann");
     let zoe = world.greet("zoe");
-    world.say(
-        zoe,
-        json!({"type": "join", "kind": "join", "group": "test", "username": "present"}),
-    );
-    assert_eq!(
-        world.take(zoe)[0]["permissions"],
-        json!(["present", "message"])
-    );
+    world.say(zoe, json!({"type": "join", "kind": "join", "group": "test", "username": "present"}));
+    assert_eq!(world.take(zoe)[0]["permissions"], json!(["present", "message"]));
 }
 
 #[test]
@@ -204,12 +140,7 @@ fn losing_the_floor_ends_the_streams() {
         ["joined/change", "user/change", "abort", "usermessage/error"]
     );
     assert_eq!(kinds(&world.take(op)), ["user/change", "close"]);
-    assert_eq!(
-        world.media.len(),
-        2,
-        "both transports are closed: {:?}",
-        world.media
-    );
+    assert_eq!(world.media.len(), 2, "both transports are closed: {:?}", world.media);
     world.say(ann, json!({"type": "offer", "id": "s2", "sdp": "v=0"}));
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
 }
@@ -221,23 +152,14 @@ fn a_kick_tells_who_and_why_and_ends_everything() {
     let ann = world.member("ann", "ann");
     world.live(ann, "s");
     world.forget();
-    world.say(
-        op,
-        json!({"type": "useraction", "kind": "kick", "dest": "ann", "value": "bye"}),
-    );
+    world.say(op, json!({"type": "useraction", "kind": "kick", "dest": "ann", "value": "bye"}));
     assert_eq!(
         world.take(ann),
-        [
-            json!({"type": "usermessage", "kind": "kicked", "id": "op", "username": "boss",
-            "dest": "ann", "privileged": true, "value": "bye"})
-        ]
+        [json!({"type": "usermessage", "kind": "kicked", "id": "op", "username": "boss",
+            "dest": "ann", "privileged": true, "value": "bye"})]
     );
     assert_eq!(kinds(&world.take(op)), ["close", "user/delete"]);
-    let closing = world
-        .closed
-        .get(&ann)
-        .map(|code| format!("{code:?}"))
-        .unwrap();
+    let closing = world.closed.get(&ann).map(|code| format!("{code:?}")).unwrap();
     assert!(closing.contains("kicked out (bye) by boss"), "{closing}");
     act(&mut world, op, "kick", "ann");
     assert_eq!(error_of(&world.take(op)).as_deref(), Some("no such user"));
@@ -252,16 +174,10 @@ fn identify_tells_both_sides() {
     act(&mut world, op, "identify", "ann");
     let said = world.take(op);
     assert_eq!(kinds(&said), ["usermessage/userinfo"]);
-    assert_eq!(
-        said[0]["value"],
-        json!({"id": "ann", "username": "ann", "address": "192.0.2.1:5"})
-    );
+    assert_eq!(said[0]["value"], json!({"id": "ann", "username": "ann", "address": "192.0.2.1:5"}));
     assert_eq!(kinds(&world.take(ann)), ["usermessage/warning"]);
     act(&mut world, op, "identify", "nobody");
-    assert_eq!(
-        error_of(&world.take(op)).as_deref(),
-        Some("client not found")
-    );
+    assert_eq!(error_of(&world.take(op)).as_deref(), Some("client not found"));
 }
 
 #[test]
@@ -275,10 +191,7 @@ fn data_is_merged_deleted_bounded_and_ones_own() {
         "value": value})
     };
     world.say(ann, set(json!({"raisehand": true, "x": 1})));
-    assert_eq!(
-        world.take(bob)[0]["data"],
-        json!({"raisehand": true, "x": 1})
-    );
+    assert_eq!(world.take(bob)[0]["data"], json!({"raisehand": true, "x": 1}));
     world.say(ann, set(json!({"raisehand": null})));
     assert_eq!(world.take(bob)[0]["data"], json!({"x": 1}));
     world.take(ann);
@@ -290,14 +203,8 @@ fn data_is_merged_deleted_bounded_and_ones_own() {
         assert_eq!(error_of(&world.take(ann)).as_deref(), Some(text));
     }
     world.say(bob, set(json!({"x": 2})));
-    assert_eq!(
-        error_of(&world.take(bob)).as_deref(),
-        Some("not authorised")
-    );
-    world.say(
-        ann,
-        json!({"type": "groupaction", "kind": "setdata", "value": {"topic": "t"}}),
-    );
+    assert_eq!(error_of(&world.take(bob)).as_deref(), Some("not authorised"));
+    world.say(ann, json!({"type": "groupaction", "kind": "setdata", "value": {"topic": "t"}}));
     let said = world.take(bob);
     assert_eq!(
         (kinds(&said), &said[0]["data"]),
@@ -326,27 +233,17 @@ fn chat_is_signed_by_the_server() {
     world.say(op, json!({"type": "chat", "noecho": true, "value": "x"}));
     assert!(world.take(op).is_empty());
     let said = world.take(ann);
-    assert_eq!(
-        (&said[0]["privileged"], &said[0]["noecho"]),
-        (&json!(true), &json!(true))
-    );
+    assert_eq!((&said[0]["privileged"], &said[0]["noecho"]), (&json!(true), &json!(true)));
     // Private: only to the one, no echo, no id made up.
     world.say(op, json!({"type": "chat", "dest": "ann", "value": "psst"}));
     assert!(world.take(op).is_empty());
     let said = world.take(ann);
     assert_eq!((&said[0]["dest"], said[0].get("id")), (&json!("ann"), None));
-    world.say(
-        op,
-        json!({"type": "chat", "dest": "nobody", "value": "psst"}),
-    );
+    world.say(op, json!({"type": "chat", "dest": "nobody", "value": "psst"}));
     assert_eq!(error_of(&world.take(op)).as_deref(), Some("user unknown"));
     // Private messages are nobody else's history.
     let late = world.join_as("late", "message", "");
-    let history = world
-        .take(late)
-        .iter()
-        .filter(|said| said["type"] == "chathistory")
-        .count();
+    let history = world.take(late).iter().filter(|said| said["type"] == "chathistory").count();
     assert_eq!(history, 2);
 }
 
@@ -366,32 +263,20 @@ fn history_is_cleared_as_asked() {
             world.say(conn, json!({"type": "chat", "id": id, "value": "x"}));
         }
         world.forget();
-        world.say(
-            op,
-            json!({"type": "groupaction", "kind": "clearchat", "value": value}),
-        );
+        world.say(op, json!({"type": "groupaction", "kind": "clearchat", "value": value}));
         let said = world.take(ann);
         assert_eq!(kinds(&said), ["usermessage/clearchat"]);
         assert_eq!(said[0]["privileged"], true);
         let late = world.join_as("late", "late", "");
         let said = world.take(late);
-        let history = said
-            .iter()
-            .filter(|said| said["type"] == "chathistory")
-            .count();
+        let history = said.iter().filter(|said| said["type"] == "chathistory").count();
         assert_eq!(history, left, "{value}");
     }
     let mut world = World::new(OPEN);
     let op = world.member("op", "op");
     for bad in [json!({"id": "m1"}), json!("all"), json!({"userId": 3})] {
-        world.say(
-            op,
-            json!({"type": "groupaction", "kind": "clearchat", "value": bad}),
-        );
-        assert_eq!(
-            error_of(&world.take(op)).as_deref(),
-            Some("bad value in clearchat")
-        );
+        world.say(op, json!({"type": "groupaction", "kind": "clearchat", "value": bad}));
+        assert_eq!(error_of(&world.take(op)).as_deref(), Some("bad value in clearchat"));
     }
 }
 
@@ -404,10 +289,7 @@ fn old_chat_is_not_replayed() {
     world.say(ann, json!({"type": "chat", "value": "new"}));
     let late = world.join_as("late", "late", "");
     let said = world.take(late);
-    let history: Vec<_> = said
-        .iter()
-        .filter(|said| said["type"] == "chathistory")
-        .collect();
+    let history: Vec<_> = said.iter().filter(|said| said["type"] == "chathistory").collect();
     assert_eq!(history.len(), 1);
     assert_eq!(history[0]["value"], "new");
 }
@@ -432,10 +314,7 @@ fn a_flood_is_cut_down_and_long_messages_are_refused() {
     world.take(ann);
     world.now.mono += Duration::from_secs(1);
     world.say(ann, json!({"type": "chat", "value": "x".repeat(70_000)}));
-    assert_eq!(
-        error_of(&world.take(ann)).as_deref(),
-        Some("the message is too long")
-    );
+    assert_eq!(error_of(&world.take(ann)).as_deref(), Some("the message is too long"));
 }
 
 #[test]
@@ -463,16 +342,10 @@ fn subgroups_are_listed_for_ops() {
     for name in ["test/a", "test/b", "tester"] {
         world.files.insert(name.to_owned(), world::group(OPEN));
         let conn = world.greet("x");
-        world.say(
-            conn,
-            json!({"type": "join", "kind": "join", "group": name, "username": "x"}),
-        );
+        world.say(conn, json!({"type": "join", "kind": "join", "group": name, "username": "x"}));
     }
     let other = world.greet("y");
-    world.say(
-        other,
-        json!({"type": "join", "kind": "join", "group": "test/b", "username": "y"}),
-    );
+    world.say(other, json!({"type": "join", "kind": "join", "group": "test/b", "username": "y"}));
     let op = world.member("op", "op");
     world.say(op, json!({"type": "groupaction", "kind": "subgroups"}));
     let said = world.take(op);

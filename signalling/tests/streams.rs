@@ -10,12 +10,9 @@ use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
     let subscribes = world.media.iter().filter_map(|request| match request {
-        MediaRequest::Subscribe {
-            media,
-            wants,
-            is_restart,
-            ..
-        } => Some((*media, wants.len(), *is_restart)),
+        MediaRequest::Subscribe { media, wants, is_restart, .. } => {
+            Some((*media, wants.len(), *is_restart))
+        }
         _ => None,
     });
     subscribes.collect()
@@ -61,11 +58,7 @@ fn a_missing_section_is_waited_for_half_a_second_and_added_later() {
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
     world.arrives(up, 1, MediaKind::Video);
     assert_eq!(subscribes(&world)[1].1, 2);
-    assert_eq!(
-        subscribes(&world)[0].0,
-        subscribes(&world)[1].0,
-        "the same transport"
-    );
+    assert_eq!(subscribes(&world)[0].0, subscribes(&world)[1].0, "the same transport");
 }
 
 #[test]
@@ -74,14 +67,9 @@ fn nobody_gets_what_was_not_asked_for() {
     let ann = world.member("ann", "ann");
     let bob = world.join_as("bob", "bob", "");
     world.live(ann, "s");
-    assert!(
-        subscribes(&world).is_empty(),
-        "no request yet, and never one's own"
-    );
-    world.say(
-        bob,
-        json!({"type": "request", "request": {"screenshare": ["video"], "": ["audio"]}}),
-    );
+    assert!(subscribes(&world).is_empty(), "no request yet, and never one's own");
+    world
+        .say(bob, json!({"type": "request", "request": {"screenshare": ["video"], "": ["audio"]}}));
     assert_eq!(subscribes(&world)[0].1, 1);
     let down = world.offered();
     world.take(bob);
@@ -90,10 +78,7 @@ fn nobody_gets_what_was_not_asked_for() {
     assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
     assert_eq!(closes(&world), [down]);
     world.say(bob, json!({"type": "request", "request": {}}));
-    assert!(
-        world.take(bob).is_empty(),
-        "what one never had is not closed"
-    );
+    assert!(world.take(bob).is_empty(), "what one never had is not closed");
 }
 
 #[test]
@@ -107,19 +92,13 @@ fn needs_that_arise_while_an_offer_is_out_are_met_by_one_more() {
     world.say(bob, request(json!(["audio"])));
     world.say(bob, json!({"type": "renegotiate", "id": "s"}));
     world.say(bob, request(json!(["video"])));
-    assert!(
-        subscribes(&world).is_empty(),
-        "the first offer is still being made"
-    );
+    assert!(subscribes(&world).is_empty(), "the first offer is still being made");
     let board = &mut world;
     let media = {
         board.say(bob, json!({"type": "answer", "id": "s", "sdp": "early"}));
         MediaId(2)
     };
-    world.event(MediaEvent::Offered {
-        media,
-        offer: "v=0 first".into(),
-    });
+    world.event(MediaEvent::Offered { media, offer: "v=0 first".into() });
     assert!(subscribes(&world).is_empty(), "the first offer is out");
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
     assert_eq!(subscribes(&world), [(media, 1, true)]);
@@ -127,10 +106,7 @@ fn needs_that_arise_while_an_offer_is_out_are_met_by_one_more() {
     world.take(bob);
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
     assert_eq!(kinds(&world.take(bob)), ["usermessage/error"]);
-    world.event(MediaEvent::Offered {
-        media,
-        offer: "v=0 second".into(),
-    });
+    world.event(MediaEvent::Offered { media, offer: "v=0 second".into() });
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
     assert_eq!(subscribes(&world).len(), 1, "nothing more is needed");
 }
@@ -161,26 +137,14 @@ fn a_stream_override_lasts_until_it_is_taken_back() {
     world.live(ann, "s");
     world.offered();
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
-    world.say(
-        bob,
-        json!({"type": "requestStream", "id": "s", "request": ["audio"]}),
-    );
+    world.say(bob, json!({"type": "requestStream", "id": "s", "request": ["audio"]}));
     world.forget();
-    world.say(
-        bob,
-        json!({"type": "request", "request": {"": ["video", "audio"]}}),
-    );
+    world.say(bob, json!({"type": "request", "request": {"": ["video", "audio"]}}));
     assert!(subscribes(&world).is_empty(), "the override wins");
     let media = MediaId(2);
-    world.event(MediaEvent::Offered {
-        media,
-        offer: "v=0".into(),
-    });
+    world.event(MediaEvent::Offered { media, offer: "v=0".into() });
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
-    world.say(
-        bob,
-        json!({"type": "requestStream", "id": "s", "request": null}),
-    );
+    world.say(bob, json!({"type": "requestStream", "id": "s", "request": null}));
     assert_eq!(subscribes(&world), [(media, 2, false)]);
 }
 
@@ -194,20 +158,14 @@ fn replacing_is_one_offer_and_no_close() {
     world.forget();
     let new_up = world.publish(ann, "new", json!({"replace": "old"}));
     assert_eq!(closes(&world), [old_up]);
-    assert!(
-        world.take(bob).is_empty(),
-        "the old one stays until the new one is known"
-    );
+    assert!(world.take(bob).is_empty(), "the old one stays until the new one is known");
     world.arrives(new_up, 0, MediaKind::Audio);
     world.arrives(new_up, 1, MediaKind::Video);
     world.offered();
     assert_eq!(closes(&world), [old_up, old_down]);
     let said = world.take(bob);
     assert_eq!(kinds(&said), ["offer"]);
-    assert_eq!(
-        (&said[0]["id"], &said[0]["replace"]),
-        (&json!("new"), &json!("old"))
-    );
+    assert_eq!((&said[0]["id"], &said[0]["replace"]), (&json!("new"), &json!("old")));
 }
 
 #[test]
@@ -224,10 +182,7 @@ fn a_replacement_of_a_replacement_stands_for_what_viewers_have() {
     world.arrives(up, 1, MediaKind::Video);
     world.offered();
     let said = world.take(bob);
-    assert_eq!(
-        (kinds(&said), &said[0]["replace"]),
-        (vec!["offer".to_owned()], &json!("one"))
-    );
+    assert_eq!((kinds(&said), &said[0]["replace"]), (vec!["offer".to_owned()], &json!("one")));
 }
 
 #[test]
@@ -239,17 +194,10 @@ fn a_replacement_that_fails_or_ends_takes_the_old_stream_with_it() {
         world.live(ann, "old");
         world.offered();
         world.take(bob);
-        world.say(
-            ann,
-            json!({"type": "offer", "id": "new", "replace": "old", "sdp": "v=0"}),
-        );
+        world.say(ann, json!({"type": "offer", "id": "new", "replace": "old", "sdp": "v=0"}));
         let media = world.last_publish();
         if is_refused {
-            world.event(MediaEvent::Refused {
-                media,
-                text: "bad".into(),
-                is_busy: false,
-            });
+            world.event(MediaEvent::Refused { media, text: "bad".into(), is_busy: false });
         } else {
             world.say(ann, json!({"type": "close", "id": "new"}));
         }
@@ -265,10 +213,7 @@ fn a_stale_replace_is_ignored() {
     let eve = world.member("eve", "eve");
     world.live(eve, "eves");
     let eves_down = world.last_subscribe();
-    world.event(MediaEvent::Offered {
-        media: eves_down,
-        offer: "v=0".into(),
-    });
+    world.event(MediaEvent::Offered { media: eves_down, offer: "v=0".into() });
     world.take(bob);
     world.forget();
     // Neither an unknown stream nor somebody else's is replaced.
@@ -305,11 +250,7 @@ fn a_second_offer_renegotiates_the_same_transport() {
     // A bad one leaves what runs alone, until the owner closes it.
     world.say(ann, json!({"type": "offer", "id": "s", "sdp": "nonsense"}));
     world.take(ann);
-    world.event(MediaEvent::Refused {
-        media: up,
-        text: "bad".into(),
-        is_busy: false,
-    });
+    world.event(MediaEvent::Refused { media: up, text: "bad".into(), is_busy: false });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
     assert!(closes(&world).is_empty());
     world.say(ann, json!({"type": "close", "id": "s"}));
@@ -329,31 +270,16 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     assert_eq!(world.take(ann), [json!({"type": "renegotiate", "id": "s"})]);
     world.event(MediaEvent::Disconnected { media: down });
     assert_eq!(subscribes(&world), [(down, 2, true)]);
-    world.event(MediaEvent::Closed {
-        media: up,
-        text: "the peer vanished".into(),
-    });
+    world.event(MediaEvent::Closed { media: up, text: "the peer vanished".into() });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
     assert_eq!(kinds(&world.take(bob)), ["close"]);
     assert_eq!(closes(&world), [down]);
     // News of what is gone is no news.
     for event in [
-        MediaEvent::Closed {
-            media: down,
-            text: String::new(),
-        },
-        MediaEvent::Offered {
-            media: down,
-            offer: "v=0".into(),
-        },
-        MediaEvent::Answered {
-            media: up,
-            answer: "v=0".into(),
-            publications: 1,
-        },
-        MediaEvent::Disconnected {
-            media: MediaId(999),
-        },
+        MediaEvent::Closed { media: down, text: String::new() },
+        MediaEvent::Offered { media: down, offer: "v=0".into() },
+        MediaEvent::Answered { media: up, answer: "v=0".into(), publications: 1 },
+        MediaEvent::Disconnected { media: MediaId(999) },
     ] {
         world.event(event);
     }
@@ -370,10 +296,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     for _ in 0..4 {
         world.forget();
         let media = *downs.last().unwrap();
-        world.event(MediaEvent::Closed {
-            media,
-            text: "no connection in time".into(),
-        });
+        world.event(MediaEvent::Closed { media, text: "no connection in time".into() });
         assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
         assert!(subscribes(&world).is_empty(), "not at once");
         world.advance(Duration::from_secs(20));
@@ -387,10 +310,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     }
     world.forget();
     let media = *downs.last().unwrap();
-    world.event(MediaEvent::Closed {
-        media,
-        text: "no connection in time".into(),
-    });
+    world.event(MediaEvent::Closed { media, text: "no connection in time".into() });
     assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
     world.advance(Duration::from_secs(20));
     assert!(subscribes(&world).is_empty());
@@ -399,11 +319,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     let media = world.offered();
     world.event(MediaEvent::Connected { media });
     world.forget();
-    world.event(MediaEvent::Refused {
-        media,
-        text: "server full".into(),
-        is_busy: true,
-    });
+    world.event(MediaEvent::Refused { media, text: "server full".into(), is_busy: true });
     world.advance(Duration::from_secs(3));
     assert_eq!(subscribes(&world).len(), 1);
 }
@@ -421,15 +337,8 @@ fn a_viewer_that_refuses_or_answers_badly_loses_only_that_stream() {
     world.forget();
     world.say(bob, json!({"type": "abort", "id": "one"}));
     assert_eq!(world.take(bob), [json!({"type": "close", "id": "one"})]);
-    world.say(
-        bob,
-        json!({"type": "answer", "id": "two", "sdp": "nonsense"}),
-    );
-    world.event(MediaEvent::Refused {
-        media: two,
-        text: "cannot parse".into(),
-        is_busy: false,
-    });
+    world.say(bob, json!({"type": "answer", "id": "two", "sdp": "nonsense"}));
+    world.event(MediaEvent::Refused { media: two, text: "cannot parse".into(), is_busy: false });
     assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
     assert_eq!(closes(&world), [one, two]);
 }
@@ -443,10 +352,7 @@ fn a_close_in_the_middle_of_a_negotiation_is_final() {
     let down = world.last_subscribe();
     world.say(ann, json!({"type": "close", "id": "s"}));
     assert_eq!(kinds(&world.take(bob)), ["close"]);
-    world.event(MediaEvent::Offered {
-        media: down,
-        offer: "v=0".into(),
-    });
+    world.event(MediaEvent::Offered { media: down, offer: "v=0".into() });
     assert!(world.take(bob).is_empty(), "no offer after the close");
     world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
     assert_eq!(kinds(&world.take(bob)), ["close"]);
@@ -484,9 +390,8 @@ fn every_interleaving_ends_with_nothing_left() {
     for seed in 1..200 {
         let mut dice = Dice(seed * 0x9e37_79b9);
         let mut world = World::new(OPEN);
-        let mut conns: Vec<_> = (0..3)
-            .map(|index| world.member(&format!("c{index}"), "ann"))
-            .collect();
+        let mut conns: Vec<_> =
+            (0..3).map(|index| world.member(&format!("c{index}"), "ann")).collect();
         let mut opened = std::collections::HashSet::new();
         let mut outstanding = std::collections::HashSet::new();
         for step in 0..150 {
@@ -526,22 +431,12 @@ fn every_interleaving_ends_with_nothing_left() {
                 11 | 12 => world.arrives(media, dice.roll(2) as u8, MediaKind::Video),
                 13 => {
                     outstanding.remove(&media);
-                    world.event(MediaEvent::Offered {
-                        media,
-                        offer: "v=0".into(),
-                    });
+                    world.event(MediaEvent::Offered { media, offer: "v=0".into() });
                 }
-                14 => world.event(MediaEvent::Refused {
-                    media,
-                    text: "no".into(),
-                    is_busy: false,
-                }),
+                14 => world.event(MediaEvent::Refused { media, text: "no".into(), is_busy: false }),
                 15 => {
                     outstanding.remove(&media);
-                    world.event(MediaEvent::Closed {
-                        media,
-                        text: "gone".into(),
-                    });
+                    world.event(MediaEvent::Closed { media, text: "gone".into() });
                     opened.remove(&media);
                 }
                 16 => world.advance(Duration::from_millis(300)),

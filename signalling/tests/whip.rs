@@ -23,9 +23,7 @@ fn post() -> Request {
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
-    headers
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| value.as_str())
+    headers.find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
 }
 
 /// The answer to a request that needs no data plane.
@@ -42,20 +40,14 @@ fn live(world: &mut World, request: Request) -> Response {
     let waiting = world.whip(request);
     assert_eq!(waiting, None, "the answer waits for the data plane");
     let media = world.last_publish();
-    world.event(MediaEvent::Answered {
-        media,
-        answer: "v=0 re".into(),
-        publications: 2,
-    });
+    world.event(MediaEvent::Answered { media, answer: "v=0 re".into(), publications: 2 });
     let ticket = *world.responses.keys().next().expect("answered");
     world.responses.remove(&ticket).expect("just found")
 }
 
 fn on(response: &Response, method: &str) -> Request {
     let location = header(response, "location").expect("a location");
-    let session = location
-        .strip_prefix("/group/test/.whip/")
-        .expect("an absolute path");
+    let session = location.strip_prefix("/group/test/.whip/").expect("an absolute path");
     Request {
         method: method.into(),
         group: "test".into(),
@@ -75,31 +67,19 @@ fn a_session_is_a_member_with_one_stream_of_its_own_id() {
     assert!(header(&created, "etag").unwrap().starts_with('"'));
     assert_eq!(on(&created, "DELETE").session.unwrap().len(), 22);
     let said = world.take(ann);
-    assert_eq!(
-        (kinds(&said), &said[0]["username"]),
-        (vec!["user/add".into()], &json!("whip"))
-    );
+    assert_eq!((kinds(&said), &said[0]["username"]), (vec!["user/add".into()], &json!("whip")));
     let id = said[0]["id"].as_str().unwrap().to_owned();
-    assert!(
-        !header(&created, "location").unwrap().contains(&id),
-        "the id gives nothing away"
-    );
+    assert!(!header(&created, "location").unwrap().contains(&id), "the id gives nothing away");
     let up = world.last_publish();
     world.arrives(up, 0, MediaKind::Audio);
     world.arrives(up, 1, MediaKind::Video);
     world.offered();
     let said = world.take(ann);
-    assert_eq!(
-        (&said[0]["id"], said[0].get("label")),
-        (&json!(id), None::<&Value>)
-    );
+    assert_eq!((&said[0]["id"], said[0].get("label")), (&json!(id), None::<&Value>));
     // It neither receives nor chats.
     world.say(ann, json!({"type": "chat", "dest": id, "value": "x"}));
     assert_eq!(world.take(ann)[0]["value"], "this user doesn't chat");
-    world.say(
-        ann,
-        json!({"type": "useraction", "kind": "unpresent", "dest": id}),
-    );
+    world.say(ann, json!({"type": "useraction", "kind": "unpresent", "dest": id}));
     assert_eq!(world.take(ann)[0]["value"], "this is not a real user");
     world.forget();
     assert_eq!(status(&mut world, on(&created, "DELETE")), 200);
@@ -115,10 +95,7 @@ fn refusals_have_a_status_and_words() {
         "mute":{"password":"m","permissions":"message"}},
         "wildcard-user":{"password":"sesame","permissions":"present"}}"#,
     );
-    world.files.insert(
-        "locked".into(),
-        group(r#"{"autolock":true,"presenter":[{}]}"#),
-    );
+    world.files.insert("locked".into(), group(r#"{"autolock":true,"presenter":[{}]}"#));
     world.files.insert("bad".into(), group("{\"x\":1}"));
     let basic = |pair: &str| {
         // Test data only: "ann:a", "ann:b", "mute:m".
@@ -136,86 +113,47 @@ fn refusals_have_a_status_and_words() {
     };
     let cases: Vec<(Request, u16)> = vec![
         (with(&|request| request.content_type = None), 415),
-        (
-            with(&|request| request.content_type = Some("text/plain".into())),
-            415,
-        ),
+        (with(&|request| request.content_type = Some("text/plain".into())), 415),
         (with(&|request| request.body = b"hello".to_vec()), 400),
         (with(&|request| request.body = vec![0xff]), 400),
         (with(&|request| request.body.clear()), 400),
         (with(&|_| {}), 401),
-        (
-            with(&|request| request.authorization = Some("Bearer wrong".into())),
-            401,
-        ),
-        (
-            with(&|request| request.authorization = Some("Digest x".into())),
-            401,
-        ),
+        (with(&|request| request.authorization = Some("Bearer wrong".into())), 401),
+        (with(&|request| request.authorization = Some("Digest x".into())), 401),
         (with(&|request| request.authorization = basic("ann:b")), 401),
-        (
-            with(&|request| request.authorization = basic("mute:m")),
-            403,
-        ),
+        (with(&|request| request.authorization = basic("mute:m")), 403),
         (with(&|request| request.group = "locked".into()), 403),
         (with(&|request| request.group = "nothing".into()), 404),
         (with(&|request| request.group = "a/.b".into()), 404),
         (with(&|request| request.group = "bad".into()), 500),
         (with(&|request| request.method = "PUT".into()), 405),
         (with(&|request| request.session = Some("guess".into())), 405),
-        (
-            Request {
-                session: Some("guess".into()),
-                method: "DELETE".into(),
-                ..post()
-            },
-            404,
-        ),
+        (Request { session: Some("guess".into()), method: "DELETE".into(), ..post() }, 404),
     ];
     for (request, expected) in cases {
         let shown = format!("{request:?}");
         let response = answer(&mut world, request);
         assert_eq!(response.status, expected, "{shown}");
-        assert_eq!(
-            header(&response, "content-type"),
-            Some("application/problem+json")
-        );
+        assert_eq!(header(&response, "content-type"), Some("application/problem+json"));
         let problem: Value = serde_json::from_str(&response.body).unwrap();
         assert_eq!(problem["status"], expected);
         assert!(!problem["detail"].as_str().unwrap().is_empty());
-        assert_eq!(
-            header(&response, "www-authenticate").is_some(),
-            expected == 401,
-            "{shown}"
-        );
-        assert_eq!(
-            header(&response, "allow").is_some(),
-            expected == 405,
-            "{shown}"
-        );
+        assert_eq!(header(&response, "www-authenticate").is_some(), expected == 401, "{shown}");
+        assert_eq!(header(&response, "allow").is_some(), expected == 405, "{shown}");
     }
     assert!(world.media.is_empty());
     for authorization in [basic("ann:a"), Some("Bearer sesame".into())] {
-        let created = live(
-            &mut world,
-            with(&|request| request.authorization.clone_from(&authorization)),
-        );
+        let created =
+            live(&mut world, with(&|request| request.authorization.clone_from(&authorization)));
         assert_eq!(created.status, 201);
     }
 }
 
 #[test]
 fn media_types_are_compared_without_case_and_parameters() {
-    for content_type in [
-        "application/sdp",
-        "Application/SDP",
-        "application/sdp; charset=utf-8",
-    ] {
+    for content_type in ["application/sdp", "Application/SDP", "application/sdp; charset=utf-8"] {
         let mut world = World::new(OPEN);
-        let request = Request {
-            content_type: Some(content_type.into()),
-            ..post()
-        };
+        let request = Request { content_type: Some(content_type.into()), ..post() };
         assert_eq!(live(&mut world, request).status, 201, "{content_type}");
     }
 }
@@ -227,11 +165,7 @@ fn a_bad_offer_is_422_and_leaves_nobody_behind() {
     for (is_busy, expected) in [(false, 422), (true, 503)] {
         assert_eq!(world.whip(post()), None);
         let media = world.last_publish();
-        world.event(MediaEvent::Refused {
-            media,
-            text: "no media".into(),
-            is_busy,
-        });
+        world.event(MediaEvent::Refused { media, text: "no media".into(), is_busy });
         let ticket = *world.responses.keys().next().unwrap();
         let response = world.responses.remove(&ticket).unwrap();
         assert_eq!(response.status, expected);
@@ -254,21 +188,12 @@ fn an_offer_that_nobody_answers_is_given_up() {
 #[test]
 fn a_session_belongs_to_who_made_it() {
     let mut world = World::new(r#"{"presenter":[{"password":"sesame"}]}"#);
-    let request = Request {
-        authorization: Some("Bearer sesame".into()),
-        ..post()
-    };
+    let request = Request { authorization: Some("Bearer sesame".into()), ..post() };
     let created = live(&mut world, request);
     assert_eq!(status(&mut world, on(&created, "DELETE")), 401);
-    let other = Request {
-        authorization: Some("Bearer other".into()),
-        ..on(&created, "DELETE")
-    };
+    let other = Request { authorization: Some("Bearer other".into()), ..on(&created, "DELETE") };
     assert_eq!(status(&mut world, other), 403);
-    let elsewhere = Request {
-        group: "other".into(),
-        ..on(&created, "DELETE")
-    };
+    let elsewhere = Request { group: "other".into(), ..on(&created, "DELETE") };
     assert_eq!(status(&mut world, elsewhere), 404);
     // If-Match is no matter of DELETE.
     let own = Request {
@@ -292,28 +217,14 @@ fn candidates_trickle_and_restarts_are_declined() {
     let fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:x\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n\
         a=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r\n";
     assert_eq!(status(&mut world, patch(fragment)), 204);
-    assert!(
-        matches!(&world.media[..], [MediaRequest::AddCandidate { candidate, .. }]
-        if candidate == "candidate:1 1 UDP 1 192.0.2.1 9 typ host")
-    );
+    assert!(matches!(&world.media[..], [MediaRequest::AddCandidate { candidate, .. }]
+        if candidate == "candidate:1 1 UDP 1 192.0.2.1 9 typ host"));
     assert_eq!(status(&mut world, patch("a=ice-ufrag:efgh\r\n")), 422);
     assert_eq!(status(&mut world, patch("")), 400);
-    let stale = Request {
-        if_match: Some("\"stale\"".into()),
-        ..patch(fragment)
-    };
+    let stale = Request { if_match: Some("\"stale\"".into()), ..patch(fragment) };
     assert_eq!(status(&mut world, stale), 412);
     let etag = header(&created, "etag").map(str::to_owned);
-    assert_eq!(
-        status(
-            &mut world,
-            Request {
-                if_match: etag,
-                ..patch(fragment)
-            }
-        ),
-        204
-    );
+    assert_eq!(status(&mut world, Request { if_match: etag, ..patch(fragment) }), 204);
     assert_eq!(status(&mut world, on(&created, "PATCH")), 415);
     assert_eq!(status(&mut world, on(&created, "POST")), 405);
 }
@@ -322,17 +233,11 @@ fn candidates_trickle_and_restarts_are_declined() {
 fn preflights_need_no_credentials() {
     let mut world = World::new(r#"{"presenter":[{"password":"sesame"}]}"#);
     for session in [None, Some("guess".to_owned())] {
-        let request = Request {
-            method: "OPTIONS".into(),
-            session,
-            ..Request::default()
-        };
+        let request = Request { method: "OPTIONS".into(), session, ..Request::default() };
         let response = answer(&mut world, request);
         assert_eq!(response.status, 200);
         assert!(
-            header(&response, "access-control-allow-headers")
-                .unwrap()
-                .contains("Authorization")
+            header(&response, "access-control-allow-headers").unwrap().contains("Authorization")
         );
         assert!(header(&response, "access-control-allow-methods").is_some());
     }
@@ -346,16 +251,10 @@ fn a_kick_or_a_lost_connection_ends_the_session() {
         let created = live(&mut world, post());
         let id = world.take(ann)[0]["id"].as_str().unwrap().to_owned();
         if is_kick {
-            world.say(
-                ann,
-                json!({"type": "useraction", "kind": "kick", "dest": id}),
-            );
+            world.say(ann, json!({"type": "useraction", "kind": "kick", "dest": id}));
         } else {
             let media = world.last_publish();
-            world.event(MediaEvent::Closed {
-                media,
-                text: "vanished".into(),
-            });
+            world.event(MediaEvent::Closed { media, text: "vanished".into() });
         }
         assert!(kinds(&world.take(ann)).contains(&"user/delete".to_owned()));
         assert_eq!(status(&mut world, on(&created, "DELETE")), 404);

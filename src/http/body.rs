@@ -25,9 +25,7 @@ pub(crate) fn empty() -> Body {
 
 /// A body in memory.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
 
 /// Why a request's body was not read.
@@ -74,9 +72,7 @@ impl hyper::body::Body for FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let wanted = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(CHUNK_BYTES);
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         let mut chunk = vec![0; wanted];
         let mut buffer = ReadBuf::new(&mut chunk);
         match Pin::new(&mut self.file).poll_read(cx, &mut buffer) {

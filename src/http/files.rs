@@ -82,11 +82,7 @@ impl Files {
                 }
                 let folder = format!("{path}/");
                 let is_folder = EMBEDDED.iter().any(|file| file.path.starts_with(&folder));
-                if is_folder || path.is_empty() {
-                    Lookup::Directory
-                } else {
-                    Lookup::Missing
-                }
+                if is_folder || path.is_empty() { Lookup::Directory } else { Lookup::Missing }
             }
             Self::Directory(root) => find_in(root, path).await.unwrap_or(Lookup::Missing),
         }
@@ -102,19 +98,12 @@ impl Files {
         headers: &HeaderMap,
     ) -> Response<Body> {
         let is_folder = path.is_empty() || path.ends_with('/');
-        let wanted = if is_folder {
-            format!("{path}index.html")
-        } else {
-            path.to_owned()
-        };
+        let wanted = if is_folder { format!("{path}index.html") } else { path.to_owned() };
         match self.find(&wanted).await {
             Lookup::Found(found) => respond(method, found, headers).await,
             Lookup::Directory if !is_folder => {
                 let encoded = signalling::encode_path(path);
-                super::redirect(
-                    StatusCode::PERMANENT_REDIRECT,
-                    &format!("/{encoded}/{query}"),
-                )
+                super::redirect(StatusCode::PERMANENT_REDIRECT, &format!("/{encoded}/{query}"))
             }
             Lookup::Missing if is_folder => match self.find(path.trim_end_matches('/')).await {
                 Lookup::Directory => super::text(StatusCode::FORBIDDEN, "Forbidden\n"),
@@ -140,15 +129,10 @@ impl Files {
     /// The page that says so.
     pub(crate) async fn not_found(&self) -> Response<Body> {
         let body = match self.find("404.html").await {
-            Lookup::Found(Found {
-                contents: Contents::Bytes(bytes),
-                ..
-            }) => full(bytes),
-            Lookup::Found(Found {
-                contents: Contents::File(file),
-                length,
-                ..
-            }) => FileBody::new(file, length).boxed(),
+            Lookup::Found(Found { contents: Contents::Bytes(bytes), .. }) => full(bytes),
+            Lookup::Found(Found { contents: Contents::File(file), length, .. }) => {
+                FileBody::new(file, length).boxed()
+            }
             Lookup::Directory | Lookup::Missing => full("<p>Not found</p>"),
         };
         let mut response = Response::new(body);
@@ -174,10 +158,7 @@ async fn find_in(root: &Path, path: &str) -> io::Result<Lookup> {
         return Ok(Lookup::Missing);
     }
     let modified = metadata.modified()?;
-    let nanos = modified
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
+    let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     Ok(Lookup::Found(Found {
         contents: Contents::File(file),
         length: metadata.len(),
@@ -188,30 +169,14 @@ async fn find_in(root: &Path, path: &str) -> io::Result<Lookup> {
 }
 
 async fn respond(method: &Method, found: Found, headers: &HeaderMap) -> Response<Body> {
-    let Found {
-        contents,
-        length,
-        etag,
-        modified,
-        media_type,
-    } = found;
+    let Found { contents, length, etag, modified, media_type } = found;
     let mut response = Response::new(empty());
     let out = response.headers_mut();
-    out.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static(CACHE_CONTROL),
-    );
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL));
     out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    out.extend(
-        HeaderValue::from_str(&etag)
-            .ok()
-            .map(|etag| (header::ETAG, etag)),
-    );
+    out.extend(HeaderValue::from_str(&etag).ok().map(|etag| (header::ETAG, etag)));
     let modified = modified.map(http_date);
-    if let Some(modified) = modified
-        .as_deref()
-        .and_then(|date| HeaderValue::from_str(date).ok())
-    {
+    if let Some(modified) = modified.as_deref().and_then(|date| HeaderValue::from_str(date).ok()) {
         out.insert(header::LAST_MODIFIED, modified);
     }
     if is_unmodified(headers, &etag, modified.as_deref()) {
@@ -224,9 +189,7 @@ async fn respond(method: &Method, found: Found, headers: &HeaderMap) -> Response
         Some(Err(())) => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             let all = HeaderValue::from_str(&format!("bytes */{length}"));
-            response
-                .headers_mut()
-                .extend(all.ok().map(|all| (header::CONTENT_RANGE, all)));
+            response.headers_mut().extend(all.ok().map(|all| (header::CONTENT_RANGE, all)));
             return response;
         }
         None => (0, length),
@@ -235,25 +198,17 @@ async fn respond(method: &Method, found: Found, headers: &HeaderMap) -> Response
     if (start, end) != (0, length) {
         let value = format!("bytes {start}-{}/{length}", end - 1);
         let value = HeaderValue::from_str(&value).ok();
-        response
-            .headers_mut()
-            .extend(value.map(|value| (header::CONTENT_RANGE, value)));
+        response.headers_mut().extend(value.map(|value| (header::CONTENT_RANGE, value)));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));
     if *method == Method::HEAD {
         return response;
     }
     *response.body_mut() = match contents {
         Contents::Bytes(bytes) => {
             let bounds = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-            full(
-                bounds
-                    .and_then(|(start, end)| bytes.get(start..end))
-                    .unwrap_or_default(),
-            )
+            full(bounds.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default())
         }
         Contents::File(mut file) => {
             if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {
@@ -267,11 +222,7 @@ async fn respond(method: &Method, found: Found, headers: &HeaderMap) -> Response
 
 /// RFC 9110 s13.2.2: If-None-Match decides where there is one.
 fn is_unmodified(headers: &HeaderMap, etag: &str, modified: Option<&str>) -> bool {
-    let get = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
+    let get = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     if let Some(tags) = get(header::IF_NONE_MATCH) {
         let mut tags = tags.split(',').map(str::trim);
         return tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
@@ -295,48 +246,28 @@ fn range(headers: &HeaderMap, length: u64, etag: &str) -> Option<Result<(u64, u6
     if first.is_empty() {
         let suffix: u64 = last.parse().ok()?;
         let start = length.saturating_sub(suffix);
-        return Some(if suffix == 0 || length == 0 {
-            Err(())
-        } else {
-            Ok((start, length))
-        });
+        return Some(if suffix == 0 || length == 0 { Err(()) } else { Ok((start, length)) });
     }
     let start: u64 = first.parse().ok()?;
     let end = match last {
         "" => length,
         last => last.parse::<u64>().ok()?.saturating_add(1).min(length),
     };
-    Some(if start >= length || end <= start {
-        Err(())
-    } else {
-        Ok((start, end))
-    })
+    Some(if start >= length || end <= start { Err(()) } else { Ok((start, end)) })
 }
 
 /// RFC 9110 s5.6.7.
 fn http_date(at: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let seconds = at
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs();
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let text = signalling::UnixMs(i64::try_from(seconds).unwrap_or_default() * 1000).to_rfc3339();
     let weekday = DAYS[(seconds / 86_400 % 7) as usize];
-    let month: usize = text
-        .get(5..7)
-        .and_then(|month| month.parse().ok())
-        .unwrap_or(1);
+    let month: usize = text.get(5..7).and_then(|month| month.parse().ok()).unwrap_or(1);
     let month = MONTHS.get(month - 1).copied().unwrap_or("Jan");
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    format!(
-        "{weekday}, {} {month} {} {} GMT",
-        part(8, 10),
-        part(0, 4),
-        part(11, 19)
-    )
+    format!("{weekday}, {} {month} {} {} GMT", part(8, 10), part(0, 4), part(11, 19))
 }
 
 fn media_type(path: &str) -> &'static str {

@@ -78,10 +78,7 @@ async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
         return redirect(StatusCode::PERMANENT_REDIRECT, url);
     }
     let headers = asked.request.headers();
-    let mut response = context
-        .files
-        .page(asked.request.method(), "galene.html", headers)
-        .await;
+    let mut response = context.files.page(asked.request.method(), "galene.html", headers).await;
     page_headers(response.headers_mut(), &view.listing.auth_server);
     response
 }
@@ -107,10 +104,7 @@ pub(super) async fn public_groups(asked: &Asked, context: &Context) -> Response<
     let Some(views) = context.control.public_groups().await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n");
     };
-    let groups = views
-        .iter()
-        .map(|view| Value::Object(described(asked, view)))
-        .collect();
+    let groups = views.iter().map(|view| Value::Object(described(asked, view))).collect();
     let mut response = json(&Value::Array(groups));
     annotate(&mut response, asked, context);
     response
@@ -154,10 +148,7 @@ fn proxied(url: &str) -> (Option<&str>, Option<&str>, &str) {
 fn json(value: &Value) -> Response<Body> {
     let mut response = Response::new(full(value.to_string()));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -175,13 +166,7 @@ fn preflight() -> Response<Body> {
 fn annotate(response: &mut Response<Body>, asked: &Asked, context: &Context) {
     let is_public = context.is_public_server;
     let headers = asked.request.headers();
-    origin::annotate(
-        response.headers_mut(),
-        headers,
-        &asked.host,
-        &asked.config,
-        is_public,
-    );
+    origin::annotate(response.headers_mut(), headers, &asked.host, &asked.config, is_public);
 }
 
 async fn serve_whip(
@@ -190,21 +175,10 @@ async fn serve_whip(
     group: String,
     session: Option<String>,
 ) -> Response<Body> {
-    let Asked {
-        request,
-        host,
-        config,
-        peer,
-        query,
-        ..
-    } = asked;
+    let Asked { request, host, config, peer, query, .. } = asked;
     let (parts, incoming) = request.into_parts();
     let get = |name: HeaderName| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
     let answer = match body::read(incoming, SDP_BYTES_MAX).await {
         Err(Unread::TooLarge) => {
@@ -234,28 +208,18 @@ async fn serve_whip(
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            response
-                .headers_mut()
-                .append(HeaderName::from_static(name), value);
+            response.headers_mut().append(HeaderName::from_static(name), value);
         }
     }
     let is_public = context.is_public_server;
-    origin::annotate(
-        response.headers_mut(),
-        &parts.headers,
-        &host,
-        &config,
-        is_public,
-    );
+    origin::annotate(response.headers_mut(), &parts.headers, &host, &config, is_public);
     response
 }
 
 /// `?token=T` stands for a bearer where headers cannot be set.
 fn token_of(query: &str) -> Option<String> {
     let pairs = query.trim_start_matches('?').split('&');
-    let token = pairs
-        .filter_map(|pair| pair.strip_prefix("token="))
-        .next()?;
+    let token = pairs.filter_map(|pair| pair.strip_prefix("token=")).next()?;
     super::percent_decode(token).map(|token| format!("Bearer {token}"))
 }
 
@@ -268,10 +232,7 @@ mod tests {
         assert_eq!(proxied(""), (None, None, ""));
         assert_eq!(proxied("/base"), (None, None, "/base"));
         assert_eq!(proxied("https:"), (Some("https"), None, ""));
-        assert_eq!(
-            proxied("http://h:8/base"),
-            (Some("http"), Some("h:8"), "/base")
-        );
+        assert_eq!(proxied("http://h:8/base"), (Some("http"), Some("h:8"), "/base"));
         assert_eq!(proxied("//h"), (None, Some("h"), ""));
     }
 

@@ -67,9 +67,7 @@ impl Listener {
         match TcpListener::bind(format!("[::]:{port}")).await {
             Ok(listener) => Ok(Self::Tcp(listener)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}"))
-                .await
-                .map(Self::Tcp),
+            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await.map(Self::Tcp),
         }
     }
 
@@ -123,10 +121,7 @@ pub(crate) async fn serve(
                 Redacted(address.to_string())
             });
             let Some(certificates) = certificates else {
-                let peer = Peer {
-                    address,
-                    is_tls: false,
-                };
+                let peer = Peer { address, is_tls: false };
                 return speak_http1(stream, peer, context, closing).await;
             };
             let handshake = certificates.acceptor().accept(stream);
@@ -134,10 +129,7 @@ pub(crate) async fn serve(
                 return;
             };
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let peer = Peer {
-                address,
-                is_tls: true,
-            };
+            let peer = Peer { address, is_tls: true };
             if is_http2 {
                 speak_http2(stream, peer, context, closing).await;
             } else {

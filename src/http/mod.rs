@@ -65,19 +65,13 @@ async fn route(
 ) -> Result<Response<Body>, Infallible> {
     let mut response = answer(request, peer, &context).await;
     let nosniff = HeaderValue::from_static("nosniff");
-    response
-        .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     Ok(response)
 }
 
 async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) -> Response<Body> {
     let raw = request.uri().path();
-    let query = request
-        .uri()
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     if let Some(clean) = cleaned(raw) {
         return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{clean}{query}"));
     }
@@ -86,14 +80,7 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
     };
     let host = host_of(&request);
     let config = context.config.get();
-    let asked = Asked {
-        request,
-        path,
-        query,
-        host,
-        config,
-        peer,
-    };
+    let asked = Asked { request, path, query, host, config, peer };
     match asked.path.as_str() {
         "/healthz" => return plain_status(StatusCode::OK),
         "/readyz" if context.is_draining.load(Ordering::Relaxed) => {
@@ -108,10 +95,7 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
         return redirect;
     }
     match asked.path.as_str() {
-        "/group" => redirect(
-            StatusCode::PERMANENT_REDIRECT,
-            &format!("/group/{}", asked.query),
-        ),
+        "/group" => redirect(StatusCode::PERMANENT_REDIRECT, &format!("/group/{}", asked.query)),
         path if path.starts_with("/group/") => group::serve(asked, context).await,
         path if path.starts_with("/galene-api") || path.starts_with("/recordings") => {
             text(StatusCode::NOT_FOUND, "404 page not found\n")
@@ -120,10 +104,7 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
             let path = asked.path.trim_start_matches('/');
             let headers = asked.request.headers();
             let mut response = if is_confined(path) {
-                context
-                    .files
-                    .serve(asked.request.method(), path, &asked.query, headers)
-                    .await
+                context.files.serve(asked.request.method(), path, &asked.query, headers).await
             } else {
                 context.files.not_found().await
             };
@@ -148,10 +129,7 @@ fn page_headers(headers: &mut HeaderMap, auth_server: &str) {
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
 /// To the canonical host, if this is not it. Other methods than GET must stay what they are.
@@ -161,27 +139,15 @@ fn canonical_redirect(asked: &Asked) -> Option<Response<Body>> {
         return None;
     }
     let is_get = matches!(*asked.request.method(), Method::GET | Method::HEAD);
-    let status = if is_get {
-        StatusCode::MOVED_PERMANENTLY
-    } else {
-        StatusCode::PERMANENT_REDIRECT
-    };
+    let status =
+        if is_get { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
     let path = asked.request.uri().path();
-    Some(redirect(
-        status,
-        &format!("https://{canonical}{path}{}", asked.query),
-    ))
+    Some(redirect(status, &format!("https://{canonical}{path}{}", asked.query)))
 }
 
 fn host_of(request: &Request<Incoming>) -> String {
-    let header = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let authority = request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str());
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(|authority| authority.as_str());
     header.or(authority).unwrap_or_default().to_owned()
 }
 
@@ -203,11 +169,7 @@ fn cleaned(path: &str) -> Option<String> {
             part => kept.push(part),
         }
     }
-    let slash = if is_crooked(last) && !kept.is_empty() {
-        "/"
-    } else {
-        ""
-    };
+    let slash = if is_crooked(last) && !kept.is_empty() { "/" } else { "" };
     Some(format!("/{}{slash}", kept.join("/")))
 }
 
@@ -251,9 +213,7 @@ fn plain_status(status: StatusCode) -> Response<Body> {
     let is_ok = status == StatusCode::OK;
     let mut response = text(status, if is_ok { "ok\n" } else { "draining\n" });
     let no_store = HeaderValue::from_static("no-store");
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, no_store);
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     response
 }
 

@@ -23,10 +23,7 @@ pub(crate) fn is_allowed(
     }
     let of_host = origin.split_once("://").map(|(_, host)| host);
     of_host.is_some_and(|of_host| of_host.eq_ignore_ascii_case(host))
-        || config
-            .allow_origin
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        || config.allow_origin.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
 }
 
 /// Adds what cross-origin pages need to read a response. Without a right to it they get none.

@@ -23,42 +23,23 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
     let (Some(key), true) = (key, is_get && is_websocket(headers)) else {
         return text(StatusCode::BAD_REQUEST, "This URL is a WebSocket\n");
     };
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != "13")
-    {
-        let mut response = text(
-            StatusCode::UPGRADE_REQUIRED,
-            "WebSocket version 13 is needed\n",
-        );
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed\n");
         let version = HeaderValue::from_static("13");
-        response
-            .headers_mut()
-            .insert(header::SEC_WEBSOCKET_VERSION, version);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
         return response;
     }
-    if !origin::is_allowed(
-        headers,
-        &asked.host,
-        &asked.config,
-        context.is_public_server,
-    ) {
+    if !origin::is_allowed(headers, &asked.host, &asked.config, context.is_public_server) {
         return text(
             StatusCode::FORBIDDEN,
             "Pages of this origin may not connect: add it to allowOrigin in config.json\n",
         );
     }
     if context.is_draining.load(Ordering::Relaxed) {
-        return text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The server is shutting down\n",
-        );
+        return text(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down\n");
     }
     if context.sockets.count() >= SOCKETS_MAX {
-        return text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Server full, try again later\n",
-        );
+        return text(StatusCode::SERVICE_UNAVAILABLE, "Server full, try again later\n");
     }
     let (control, address) = (context.control.clone(), asked.peer.address.clone());
     let address = address.map(|Redacted(address)| address);
@@ -83,15 +64,9 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
 
 fn is_websocket(headers: &HeaderMap) -> bool {
     let has = |name, token: &str| {
-        let mut values = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        values.any(|value: &str| {
-            value
-                .split(',')
-                .any(|item| item.trim().eq_ignore_ascii_case(token))
-        })
+        let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values
+            .any(|value: &str| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
     };
     has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade")
 }

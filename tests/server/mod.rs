@@ -45,13 +45,8 @@ impl Scratch {
 
     /// Runs the server to its end; gives its exit code and standard error.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = command(&self.0, arguments)
-            .output()
-            .expect("the server runs");
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        let output = command(&self.0, arguments).output().expect("the server runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
@@ -63,10 +58,7 @@ impl Drop for Scratch {
 
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aula"));
-    command
-        .current_dir(directory)
-        .args(arguments)
-        .stdin(Stdio::null());
+    command.current_dir(directory).args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -79,22 +71,13 @@ pub struct Server {
 impl Server {
     /// Plain HTTP, with the open group `test`.
     pub fn start() -> Self {
-        Self::start_with(&["-insecure"], |scratch| {
-            scratch.write("groups/test.json", OPEN)
-        })
+        Self::start_with(&["-insecure"], |scratch| scratch.write("groups/test.json", OPEN))
     }
 
     pub fn start_with(arguments: &[&str], prepare: impl FnOnce(&Scratch)) -> Self {
         let scratch = Scratch::new();
         prepare(&scratch);
-        let own = [
-            "-http",
-            "127.0.0.1:0",
-            "--shards",
-            "1",
-            "--advertise",
-            "127.0.0.1",
-        ];
+        let own = ["-http", "127.0.0.1:0", "--shards", "1", "--advertise", "127.0.0.1"];
         let arguments: Vec<&str> = own.iter().chain(arguments).copied().collect();
         let mut child = command(&scratch.0, &arguments)
             .stdout(Stdio::piped())
@@ -109,11 +92,7 @@ impl Server {
             rest.split('/').next()?.parse().ok()
         });
         let port = port.unwrap_or_else(|| panic!("no port: {}", log_of(&scratch)));
-        Self {
-            scratch,
-            port,
-            child,
-        }
+        Self { scratch, port, child }
     }
 
     pub fn log(&self) -> String {
@@ -133,11 +112,7 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("our own child") {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "the server does not end: {}",
-                self.log()
-            );
+            assert!(Instant::now() < deadline, "the server does not end: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -152,9 +127,7 @@ impl Server {
     }
 
     pub async fn connect(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port))
-            .await
-            .expect("it listens");
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("it listens");
         let url = format!("ws://127.0.0.1:{}/ws", self.port);
         let (socket, _) = client_async(url, stream).await.expect("a WebSocket");
         Client { socket }
@@ -163,25 +136,16 @@ impl Server {
     /// A client that has said hello.
     pub async fn greet(&self, id: &str) -> Client {
         let mut client = self.connect().await;
-        client
-            .say(json!({"type": "handshake", "version": ["2"], "id": id}))
-            .await;
-        assert_eq!(
-            client.hear().await,
-            json!({"type": "handshake", "version": ["2"]})
-        );
+        client.say(json!({"type": "handshake", "version": ["2"], "id": id})).await;
+        assert_eq!(client.hear().await, json!({"type": "handshake", "version": ["2"]}));
         client
     }
 
     /// A member of `test`, once it knows that it is one.
     pub async fn join(&self, id: &str) -> Client {
         let mut client = self.greet(id).await;
-        client
-            .say(json!({"type": "join", "kind": "join", "group": "test", "username": id}))
-            .await;
-        client
-            .hear_until(|said| said["type"] == "user" && said["id"] == id)
-            .await;
+        client.say(json!({"type": "join", "kind": "join", "group": "test", "username": id})).await;
+        client.hear_until(|said| said["type"] == "user" && said["id"] == id).await;
         client
     }
 }
@@ -227,9 +191,7 @@ pub fn request(port: u16, head: &str, body: &[u8]) -> Response {
         format!("Content-Length: {}\r\n", body.len())
     };
     let head = format!("{head}Host: 127.0.0.1:{port}\r\nConnection: close\r\n{length}\r\n");
-    stream
-        .write_all(head.as_bytes())
-        .expect("the head is written");
+    stream.write_all(head.as_bytes()).expect("the head is written");
     // A server that refuses a body need not read it.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
@@ -237,21 +199,10 @@ pub fn request(port: u16, head: &str, body: &[u8]) -> Response {
     while let Ok(read @ 1..) = stream.read(&mut chunk) {
         answer.extend_from_slice(&chunk[..read]);
     }
-    let split = answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .expect("a whole head");
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
     let head = String::from_utf8_lossy(&answer[..split]).into_owned();
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .expect("a status");
-    Response {
-        status,
-        head,
-        body: answer[split + 4..].to_vec(),
-    }
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    Response { status, head, body: answer[split + 4..].to_vec() }
 }
 
 pub struct Client<S = TcpStream> {
@@ -260,10 +211,7 @@ pub struct Client<S = TcpStream> {
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     pub async fn say(&mut self, message: Value) {
-        self.socket
-            .send(Message::text(message.to_string()))
-            .await
-            .expect("still open");
+        self.socket.send(Message::text(message.to_string())).await.expect("still open");
     }
 
     /// The next message.

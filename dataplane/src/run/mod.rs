@@ -112,40 +112,23 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
         polls.push(poll);
         inputs.push(receiver);
         let load = Arc::new(AtomicU32::new(0));
-        ends.push(ShardEnd {
-            inputs: sender,
-            waker,
-            load,
-            thread: None,
-        });
+        ends.push(ShardEnd { inputs: sender, waker, load, thread: None });
     }
     let (mut producers, mut consumers) = lanes(count);
     let epoch = Instant::now();
     let ntp_epoch = ntp_now();
     let listening = Listening {
-        sockets: sockets
-            .iter()
-            .filter_map(|socket| socket.local_addr().ok())
-            .collect(),
+        sockets: sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect(),
     };
-    let others: Vec<(Sender<ShardInput>, Arc<Waker>)> = ends
-        .iter()
-        .map(|end| (end.inputs.clone(), Arc::clone(&end.waker)))
-        .collect();
+    let others: Vec<(Sender<ShardInput>, Arc<Waker>)> =
+        ends.iter().map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect();
     for (index, ((poll, socket), inputs)) in polls.into_iter().zip(sockets).zip(inputs).enumerate()
     {
-        let port = socket
-            .local_addr()
-            .map_err(system("reading a socket's address"))?
-            .port();
+        let port = socket.local_addr().map_err(system("reading a socket's address"))?.port();
         let shard_config = ShardConfig {
             id: ShardId(index as u8),
             shards: count,
-            candidates: config
-                .advertise
-                .iter()
-                .map(|ip| SocketAddr::new(*ip, port))
-                .collect(),
+            candidates: config.advertise.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
             cert: Arc::<DtlsCert>::clone(&cert),
             epoch,
             ntp_epoch,
@@ -182,11 +165,7 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
             .map_err(system("starting a thread"))?;
         ends[index].thread = Some(thread);
     }
-    Ok(Running {
-        shards: ends,
-        events,
-        listening,
-    })
+    Ok(Running { shards: ends, events, listening })
 }
 
 fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
@@ -205,10 +184,7 @@ fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
         UdpPorts::PerShard { first, last } => {
             let ports = usize::from(last.saturating_sub(first)) + 1;
             if first == 0 || last < first || ports < config.shards {
-                return Err(StartError::PortRange {
-                    ports,
-                    shards: config.shards,
-                });
+                return Err(StartError::PortRange { ports, shards: config.shards });
             }
             (first..=last).take(config.shards).map(open).collect()
         }
@@ -235,9 +211,7 @@ fn lanes(count: usize) -> (Producers, Consumers) {
 }
 
 fn ntp_now() -> u64 {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
     (unix.as_secs() + NTP_UNIX_OFFSET_S) << 32 | fraction
 }
@@ -279,25 +253,12 @@ struct Loop {
 
 impl Loop {
     fn new(setup: Setup) -> Self {
-        let Setup {
-            config,
-            poll,
-            socket,
-            inputs,
-            lanes_out,
-            lanes_in,
-            others,
-            ..
-        } = setup;
-        let local_fallback = config
-            .candidates
-            .first()
-            .map_or_else(|| [0; 4].into(), SocketAddr::ip);
+        let Setup { config, poll, socket, inputs, lanes_out, lanes_in, others, .. } = setup;
+        let local_fallback =
+            config.candidates.first().map_or_else(|| [0; 4].into(), SocketAddr::ip);
         // The duplicate shares the socket; `expect` because start-up fails loudly or not at all.
         #[expect(clippy::expect_used, reason = "without its socket a shard cannot run")]
-        let sending = socket
-            .try_clone()
-            .expect("a descriptor for the sending side");
+        let sending = socket.try_clone().expect("a descriptor for the sending side");
         let wire = Box::new(UdpWire::new(sending));
         let shard = Shard::new(config, lanes_out, wire, Instant::now());
         Self {
@@ -319,9 +280,7 @@ impl Loop {
 
     fn run(&mut self) {
         let registered =
-            self.poll
-                .registry()
-                .register(&mut self.socket, SOCKET, Interest::READABLE);
+            self.poll.registry().register(&mut self.socket, SOCKET, Interest::READABLE);
         if registered.is_err() {
             return;
         }
@@ -330,11 +289,7 @@ impl Loop {
         let mut is_readable = true;
         loop {
             let now = Instant::now();
-            let wait = self
-                .shard
-                .poll_timeout()
-                .saturating_duration_since(now)
-                .min(SLEEP_MAX);
+            let wait = self.shard.poll_timeout().saturating_duration_since(now).min(SLEEP_MAX);
             let wait = if has_more { Duration::ZERO } else { wait };
             // Interrupted or not: what is there is read below.
             let _ = self.poll.poll(&mut polled, Some(wait));
@@ -437,8 +392,7 @@ impl Loop {
     fn send_events(&mut self) {
         for event in self.shard.events.drain(..) {
             if let Event::Stats { counters, .. } = &event {
-                self.load
-                    .store(counters.transports as u32, Ordering::Relaxed);
+                self.load.store(counters.transports as u32, Ordering::Relaxed);
             }
             let is_repeated = matches!(event, Event::Stats { .. } | Event::Published { .. });
             if is_repeated && self.waiting.len() >= EVENTS_MAX {

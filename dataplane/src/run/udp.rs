@@ -35,11 +35,7 @@ pub fn bind(port: u16) -> Result<UdpSocket, (SocketAddr, io::Error)> {
 }
 
 fn open(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -71,11 +67,7 @@ fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Resul
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[repr(C, align(8))]
@@ -243,18 +235,15 @@ impl UdpWire {
         while let Some(first) = rest.first() {
             let run = if self.has_gso { run_length(rest) } else { 1 };
             let (packets, others) = rest.split_at(run);
-            let end = packets
-                .last()
-                .map_or(first.start, |last| last.start + last.len);
+            let end = packets.last().map_or(first.start, |last| last.start + last.len);
             let bytes = &slab[first.start..end];
             // The kernel only reads through this pointer, whatever its type says.
             self.vectors[count].iov_base = bytes.as_ptr().cast_mut().cast();
             self.vectors[count].iov_len = bytes.len();
             let name_len = write_address(&mut self.names[count], first.to, self.is_v6);
             let control = &mut self.controls[count];
-            let mut control_len = first
-                .from
-                .map_or(0, |from| write_local(control, from, self.is_v6));
+            let mut control_len =
+                first.from.map_or(0, |from| write_local(control, from, self.is_v6));
             if run > 1 {
                 control_len = write_segment_size(control, control_len, first.len as u16);
             }
@@ -391,11 +380,8 @@ fn write_address(
 fn write_local(control: &mut Control, from: IpAddr, is_v6: bool) -> usize {
     let head = size_of::<libc::cmsghdr>();
     let mut write = |level: libc::c_int, kind: libc::c_int, data: &[u8]| {
-        let header = libc::cmsghdr {
-            cmsg_len: head + data.len(),
-            cmsg_level: level,
-            cmsg_type: kind,
-        };
+        let header =
+            libc::cmsghdr { cmsg_len: head + data.len(), cmsg_level: level, cmsg_type: kind };
         // SAFETY: `Control` is aligned to 8 as `cmsghdr` wants and longer than header and data
         // (16 and at most 20 bytes on the platforms with these calls).
         unsafe { std::ptr::write(control.0.as_mut_ptr().cast(), header) };
@@ -450,14 +436,8 @@ mod tests {
         let slab: Vec<u8> = (0..100).collect();
         // From an address of ours that the kernel would not choose by itself.
         let from = Some(IpAddr::from([127, 0, 0, 2]));
-        let batch: Vec<Outgoing> = (0..10)
-            .map(|i| Outgoing {
-                to,
-                from,
-                start: i * 10,
-                len: 10,
-            })
-            .collect();
+        let batch: Vec<Outgoing> =
+            (0..10).map(|i| Outgoing { to, from, start: i * 10, len: 10 }).collect();
         let a_port = port(&a);
         assert_eq!(UdpWire::new(a).send(&slab, &batch), 10);
         let got = receive_all(&b, 10);
@@ -471,33 +451,18 @@ mod tests {
     /// Equal packets to one peer are one run, and arrive as what they were.
     #[test]
     fn runs_are_cut_where_peers_or_sizes_change_and_arrive_whole() {
-        let (a, b, c) = (
-            bind(0).expect("binds"),
-            bind(0).expect("binds"),
-            bind(0).expect("binds"),
-        );
+        let (a, b, c) = (bind(0).expect("binds"), bind(0).expect("binds"), bind(0).expect("binds"));
         let to = |socket: &UdpSocket| -> SocketAddr {
             ([127, 0, 0, 1], socket.local_addr().expect("bound").port()).into()
         };
-        let sizes = [
-            (to(&b), 100),
-            (to(&b), 100),
-            (to(&b), 60),
-            (to(&b), 100),
-            (to(&c), 100),
-        ];
+        let sizes = [(to(&b), 100), (to(&b), 100), (to(&b), 60), (to(&b), 100), (to(&c), 100)];
         let slab: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let mut start = 0;
         let batch: Vec<Outgoing> = sizes
             .into_iter()
             .map(|(to, len)| {
                 let from = Some(IpAddr::from([127, 0, 0, 1]));
-                let out = Outgoing {
-                    to,
-                    from,
-                    start,
-                    len,
-                };
+                let out = Outgoing { to, from, start, len };
                 start += len;
                 out
             })
@@ -505,14 +470,9 @@ mod tests {
         assert_eq!(run_length(&batch), 3);
         assert_eq!(run_length(&batch[3..]), 1);
         assert_eq!(UdpWire::new(a).send(&slab, &batch), 5);
-        let got: Vec<Vec<u8>> = receive_all(&b, 4)
-            .into_iter()
-            .map(|(_, _, data)| data)
-            .collect();
-        let expected: Vec<Vec<u8>> = batch[..4]
-            .iter()
-            .map(|out| slab[out.start..out.start + out.len].to_vec())
-            .collect();
+        let got: Vec<Vec<u8>> = receive_all(&b, 4).into_iter().map(|(_, _, data)| data).collect();
+        let expected: Vec<Vec<u8>> =
+            batch[..4].iter().map(|out| slab[out.start..out.start + out.len].to_vec()).collect();
         assert_eq!(got, expected);
         assert_eq!(receive_all(&c, 1).len(), 1);
     }
@@ -522,21 +482,9 @@ mod tests {
         let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
         let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
         let slab = [7; 30];
-        let good = Outgoing {
-            to,
-            from: None,
-            start: 0,
-            len: 10,
-        };
+        let good = Outgoing { to, from: None, start: 0, len: 10 };
         let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
-        let batch = [
-            good,
-            Outgoing {
-                to: nowhere,
-                ..good
-            },
-            good,
-        ];
+        let batch = [good, Outgoing { to: nowhere, ..good }, good];
         assert_eq!(UdpWire::new(a).send(&slab, &batch), 2);
         assert_eq!(receive_all(&b, 2).len(), 2);
     }

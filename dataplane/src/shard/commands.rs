@@ -29,16 +29,11 @@ impl Shard {
         let transport = command.transport();
         let done = match command {
             Command::Publish { offer, codecs, .. } => self.publish(transport, &offer, &codecs, now),
-            Command::Subscribe {
-                msid,
-                subscriptions,
-                ice_restart,
-                ..
-            } => self.subscribe(transport, &msid, subscriptions, ice_restart, now),
+            Command::Subscribe { msid, subscriptions, ice_restart, .. } => {
+                self.subscribe(transport, &msid, subscriptions, ice_restart, now)
+            }
             Command::AcceptAnswer { answer, .. } => self.accept_answer(transport, &answer, now),
-            Command::SetCap {
-                publication, cap, ..
-            } => {
+            Command::SetCap { publication, cap, .. } => {
                 self.set_cap(transport, publication, cap, now);
                 Ok(())
             }
@@ -94,11 +89,7 @@ impl Shard {
         sdp::check_limits(offer).map_err(Ok)?;
         let offer = sdp::normalise(offer, true);
         let remote = Description::read(&offer);
-        if !remote
-            .sections
-            .iter()
-            .any(|s| s.sends && s.is_active && s.kind.is_some())
-        {
+        if !remote.sections.iter().any(|s| s.sends && s.is_active && s.kind.is_some()) {
             return Err(Ok(PeerError::NoMedia));
         }
         let is_new = !self.by_id.contains_key(&id);
@@ -107,21 +98,14 @@ impl Shard {
             None => {
                 let codecs: Vec<_> = codecs.iter().map(|codec| (*codec, None)).collect();
                 let rtcp_ssrc = (self.random.next() as u32).max(1);
-                let publisher = Publisher {
-                    rtcp_ssrc,
-                    ..Publisher::default()
-                };
+                let publisher = Publisher { rtcp_ssrc, ..Publisher::default() };
                 self.create(id, &codecs, Role::Publisher(Box::new(publisher)), now)?
             }
         };
         let answered = self.answer_publisher(slot, &offer, &remote, now);
         match answered {
             Ok((answer, publications, drained)) => {
-                self.events.push(Event::Answered {
-                    transport: id,
-                    answer,
-                    publications,
-                });
+                self.events.push(Event::Answered { transport: id, answer, publications });
                 self.after_drain(slot, drained, now);
                 Ok(())
             }
@@ -151,11 +135,9 @@ impl Shard {
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
         let (answer, drained) =
-            transport
-                .peer
-                .accept_offer(offer, fresh, now, &mut |_, to, d| {
-                    outbox.push(d, to, None, counters);
-                })?;
+            transport.peer.accept_offer(offer, fresh, now, &mut |_, to, d| {
+                outbox.push(d, to, None, counters);
+            })?;
         let local = Description::read(&answer);
         if !negotiated_sections(remote, &local).any(|(_, _, _, kind)| kind.is_some()) {
             return Err(Ok(PeerError::NoCommonCodec));
@@ -223,15 +205,9 @@ impl Shard {
             None => (self.create_viewer(id, msid, &subscriptions, now)?, true),
         };
         let (is_outstanding, has_codecs) = match self.transport(slot) {
-            Some(Transport {
-                peer,
-                role: Role::Viewer(viewer),
-                ..
-            }) => (
+            Some(Transport { peer, role: Role::Viewer(viewer), .. }) => (
                 peer.has_offer_outstanding(),
-                subscriptions
-                    .iter()
-                    .all(|s| viewer.codecs.contains(&s.publication.codec)),
+                subscriptions.iter().all(|s| viewer.codecs.contains(&s.publication.codec)),
             ),
             _ => return Err(Ok(PeerError::SdpUnusable)),
         };
@@ -244,10 +220,7 @@ impl Shard {
         let offered = self.offer_viewer(slot, subscriptions, ice_restart, now);
         match offered {
             Ok(offer) => {
-                self.events.push(Event::Offered {
-                    transport: id,
-                    offer,
-                });
+                self.events.push(Event::Offered { transport: id, offer });
                 Ok(())
             }
             Err(refusal) => {
@@ -282,10 +255,7 @@ impl Shard {
         for kind in [MediaKind::Video, MediaKind::Audio] {
             if !codecs.iter().any(|(codec, _)| codec.kind() == kind) {
                 codecs.extend(
-                    Codec::ALL
-                        .into_iter()
-                        .filter(|c| c.kind() == kind)
-                        .map(|codec| (codec, None)),
+                    Codec::ALL.into_iter().filter(|c| c.kind() == kind).map(|codec| (codec, None)),
                 );
             }
         }
@@ -307,11 +277,8 @@ impl Shard {
     ) -> Result<String, Refusal> {
         let (wanted, added) = self.assign_lines(slot, subscriptions);
         let fresh = self.credentials(slot);
-        let Some(Some(Transport {
-            peer,
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
+            self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
@@ -352,21 +319,14 @@ impl Shard {
         };
         let description = Description::read(&offer);
         for (spec, mid) in added.iter().zip(mids) {
-            let section = description
-                .sections
-                .iter()
-                .find(|section| section.mid == mid);
+            let section = description.sections.iter().find(|section| section.mid == mid);
             let Some(section) = section else {
                 return Err(Ok(PeerError::SdpUnusable));
             };
             let Some(ssrc) = section.ssrcs.first().copied() else {
                 return Err(Ok(PeerError::SdpUnusable));
             };
-            let rtx = section
-                .fid
-                .iter()
-                .find(|(media, _)| *media == ssrc)
-                .map(|(_, rtx)| *rtx);
+            let rtx = section.fid.iter().find(|(media, _)| *media == ssrc).map(|(_, rtx)| *rtx);
             viewer.lines.push(ViewerLine {
                 mid,
                 kind: spec.publication.kind,
@@ -376,11 +336,7 @@ impl Shard {
             });
         }
         viewer.wanted = wanted;
-        viewer.wanted.extend(
-            added
-                .into_iter()
-                .map(|spec| Some((spec.publication, spec.cap))),
-        );
+        viewer.wanted.extend(added.into_iter().map(|spec| Some((spec.publication, spec.cap))));
         Ok(offer)
     }
 
@@ -391,14 +347,8 @@ impl Shard {
         &mut self,
         slot: usize,
         mut subscriptions: Vec<SubscriptionSpec>,
-    ) -> (
-        Vec<Option<(PublicationInfo, LayerCap)>>,
-        Vec<SubscriptionSpec>,
-    ) {
-        let Some(Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get_mut(slot)
+    ) -> (Vec<Option<(PublicationInfo, LayerCap)>>, Vec<SubscriptionSpec>) {
+        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
         else {
             return (Vec::new(), subscriptions);
         };
@@ -420,19 +370,13 @@ impl Shard {
             }
         }
         for (line, wanted) in lines.iter().zip(&mut wanted) {
-            let fits = subscriptions
-                .iter()
-                .position(|s| s.publication.kind == line.kind);
+            let fits = subscriptions.iter().position(|s| s.publication.kind == line.kind);
             if let (None, Some(fits)) = (&wanted, fits) {
                 let spec = subscriptions.remove(fits);
                 *wanted = Some((spec.publication, spec.cap));
             }
         }
-        if let Some(Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get_mut(slot)
-        {
+        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
             viewer.lines = lines;
         }
         (wanted, subscriptions)
@@ -449,11 +393,8 @@ impl Shard {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
         };
-        let Some(Some(Transport {
-            peer,
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
+            self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
@@ -482,10 +423,7 @@ impl Shard {
         section: &Section,
         now: Instant,
     ) {
-        let Some(Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
         else {
             return;
         };
@@ -496,10 +434,7 @@ impl Shard {
             self.set_cap_of_line(slot, line, cap, now);
             return;
         }
-        let format = section
-            .formats
-            .iter()
-            .find(|format| format.codec == Some(info.codec));
+        let format = section.formats.iter().find(|format| format.codec == Some(info.codec));
         let (Some(format), true) = (format, section.is_active && section.receives) else {
             return; // The viewer does not want it, or cannot decode it.
         };
@@ -509,27 +444,17 @@ impl Shard {
             ssrc,
             pt: format.pt,
             rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
-            mid: if has_mid {
-                MidBytes::new(&line_state.mid)
-            } else {
-                MidBytes::default()
-            },
+            mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
             ids: extension_ids(section),
         };
         let (next_out, rtx_next) = line_state.parked;
         let publication = info.id;
         let is_foreign = publication.transport.shard() != self.config.id;
         if is_foreign && !self.sources.contains_key(&publication) {
-            let message = PeerMessage::Attach {
-                publication,
-                from: self.config.id,
-            };
+            let message = PeerMessage::Attach { publication, from: self.config.id };
             self.messages.push((publication.transport.shard(), message));
         }
-        let source = self
-            .sources
-            .entry(publication)
-            .or_insert_with(|| Source::from_info(&info));
+        let source = self.sources.entry(publication).or_insert_with(|| Source::from_info(&info));
         let forwarder = Forwarder::new(info.codec, source.clock_hz, cap, 0, next_out);
         let at = source.add(Subscriber::new(slot, forwarder, negotiated, rtx_next));
         line_state.subscription = Some((info, at));
@@ -541,11 +466,7 @@ impl Shard {
 
     /// All Subscriptions of a viewer that has just connected.
     pub(super) fn start_viewer(&mut self, slot: usize, now: Instant) {
-        let Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        }) = self.transport(slot)
-        else {
+        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
             return;
         };
         let all: Vec<(PublicationId, usize)> = viewer
@@ -584,27 +505,17 @@ impl Shard {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return;
         };
-        let Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        }) = self.transport(slot)
-        else {
+        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
             return;
         };
         let line = viewer.lines.iter().position(|line| {
-            line.subscription
-                .as_ref()
-                .is_some_and(|(info, _)| info.id == publication)
+            line.subscription.as_ref().is_some_and(|(info, _)| info.id == publication)
         });
         if let Some(line) = line {
             self.set_cap_of_line(slot, line, cap, now);
         }
         // An offer may be out; the cap is to hold when its answer comes, too.
-        if let Some(Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get_mut(slot)
-        {
+        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
             let wanted = viewer.wanted.iter_mut().flatten();
             for (_, wanted_cap) in wanted.filter(|(info, _)| info.id == publication) {
                 *wanted_cap = cap;
@@ -613,17 +524,10 @@ impl Shard {
     }
 
     fn set_cap_of_line(&mut self, slot: usize, line: usize, cap: LayerCap, now: Instant) {
-        let Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        }) = self.transport(slot)
-        else {
+        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
             return;
         };
-        let Some((info, at)) = viewer
-            .lines
-            .get(line)
-            .and_then(|line| line.subscription.as_ref())
+        let Some((info, at)) = viewer.lines.get(line).and_then(|line| line.subscription.as_ref())
         else {
             return;
         };

@@ -46,12 +46,7 @@ impl Shard {
     fn publisher_feedback(&mut self, slot: usize, compound: &[u8], at_us: u64) {
         let mut reports = Vec::new();
         let is_whole = rtcp::parse(compound, |feedback| {
-            if let Feedback::SenderReport {
-                ssrc,
-                ntp_time,
-                rtp_time,
-            } = feedback
-            {
+            if let Feedback::SenderReport { ssrc, ntp_time, rtp_time } = feedback {
                 reports.push((ssrc, ntp_time, rtp_time));
             }
         });
@@ -71,10 +66,7 @@ impl Shard {
                 continue;
             };
             let clock = publisher.clock.report(ntp_time, rtp_time, at_us);
-            let publication = PublicationId {
-                transport: id,
-                m_line: stream.m_line,
-            };
+            let publication = PublicationId { transport: id, m_line: stream.m_line };
             if let Some(encoding) = publisher
                 .publication(stream.m_line)
                 .and_then(|p| p.encodings.get_mut(usize::from(stream.encoding)))
@@ -93,18 +85,12 @@ impl Shard {
                     asked.keyframes.push(ssrc);
                 }
             }
-            Feedback::Nack {
-                ssrc,
-                seq_no,
-                bitmask,
-            } => {
+            Feedback::Nack { ssrc, seq_no, bitmask } => {
                 let following = (0..16).filter(|bit| bitmask >> bit & 1 != 0);
                 let all = std::iter::once(seq_no)
                     .chain(following.map(|bit| seq_no.wrapping_add(bit + 1)));
                 let room = NACKED_MAX - asked.lost.len();
-                asked
-                    .lost
-                    .extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
+                asked.lost.extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
             }
             // The estimator that will use it is not there yet; what is malformed is counted.
             Feedback::Twcc(body) => {
@@ -154,8 +140,6 @@ impl Shard {
         let Role::Viewer(viewer) = &self.transport(slot)?.role else {
             return None;
         };
-        viewer
-            .subscription_by_ssrc(ssrc)
-            .map(|(info, at)| (info.id, at))
+        viewer.subscription_by_ssrc(ssrc).map(|(info, at)| (info.id, at))
     }
 }

@@ -55,12 +55,7 @@ impl Shard {
     /// STUN has told whose it is.
     fn pass_on_or_drop(&mut self, from: SocketAddr, local: IpAddr, datagram: &[u8]) {
         // What an owner has said counts for more than what anybody may claim.
-        match self
-            .foreign
-            .get(&from)
-            .or_else(|| self.hints.get(&from))
-            .copied()
-        {
+        match self.foreign.get(&from).or_else(|| self.hints.get(&from)).copied() {
             Some(shard) => self.pass_on(shard, from, local, datagram),
             None => self.count(DropReason::UnverifiedSource),
         }

@@ -48,15 +48,11 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let at_us = self.micros(now);
         let header = RtpHeader::parse(datagram).ok_or(DropReason::BadRtp)?;
-        let transport = self
-            .slots
-            .get_mut(slot)
-            .and_then(Option::as_mut)
-            .ok_or(DropReason::NotReady)?;
+        let transport =
+            self.slots.get_mut(slot).and_then(Option::as_mut).ok_or(DropReason::NotReady)?;
         let opener = transport.opener.as_mut().ok_or(DropReason::NotReady)?;
-        let (len, index) = opener
-            .open_rtp(datagram, header.header_len)
-            .ok_or(DropReason::SrtpDenied)?;
+        let (len, index) =
+            opener.open_rtp(datagram, header.header_len).ok_or(DropReason::SrtpDenied)?;
         transport.heard_at = now;
         transport.is_silence_told = false;
         self.counters.rtp_in += 1;
@@ -78,39 +74,24 @@ impl Shard {
         received: &Received<'_>,
         at_us: u64,
     ) -> Result<(), DropReason> {
-        let Some(Some(Transport {
-            role: Role::Publisher(publisher),
-            ..
-        })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
         else {
             return Err(DropReason::NotReady);
         };
-        let Stream {
-            m_line,
-            encoding: encoding_index,
-            ..
-        } = received.stream;
+        let Stream { m_line, encoding: encoding_index, .. } = received.stream;
         let extensions = publisher.extensions;
-        let publication = publisher
-            .publication(m_line)
-            .ok_or(DropReason::UnknownSsrc)?;
-        let format = publication
-            .section
-            .format(received.pt)
-            .ok_or(DropReason::UnknownPt)?;
+        let publication = publisher.publication(m_line).ok_or(DropReason::UnknownSsrc)?;
+        let format = publication.section.format(received.pt).ok_or(DropReason::UnknownPt)?;
         let codec = format.codec.ok_or(DropReason::UnknownPt)?;
-        let (fmtp, has_nack) = (
-            format.fmtp.clone_if(publication.announced != Some(codec)),
-            format.has_nack,
-        );
+        let (fmtp, has_nack) =
+            (format.fmtp.clone_if(publication.announced != Some(codec)), format.has_nack);
         let encoding = publication
             .encodings
             .get_mut(usize::from(encoding_index))
             .ok_or(DropReason::UnknownSsrc)?;
         // Whoever flips between codecs makes work for everybody: once per second is enough.
-        let is_flip = publication
-            .announced
-            .is_some_and(|announced| announced != codec);
+        let is_flip = publication.announced.is_some_and(|announced| announced != codec);
         if is_flip && at_us.saturating_sub(publication.announced_at_us) < ANNOUNCE_AFTER_US {
             return Err(DropReason::UnknownPt);
         }
@@ -141,28 +122,19 @@ impl Shard {
             header_len: header_len as u16,
             frame,
         };
-        let pub_id = PublicationId {
-            transport: id,
-            m_line,
-        };
+        let pub_id = PublicationId { transport: id, m_line };
         if publication.announced != Some(codec) {
             publication.announced = Some(codec);
             publication.announced_at_us = at_us;
             let info = info(pub_id, publication, codec, fmtp);
-            self.events.push(Event::Published {
-                transport: id,
-                publication: info,
-            });
+            self.events.push(Event::Published { transport: id, publication: info });
         }
         let encodings = publication.encodings.len();
         let has_reports = publication
             .encodings
             .get(usize::from(encoding_index))
             .is_some_and(Encoding::has_sender_report);
-        let source = self
-            .sources
-            .entry(pub_id)
-            .or_insert_with(|| Source::new(codec, encodings));
+        let source = self.sources.entry(pub_id).or_insert_with(|| Source::new(codec, encodings));
         source.set_codec(codec);
         source.ensure_encodings(encodings);
         if !has_reports && !received.is_repair {
@@ -174,12 +146,7 @@ impl Shard {
             }
         }
         let (header, payload) = (&header[..header_len], received.payload);
-        let packet = Packet {
-            meta: &meta,
-            header,
-            payload,
-            padding: 0,
-        };
+        let packet = Packet { meta: &meta, header, payload, padding: 0 };
         self.deliver_home(pub_id, encoding_index, packet);
         Ok(())
     }
@@ -199,23 +166,13 @@ impl Shard {
         if mask == 0 {
             return;
         }
-        let Packet {
-            meta,
-            header,
-            payload,
-            ..
-        } = packet;
+        let Packet { meta, header, payload, .. } = packet;
         let mut whole = [0; PACKET_BYTES_MAX];
         let len = header.len() + payload.len();
         whole[..header.len()].copy_from_slice(header);
         whole[header.len()..len].copy_from_slice(payload);
-        let record = Record::Packet {
-            publication,
-            encoding,
-            codec,
-            meta: *meta,
-            bytes: &whole[..len],
-        };
+        let record =
+            Record::Packet { publication, encoding, codec, meta: *meta, bytes: &whole[..len] };
         while mask != 0 {
             let shard = mask.trailing_zeros() as usize;
             mask &= mask - 1;
@@ -244,14 +201,7 @@ impl Shard {
         for (shard, lane) in self.lanes.iter_mut().enumerate() {
             if let (Some(lane), true) = (lane, mask >> shard & 1 != 0) {
                 // Repeated with the next report.
-                let _ = record::push(
-                    lane,
-                    &Record::Clock {
-                        publication,
-                        encoding,
-                        clock,
-                    },
-                );
+                let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
             }
         }
     }
@@ -308,50 +258,23 @@ fn receive<'a>(
     let payload = packet.get(start..end).ok_or(DropReason::BadRtp)?;
     if !stream.is_rtx {
         let pt = header.pt;
-        let publication = publisher
-            .publication(stream.m_line)
-            .ok_or(DropReason::UnknownSsrc)?;
+        let publication = publisher.publication(stream.m_line).ok_or(DropReason::UnknownSsrc)?;
         let bound = publication.encodings.get(usize::from(stream.encoding));
         let seq = index + bound.ok_or(DropReason::UnknownSsrc)?.seq_base;
-        return Ok(Some(Received {
-            header,
-            packet,
-            payload,
-            stream,
-            seq,
-            pt,
-            is_repair: false,
-        }));
+        return Ok(Some(Received { header, packet, payload, stream, seq, pt, is_repair: false }));
     }
     // RFC 4588 s4: the original sequence number, then the original payload. Empty ones are
     // bandwidth probes.
     let Some((osn, payload)) = payload.split_first_chunk() else {
         return Ok(None);
     };
-    let publication = publisher
-        .publication(stream.m_line)
-        .ok_or(DropReason::UnknownSsrc)?;
-    let apt = publication
-        .section
-        .format(header.pt)
-        .and_then(|format| format.apt());
+    let publication = publisher.publication(stream.m_line).ok_or(DropReason::UnknownSsrc)?;
+    let apt = publication.section.format(header.pt).and_then(|format| format.apt());
     let pt = apt.ok_or(DropReason::UnknownPt)?;
-    let encoding = publication
-        .encodings
-        .get(usize::from(stream.encoding))
-        .ok_or(DropReason::UnknownSsrc)?;
-    let seq = encoding
-        .extend(u16::from_be_bytes(*osn))
-        .ok_or(DropReason::NoPayload)?;
-    Ok(Some(Received {
-        header,
-        packet,
-        payload,
-        stream,
-        seq,
-        pt,
-        is_repair: true,
-    }))
+    let encoding =
+        publication.encodings.get(usize::from(stream.encoding)).ok_or(DropReason::UnknownSsrc)?;
+    let seq = encoding.extend(u16::from_be_bytes(*osn)).ok_or(DropReason::NoPayload)?;
+    Ok(Some(Received { header, packet, payload, stream, seq, pt, is_repair: true }))
 }
 
 /// RFC 9143 s9.2: a new SSRC is bound by its MID (and RID), else by what was signalled, else by a
@@ -393,28 +316,17 @@ fn bind(
     let format = publication.section.format(header.pt)?;
     let is_rtx = format.is_rtx;
     let encoding = match (rid, repaired) {
-        (Some(rid), _) | (None, Some(rid)) => publication
-            .section
-            .rids
-            .iter()
-            .position(|known| known == rid)?,
+        (Some(rid), _) | (None, Some(rid)) => {
+            publication.section.rids.iter().position(|known| known == rid)?
+        }
         // A simulcast stream without its rid cannot be told from its siblings.
         (None, None) if publication.encodings.len() > 1 => return None,
         (None, None) => 0,
     };
     let m_line = u8::try_from(m_line).ok()?;
-    let stream = Stream {
-        ssrc,
-        m_line,
-        encoding: encoding as u8,
-        is_rtx,
-    };
+    let stream = Stream { ssrc, m_line, encoding: encoding as u8, is_rtx };
     let bound = publisher.publication(m_line)?.encodings.get_mut(encoding)?;
-    let previous = if is_rtx {
-        bound.rtx_ssrc.replace(ssrc)
-    } else {
-        bound.ssrc
-    };
+    let previous = if is_rtx { bound.rtx_ssrc.replace(ssrc) } else { bound.ssrc };
     if !is_rtx {
         let is_busy = bound.has_received()
             && previous != Some(ssrc)
@@ -424,9 +336,7 @@ fn bind(
         }
         bound.rebind(ssrc);
     }
-    publisher
-        .streams
-        .retain(|known| Some(known.ssrc) != previous);
+    publisher.streams.retain(|known| Some(known.ssrc) != previous);
     publisher.streams.push(stream);
     Some(stream)
 }

@@ -188,9 +188,7 @@ impl Shard {
                 .transport(slot)
                 .is_some_and(|transport| transport.id == id && transport.timer_at == Some(at));
             if is_current {
-                self.step_peer(slot, now, |peer, transmit| {
-                    peer.handle_timeout(now, transmit)
-                });
+                self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
             }
         }
         if now >= self.tick_at {
@@ -237,21 +235,11 @@ impl Shard {
     /// Takes a record from a lane.
     pub fn handle_record(&mut self, record: &[u8], now: Instant) {
         match record::read(record) {
-            Some(Record::Packet {
-                publication,
-                encoding,
-                codec,
-                meta,
-                bytes,
-            }) => {
+            Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
                 self.counters.lane_in += 1;
                 self.deliver_foreign(publication, encoding, codec, &meta, bytes);
             }
-            Some(Record::Clock {
-                publication,
-                encoding,
-                clock,
-            }) => {
+            Some(Record::Clock { publication, encoding, clock }) => {
                 if let Some(source) = self.sources.get_mut(&publication) {
                     source.set_clock(encoding, clock);
                 }
@@ -288,10 +276,7 @@ impl Shard {
                     }
                 }
             }
-            PeerMessage::KeyframeWanted {
-                publication,
-                encoding,
-            } => {
+            PeerMessage::KeyframeWanted { publication, encoding } => {
                 self.want_keyframe(publication, encoding);
             }
         }
@@ -316,15 +301,10 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        let Transport {
-            peer, addresses, ..
-        } = transport;
+        let Transport { peer, addresses, .. } = transport;
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = |_candidate: SocketAddr, to: SocketAddr, datagram: &[u8]| {
-            let from = addresses
-                .iter()
-                .find(|(known, _)| *known == to)
-                .map(|(_, local)| *local);
+            let from = addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local);
             outbox.push(datagram, to, from, counters);
         };
         match step(peer, &mut transmit) {
@@ -366,19 +346,13 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        let derived = transport
-            .peer
-            .keys()
-            .get()
-            .and_then(crate::srtp::DtlsKeys::derive);
+        let derived = transport.peer.keys().get().and_then(crate::srtp::DtlsKeys::derive);
         let Some((sealer, opener)) = derived else {
             self.close_with_event(slot, CloseReason::DtlsClosed);
             return;
         };
         // DTLS came from a proven address, so there is at least one.
-        let Some((to, local)) = transport
-            .nominated
-            .or_else(|| transport.addresses.last().copied())
+        let Some((to, local)) = transport.nominated.or_else(|| transport.addresses.last().copied())
         else {
             return;
         };
@@ -389,12 +363,7 @@ impl Shard {
         if self.egress.len() <= slot {
             self.egress.resize_with(slot + 1, || None);
         }
-        self.egress[slot] = Some(Egress {
-            to,
-            from: Some(local),
-            sealer,
-            twcc: 0,
-        });
+        self.egress[slot] = Some(Egress { to, from: Some(local), sealer, twcc: 0 });
         self.events.push(Event::Connected { transport: id });
         self.start_viewer(slot, now);
     }
@@ -402,10 +371,7 @@ impl Shard {
     fn close_with_event(&mut self, slot: usize, reason: CloseReason) {
         if let Some(id) = self.transport(slot).map(|transport| transport.id) {
             self.close(slot);
-            self.events.push(Event::Closed {
-                transport: id,
-                reason,
-            });
+            self.events.push(Event::Closed { transport: id, reason });
         }
     }
 
@@ -429,27 +395,17 @@ impl Shard {
             Role::Publisher(publisher) => {
                 self.publishers.retain(|known| *known != slot);
                 for m_line in 0..publisher.publications.len() {
-                    let publication = PublicationId {
-                        transport: transport.id,
-                        m_line: m_line as u8,
-                    };
+                    let publication =
+                        PublicationId { transport: transport.id, m_line: m_line as u8 };
                     self.remote.remove(&publication);
                     // With viewers it stays until they leave: it knows their numbering.
-                    if self
-                        .sources
-                        .get(&publication)
-                        .is_some_and(|source| source.live == 0)
-                    {
+                    if self.sources.get(&publication).is_some_and(|source| source.live == 0) {
                         self.sources.remove(&publication);
                     }
                 }
             }
             Role::Viewer(viewer) => {
-                for (info, at) in viewer
-                    .lines
-                    .into_iter()
-                    .filter_map(|line| line.subscription)
-                {
+                for (info, at) in viewer.lines.into_iter().filter_map(|line| line.subscription) {
                     self.remove_subscriber(info.id, at);
                 }
             }
@@ -467,10 +423,7 @@ impl Shard {
             let home = publication.transport.shard();
             if home != self.config.id {
                 self.sources.remove(&publication);
-                let message = PeerMessage::Detach {
-                    publication,
-                    from: self.config.id,
-                };
+                let message = PeerMessage::Detach { publication, from: self.config.id };
                 self.messages.push((home, message));
             } else if !self.by_id.contains_key(&publication.transport) {
                 self.sources.remove(&publication);
@@ -555,14 +508,7 @@ impl Shard {
         for encoding in 0..crate::publication::ENCODINGS_MAX as u8 {
             if let Some(clock) = source.clock(encoding) {
                 // Repeated with each report: a full lane delays it, no more.
-                let _ = record::push(
-                    lane,
-                    &Record::Clock {
-                        publication,
-                        encoding,
-                        clock,
-                    },
-                );
+                let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
             }
             let Some(ring) = source.ring(encoding) else {
                 continue;
@@ -580,13 +526,7 @@ impl Shard {
             }
             for (meta, bytes) in packets() {
                 let meta = *meta;
-                let record = Record::Packet {
-                    publication,
-                    encoding,
-                    codec,
-                    meta,
-                    bytes,
-                };
+                let record = Record::Packet { publication, encoding, codec, meta, bytes };
                 if !record::push(lane, &record) {
                     self.counters.drop(DropReason::LaneFull);
                     break;
@@ -599,10 +539,7 @@ impl Shard {
     fn want_keyframe(&mut self, publication: PublicationId, encoding: u8) {
         let home = publication.transport.shard();
         if home != self.config.id {
-            let message = PeerMessage::KeyframeWanted {
-                publication,
-                encoding,
-            };
+            let message = PeerMessage::KeyframeWanted { publication, encoding };
             if !self.messages.contains(&(home, message.clone())) {
                 self.messages.push((home, message));
             }
@@ -611,10 +548,8 @@ impl Shard {
         let Some(slot) = self.by_id.get(&publication.transport) else {
             return;
         };
-        if let Some(Some(Transport {
-            role: Role::Publisher(publisher),
-            ..
-        })) = self.slots.get_mut(*slot)
+        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(*slot)
             && let Some(publication) = publisher.publication(publication.m_line)
             && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
         {
@@ -630,9 +565,7 @@ fn route(
     address: SocketAddr,
     owner: Option<ShardId>,
 ) {
-    let others = (0..config.shards)
-        .map(|shard| ShardId(shard as u8))
-        .filter(|s| *s != config.id);
+    let others = (0..config.shards).map(|shard| ShardId(shard as u8)).filter(|s| *s != config.id);
     messages.extend(others.map(|shard| (shard, PeerMessage::Route { address, owner })));
 }
 
@@ -643,10 +576,7 @@ fn password() -> String {
     // aws-lc aborts rather than return weak randomness; an error would leave a constant.
     let filled = aws_lc_rs::rand::fill(&mut bytes);
     assert!(filled.is_ok(), "the system has no randomness");
-    bytes
-        .iter()
-        .map(|byte| char::from(CHARS[usize::from(byte & 63)]))
-        .collect()
+    bytes.iter().map(|byte| char::from(CHARS[usize::from(byte & 63)])).collect()
 }
 
 /// A small generator (splitmix64) for what must be spread, not secret.

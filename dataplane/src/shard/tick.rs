@@ -42,18 +42,13 @@ impl Shard {
         if phase == 0 {
             self.counters.transports = self.by_id.len() as u64;
             let counters = Box::new(self.counters.clone());
-            self.events.push(Event::Stats {
-                shard: self.config.id,
-                counters,
-            });
+            self.events.push(Event::Stats { shard: self.config.id, counters });
         }
     }
 
     fn publisher_tick(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport {
-            role: Role::Publisher(publisher),
-            ..
-        })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
         else {
             return;
         };
@@ -146,9 +141,7 @@ impl Shard {
         }
         if silent_for >= SILENCE && !transport.is_silence_told {
             transport.is_silence_told = true;
-            self.events.push(Event::Disconnected {
-                transport: transport.id,
-            });
+            self.events.push(Event::Disconnected { transport: transport.id });
         }
         match transport.role {
             Role::Publisher(_) => self.receiver_report(slot, now_us),
@@ -157,10 +150,8 @@ impl Shard {
     }
 
     fn receiver_report(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport {
-            role: Role::Publisher(publisher),
-            ..
-        })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
         else {
             return;
         };
@@ -169,11 +160,8 @@ impl Shard {
         };
         let mut blocks = [ReportBlock::default(); 31];
         let mut used = 0;
-        let encodings = publisher
-            .publications
-            .iter_mut()
-            .flatten()
-            .flat_map(|p| p.encodings.iter_mut());
+        let encodings =
+            publisher.publications.iter_mut().flatten().flat_map(|p| p.encodings.iter_mut());
         for (block, out) in encodings.filter_map(|e| e.report(now_us)).zip(&mut blocks) {
             *out = block;
             used += 1;
@@ -186,17 +174,11 @@ impl Shard {
     }
 
     fn sender_reports(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport {
-            role: Role::Viewer(viewer),
-            ..
-        })) = self.slots.get(slot)
-        else {
+        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get(slot) else {
             return;
         };
-        let ntp_now = self
-            .config
-            .ntp_epoch
-            .wrapping_add(((u128::from(now_us) << 32) / 1_000_000) as u64);
+        let ntp_now =
+            self.config.ntp_epoch.wrapping_add(((u128::from(now_us) << 32) / 1_000_000) as u64);
         for line in &viewer.lines {
             let Some((info, at)) = &line.subscription else {
                 continue;

@@ -57,11 +57,7 @@ impl DtlsKeys {
         let (keys, salts) = material.split_at(2 * key);
         let client = (&keys[..key], &salts[..salt]);
         let server = (&keys[key..], &salts[salt..]);
-        let (ours, theirs) = if self.is_client {
-            (client, server)
-        } else {
-            (server, client)
-        };
+        let (ours, theirs) = if self.is_client { (client, server) } else { (server, client) };
         Some((
             Sealer::new(self.cipher(ours, 0)?, self.cipher(ours, 3)?),
             Opener::new(self.cipher(theirs, 0)?, self.cipher(theirs, 3)?),
@@ -83,11 +79,7 @@ impl DtlsKeys {
                 ),
             },
             Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => {
-                let algorithm = if session_key.len() == 16 {
-                    &AES_128_GCM
-                } else {
-                    &AES_256_GCM
-                };
+                let algorithm = if session_key.len() == 16 { &AES_128_GCM } else { &AES_256_GCM };
                 Cipher::Gcm {
                     key: LessSafeKey::new(UnboundKey::new(algorithm, &session_key).ok()?),
                     salt: session_salt.try_into().ok()?,

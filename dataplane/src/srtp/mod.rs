@@ -27,20 +27,10 @@ const CM_TAG_BYTES: usize = 10;
 const RTCP_CLEAR_BYTES: usize = 8;
 
 /// One direction's cipher for RTP or for RTCP.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "two per Transport; a box would cost every packet"
-)]
+#[expect(clippy::large_enum_variant, reason = "two per Transport; a box would cost every packet")]
 enum Cipher {
-    Gcm {
-        key: LessSafeKey,
-        salt: [u8; 12],
-    },
-    Cm {
-        key: EncryptingKey,
-        salt: [u8; 14],
-        auth: hmac::Key,
-    },
+    Gcm { key: LessSafeKey, salt: [u8; 12] },
+    Cm { key: EncryptingKey, salt: [u8; 14], auth: hmac::Key },
 }
 
 impl Cipher {
@@ -95,9 +85,7 @@ fn aad(bytes: &[u8]) -> Aad<&[u8]> {
 }
 
 fn be_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(
-        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
-    ))
+    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -107,26 +95,15 @@ mod tests {
 
     fn pair(profile: Profile) -> (Sealer, Opener) {
         let material: Vec<u8> = (0..profile.material_bytes() as u8).collect();
-        let client = DtlsKeys {
-            profile,
-            material: material.clone(),
-            is_client: true,
-        };
-        let server = DtlsKeys {
-            profile,
-            material,
-            is_client: false,
-        };
+        let client = DtlsKeys { profile, material: material.clone(), is_client: true };
+        let server = DtlsKeys { profile, material, is_client: false };
         let (seal, _) = client.derive().expect("material of the right length");
         let (_, open) = server.derive().expect("material of the right length");
         (seal, open)
     }
 
-    const PROFILES: [Profile; 3] = [
-        Profile::AeadAes128Gcm,
-        Profile::AeadAes256Gcm,
-        Profile::Aes128CmSha1_80,
-    ];
+    const PROFILES: [Profile; 3] =
+        [Profile::AeadAes128Gcm, Profile::AeadAes256Gcm, Profile::Aes128CmSha1_80];
 
     fn packet(seq_no: u16) -> Vec<u8> {
         let mut packet = vec![0x80, 96];
@@ -166,18 +143,12 @@ mod tests {
             for at in [1, 5, 9, 13, sealed.len() - 1] {
                 let mut bad = sealed.clone();
                 bad[at] ^= 1;
-                assert!(
-                    opener.open_rtp(&mut bad, 12).is_none(),
-                    "byte {at} with {profile:?}"
-                );
+                assert!(opener.open_rtp(&mut bad, 12).is_none(), "byte {at} with {profile:?}");
             }
             assert!(opener.open_rtp(&mut sealed[..20].to_vec(), 12).is_none());
             assert!(opener.open_rtp(&mut sealed.clone(), 12).is_some());
             for _ in 0..5 {
-                assert!(
-                    opener.open_rtp(&mut sealed.clone(), 12).is_none(),
-                    "replayed"
-                );
+                assert!(opener.open_rtp(&mut sealed.clone(), 12).is_none(), "replayed");
             }
         }
     }
@@ -197,10 +168,7 @@ mod tests {
             let mut good = sealed.clone();
             assert_eq!(opener.open_rtcp(&mut good), Ok(16));
             assert_eq!(good[..16], plain);
-            assert_eq!(
-                opener.open_rtcp(&mut sealed.clone()),
-                Err(RtcpDenied::Replay)
-            );
+            assert_eq!(opener.open_rtcp(&mut sealed.clone()), Err(RtcpDenied::Replay));
         }
     }
 

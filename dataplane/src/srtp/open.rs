@@ -39,13 +39,7 @@ struct Stream {
 
 impl Opener {
     pub(super) fn new(rtp: Cipher, rtcp: Cipher) -> Self {
-        Self {
-            rtp,
-            rtcp,
-            streams: Vec::new(),
-            rtcp_window: ReplayWindow::default(),
-            uses: 0,
-        }
+        Self { rtp, rtcp, streams: Vec::new(), rtcp_window: ReplayWindow::default(), uses: 0 }
     }
 
     /// Opens an SRTP packet in place, of which the header takes `header_len` bytes (at least 12).
@@ -132,20 +126,12 @@ impl Opener {
     }
 
     fn add_stream(&mut self, ssrc: u32) -> usize {
-        let stream = Stream {
-            ssrc,
-            window: ReplayWindow::default(),
-            used: 0,
-        };
+        let stream = Stream { ssrc, window: ReplayWindow::default(), used: 0 };
         if self.streams.len() < SSRCS_MAX {
             self.streams.push(stream);
             return self.streams.len() - 1;
         }
-        let oldest = self
-            .streams
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, stream)| stream.used);
+        let oldest = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.used);
         let at = oldest.map_or(0, |(at, _)| at);
         self.streams[at] = stream;
         at
@@ -175,7 +161,5 @@ fn guess_index(highest: Option<u64>, seq_no: u16) -> u64 {
     };
     let ahead = seq_no.wrapping_sub(highest as u16) as i16;
     // A packet that would lie before index 0 is taken as far ahead; its tag will tell.
-    highest
-        .checked_add_signed(i64::from(ahead))
-        .unwrap_or_else(|| u64::from(seq_no))
+    highest.checked_add_signed(i64::from(ahead)).unwrap_or_else(|| u64::from(seq_no))
 }

@@ -73,9 +73,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         let (mut state, mut base) = (7u64, 1000u64);
         for _ in 0..20_000 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             base += (state >> 33) % 3;
             let index = base - (state >> 40) % 500;
             assert_eq!(window.is_new(index), !seen.contains(&index));

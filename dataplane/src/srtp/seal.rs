@@ -18,11 +18,7 @@ pub struct Sealer {
 
 impl Sealer {
     pub(super) fn new(rtp: Cipher, rtcp: Cipher) -> Self {
-        Self {
-            rtp,
-            rtcp,
-            rtcp_index: 0,
-        }
+        Self { rtp, rtcp, rtcp_index: 0 }
     }
 
     /// Seals `payload` behind the header that stands in `out[..header_len]`, out of place:

@@ -98,34 +98,13 @@ impl Hub {
             return Err(Error("this is not a real user"));
         }
         let change = match kind {
-            "op" if records => Change {
-                add: &[OP, RECORD],
-                remove: &[],
-            },
-            "op" => Change {
-                add: &[OP],
-                remove: &[],
-            },
-            "unop" => Change {
-                add: &[],
-                remove: &[OP, RECORD],
-            },
-            "present" => Change {
-                add: &[PRESENT],
-                remove: &[],
-            },
-            "unpresent" => Change {
-                add: &[],
-                remove: &[PRESENT],
-            },
-            "shutup" => Change {
-                add: &[],
-                remove: &[MESSAGE],
-            },
-            _ => Change {
-                add: &[MESSAGE],
-                remove: &[],
-            },
+            "op" if records => Change { add: &[OP, RECORD], remove: &[] },
+            "op" => Change { add: &[OP], remove: &[] },
+            "unop" => Change { add: &[], remove: &[OP, RECORD] },
+            "present" => Change { add: &[PRESENT], remove: &[] },
+            "unpresent" => Change { add: &[], remove: &[PRESENT] },
+            "shutup" => Change { add: &[], remove: &[MESSAGE] },
+            _ => Change { add: &[MESSAGE], remove: &[] },
         };
         for permission in change.add {
             member.permissions.add(permission);
@@ -161,16 +140,8 @@ impl Hub {
         let is_told = member.traits.chats && dest != conn;
         self.tell_as_server(conn, "userinfo", Value::Object(value));
         if is_told {
-            let caller = if by.1.as_str().is_empty() {
-                by.0.as_str()
-            } else {
-                by.1.as_str()
-            };
-            self.tell_as_server(
-                dest,
-                "warning",
-                json!(format!("{caller} has asked who you are")),
-            );
+            let caller = if by.1.as_str().is_empty() { by.0.as_str() } else { by.1.as_str() };
+            self.tell_as_server(dest, "warning", json!(format!("{caller} has asked who you are")));
         }
         Ok(())
     }
@@ -220,12 +191,7 @@ impl Hub {
             // Nor does it know tokens. Their errors have a form of their own.
             "maketoken" | "edittoken" | "listtokens" => {
                 let message = Message {
-                    kind: if kind == "listtokens" {
-                        "tokenlist"
-                    } else {
-                        "token"
-                    }
-                    .to_owned(),
+                    kind: if kind == "listtokens" { "tokenlist" } else { "token" }.to_owned(),
                     error: "not-authorised",
                     is_privileged: true,
                     value: Some(NOT_AUTHORISED.into()),
@@ -254,11 +220,7 @@ impl Hub {
                 Ok(())
             }
             _ => {
-                let lock = if kind == "lock" {
-                    Some(text_of(action.value)?)
-                } else {
-                    None
-                };
+                let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
                 let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
                 group.lock = lock;
                 self.tell_changed(&name, true);
@@ -279,11 +241,7 @@ impl Hub {
             })
             .collect();
         lines.sort();
-        let Some(member) = self
-            .groups
-            .get(name)
-            .and_then(|group| group.members.get(&conn))
-        else {
+        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
             return;
         };
         let message = Message {

@@ -77,11 +77,8 @@ impl Hub {
         if let Some(text) = self.closing.clone() {
             return self.refuse(conn, &request, Refused(Failure::Closed, text));
         }
-        client.place = Place::Joining(Box::new(Joining {
-            request,
-            name: name.clone(),
-            login: None,
-        }));
+        client.place =
+            Place::Joining(Box::new(Joining { request, name: name.clone(), login: None }));
         self.load(name, Waiting::Join(conn));
     }
 
@@ -188,9 +185,7 @@ impl Hub {
             .groups
             .values()
             .filter(|group| group.members.is_empty() && !group.description.listing.is_public);
-        let oldest = empty
-            .min_by_key(|group| group.touched_at)
-            .map(|group| group.name.clone());
+        let oldest = empty.min_by_key(|group| group.touched_at).map(|group| group.name.clone());
         oldest.is_some_and(|name| self.groups.remove(&name).is_some())
     }
 
@@ -198,10 +193,7 @@ impl Hub {
         let Some(group) = self.groups.get(name) else {
             return;
         };
-        let ops = group
-            .members
-            .iter()
-            .filter(|(_, member)| member.traits.chats && member.may(OP));
+        let ops = group.members.iter().filter(|(_, member)| member.traits.chats && member.may(OP));
         let ops = ops.map(|(conn, _)| *conn).collect();
         let message = Message {
             kind: "warning".to_owned(),
@@ -256,11 +248,7 @@ impl Hub {
         let Place::Joining(joining) = std::mem::replace(&mut client.place, Place::Outside) else {
             return;
         };
-        let Joining {
-            request,
-            name,
-            login,
-        } = *joining;
+        let Joining { request, name, login } = *joining;
         let refused = match (verdict, login) {
             (Verdict::Right, Some(login)) => match self.admit(conn, &request, &name, login, now) {
                 Ok(()) => return,
@@ -287,11 +275,7 @@ impl Hub {
         if let Some(text) = &self.closing {
             return Err(Refused(Failure::Closed, text.clone()));
         }
-        let Login {
-            username,
-            permissions,
-            ..
-        } = login;
+        let Login { username, permissions, .. } = login;
         let group = self.groups.get(name).ok_or_else(Refused::no_such_group)?;
         if group.is_orphan {
             return Err(Refused::no_such_group());
@@ -309,10 +293,7 @@ impl Hub {
         }
         let mut data = Map::new();
         if !super::merge(&mut data, &request.data, USER_DATA_BYTES_MAX) {
-            return Err(Refused::new(
-                Failure::Internal,
-                "the data of the join is too large",
-            ));
+            return Err(Refused::new(Failure::Internal, "the data of the join is too large"));
         }
         let Some(client) = self.clients.get_mut(&conn) else {
             return Ok(());
@@ -375,11 +356,7 @@ impl Hub {
             value: None,
         };
         let present: Vec<Event> = if chats {
-            group
-                .members
-                .values()
-                .map(|other| user_event(UserKind::Add, other))
-                .collect()
+            group.members.values().map(|other| user_event(UserKind::Add, other)).collect()
         } else {
             Vec::new()
         };
@@ -387,9 +364,7 @@ impl Hub {
         group.touched_at = now.mono;
         joined.status = Some(group.member_status());
         let history_age_ms = i64::try_from(group.description.history_age_ms).unwrap_or(i64::MAX);
-        let history = group
-            .history
-            .recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
+        let history = group.history.recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
         self.tell(conn, Event::Joined(Box::new(joined)));
         if chats {
             for message in history {
@@ -458,11 +433,7 @@ impl Hub {
         message: String,
         now: Now,
     ) {
-        let Some(member) = self
-            .groups
-            .get(name)
-            .and_then(|group| group.members.get(&conn))
-        else {
+        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
             return;
         };
         let dest = member.id.clone();
@@ -491,10 +462,7 @@ fn login(group: &Group, credentials: &Credentials) -> Option<(Login, PasswordChe
         permissions: group.description.permissions(user),
         username,
     };
-    let check = PasswordCheck::Verify {
-        password,
-        candidate: credentials.password.clone(),
-    };
+    let check = PasswordCheck::Verify { password, candidate: credentials.password.clone() };
     Some((login, check))
 }
 
@@ -505,10 +473,7 @@ fn check_open(group: &Group, now: UnixMs) -> Result<(), Refused> {
         let text = if text.is_empty() { LOCKED_TEXT } else { text };
         return Err(Refused::new(Failure::Closed, text));
     }
-    if description
-        .not_before
-        .is_some_and(|not_before| now < not_before)
-    {
+    if description.not_before.is_some_and(|not_before| now < not_before) {
         return Err(Refused::new(Failure::Closed, "this group is not open yet"));
     }
     if description.expires.is_some_and(|expires| now > expires) {
@@ -517,9 +482,7 @@ fn check_open(group: &Group, now: UnixMs) -> Result<(), Refused> {
     if description.is_autokick && !group.has_op() {
         return Err(Refused::new(Failure::Closed, NO_OP_TEXT));
     }
-    let clients_max = description
-        .clients_max
-        .map_or(usize::MAX, |max| max as usize);
+    let clients_max = description.clients_max.map_or(usize::MAX, |max| max as usize);
     if group.members.len() >= clients_max {
         return Err(Refused::new(Failure::Full, "too many users"));
     }

@@ -120,10 +120,7 @@ impl Hub {
     pub fn poll_timeout(&self) -> Duration {
         let announcement = self.announcements.first().map(|(at, _)| *at);
         let retry = self.retries.first().map(|(at, _, _)| *at);
-        announcement
-            .into_iter()
-            .chain(retry)
-            .fold(self.next_eviction, Duration::min)
+        announcement.into_iter().chain(retry).fold(self.next_eviction, Duration::min)
     }
 
     /// Time has passed. Spurious calls do nothing.
@@ -162,13 +159,7 @@ impl Hub {
     pub fn connect(&mut self, traits: Traits) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        self.clients.insert(
-            conn,
-            Client {
-                traits,
-                place: Place::Outside,
-            },
-        );
+        self.clients.insert(conn, Client { traits, place: Place::Outside });
         conn
     }
 
@@ -185,22 +176,14 @@ impl Hub {
 
     /// Whether a join of this connection is being decided.
     pub fn is_joining(&self, conn: ConnId) -> bool {
-        matches!(
-            self.clients.get(&conn),
-            Some(Client {
-                place: Place::Joining(_),
-                ..
-            })
-        )
+        matches!(self.clients.get(&conn), Some(Client { place: Place::Joining(_), .. }))
     }
 
     /// Asks for a group's status, answered by [`Output::Status`].
     pub fn status(&mut self, ticket: Ticket, name: &str) {
         match GroupName::parse(name) {
             Ok(name) => self.load(name, Waiting::Status(ticket)),
-            Err(_) => self
-                .outputs
-                .push_back(Output::Status(ticket, StatusReply::Missing)),
+            Err(_) => self.outputs.push_back(Output::Status(ticket, StatusReply::Missing)),
         }
     }
 
@@ -248,25 +231,17 @@ impl Hub {
     }
 
     fn tell(&mut self, conn: ConnId, event: Event) {
-        self.outputs
-            .push_back(Output::Event(Recipients::One(conn), event));
+        self.outputs.push_back(Output::Event(Recipients::One(conn), event));
     }
 
     fn tell_many(&mut self, conns: Vec<ConnId>, event: Event) {
         if !conns.is_empty() {
-            self.outputs
-                .push_back(Output::Event(Recipients::Many(conns), event));
+            self.outputs.push_back(Output::Event(Recipients::Many(conns), event));
         }
     }
 
     fn tell_error(&mut self, conn: ConnId, text: impl Into<String>) {
-        self.tell(
-            conn,
-            Event::Error {
-                text: text.into(),
-                is_busy: false,
-            },
-        );
+        self.tell(conn, Event::Error { text: text.into(), is_busy: false });
     }
 
     fn want_media(&mut self, request: MediaRequest) {
@@ -306,15 +281,8 @@ impl Hub {
             return;
         };
         let status = group.member_status();
-        let data = if with_data {
-            group.data.clone()
-        } else {
-            Map::new()
-        };
-        let chatting = group
-            .members
-            .iter()
-            .filter(|(_, member)| member.traits.chats);
+        let data = if with_data { group.data.clone() } else { Map::new() };
+        let chatting = group.members.iter().filter(|(_, member)| member.traits.chats);
         let changes: Vec<(ConnId, Event)> = chatting
             .map(|(conn, member)| (*conn, changed(name, member, status.clone(), data.clone())))
             .collect();
@@ -388,16 +356,8 @@ fn user_event(kind: UserKind, member: &Member) -> Event {
         kind,
         id: member.id.clone(),
         username: member.username.clone(),
-        permissions: if is_delete {
-            Default::default()
-        } else {
-            member.permissions.clone()
-        },
-        data: if is_delete {
-            Map::new()
-        } else {
-            member.data.clone()
-        },
+        permissions: if is_delete { Default::default() } else { member.permissions.clone() },
+        data: if is_delete { Map::new() } else { member.data.clone() },
     }
 }
 

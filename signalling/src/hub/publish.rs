@@ -72,12 +72,7 @@ impl Hub {
         };
         if let Some(up) = member.ups.get(&stream) {
             let media = up.media;
-            return self.want_media(MediaRequest::Publish {
-                media,
-                near: None,
-                offer,
-                codecs,
-            });
+            return self.want_media(MediaRequest::Publish { media, near: None, offer, codecs });
         }
         self.next_media += 1;
         let media = MediaId(self.next_media);
@@ -85,31 +80,15 @@ impl Hub {
         // do have.
         let replaced = replace.and_then(|old| Some((member.ups.remove(&old)?, old)));
         let replace = replaced.as_ref().and_then(|(up, old)| {
-            if up.is_announced {
-                Some(old.clone())
-            } else {
-                up.replace.clone()
-            }
+            if up.is_announced { Some(old.clone()) } else { up.replace.clone() }
         });
-        member
-            .ups
-            .insert(stream.clone(), Up::new(label.to_owned(), media, replace));
+        member.ups.insert(stream.clone(), Up::new(label.to_owned(), media, replace));
         if let Some((up, _)) = replaced {
             self.forget_up(&up);
         }
-        let owner = MediaOwner {
-            group: name,
-            conn,
-            stream,
-            is_up: true,
-        };
+        let owner = MediaOwner { group: name, conn, stream, is_up: true };
         self.media.insert(media, owner);
-        self.want_media(MediaRequest::Publish {
-            media,
-            near,
-            offer,
-            codecs,
-        });
+        self.want_media(MediaRequest::Publish { media, near, offer, codecs });
     }
 
     /// A transport to place a new one beside, while the group is small.
@@ -122,10 +101,7 @@ impl Hub {
         if group.transports() >= self.spread_above {
             return None;
         }
-        let mut ups = group
-            .members
-            .values()
-            .flat_map(|member| member.ups.values());
+        let mut ups = group.members.values().flat_map(|member| member.ups.values());
         ups.next().map(|up| up.media)
     }
 
@@ -188,10 +164,7 @@ impl Hub {
         };
         for (_, down) in std::mem::take(&mut member.downs) {
             self.media.remove(&down.media);
-            self.outputs
-                .push_back(super::Output::Media(MediaRequest::Close {
-                    media: down.media,
-                }));
+            self.outputs.push_back(super::Output::Media(MediaRequest::Close { media: down.media }));
         }
     }
 
@@ -247,12 +220,7 @@ impl Hub {
     }
 
     fn up_event(&mut self, owner: MediaOwner, event: MediaEvent, now: Now) {
-        let MediaOwner {
-            group: name,
-            conn,
-            stream,
-            ..
-        } = owner;
+        let MediaOwner { group: name, conn, stream, .. } = owner;
         let Some(group) = self.groups.get_mut(&name) else {
             return;
         };
@@ -263,20 +231,10 @@ impl Hub {
             return;
         };
         match event {
-            MediaEvent::Answered {
-                media,
-                answer,
-                publications,
-            } => {
+            MediaEvent::Answered { media, answer, publications } => {
                 up.expected = Some(publications);
                 let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
-                self.tell(
-                    conn,
-                    Event::Answer {
-                        stream,
-                        sdp: answer,
-                    },
-                );
+                self.tell(conn, Event::Answer { stream, sdp: answer });
                 if is_due {
                     self.announce_media(media, now);
                 }
@@ -313,12 +271,7 @@ impl Hub {
 
     /// Tells viewers of a stream whose media is known.
     pub(super) fn announce_media(&mut self, media: MediaId, _now: Now) {
-        let Some(MediaOwner {
-            group: name,
-            conn,
-            stream,
-            ..
-        }) = self.media.get(&media).cloned()
+        let Some(MediaOwner { group: name, conn, stream, .. }) = self.media.get(&media).cloned()
         else {
             return;
         };
@@ -356,8 +309,5 @@ impl Hub {
 
 /// Whether any member publishes under this id: viewers know a stream by it alone.
 fn is_taken(group: &Group, stream: &StreamId) -> bool {
-    group
-        .members
-        .values()
-        .any(|member| member.ups.contains_key(stream))
+    group.members.values().any(|member| member.ups.contains_key(stream))
 }

@@ -109,9 +109,7 @@ impl Hub {
         let message = Arc::new(message);
         if is_chat {
             let overhead = message.kind.len() + message.id.len() + 256;
-            group
-                .history
-                .push(now.unix, bytes + overhead, message.clone());
+            group.history.push(now.unix, bytes + overhead, message.clone());
         }
         let mut everyone = group.chatting();
         if message.is_noecho {
@@ -156,9 +154,7 @@ impl Hub {
             (None, None) => group.history.forget(|_| true),
             (Some(user), None) => group.history.forget(|message| is_by(message, &user)),
             (Some(user), Some(id)) => {
-                group
-                    .history
-                    .forget(|message| message.id == id && is_by(message, &user));
+                group.history.forget(|message| message.id == id && is_by(message, &user));
             }
             (None, Some(_)) => return Err(BAD),
         }
@@ -170,16 +166,11 @@ impl Hub {
             ..Message::default()
         };
         let event = Event::UserMessage(Arc::new(message));
-        self.outputs
-            .push_back(super::Output::Event(Recipients::Many(everyone), event));
+        self.outputs.push_back(super::Output::Event(Recipients::Many(everyone), event));
         Ok(())
     }
 }
 
 fn said(is_chat: bool, message: Arc<Message>) -> Event {
-    if is_chat {
-        Event::Chat(message)
-    } else {
-        Event::UserMessage(message)
-    }
+    if is_chat { Event::Chat(message) } else { Event::UserMessage(message) }
 }

@@ -73,29 +73,17 @@ impl Hub {
             // An answer that nobody waits for: a late one after a restart, or a mistake. What
             // runs goes on.
             Some(_) => self.tell_error(conn, "there is no offer to answer"),
-            None => self.tell(
-                conn,
-                Event::Close {
-                    stream: stream.clone(),
-                },
-            ),
+            None => self.tell(conn, Event::Close { stream: stream.clone() }),
         }
     }
 
     /// A viewer refuses a stream. Always confirmed by [`Event::Close`].
     pub fn refuse_stream(&mut self, conn: ConnId, stream: &StreamId) {
-        let down = self
-            .member_of(conn)
-            .and_then(|(_, member)| member.downs.remove(stream));
+        let down = self.member_of(conn).and_then(|(_, member)| member.downs.remove(stream));
         if let Some(down) = down {
             self.drop_down(&down);
         }
-        self.tell(
-            conn,
-            Event::Close {
-                stream: stream.clone(),
-            },
-        );
+        self.tell(conn, Event::Close { stream: stream.clone() });
     }
 
     /// A viewer wants ICE restarted on a stream it views. Unknown ids are ignored.
@@ -181,10 +169,7 @@ impl Hub {
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
-        let Some(up) = group
-            .members
-            .get(&publisher)
-            .and_then(|member| member.ups.get(stream))
+        let Some(up) = group.members.get(&publisher).and_then(|member| member.ups.get(stream))
         else {
             return;
         };
@@ -202,13 +187,8 @@ impl Hub {
         let old = replace.and_then(|old| Some((member.downs.remove(&old)?, old)));
         let inherited = old.as_ref().and_then(|(down, _)| down.wishes.clone());
         let down = member.downs.get_mut(stream);
-        let own = down
-            .as_ref()
-            .and_then(|down| down.wishes.clone())
-            .or_else(|| inherited.clone());
-        let wishes = own
-            .as_deref()
-            .unwrap_or_else(|| member.request.wishes(&label));
+        let own = down.as_ref().and_then(|down| down.wishes.clone()).or_else(|| inherited.clone());
+        let wishes = own.as_deref().unwrap_or_else(|| member.request.wishes(&label));
         let wants = select(wishes, up_media, &publications);
         match (down, wants.is_empty()) {
             (None, true) => {
@@ -255,12 +235,7 @@ impl Hub {
                 if let Some(down) = member.downs.remove(stream) {
                     self.drop_down(&down);
                 }
-                self.tell(
-                    viewer,
-                    Event::Close {
-                        stream: stream.clone(),
-                    },
-                );
+                self.tell(viewer, Event::Close { stream: stream.clone() });
             }
             (Some(down), false) => {
                 let (media, caps) = (down.media, changed_caps(&down.wants, &wants));
@@ -295,11 +270,7 @@ impl Hub {
         let mut downs = Vec::new();
         for (viewer, member) in &mut group.members {
             member.failures.remove(stream);
-            if member
-                .downs
-                .get(stream)
-                .is_some_and(|down| down.publisher == publisher)
-            {
+            if member.downs.get(stream).is_some_and(|down| down.publisher == publisher) {
                 downs.extend(member.downs.remove(stream));
                 viewers.push(*viewer);
             }
@@ -307,21 +278,11 @@ impl Hub {
         for down in &downs {
             self.drop_down(down);
         }
-        self.tell_many(
-            viewers,
-            Event::Close {
-                stream: stream.clone(),
-            },
-        );
+        self.tell_many(viewers, Event::Close { stream: stream.clone() });
     }
 
     pub(super) fn down_event(&mut self, owner: MediaOwner, event: MediaEvent, now: Now) {
-        let MediaOwner {
-            group: name,
-            conn,
-            stream,
-            ..
-        } = owner;
+        let MediaOwner { group: name, conn, stream, .. } = owner;
         match event {
             MediaEvent::Offered { offer, .. } => self.forward_offer(&name, conn, stream, offer),
             MediaEvent::Refused { text, is_busy, .. } => {
@@ -360,12 +321,7 @@ impl Hub {
         if let Some(old) = down.replace {
             self.tell(conn, Event::Close { stream: old });
         }
-        self.tell(
-            conn,
-            Event::Close {
-                stream: stream.clone(),
-            },
-        );
+        self.tell(conn, Event::Close { stream: stream.clone() });
     }
 
     /// A viewer that could not be reached may be reached later, on a fresh transport.
@@ -386,10 +342,7 @@ impl Hub {
         let Some((name, group)) = self.group_of(viewer) else {
             return;
         };
-        let publisher = group
-            .members
-            .iter()
-            .find(|(_, member)| member.ups.contains_key(stream));
+        let publisher = group.members.iter().find(|(_, member)| member.ups.contains_key(stream));
         if let Some(publisher) = publisher.map(|(conn, _)| *conn) {
             self.refresh_viewer(&name, viewer, publisher, stream);
         }
@@ -399,10 +352,8 @@ impl Hub {
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
-        let Some(down) = group
-            .members
-            .get_mut(&conn)
-            .and_then(|member| member.downs.get_mut(&stream))
+        let Some(down) =
+            group.members.get_mut(&conn).and_then(|member| member.downs.get_mut(&stream))
         else {
             return;
         };
@@ -414,38 +365,18 @@ impl Hub {
         let Some(publisher) = group.members.get(&publisher) else {
             return;
         };
-        let label = publisher
-            .ups
-            .get(&stream)
-            .map(|up| up.label.clone())
-            .unwrap_or_default();
+        let label = publisher.ups.get(&stream).map(|up| up.label.clone()).unwrap_or_default();
         let (source, username) = (publisher.id.clone(), publisher.username.clone());
-        self.tell(
-            conn,
-            Event::Offer {
-                stream,
-                label,
-                replace,
-                source,
-                username,
-                sdp,
-            },
-        );
+        self.tell(conn, Event::Offer { stream, label, replace, source, username, sdp });
     }
 }
 
 /// If both lists name the same sections: those whose cap differs. Otherwise nothing.
 fn changed_caps(old: &[Want], new: &[Want]) -> Option<Vec<Want>> {
     let same = old.len() == new.len()
-        && old
-            .iter()
-            .zip(new)
-            .all(|(old, new)| old.publication == new.publication);
+        && old.iter().zip(new).all(|(old, new)| old.publication == new.publication);
     same.then(|| {
-        let pairs = old
-            .iter()
-            .zip(new)
-            .filter(|(old, new)| old.is_low != new.is_low);
+        let pairs = old.iter().zip(new).filter(|(old, new)| old.is_low != new.is_low);
         pairs.map(|(_, new)| *new).collect()
     })
 }

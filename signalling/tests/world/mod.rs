@@ -44,10 +44,7 @@ impl World {
         Self {
             board: Switchboard::new([1; 32], 0),
             files: HashMap::from([("test".to_owned(), group(file))]),
-            now: Now {
-                mono: Duration::from_secs(1),
-                unix: UnixMs(1_800_000_000_000),
-            },
+            now: Now { mono: Duration::from_secs(1), unix: UnixMs(1_800_000_000_000) },
             sent: HashMap::new(),
             closed: HashMap::new(),
             audit: Vec::new(),
@@ -60,8 +57,7 @@ impl World {
     }
 
     pub fn connect(&mut self) -> ConnId {
-        self.board
-            .connected(Some("192.0.2.1:5".to_owned()), self.now)
+        self.board.connected(Some("192.0.2.1:5".to_owned()), self.now)
     }
 
     pub fn text(&mut self, conn: ConnId, text: &str) {
@@ -81,10 +77,7 @@ impl World {
     /// A connection that has introduced itself.
     pub fn greet(&mut self, id: &str) -> ConnId {
         let conn = self.connect();
-        self.say(
-            conn,
-            json!({"type": "handshake", "version": ["2"], "id": id}),
-        );
+        self.say(conn, json!({"type": "handshake", "version": ["2"], "id": id}));
         self.sent.remove(&conn);
         conn
     }
@@ -104,10 +97,7 @@ impl World {
         let conn = self.join_as(id, username, "");
         let said = self.take(conn);
         assert_eq!(said[0]["kind"], "join", "{said:?}");
-        self.say(
-            conn,
-            json!({"type": "request", "request": {"": ["audio", "video"]}}),
-        );
+        self.say(conn, json!({"type": "request", "request": {"": ["audio", "video"]}}));
         self.take(conn);
         conn
     }
@@ -146,9 +136,7 @@ impl World {
         let ticket = Ticket(self.next_ticket);
         self.board.status(ticket, name, self.now);
         self.settle();
-        self.statuses
-            .remove(&ticket)
-            .expect("a status query is answered")
+        self.statuses.remove(&ticket).expect("a status query is answered")
     }
 
     pub fn whip(&mut self, request: whip::Request) -> Option<whip::Response> {
@@ -161,8 +149,7 @@ impl World {
 
     pub fn reload(&mut self, file: &str) {
         self.files.insert("test".to_owned(), group(file));
-        self.board
-            .refresh(GroupName::parse("test").expect("legal"), self.now);
+        self.board.refresh(GroupName::parse("test").expect("legal"), self.now);
         self.settle();
     }
 
@@ -176,10 +163,7 @@ impl World {
                         Recipients::Many(conns) => conns,
                     };
                     for conn in conns {
-                        assert!(
-                            !self.closed.contains_key(&conn),
-                            "{message} after the close"
-                        );
+                        assert!(!self.closed.contains_key(&conn), "{message} after the close");
                         self.sent.entry(conn).or_default().push(message.clone());
                     }
                 }
@@ -211,10 +195,7 @@ impl World {
     pub fn check(&mut self, conn: ConnId, check: PasswordCheck) {
         let verdict = match check {
             PasswordCheck::Refuse => Verdict::Wrong,
-            PasswordCheck::Verify {
-                password,
-                candidate,
-            } => match password.verify(&candidate) {
+            PasswordCheck::Verify { password, candidate } => match password.verify(&candidate) {
                 Ok(true) => Verdict::Right,
                 Ok(false) => Verdict::Wrong,
                 Err(error) => Verdict::Broken(error),
@@ -231,11 +212,7 @@ impl World {
         offer.as_object_mut().expect("an object").extend(fields);
         self.say(conn, offer);
         let media = self.last_publish();
-        self.event(MediaEvent::Answered {
-            media,
-            answer: "v=0 answer".into(),
-            publications: 2,
-        });
+        self.event(MediaEvent::Answered { media, answer: "v=0 answer".into(), publications: 2 });
         media
     }
 
@@ -256,10 +233,7 @@ impl World {
     }
 
     pub fn arrives(&mut self, media: MediaId, m_line: u8, kind: MediaKind) {
-        self.event(MediaEvent::Published {
-            publication: PublicationKey { media, m_line },
-            kind,
-        });
+        self.event(MediaEvent::Published { publication: PublicationKey { media, m_line }, kind });
     }
 
     /// Publishes with audio and video flowing.
@@ -273,10 +247,7 @@ impl World {
     /// Makes the offer that the last Subscribe asked for; gives the transport.
     pub fn offered(&mut self) -> MediaId {
         let media = self.last_subscribe();
-        self.event(MediaEvent::Offered {
-            media,
-            offer: "v=0 down".into(),
-        });
+        self.event(MediaEvent::Offered { media, offer: "v=0 down".into() });
         media
     }
 }
@@ -288,10 +259,7 @@ pub fn kinds(messages: &[Value]) -> Vec<String> {
         .map(|message| {
             let kind = message["kind"].as_str().unwrap_or_default();
             let slash = if kind.is_empty() { "" } else { "/" };
-            format!(
-                "{}{slash}{kind}",
-                message["type"].as_str().unwrap_or_default()
-            )
+            format!("{}{slash}{kind}", message["type"].as_str().unwrap_or_default())
         })
         .collect()
 }

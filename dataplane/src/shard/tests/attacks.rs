@@ -19,36 +19,9 @@ fn null_client_hello() -> Vec<u8> {
     let mut body = vec![0xfe, 0xfd];
     body.extend([7; 32]);
     body.extend([0, 0, 0, 2, 0, 0, 1, 0]);
-    let mut handshake = vec![
-        1,
-        0,
-        0,
-        body.len() as u8,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        body.len() as u8,
-    ];
+    let mut handshake = vec![1, 0, 0, body.len() as u8, 0, 0, 0, 0, 0, 0, 0, body.len() as u8];
     handshake.extend(body);
-    let mut record = vec![
-        22,
-        0xfe,
-        0xff,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        handshake.len() as u8,
-    ];
+    let mut record = vec![22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, handshake.len() as u8];
     record.extend(handshake);
     record
 }
@@ -58,17 +31,11 @@ fn attacker() -> SocketAddr {
 }
 
 fn bytes_out(net: &Net) -> u64 {
-    net.shards
-        .iter()
-        .map(|shard| shard.counters().datagrams_out)
-        .sum()
+    net.shards.iter().map(|shard| shard.counters().datagrams_out).sum()
 }
 
 fn closed(net: &Net) -> usize {
-    net.events
-        .iter()
-        .filter(|event| matches!(event, Event::Closed { .. }))
-        .count()
+    net.events.iter().filter(|event| matches!(event, Event::Closed { .. })).count()
 }
 
 /// A publisher and a viewer with media flowing; returns them and the next sequence number.
@@ -191,10 +158,7 @@ fn replayed_media_is_delivered_once_and_media_from_elsewhere_not_at_all() {
     for datagram in &media {
         net.reach_server(attacker(), datagram);
     }
-    assert_eq!(
-        net.dropped(DropReason::UnverifiedSource),
-        media.len() as u64
-    );
+    assert_eq!(net.dropped(DropReason::UnverifiedSource), media.len() as u64);
     net.settle();
     assert_eq!(net.peers[viewer].packets.len(), delivered);
     media_flows(&mut net, publisher, viewer, &mut seq);
@@ -242,10 +206,7 @@ fn a_million_addresses_do_not_grow_the_address_table() {
     }
     let (addresses, foreign, hints) = net.shards[0].address_counts();
     assert!(addresses <= crate::transport::ADDRESSES_MAX, "{addresses}");
-    assert_eq!(
-        foreign, 0,
-        "nobody has proven any of them to the other shard"
-    );
+    assert_eq!(foreign, 0, "nobody has proven any of them to the other shard");
     assert!(hints <= super::super::HINTS_MAX, "{hints}");
 }
 
@@ -277,17 +238,12 @@ fn flipping_codecs_is_announced_seldom_and_reaches_nobody_who_negotiated_the_oth
     let publisher = net.publisher(0, &codecs, &[]);
     net.connect(publisher);
     net.publish(publisher, PeerKind::Video, Rtp::vp8(1, true));
-    net.run_until("video is announced", |net| {
-        !net.publications(publisher).is_empty()
-    });
+    net.run_until("video is announced", |net| !net.publications(publisher).is_empty());
     let publications = net.publications(publisher);
     let viewer = net.viewer(0, &publications, LayerCap::High);
     net.connect(viewer);
     let announced = |net: &Net| {
-        net.events
-            .iter()
-            .filter(|event| matches!(event, Event::Published { .. }))
-            .count()
+        net.events.iter().filter(|event| matches!(event, Event::Published { .. })).count()
     };
     let before = announced(&net);
     for seq in 2..200 {
@@ -299,17 +255,8 @@ fn flipping_codecs_is_announced_seldom_and_reaches_nobody_who_negotiated_the_oth
         net.publish(publisher, PeerKind::Video, rtp);
         net.advance(Duration::from_millis(10));
     }
-    assert!(
-        announced(&net) - before <= 3,
-        "{} in two seconds",
-        announced(&net) - before
-    );
-    assert!(
-        net.peers[viewer]
-            .packets
-            .iter()
-            .all(|packet| packet.payload[0] != 0x67)
-    );
+    assert!(announced(&net) - before <= 3, "{} in two seconds", announced(&net) - before);
+    assert!(net.peers[viewer].packets.iter().all(|packet| packet.payload[0] != 0x67));
 }
 
 /// Rows 13 and 14.
@@ -320,9 +267,7 @@ fn forged_rtcp_is_dropped_and_feedback_about_others_is_ignored() {
     let (other, publications) = live_publisher(&mut net, 0);
     assert!(!publications.is_empty());
     let address = net.peers[publisher].address;
-    let bye = [
-        0x81, 203, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ];
+    let bye = [0x81, 203, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     net.reach_server(address, &bye);
     assert_eq!(net.dropped(DropReason::SrtpDenied), 1);
     // Authentic, from the viewer, but about streams that are not its own.
@@ -343,16 +288,12 @@ fn forged_rtcp_is_dropped_and_feedback_about_others_is_ignored() {
 fn a_storm_of_keyframe_requests_reaches_the_publisher_twice_per_second() {
     let mut net = Net::new(1);
     let (publisher, publications) = live_publisher(&mut net, 0);
-    let viewers: Vec<usize> = (0..10)
-        .map(|_| net.viewer(0, &publications, LayerCap::High))
-        .collect();
+    let viewers: Vec<usize> =
+        (0..10).map(|_| net.viewer(0, &publications, LayerCap::High)).collect();
     for viewer in &viewers {
         net.connect(*viewer);
     }
-    let ssrcs: Vec<u32> = viewers
-        .iter()
-        .map(|viewer| net.video_ssrc(*viewer))
-        .collect();
+    let ssrcs: Vec<u32> = viewers.iter().map(|viewer| net.video_ssrc(*viewer)).collect();
     let before = net.peers[publisher].keyframe_requests.len();
     for _ in 0..200 {
         for (viewer, ssrc) in viewers.iter().zip(&ssrcs) {
@@ -398,13 +339,7 @@ fn headers_that_lie_are_dropped_behind_a_valid_tag_too() {
         let len = sealer.seal_rtp(&mut packet, 12, &extra, 0);
         net.reach_server(address, &packet[..len]);
     }
-    for datagram in [
-        vec![0x9f; 12],
-        vec![0x90; 15],
-        vec![0x80; 11],
-        vec![],
-        vec![0xbf; 65_000],
-    ] {
+    for datagram in [vec![0x9f; 12], vec![0x90; 15], vec![0x80; 11], vec![], vec![0xbf; 65_000]] {
         net.reach_server(address, &datagram);
     }
     assert!(net.dropped(DropReason::BadRtp) >= 5);
@@ -433,17 +368,10 @@ fn sdp_bombs_are_refused_and_leave_nothing() {
     ];
     for offer in bombs {
         let transport = crate::id::TransportId::new(crate::id::ShardId(0), 900);
-        net.command(Command::Publish {
-            transport,
-            offer,
-            codecs: CODECS.to_vec(),
-        });
+        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec() });
         net.settle();
         let refused = net.events.pop();
-        assert!(
-            matches!(refused, Some(Event::Refused { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Some(Event::Refused { .. })), "{refused:?}");
     }
     assert!(net.shards[0].is_empty());
 }

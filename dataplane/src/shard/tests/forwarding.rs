@@ -17,9 +17,7 @@ pub(super) fn live_publisher(net: &mut Net, shard: u8) -> (usize, Vec<Publicatio
     net.connect(publisher);
     net.publish(publisher, PeerKind::Audio, Rtp::opus(1));
     net.publish(publisher, PeerKind::Video, Rtp::vp8(1, true));
-    net.run_until("both are announced", |net| {
-        net.publications(publisher).len() == 2
-    });
+    net.run_until("both are announced", |net| net.publications(publisher).len() == 2);
     let publications = net.publications(publisher);
     (publisher, publications)
 }
@@ -73,19 +71,13 @@ fn one_to_one(
         assert!(away.lane_in >= 396 && away.rtp_out >= 396);
         assert_eq!(home.rtp_out, 0, "the publisher's shard has no viewer");
     }
-    assert_eq!(
-        net.dropped(DropReason::EngineMedia),
-        0,
-        "the engine never makes RTP or RTCP"
-    );
+    assert_eq!(net.dropped(DropReason::EngineMedia), 0, "the engine never makes RTP or RTCP");
 }
 
 /// One SSRC, one payload type, consecutive numbers, even steps in time.
 fn check_stream(packets: &[RtpPacket], prefix: &[u8], is_other: bool, step: u32) {
-    let stream: Vec<&RtpPacket> = packets
-        .iter()
-        .filter(|packet| packet.payload.starts_with(prefix) != is_other)
-        .collect();
+    let stream: Vec<&RtpPacket> =
+        packets.iter().filter(|packet| packet.payload.starts_with(prefix) != is_other).collect();
     for pair in stream.windows(2) {
         let (before, after) = (&pair[0].header, &pair[1].header);
         assert_eq!(before.ssrc, after.ssrc);
@@ -108,9 +100,7 @@ fn a_viewer_on_another_shard_gets_every_packet_in_order() {
 
 #[test]
 fn it_does_not_matter_which_socket_the_kernel_chooses() {
-    one_to_one(3, 2, 1, |from, shards| {
-        usize::from(from.ip().is_ipv4()) % shards
-    });
+    one_to_one(3, 2, 1, |from, shards| usize::from(from.ip().is_ipv4()) % shards);
 }
 
 /// Row 21: sequence number and timestamp wrap, and the numbers jump by nearly half their range.
@@ -127,9 +117,7 @@ fn wraps_and_jumps_of_numbers_reach_the_viewer_as_one_stream() {
         net.advance(Duration::from_millis(20));
     };
     send(&mut net, start, true);
-    net.run_until("video is announced", |net| {
-        !net.publications(publisher).is_empty()
-    });
+    net.run_until("video is announced", |net| !net.publications(publisher).is_empty());
     let publications = net.publications(publisher);
     let viewer = net.viewer(1, &publications, LayerCap::High);
     net.connect(viewer);
@@ -150,11 +138,7 @@ fn wraps_and_jumps_of_numbers_reach_the_viewer_as_one_stream() {
         video_numbers(packets)[1..],
         (start as u32 + 30_003..start as u32 + 30_010).collect::<Vec<_>>()
     );
-    assert!(
-        packets
-            .windows(2)
-            .all(|pair| *pair[1].seq_no == *pair[0].seq_no + 1)
-    );
+    assert!(packets.windows(2).all(|pair| *pair[1].seq_no == *pair[0].seq_no + 1));
 }
 
 /// Every codec that a group may allow, with its own payload format for a first packet.
@@ -180,34 +164,16 @@ fn every_codec_passes() {
         let publisher = net.publisher_with(0, &[video, audio], &[], config());
         net.connect(publisher);
         let send = |net: &mut Net, seq| {
-            let mut rtp = Rtp {
-                codec: video_peer,
-                ..Rtp::vp8(seq, true)
-            };
+            let mut rtp = Rtp { codec: video_peer, ..Rtp::vp8(seq, true) };
             rtp.payload = payload.to_vec();
             net.publish(publisher, PeerKind::Video, rtp);
-            net.publish(
-                publisher,
-                PeerKind::Audio,
-                Rtp {
-                    codec: audio_peer,
-                    ..Rtp::opus(seq)
-                },
-            );
+            net.publish(publisher, PeerKind::Audio, Rtp { codec: audio_peer, ..Rtp::opus(seq) });
         };
         send(&mut net, 1);
-        net.run_until("both are announced", |net| {
-            net.publications(publisher).len() == 2
-        });
+        net.run_until("both are announced", |net| net.publications(publisher).len() == 2);
         let publications = net.publications(publisher);
-        assert!(
-            publications.iter().any(|p| p.codec == video),
-            "{publications:?}"
-        );
-        assert!(
-            publications.iter().any(|p| p.codec == audio),
-            "{publications:?}"
-        );
+        assert!(publications.iter().any(|p| p.codec == video), "{publications:?}");
+        assert!(publications.iter().any(|p| p.codec == audio), "{publications:?}");
         let viewer = net.viewer_with(1, &publications, LayerCap::High, config());
         net.connect(viewer);
         for seq in 2..12 {
@@ -217,10 +183,7 @@ fn every_codec_passes() {
         let packets = &net.peers[viewer].packets;
         let is_video = |p: &&RtpPacket| *p.payload == *payload;
         assert!(packets.iter().filter(is_video).count() >= 10, "{video:?}");
-        assert!(
-            packets.iter().filter(|p| !is_video(p)).count() >= 10,
-            "{audio:?}"
-        );
+        assert!(packets.iter().filter(|p| !is_video(p)).count() >= 10, "{audio:?}");
     }
 }
 
@@ -239,17 +202,9 @@ fn extensions_reach_the_viewer() {
     net.publish(publisher, PeerKind::Video, video);
     net.advance(Duration::from_millis(50));
     let packets = &net.peers[viewer].packets;
-    assert!(
-        packets
-            .iter()
-            .any(|p| p.header.ext_vals.audio_level == Some(-30))
-    );
+    assert!(packets.iter().any(|p| p.header.ext_vals.audio_level == Some(-30)));
     let rotated = Some(str0m::rtp::VideoOrientation::Deg90);
-    assert!(
-        packets
-            .iter()
-            .any(|p| p.header.ext_vals.video_orientation == rotated)
-    );
+    assert!(packets.iter().any(|p| p.header.ext_vals.video_orientation == rotated));
 }
 
 #[test]
@@ -275,23 +230,12 @@ fn a_thousand_packets_reach_a_viewer_over_a_bad_network_once_each() {
         let count = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(
-            numbers.len(),
-            count,
-            "str0m would not deliver a number twice, nor do we"
-        );
+        assert_eq!(numbers.len(), count, "str0m would not deliver a number twice, nor do we");
         // Loss on both legs is repaired by NACK; a rare packet may lose all its chances.
         assert!(count >= 1010, "{count} of 1019 with {shards} shards");
         let asked: u64 = net.shards.iter().map(|shard| shard.counters().nacked).sum();
-        let again: u64 = net
-            .shards
-            .iter()
-            .map(|shard| shard.counters().retransmitted)
-            .sum();
-        assert!(
-            asked > 20 && again > 20,
-            "asked {asked}, retransmitted {again}"
-        );
+        let again: u64 = net.shards.iter().map(|shard| shard.counters().retransmitted).sum();
+        assert!(asked > 20 && again > 20, "asked {asked}, retransmitted {again}");
     }
 }
 
@@ -303,9 +247,8 @@ fn a_late_joiner_causes_one_keyframe_request_and_starts_with_its_answer() {
         net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, false));
         net.advance(Duration::from_millis(5));
     }
-    let viewers: Vec<usize> = (0..4)
-        .map(|_| net.viewer(0, &publications, LayerCap::High))
-        .collect();
+    let viewers: Vec<usize> =
+        (0..4).map(|_| net.viewer(0, &publications, LayerCap::High)).collect();
     for viewer in &viewers {
         net.connect(*viewer);
     }
@@ -344,11 +287,7 @@ fn removing_and_adding_video_reuses_the_section_and_never_a_number() {
     let (publisher, publications) = live_publisher(&mut net, 0);
     let viewer = net.viewer(0, &publications, LayerCap::High);
     net.connect(viewer);
-    let audio: Vec<_> = publications
-        .iter()
-        .filter(|p| p.codec == Codec::Opus)
-        .cloned()
-        .collect();
+    let audio: Vec<_> = publications.iter().filter(|p| p.codec == Codec::Opus).cloned().collect();
     let mut seq = 2;
     for _ in 0..3 {
         for _ in 0..10 {
@@ -362,19 +301,13 @@ fn removing_and_adding_video_reuses_the_section_and_never_a_number() {
         net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, true));
         seq += 1;
         net.advance(Duration::from_millis(100));
-        assert_eq!(
-            video_numbers(&net.peers[viewer].packets).len(),
-            before,
-            "not wanted"
-        );
+        assert_eq!(video_numbers(&net.peers[viewer].packets).len(), before, "not wanted");
         net.subscribe(viewer, &publications, LayerCap::High, false);
         net.advance(Duration::from_millis(100));
     }
     let packets = &net.peers[viewer].packets;
-    let video: Vec<&RtpPacket> = packets
-        .iter()
-        .filter(|p| !p.payload.starts_with(b"opus"))
-        .collect();
+    let video: Vec<&RtpPacket> =
+        packets.iter().filter(|p| !p.payload.starts_with(b"opus")).collect();
     assert!(video.len() >= 30);
     for pair in video.windows(2) {
         assert_eq!(pair[0].header.ssrc, pair[1].header.ssrc);
@@ -396,9 +329,5 @@ fn a_closed_publisher_and_a_closed_viewer_leave_nothing_behind() {
     for shard in &net.shards {
         assert!(shard.is_empty(), "{:?}", shard.counters());
     }
-    assert!(
-        !net.events
-            .iter()
-            .any(|event| matches!(event, Event::Closed { .. }))
-    );
+    assert!(!net.events.iter().any(|event| matches!(event, Event::Closed { .. })));
 }

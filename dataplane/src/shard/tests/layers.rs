@@ -21,9 +21,7 @@ fn start(net: &mut Net) -> (usize, PublicationInfo) {
     let publisher = net.publisher(0, CODECS, &["h", "l"]);
     net.connect(publisher);
     send(net, publisher, &["h", "l"], 1, true);
-    net.run_until("the video is announced", |net| {
-        !net.publications(publisher).is_empty()
-    });
+    net.run_until("the video is announced", |net| !net.publications(publisher).is_empty());
     let info = net.publications(publisher).remove(0);
     assert_eq!(info.rids, ["h", "l"]);
     (publisher, info)
@@ -39,10 +37,8 @@ fn send(net: &mut Net, publisher: usize, rids: &[&str], seq: u64, is_keyframe: b
 }
 
 fn layers_seen(net: &Net, viewer: usize, from: usize) -> String {
-    let mut seen: Vec<char> = net.peers[viewer].packets[from..]
-        .iter()
-        .map(|p| char::from(p.payload[9]))
-        .collect();
+    let mut seen: Vec<char> =
+        net.peers[viewer].packets[from..].iter().map(|p| char::from(p.payload[9])).collect();
     seen.dedup();
     seen.into_iter().collect()
 }
@@ -56,11 +52,7 @@ fn is_continuous(net: &Net, viewer: usize) -> bool {
     net.peers[viewer].packets.windows(2).all(|pair| {
         *pair[1].seq_no == *pair[0].seq_no + 1
             && pair[0].header.ssrc == pair[1].header.ssrc
-            && (pair[1]
-                .header
-                .timestamp
-                .wrapping_sub(pair[0].header.timestamp) as i32)
-                > 0
+            && (pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp) as i32) > 0
     }) && ids.windows(2).all(|pair| pair[1] == (pair[0] + 1) & 0x7fff)
 }
 
@@ -76,30 +68,19 @@ fn the_cap_chooses_the_encoding_and_changes_it_at_a_keyframe_without_renegotiati
     assert_eq!(layers_seen(&net, viewer, 0), "h");
     let transport = net.peers[viewer].id;
     let offers = net.events.len();
-    net.command(Command::SetCap {
-        transport,
-        publication: info.id,
-        cap: LayerCap::Low,
-    });
+    net.command(Command::SetCap { transport, publication: info.id, cap: LayerCap::Low });
     for seq in 20..40 {
         send(&mut net, publisher, &["h", "l"], seq, seq % 5 == 0);
     }
     assert_eq!(layers_seen(&net, viewer, 0), "hl");
-    net.command(Command::SetCap {
-        transport,
-        publication: info.id,
-        cap: LayerCap::High,
-    });
+    net.command(Command::SetCap { transport, publication: info.id, cap: LayerCap::High });
     for seq in 40..60 {
         send(&mut net, publisher, &["h", "l"], seq, seq % 5 == 0);
     }
     assert_eq!(layers_seen(&net, viewer, 0), "hlh");
     assert!(is_continuous(&net, viewer));
     let new = &net.events[offers..];
-    assert!(
-        !new.iter()
-            .any(|event| matches!(event, crate::api::Event::Offered { .. }))
-    );
+    assert!(!new.iter().any(|event| matches!(event, crate::api::Event::Offered { .. })));
 }
 
 /// Row 19.
@@ -117,19 +98,12 @@ fn a_viewer_falls_back_when_the_best_encoding_stops_and_returns_with_it() {
     let mut seq = 20;
     while net.peers[viewer].packets.len() == before {
         // The publisher answers keyframe requests.
-        let asked = net.peers[publisher]
-            .keyframe_requests
-            .iter()
-            .any(|r| r.rid.is_some());
+        let asked = net.peers[publisher].keyframe_requests.iter().any(|r| r.rid.is_some());
         send(&mut net, publisher, &["l"], seq, asked);
         seq += 1;
         assert!(seq < 200, "no fall-back");
     }
-    assert!(
-        net.now - stopped < Duration::from_millis(1500),
-        "{:?}",
-        net.now - stopped
-    );
+    assert!(net.now - stopped < Duration::from_millis(1500), "{:?}", net.now - stopped);
     for _ in 0..60 {
         send(&mut net, publisher, &["h", "l"], seq, seq % 10 == 0);
         seq += 1;

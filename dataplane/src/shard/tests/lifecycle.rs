@@ -107,10 +107,7 @@ fn an_ice_restart_by_either_side_keeps_the_transport() {
         net.advance(Duration::from_millis(50));
     }
     let numbers = video_numbers(&net.peers[viewer].packets);
-    assert!(
-        (2..20).all(|number| numbers.contains(&number)),
-        "{numbers:?}"
-    );
+    assert!((2..20).all(|number| numbers.contains(&number)), "{numbers:?}");
     assert_eq!(refusals(&net), []);
 }
 
@@ -130,29 +127,19 @@ fn a_section_that_comes_back_goes_on_where_it_was() {
             seq += 1;
             net.advance(Duration::from_millis(20));
         }
-        assert!(
-            net.peers[viewer].packets.len() >= before + 14,
-            "round {round}"
-        );
+        assert!(net.peers[viewer].packets.len() >= before + 14, "round {round}");
         if round < 2 {
             net.set_direction(publisher, PeerKind::Video, false, CODECS);
             net.set_direction(publisher, PeerKind::Video, true, CODECS);
         }
     }
     let packets = &net.peers[viewer].packets;
-    let video: Vec<_> = packets
-        .iter()
-        .filter(|p| !p.payload.starts_with(b"opus"))
-        .collect();
+    let video: Vec<_> = packets.iter().filter(|p| !p.payload.starts_with(b"opus")).collect();
     let mut numbers: Vec<u64> = video.iter().map(|p| *p.seq_no).collect();
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), video.len());
-    assert!(
-        video
-            .windows(2)
-            .all(|pair| pair[0].header.ssrc == pair[1].header.ssrc)
-    );
+    assert!(video.windows(2).all(|pair| pair[0].header.ssrc == pair[1].header.ssrc));
 }
 
 /// The same at the forwarding end: packets under an SSRC that nobody announced take the section's
@@ -188,11 +175,7 @@ fn another_ssrc_on_a_live_section_is_a_break_and_not_an_end() {
         net.advance(Duration::from_millis(20));
     }
     let packets = &net.peers[viewer].packets;
-    assert!(
-        packets.len() >= before + 25,
-        "{} after {before}",
-        packets.len()
-    );
+    assert!(packets.len() >= before + 25, "{} after {before}", packets.len());
     for pair in packets[before - 1..].windows(2) {
         assert_eq!(*pair[1].seq_no, *pair[0].seq_no + 1);
         assert_eq!(pair[0].header.ssrc, pair[1].header.ssrc);
@@ -206,11 +189,8 @@ fn leaving_and_returning_across_shards_under_traffic_repeats_nothing() {
     let (publisher, publications) = live_publisher(&mut net, 0);
     let viewer = net.viewer(1, &publications, LayerCap::High);
     net.connect(viewer);
-    let audio: Vec<_> = publications
-        .iter()
-        .filter(|p| p.kind == crate::api::MediaKind::Audio)
-        .cloned()
-        .collect();
+    let audio: Vec<_> =
+        publications.iter().filter(|p| p.kind == crate::api::MediaKind::Audio).cloned().collect();
     let mut seq = 2;
     for _ in 0..20 {
         for _ in 0..3 {
@@ -242,21 +222,12 @@ fn a_cap_set_during_a_negotiation_is_kept() {
     let viewer = net.viewer(0, &publications, LayerCap::High);
     net.settle();
     let transport = net.peers[viewer].id;
-    let video = publications
-        .iter()
-        .find(|p| p.kind == crate::api::MediaKind::Video);
+    let video = publications.iter().find(|p| p.kind == crate::api::MediaKind::Video);
     let publication = video.expect("video was announced").id;
-    net.command(Command::SetCap {
-        transport,
-        publication,
-        cap: LayerCap::Low,
-    });
+    net.command(Command::SetCap { transport, publication, cap: LayerCap::Low });
     net.answer_last_offer(viewer);
     net.connect(viewer);
-    assert_eq!(
-        net.shards[0].cap_of(transport, publication),
-        Some(LayerCap::Low)
-    );
+    assert_eq!(net.shards[0].cap_of(transport, publication), Some(LayerCap::Low));
 }
 
 /// Row 45: the machine stalls for 200 ms; what was sent meanwhile arrives, and nothing is closed.
@@ -276,15 +247,8 @@ fn a_stall_of_the_shard_is_made_up_for() {
     }
     net.advance(Duration::from_millis(500));
     let numbers = video_numbers(&net.peers[viewer].packets);
-    assert!(
-        (2..20).all(|number| numbers.contains(&number)),
-        "{numbers:?}"
-    );
-    assert!(
-        !net.events
-            .iter()
-            .any(|event| matches!(event, Event::Closed { .. }))
-    );
+    assert!((2..20).all(|number| numbers.contains(&number)), "{numbers:?}");
+    assert!(!net.events.iter().any(|event| matches!(event, Event::Closed { .. })));
 }
 
 /// Row 25, the data plane's half.
@@ -296,10 +260,7 @@ fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {
     net.connect(viewer);
     let transport = net.peers[viewer].id;
     let answer = "v=0\r\n".to_owned();
-    net.command(Command::AcceptAnswer {
-        transport,
-        answer: answer.clone(),
-    });
+    net.command(Command::AcceptAnswer { transport, answer: answer.clone() });
     net.settle();
     assert_eq!(refusals(&net), [PeerError::NoOfferOutstanding]);
     // Two offers without an answer between them; then garbage for an answer.

@@ -33,10 +33,7 @@ impl Wire for TestWire {
         let mut sent = self.0.lock().expect("no panic while locked");
         for out in batch {
             assert_eq!(
-                out.from
-                    .map(|ip| ip.to_string())
-                    .as_deref()
-                    .unwrap_or("10.0.0.1"),
+                out.from.map(|ip| ip.to_string()).as_deref().unwrap_or("10.0.0.1"),
                 "10.0.0.1"
             );
             sent.push_back((out.to, slab[out.start..out.start + out.len].to_vec()));
@@ -138,10 +135,7 @@ impl Net {
     }
 
     pub(super) fn random(&mut self, below: u64) -> u64 {
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.random >> 33) % below
     }
 
@@ -198,8 +192,7 @@ impl Net {
         let at = self.add_peer(id, config);
         let simulcast = (!rids.is_empty()).then(|| {
             let mut simulcast = Simulcast::new();
-            rids.iter()
-                .for_each(|rid| simulcast.add_send_layer(SimulcastLayer::new(rid)));
+            rids.iter().for_each(|rid| simulcast.add_send_layer(SimulcastLayer::new(rid)));
             simulcast
         });
         let mut changes = self.peers[at].rtc.sdp_api();
@@ -212,11 +205,7 @@ impl Net {
         self.peers[at].known_mids = vec![audio, video];
         self.peers[at].pending = Some(pending);
         let codecs = codecs.to_vec();
-        self.command(Command::Publish {
-            transport: id,
-            offer: offer.to_sdp_string(),
-            codecs,
-        });
+        self.command(Command::Publish { transport: id, offer: offer.to_sdp_string(), codecs });
         self.run_until("the answer is taken", |net| net.peers[at].pending.is_none());
         at
     }
@@ -249,18 +238,10 @@ impl Net {
         let transport = self.peers[viewer].id;
         let subscriptions = wanted
             .iter()
-            .map(|publication| SubscriptionSpec {
-                publication: publication.clone(),
-                cap,
-            })
+            .map(|publication| SubscriptionSpec { publication: publication.clone(), cap })
             .collect();
         let msid = "stream".to_owned();
-        self.command(Command::Subscribe {
-            transport,
-            msid,
-            subscriptions,
-            ice_restart,
-        });
+        self.command(Command::Subscribe { transport, msid, subscriptions, ice_restart });
     }
 
     /// What a publisher has announced so far.
@@ -268,10 +249,7 @@ impl Net {
         let id = self.peers[publisher].id;
         let mut all: Vec<PublicationInfo> = Vec::new();
         for event in &self.events {
-            if let Event::Published {
-                transport,
-                publication,
-            } = event
+            if let Event::Published { transport, publication } = event
                 && *transport == id
             {
                 all.retain(|known| known.id != publication.id);
@@ -285,11 +263,7 @@ impl Net {
         // str0m generates mids: find the one of the kind.
         let rtc = &self.peers[peer].rtc;
         let of_kind = |mid: &&Mid| rtc.media(**mid).is_some_and(|media| media.kind() == kind);
-        *self.peers[peer]
-            .known_mids
-            .iter()
-            .find(of_kind)
-            .expect("a section of the kind")
+        *self.peers[peer].known_mids.iter().find(of_kind).expect("a section of the kind")
     }
 
     /// The server's user name fragment and password for a peer.
@@ -329,10 +303,7 @@ impl Net {
         });
         self.is_mute = false;
         let offer = offer.expect("an offer was made");
-        self.on_event(&Event::Offered {
-            transport: id,
-            offer,
-        });
+        self.on_event(&Event::Offered { transport: id, offer });
         self.settle();
     }
 
@@ -346,23 +317,13 @@ impl Net {
     ) {
         let mid = self.mid(peer, kind);
         let mut changes = self.peers[peer].rtc.sdp_api();
-        let direction = if sends {
-            Direction::SendOnly
-        } else {
-            Direction::Inactive
-        };
+        let direction = if sends { Direction::SendOnly } else { Direction::Inactive };
         changes.set_direction(mid, direction);
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
         let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish {
-            transport,
-            offer: offer.to_sdp_string(),
-            codecs,
-        });
-        self.run_until("the answer is taken", |net| {
-            net.peers[peer].pending.is_none()
-        });
+        self.command(Command::Publish { transport, offer: offer.to_sdp_string(), codecs });
+        self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 
     /// A new offer of a publisher for its Transport, with new ICE credentials.
@@ -372,14 +333,8 @@ impl Net {
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
         let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish {
-            transport,
-            offer: offer.to_sdp_string(),
-            codecs,
-        });
-        self.run_until("the answer is taken", |net| {
-            net.peers[peer].pending.is_none()
-        });
+        self.command(Command::Publish { transport, offer: offer.to_sdp_string(), codecs });
+        self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 
     /// Sends one RTP packet from a publisher.
@@ -396,9 +351,7 @@ impl Net {
             .expect("a negotiated codec")
             .pt();
         let mut api = rtc.direct_api();
-        let stream = api
-            .stream_tx_by_mid(mid, rtp.rid.map(Into::into))
-            .expect("a stream");
+        let stream = api.stream_tx_by_mid(mid, rtp.rid.map(Into::into)).expect("a stream");
         stream.write_rtp(
             RtpWrite::new(pt, rtp.seq.into(), rtp.time, now, rtp.payload)
                 .marker(rtp.marker)
@@ -462,10 +415,7 @@ impl Net {
         // The NAT has forgotten the old port.
         let is_stale =
             behind.is_none() && self.nat.is_some_and(|(at, _)| self.peers[at].address == to);
-        let found = self
-            .peers
-            .iter()
-            .position(|peer| peer.address == address && !is_stale);
+        let found = self.peers.iter().position(|peer| peer.address == address && !is_stale);
         let Some(at) = found else { return };
         let peer = &mut self.peers[at];
         if chance < peer.loss_down {
@@ -482,18 +432,13 @@ impl Net {
     /// SDP goes both ways without delay.
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Answered {
-                transport, answer, ..
-            } => {
+            Event::Answered { transport, answer, .. } => {
                 let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else {
                     return;
                 };
                 let answer = SdpAnswer::from_sdp_string(answer).expect("our answer parses");
                 if let Some(pending) = peer.pending.take() {
-                    peer.rtc
-                        .sdp_api()
-                        .accept_answer(pending, answer)
-                        .expect("our answer fits");
+                    peer.rtc.sdp_api().accept_answer(pending, answer).expect("our answer fits");
                 }
             }
             Event::Offered { .. } if self.is_mute => {}
@@ -502,16 +447,9 @@ impl Net {
                     return;
                 };
                 let offer = SdpOffer::from_sdp_string(offer).expect("our offer parses");
-                let answer = peer
-                    .rtc
-                    .sdp_api()
-                    .accept_offer(offer)
-                    .expect("our offer fits");
+                let answer = peer.rtc.sdp_api().accept_offer(offer).expect("our offer fits");
                 let answer = answer.to_sdp_string();
-                self.command(Command::AcceptAnswer {
-                    transport: *transport,
-                    answer,
-                });
+                self.command(Command::AcceptAnswer { transport: *transport, answer });
             }
             _ => {}
         }
@@ -618,10 +556,7 @@ impl Net {
 
     /// Counters of all shards, added up, for one drop reason.
     pub(super) fn dropped(&self, reason: crate::stats::DropReason) -> u64 {
-        self.shards
-            .iter()
-            .map(|shard| shard.counters().dropped(reason))
-            .sum()
+        self.shards.iter().map(|shard| shard.counters().dropped(reason)).sum()
     }
 }
 

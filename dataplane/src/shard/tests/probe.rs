@@ -41,12 +41,7 @@ impl Shard {
 
     /// The keys with which the remote peer sends.
     pub(super) fn test_peer_sealer(&self, id: TransportId) -> Sealer {
-        let keys = self
-            .test_transport(id)
-            .peer
-            .keys()
-            .get()
-            .expect("connected");
+        let keys = self.test_transport(id).peer.keys().get().expect("connected");
         let theirs = DtlsKeys {
             profile: keys.profile,
             material: keys.material.clone(),
@@ -56,13 +51,8 @@ impl Shard {
     }
 
     pub(super) fn test_video_ssrc(&self, id: TransportId) -> u32 {
-        let Role::Viewer(viewer) = &self.test_transport(id).role else {
-            panic!("a viewer")
-        };
-        let line = viewer
-            .lines
-            .iter()
-            .find(|line| line.kind == MediaKind::Video);
+        let Role::Viewer(viewer) = &self.test_transport(id).role else { panic!("a viewer") };
+        let line = viewer.lines.iter().find(|line| line.kind == MediaKind::Video);
         line.expect("a video section").ssrc.0
     }
 
@@ -74,20 +64,9 @@ impl Shard {
         let Role::Viewer(viewer) = &self.test_transport(viewer).role else {
             return None;
         };
-        let mut subscriptions = viewer
-            .lines
-            .iter()
-            .filter_map(|line| line.subscription.as_ref());
+        let mut subscriptions = viewer.lines.iter().filter_map(|line| line.subscription.as_ref());
         let (_, at) = subscriptions.find(|(info, _)| info.id == publication)?;
-        Some(
-            self.sources
-                .get(&publication)?
-                .subscribers
-                .get(*at)?
-                .as_ref()?
-                .forwarder
-                .cap(),
-        )
+        Some(self.sources.get(&publication)?.subscribers.get(*at)?.as_ref()?.forwarder.cap())
     }
 
     /// Makes a Transport's engine panic.
@@ -95,8 +74,6 @@ impl Shard {
         let slot = self.by_id[&id];
         let transport = self.slots[slot].as_mut().expect("the Transport is alive");
         assert!(transport.peer.inject_fault(now).is_err());
-        self.step_peer(slot, now, |peer, transmit| {
-            peer.handle_timeout(now, transmit)
-        });
+        self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
     }
 }
