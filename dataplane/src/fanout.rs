@@ -8,7 +8,8 @@ use crate::extension::{Extension, ExtensionMap};
 use crate::forward::Forwarder;
 use crate::outbox::{Outbox, Outgoing, Wire};
 use crate::rtp::RtpHeader;
-use crate::source::{Egress, Negotiated, Packet, Sending, Source, Subscriber};
+use crate::sending::{Egress, Packet, Sending};
+use crate::source::{Negotiated, Source, Subscriber};
 use crate::srtp::{DtlsKeys, Profile, Sealer};
 use crate::stats::Counters;
 

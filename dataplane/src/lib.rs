@@ -27,6 +27,7 @@ mod rtcp;
 mod rtp;
 mod run;
 mod sdp;
+mod sending;
 mod shard;
 mod source;
 mod srtp;

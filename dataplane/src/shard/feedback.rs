@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Shard;
 use crate::id::PublicationId;
 use crate::rtcp::{self, Feedback, Twcc};
-use crate::source::Sending;
+use crate::sending::Sending;
 use crate::stats::DropReason;
 use crate::transport::Role;
 

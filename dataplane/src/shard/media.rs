@@ -12,7 +12,8 @@ use crate::id::PublicationId;
 use crate::publication::{Encoding, Publication};
 use crate::record::{self, Record};
 use crate::rtp::RtpHeader;
-use crate::source::{Packet, Source, clock_hz};
+use crate::sending::Packet;
+use crate::source::{Source, clock_hz};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, STREAMS_MAX, Stream, Transport};
 

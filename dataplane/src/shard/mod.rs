@@ -12,6 +12,7 @@ mod media;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod viewing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -28,7 +29,8 @@ use crate::lane::{LANE_BYTES, Producer};
 use crate::outbox::{Outbox, Wire};
 use crate::peer::{Drained, Fault};
 use crate::record::{self, Record};
-use crate::source::{Egress, Packet, Sending, Source};
+use crate::sending::{Egress, Packet, Sending};
+use crate::source::Source;
 use crate::stats::{Counters, DropReason};
 use crate::transport::{Role, Transport};
 

@@ -9,7 +9,7 @@ use crate::error::CloseReason;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
 use crate::rtcp::{ReportBlock, Writer};
-use crate::source::{Egress, Sending};
+use crate::sending::{Egress, Sending};
 use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
 use crate::stats::Counters;
 use crate::transport::{Role, Transport};

@@ -1,0 +1,189 @@
+//! Sending one packet to one viewer: the viewer's header over the canonical one, the payload edited
+//! where the Forwarder says so, sealed straight into the send batch.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::canonical::{HopFields, PACKET_BYTES_MAX, PacketMeta, PerViewer, patch, translate_ids};
+use crate::descriptor::write_picture_id;
+use crate::forward::Placement;
+use crate::outbox::Outbox;
+use crate::source::{RETRANSMIT_BURST_BYTES, Subscriber};
+use crate::srtp::Sealer;
+use crate::stats::Counters;
+
+/// Where a viewer's packets go and under which keys. One per Transport, by slot.
+pub struct Egress {
+    /// The viewer's address, once nominated.
+    pub to: SocketAddr,
+    /// Our address towards it.
+    pub from: Option<IpAddr>,
+    /// Our keys.
+    pub sealer: Sealer,
+    /// The next transport-wide sequence number.
+    pub twcc: u16,
+}
+
+/// What it takes to send to viewers.
+pub struct Sending<'a> {
+    /// By slot; `None` where nobody is connected.
+    pub egress: &'a mut [Option<Egress>],
+    /// The batch.
+    pub outbox: &'a mut Outbox,
+    /// The shard's counters.
+    pub counters: &'a mut Counters,
+}
+
+/// A packet in canonical form.
+#[derive(Clone, Copy)]
+pub struct Packet<'a> {
+    /// Its properties.
+    pub meta: &'a PacketMeta,
+    /// The canonical header.
+    pub header: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// Padding octets to add behind it (RFC 3550 s5.1).
+    pub padding: u8,
+}
+
+impl<'a> Packet<'a> {
+    /// Splits canonical bytes at the header's length; `None` if they are shorter.
+    pub fn split(meta: &'a PacketMeta, bytes: &'a [u8]) -> Option<Self> {
+        let (header, payload) = bytes.split_at_checked(usize::from(meta.header_len))?;
+        Some(Self { meta, header, payload, padding: 0 })
+    }
+}
+
+/// The fields that differ per hop. Without RTX a retransmission must repeat its packet bit by
+/// bit, or two packets would share a nonce: then they stay zero.
+fn hop(subscriber: &Subscriber, egress: &mut Egress, at_us: u64) -> HopFields {
+    if subscriber.rtx.is_none() && subscriber.forwarder.repairs_in_place() {
+        return HopFields::default();
+    }
+    let twcc = egress.twcc;
+    egress.twcc = twcc.wrapping_add(1);
+    // 6.18 fixed point seconds.
+    HopFields { abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff, twcc }
+}
+
+/// Seals a packet for a viewer.
+pub fn send(
+    subscriber: &mut Subscriber,
+    egress: &mut Egress,
+    placement: &Placement,
+    packet: Packet<'_>,
+    outbox: &mut Outbox,
+    counters: &mut Counters,
+) {
+    let Packet { meta, header, payload, padding } = packet;
+    // Without RTX a retransmission must repeat the packet, and it would come without padding.
+    let padding = if subscriber.rtx.is_some() { usize::from(padding) } else { 0 };
+    let viewer = PerViewer {
+        marker_pt: u8::from(placement.marker) << 7 | subscriber.pt,
+        seq_no: placement.seq as u16,
+        rtp_time: placement.rtp_time,
+        ssrc: subscriber.ssrc,
+        mid: subscriber.mid,
+        hop: hop(subscriber, egress, meta.at_us),
+    };
+    let out = outbox.slot(counters);
+    if !write_viewer_header(out, subscriber, packet, &viewer) {
+        return;
+    }
+    let roc = (placement.seq >> 16) as u32;
+    let is_edited = placement.picture_delta != 0 || placement.tl0_delta != 0;
+    let len = if padding == 0 && !is_edited {
+        egress.sealer.seal_rtp(out, header.len(), payload, roc)
+    } else {
+        let mut edited = [0; PACKET_BYTES_MAX];
+        if edit_payload(&mut edited, payload, placement, meta).is_none() {
+            return;
+        }
+        let end = payload.len() + padding;
+        if let (Some(last), true) = (edited[..end].last_mut(), padding > 0) {
+            // RFC 3550 s5.1: the P bit, and the last octet counts the padding.
+            out[0] |= 0x20;
+            *last = padding as u8;
+        }
+        egress.sealer.seal_rtp(out, header.len(), &edited[..end], roc)
+    };
+    outbox.commit(len, egress.to, egress.from);
+    counters.rtp_out += 1;
+    subscriber.sent.0 = subscriber.sent.0.wrapping_add(1);
+    subscriber.sent.1 = subscriber.sent.1.wrapping_add(payload.len() as u32);
+    let earned = subscriber.retransmit_bytes + payload.len() as u32 / 4;
+    subscriber.retransmit_bytes = earned.min(RETRANSMIT_BURST_BYTES);
+}
+
+/// RFC 4588: its own SSRC and numbering, the original sequence number before the payload.
+pub fn send_rtx(
+    subscriber: &mut Subscriber,
+    (ssrc, pt): (u32, u8),
+    egress: &mut Egress,
+    placement: &Placement,
+    packet: Packet<'_>,
+    outbox: &mut Outbox,
+    counters: &mut Counters,
+) {
+    let Packet { meta, header, payload, .. } = packet;
+    let mut edited = [0; PACKET_BYTES_MAX + 2];
+    let (osn, body) = edited.split_at_mut(2);
+    osn.copy_from_slice(&(placement.seq as u16).to_be_bytes());
+    let Some(len) = edit_payload(body, payload, placement, meta).map(<[u8]>::len) else {
+        return;
+    };
+    let seq = subscriber.rtx_next;
+    subscriber.rtx_next += 1;
+    let viewer = PerViewer {
+        marker_pt: u8::from(placement.marker) << 7 | pt,
+        seq_no: seq as u16,
+        rtp_time: placement.rtp_time,
+        ssrc,
+        mid: subscriber.mid,
+        hop: hop(subscriber, egress, meta.at_us),
+    };
+    let out = outbox.slot(counters);
+    if !write_viewer_header(out, subscriber, packet, &viewer) {
+        return;
+    }
+    let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
+    outbox.commit(len, egress.to, egress.from);
+    counters.rtp_out += 1;
+}
+
+/// Copies the canonical header into `out` and makes it this viewer's.
+fn write_viewer_header(
+    out: &mut [u8],
+    subscriber: &Subscriber,
+    packet: Packet<'_>,
+    viewer: &PerViewer,
+) -> bool {
+    let Some(target) = out.get_mut(..packet.header.len()) else {
+        return false;
+    };
+    target.copy_from_slice(packet.header);
+    patch(target, packet.meta, viewer);
+    if let Some(ids) = &subscriber.ids {
+        translate_ids(target, packet.meta, ids);
+    }
+    true
+}
+
+fn edit_payload<'a>(
+    out: &'a mut [u8],
+    payload: &[u8],
+    placement: &Placement,
+    meta: &PacketMeta,
+) -> Option<&'a [u8]> {
+    let out = out.get_mut(..payload.len())?;
+    out.copy_from_slice(payload);
+    if let (Some(id), true) = (meta.frame.picture_id, placement.picture_delta != 0) {
+        write_picture_id(out, id, id.value.wrapping_add(placement.picture_delta));
+    }
+    if let (Some((at, tl0)), true) = (meta.frame.tl0, placement.tl0_delta != 0)
+        && let Some(byte) = out.get_mut(usize::from(at))
+    {
+        *byte = tl0.wrapping_add(placement.tl0_delta);
+    }
+    Some(out)
+}
