@@ -8,8 +8,8 @@ use dataplane::client::{
     Sealer, Writer, parse_rtcp,
 };
 
-use crate::engine::{Checks, audio_interval_us};
-use crate::media::{Audio, Video, read_stamp};
+use crate::engine::Checks;
+use crate::media::{AUDIO_INTERVAL_US, Audio, Video, read_stamp};
 use crate::peer::{Peer, Transmit};
 use crate::totals::Totals;
 
@@ -268,7 +268,7 @@ impl Client {
         if let Some((audio, outgoing)) = &mut publisher.audio
             && at_us >= outgoing.next_at_us
         {
-            outgoing.next_at_us = next(outgoing.next_at_us, audio_interval_us(), at_us);
+            outgoing.next_at_us = next(outgoing.next_at_us, AUDIO_INTERVAL_US, at_us);
             let (rtp_time, payload) = audio.next_packet(at_us);
             send(outgoing, rtp_time, false, &payload);
         }

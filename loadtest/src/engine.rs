@@ -16,7 +16,7 @@ use str0m::config::DtlsCert;
 use tokio::sync::oneshot;
 
 use crate::client::{Client, Publisher, Role, Viewer};
-use crate::media::{AUDIO_INTERVAL_US, Audio, Video};
+use crate::media::{Audio, Video};
 use crate::peer::Peer;
 use crate::totals::Totals;
 
@@ -450,9 +450,4 @@ fn outside_address(port: u16) -> io::Result<SocketAddr> {
 /// Whether an address is one of this machine's.
 pub fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
-}
-
-/// The audio clock, for whoever schedules it.
-pub const fn audio_interval_us() -> u64 {
-    AUDIO_INTERVAL_US
 }

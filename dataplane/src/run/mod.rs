@@ -347,7 +347,7 @@ impl Loop {
         for _ in 0..INPUTS_PER_LOOP {
             match self.inputs.try_recv() {
                 Ok(ShardInput::Command(command)) => self.shard.handle_command(command, now),
-                Ok(ShardInput::Message(message)) => self.shard.handle_message(message, now),
+                Ok(ShardInput::Message(message)) => self.shard.handle_message(message),
                 Ok(ShardInput::Stop) => {
                     self.shard.close_all(now);
                     self.deliver();

@@ -85,8 +85,7 @@ impl Shard {
         let publication = publisher.publication(m_line).ok_or(DropReason::UnknownSsrc)?;
         let format = publication.section.format(received.pt).ok_or(DropReason::UnknownPt)?;
         let codec = format.codec.ok_or(DropReason::UnknownPt)?;
-        let (fmtp, has_nack) =
-            (format.fmtp.clone_if(publication.announced != Some(codec)), format.has_nack);
+        let has_nack = format.has_nack;
         let encoding = publication
             .encodings
             .get_mut(usize::from(encoding_index))
@@ -127,7 +126,7 @@ impl Shard {
         if publication.announced != Some(codec) {
             publication.announced = Some(codec);
             publication.announced_at_us = at_us;
-            let info = info(pub_id, publication, codec, fmtp);
+            let info = info(pub_id, publication, codec, received.pt);
             self.events.push(Event::Published { transport: id, publication: info });
         }
         let encodings = publication.encodings.len();
@@ -208,28 +207,19 @@ impl Shard {
     }
 }
 
-/// A small help for the packet path: the parameters are only copied to be announced.
-trait CloneIf {
-    fn clone_if(&self, needed: bool) -> String;
-}
-
-impl CloneIf for String {
-    fn clone_if(&self, needed: bool) -> String {
-        if needed { self.clone() } else { Self::new() }
-    }
-}
-
+/// What viewers must know; built only when it is announced.
 fn info(
     id: PublicationId,
     publication: &Publication,
     codec: crate::api::Codec,
-    fmtp: String,
+    pt: u8,
 ) -> PublicationInfo {
+    let format = publication.section.format(pt);
     PublicationInfo {
         id,
         kind: publication.kind,
         codec,
-        fmtp,
+        fmtp: format.map(|format| format.fmtp.clone()).unwrap_or_default(),
         track_id: publication.section.msid.1.clone(),
         rids: publication.section.rids.clone(),
     }

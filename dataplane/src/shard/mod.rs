@@ -258,7 +258,7 @@ impl Shard {
     }
 
     /// Takes a message from another shard.
-    pub fn handle_message(&mut self, message: PeerMessage, _now: Instant) {
+    pub fn handle_message(&mut self, message: PeerMessage) {
         match message {
             PeerMessage::Attach { publication, from } => self.attach(publication, from),
             PeerMessage::Detach { publication, from } => {

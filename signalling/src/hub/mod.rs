@@ -130,7 +130,7 @@ impl Hub {
                 break;
             }
             self.announcements.remove(&(at, media));
-            self.announce_media(media, now);
+            self.announce_media(media);
         }
         while let Some((at, _, _)) = self.retries.first() {
             if *at > now.mono {

@@ -236,7 +236,7 @@ impl Hub {
                 let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
                 self.tell(conn, Event::Answer { stream, sdp: answer });
                 if is_due {
-                    self.announce_media(media, now);
+                    self.announce_media(media);
                 }
             }
             MediaEvent::Refused { text, is_busy, .. } => {
@@ -252,7 +252,7 @@ impl Hub {
                 if up.is_announced {
                     self.refresh_viewers(&name, conn, &stream, is_again.then_some(publication));
                 } else if up.is_complete() {
-                    self.announce_media(publication.media, now);
+                    self.announce_media(publication.media);
                 } else if up.announce_at.is_none() {
                     let at = now.mono + ANNOUNCE_AFTER;
                     up.announce_at = Some(at);
@@ -270,7 +270,7 @@ impl Hub {
     }
 
     /// Tells viewers of a stream whose media is known.
-    pub(super) fn announce_media(&mut self, media: MediaId, _now: Now) {
+    pub(super) fn announce_media(&mut self, media: MediaId) {
         let Some(MediaOwner { group: name, conn, stream, .. }) = self.media.get(&media).cloned()
         else {
             return;

@@ -386,7 +386,7 @@ impl Net {
             }
             self.shards[at].flush(|_| {});
             for (to, message) in std::mem::take(&mut self.shards[at].messages) {
-                self.shards[to.index()].handle_message(message, now);
+                self.shards[to.index()].handle_message(message);
                 moved = true;
             }
             for event in std::mem::take(&mut self.shards[at].events) {
