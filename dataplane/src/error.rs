@@ -42,6 +42,8 @@ pub enum PeerError {
     NoCommonCodec,
     /// The offer sends no media.
     NoMedia,
+    /// A viewer's offer receives no media.
+    NothingWanted,
     /// An offer made by us has not been answered yet.
     OfferOutstanding,
     /// An answer without an offer.
@@ -68,6 +70,7 @@ impl fmt::Display for PeerError {
             Self::SdpUnusable => write!(f, "SDP does not fit this session"),
             Self::NoCommonCodec => write!(f, "none of the offered codecs is allowed here"),
             Self::NoMedia => write!(f, "the offer sends no audio or video"),
+            Self::NothingWanted => write!(f, "the offer receives no audio or video"),
             Self::OfferOutstanding => write!(f, "an offer is still unanswered"),
             Self::NoOfferOutstanding => write!(f, "there is no offer to answer"),
             Self::ServerFull => write!(f, "the server is full, try again later"),
