@@ -4,6 +4,8 @@
 mod authorization;
 mod description;
 mod entropy;
+mod exchange;
+mod fragment;
 mod group;
 mod http;
 mod hub;
@@ -17,6 +19,8 @@ mod problem;
 mod stream;
 mod switchboard;
 mod time;
+pub mod whep;
+mod whep_events;
 pub mod whip;
 pub mod wire;
 
@@ -26,9 +30,9 @@ pub use description::{
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
-    ActionRequest, Credentials, Event, Failure, GroupFile, Hub, JoinRequest, Joined, JoinedKind,
-    MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, Refusal, StatusReply,
-    Traits, UserKind, Utterance, Verdict,
+    ActionRequest, Cause, Credentials, Event, Failure, GroupFile, Hub, JoinRequest, Joined,
+    JoinedKind, MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, Refusal,
+    SlotState, StatusReply, Traits, UserKind, Utterance, Verdict, ViewRequest, ViewState,
 };
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
 pub use limit::TokenBucket;
@@ -37,6 +41,6 @@ pub use native::{Reply, Session, encode};
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
-pub use stream::{MediaKind, Request, Want};
+pub use stream::{Layers, MediaKind, Request, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};
 pub use time::{Now, UnixMs};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::hub::{
-    ActionRequest, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Message,
+    ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Message,
     NOT_AUTHORISED, Refusal, UserKind, Utterance,
 };
 use crate::ids::{ClientId, ConnId, StreamId};
@@ -177,7 +177,7 @@ impl Session {
     }
 
     fn end_with_word(&mut self, code: u16, text: &str) -> Vec<Reply> {
-        let error = Event::Error { text: text.to_owned(), is_busy: false };
+        let error = Event::Error { text: text.to_owned(), cause: Cause::Other };
         let mut replies: Vec<Reply> =
             encode(&error, self.id(), &Value::Null).map(Reply::Text).into_iter().collect();
         replies.extend(self.end(code, text));
@@ -371,7 +371,7 @@ impl Session {
     }
 
     fn error(&self, text: &str) -> Option<Reply> {
-        let error = Event::Error { text: text.to_owned(), is_busy: false };
+        let error = Event::Error { text: text.to_owned(), cause: Cause::Other };
         encode(&error, self.id(), &Value::Null).map(Reply::Text)
     }
 }
@@ -450,6 +450,11 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         Event::Renegotiate { stream } => {
             Outgoing { id: stream.as_str(), ..out("renegotiate") }.to_json()
         }
+        // Members of this protocol have streams, not views.
+        Event::Viewing { .. }
+        | Event::ViewOffer { .. }
+        | Event::ViewRefused { .. }
+        | Event::ViewClosed { .. } => return None,
         Event::Error { text, .. } => Outgoing {
             kind: "error",
             dest: own,

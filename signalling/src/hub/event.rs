@@ -138,6 +138,18 @@ pub struct Message {
     pub value: Option<Value>,
 }
 
+/// Why something did not work, for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cause {
+    /// It will not work the same way again.
+    #[default]
+    Other,
+    /// The server has too much to do; the same may work later.
+    Busy,
+    /// What was sent cannot be read.
+    Malformed,
+}
+
 /// What members are told.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -184,6 +196,28 @@ pub enum Event {
         /// The offer.
         sdp: String,
     },
+    /// The member's view is negotiated: the answer to its offer, or nothing if the offer was ours.
+    Viewing {
+        /// The answer.
+        sdp: Option<String>,
+    },
+    /// An offer for the member's view.
+    ViewOffer {
+        /// The offer.
+        sdp: String,
+    },
+    /// The member's description of its view was refused; a view that ran before goes on.
+    ViewRefused {
+        /// In plain words.
+        text: String,
+        /// What kind of failure it is.
+        cause: Cause,
+    },
+    /// The member's view is over.
+    ViewClosed {
+        /// In plain words.
+        text: String,
+    },
     /// A stream of someone else is over.
     Close {
         /// Which.
@@ -203,8 +237,8 @@ pub enum Event {
     Error {
         /// In plain words.
         text: String,
-        /// The same may work later.
-        is_busy: bool,
+        /// What kind of failure it is, for programs.
+        cause: Cause,
     },
     /// The member is out: its connection ends after this.
     Kicked {
@@ -286,6 +320,24 @@ pub enum MediaRequest {
         /// Whether to restart ICE.
         is_restart: bool,
     },
+    /// Let it watch through slots; a known transport takes the offer as an ICE restart.
+    View {
+        /// Whose.
+        media: MediaId,
+        /// Its offer; without one we make one, with so many slots for audio and video.
+        offer: Result<String, (u8, u8)>,
+        /// The stream id of every track.
+        msid: String,
+        /// The codecs of the group, in order of preference.
+        codecs: Vec<String>,
+    },
+    /// What its slots shall carry, the most important first.
+    Watch {
+        /// Whose.
+        media: MediaId,
+        /// What does not fit is left out.
+        wants: Vec<Want>,
+    },
     /// The viewer's answer.
     AcceptAnswer {
         /// Whose.
@@ -339,8 +391,31 @@ pub enum MediaEvent {
         media: MediaId,
         /// For the peer to read.
         text: String,
-        /// The server has too much to do; the description may be fine.
-        is_busy: bool,
+        /// What kind of failure it is.
+        cause: Cause,
+    },
+    /// A viewer's slots are negotiated.
+    Viewed {
+        /// Whose.
+        media: MediaId,
+        /// The answer to its offer, if the offer was its own.
+        answer: Option<String>,
+        /// By slot, the mid and the kind of its m-section.
+        slots: Vec<(String, MediaKind)>,
+    },
+    /// What a viewer's slots carry now.
+    Watching {
+        /// Whose.
+        media: MediaId,
+        /// By slot.
+        slots: Vec<Option<PublicationKey>>,
+    },
+    /// What a publisher's sections bring, about once per second.
+    Received {
+        /// Whose.
+        media: MediaId,
+        /// The section, its Encoding's index, and bits per second.
+        rates: Vec<(u8, u8, u64)>,
     },
     /// ICE and DTLS are up.
     Connected {
@@ -353,6 +428,8 @@ pub enum MediaEvent {
         publication: PublicationKey,
         /// Audio or video.
         kind: MediaKind,
+        /// The rids of its Encodings, best first; empty if there is one.
+        rids: Vec<String>,
     },
     /// No connectivity; an ICE restart may help.
     Disconnected {

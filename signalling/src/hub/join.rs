@@ -308,6 +308,7 @@ impl Hub {
             request: Request::default(),
             ups: Default::default(),
             downs: Default::default(),
+            view: None,
             failures: Default::default(),
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
             offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),

@@ -10,6 +10,7 @@ mod join;
 mod publish;
 mod speak;
 mod subscribe;
+mod view;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -24,12 +25,14 @@ use crate::time::Now;
 
 pub use action::{NOT_AUTHORISED, Refusal};
 pub use event::{
-    ActionRequest, Credentials, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind,
+    ActionRequest, Cause, Credentials, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind,
     MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, StatusReply, Traits,
     UserKind, Verdict,
 };
 use join::Joining;
 pub use speak::Utterance;
+pub(crate) use view::View;
+pub use view::{SlotState, ViewRequest, ViewState};
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.
@@ -47,7 +50,18 @@ struct MediaOwner {
     group: GroupName,
     conn: ConnId,
     stream: StreamId,
-    is_up: bool,
+    role: MediaRole,
+}
+
+/// What a transport is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum MediaRole {
+    /// A stream of its owner.
+    Up,
+    /// A stream of somebody else.
+    Down,
+    /// Its owner's view of the group.
+    View,
 }
 
 #[derive(Debug)]
@@ -241,7 +255,7 @@ impl Hub {
     }
 
     fn tell_error(&mut self, conn: ConnId, text: impl Into<String>) {
-        self.tell(conn, Event::Error { text: text.into(), is_busy: false });
+        self.tell(conn, Event::Error { text: text.into(), cause: Cause::Other });
     }
 
     fn want_media(&mut self, request: MediaRequest) {

@@ -25,6 +25,8 @@ pub struct World {
     pub audit: Vec<(ConnId, &'static str)>,
     pub media: Vec<MediaRequest>,
     pub responses: HashMap<Ticket, whip::Response>,
+    /// What open bodies got.
+    pub chunks: Vec<(Ticket, Option<String>)>,
     pub statuses: HashMap<Ticket, StatusReply>,
     /// Checks wait here instead of being made.
     pub held_checks: Option<Vec<(ConnId, PasswordCheck)>>,
@@ -50,6 +52,7 @@ impl World {
             audit: Vec::new(),
             media: Vec::new(),
             responses: HashMap::new(),
+            chunks: Vec::new(),
             statuses: HashMap::new(),
             held_checks: None,
             next_ticket: 0,
@@ -147,6 +150,22 @@ impl World {
         self.responses.remove(&ticket)
     }
 
+    pub fn whep(&mut self, request: whip::Request) -> Option<whip::Response> {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.board.whep(ticket, request, self.now);
+        self.settle();
+        self.responses.remove(&ticket)
+    }
+
+    pub fn last_view(&self) -> MediaId {
+        let view = self.media.iter().rev().find_map(|request| match request {
+            MediaRequest::View { media, .. } => Some(*media),
+            _ => None,
+        });
+        view.expect("a View has gone out")
+    }
+
     pub fn reload(&mut self, file: &str) {
         self.files.insert("test".to_owned(), group(file));
         self.board.refresh(GroupName::parse("test").expect("legal"), self.now);
@@ -185,9 +204,10 @@ impl World {
                 Action::Status(ticket, reply) => {
                     self.statuses.insert(ticket, reply);
                 }
-                Action::Respond(ticket, response) => {
+                Action::Respond(ticket, response) | Action::RespondOpen(ticket, response) => {
                     self.responses.insert(ticket, response);
                 }
+                Action::Chunk(ticket, chunk) => self.chunks.push((ticket, chunk)),
             }
         }
     }
@@ -233,7 +253,8 @@ impl World {
     }
 
     pub fn arrives(&mut self, media: MediaId, m_line: u8, kind: MediaKind) {
-        self.event(MediaEvent::Published { publication: PublicationKey { media, m_line }, kind });
+        let publication = PublicationKey { media, m_line };
+        self.event(MediaEvent::Published { publication, kind, rids: Vec::new() });
     }
 
     /// Publishes with audio and video flowing.
