@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::bridge::Bridge;
+use crate::http::Protocol;
 use crate::outbox::{Item, Outbox};
 use crate::passwords::Passwords;
 use crate::store::GroupStore;
@@ -23,9 +24,14 @@ use crate::store::GroupStore;
 const INPUTS_MAX: usize = 4096;
 /// Inputs taken before the data plane's events are looked at.
 const INPUT_BATCH_MAX: usize = 64;
+/// Pieces of an open body that wait for its reader; one who does not read loses the stream.
+const CHUNKS_MAX: usize = 64;
 /// Groups of fewer transports stay on one shard. With none, every transport goes to the
 /// least-loaded shard.
 const SPREAD_ABOVE: usize = 0;
+
+/// The answer to a WHIP or WHEP request, and what its body brings later, if it stays open.
+pub(crate) type Answered = (whip::Response, Option<mpsc::Receiver<String>>);
 
 /// What others tell the task.
 enum Input {
@@ -36,9 +42,10 @@ enum Input {
     Verdict { conn: ConnId, verdict: Verdict },
     Status { name: String, reply: oneshot::Sender<StatusReply> },
     PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
-    Whip { request: Box<whip::Request>, reply: oneshot::Sender<whip::Response> },
+    WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
     Refresh { also: Vec<GroupName> },
     IceServers { configuration: serde_json::Value },
+    HttpRules { needs_if_match: bool, refuses_empty: bool },
     ShutDown { text: String, reply: oneshot::Sender<()> },
     Stop { reply: oneshot::Sender<Bridge> },
 }
@@ -66,7 +73,8 @@ impl Control {
             passwords: Passwords::new(),
             outboxes: HashMap::new(),
             statuses: HashMap::new(),
-            whips: HashMap::new(),
+            webrtc: HashMap::new(),
+            bodies: HashMap::new(),
             next_ticket: 0,
             started: Instant::now(),
             control: control.clone(),
@@ -114,9 +122,19 @@ impl Control {
         self.ask(|reply| Input::PublicGroups { reply }).await
     }
 
-    /// A WHIP request.
-    pub(crate) async fn whip(&self, request: whip::Request) -> Option<whip::Response> {
-        self.ask(|reply| Input::Whip { request: Box::new(request), reply }).await
+    /// A WHIP or WHEP request.
+    pub(crate) async fn webrtc(
+        &self,
+        protocol: Protocol,
+        request: whip::Request,
+    ) -> Option<Answered> {
+        let request = Box::new(request);
+        self.ask(|reply| Input::WebRtc { protocol, request, reply }).await
+    }
+
+    /// How strict to be with WHIP and WHEP clients.
+    pub(crate) async fn set_http_rules(&self, needs_if_match: bool, refuses_empty: bool) {
+        self.tell(Input::HttpRules { needs_if_match, refuses_empty }).await;
     }
 
     /// Looks at the files of all groups in memory, and of these.
@@ -147,7 +165,9 @@ struct Task {
     passwords: Passwords,
     outboxes: HashMap<ConnId, Outbox>,
     statuses: HashMap<Ticket, oneshot::Sender<StatusReply>>,
-    whips: HashMap<Ticket, oneshot::Sender<whip::Response>>,
+    webrtc: HashMap<Ticket, oneshot::Sender<Answered>>,
+    /// Bodies that are open.
+    bodies: HashMap<Ticket, mpsc::Sender<String>>,
     next_ticket: u64,
     started: Instant,
     control: Control,
@@ -242,10 +262,16 @@ impl Task {
                 // Nobody waits any more if this fails; so below.
                 let _ = reply.send(self.switchboard.public_groups());
             }
-            Input::Whip { request, reply } => {
+            Input::WebRtc { protocol, request, reply } => {
                 let ticket = self.ticket();
-                self.whips.insert(ticket, reply);
-                self.switchboard.whip(ticket, *request, now);
+                self.webrtc.insert(ticket, reply);
+                match protocol {
+                    Protocol::Whip => self.switchboard.whip(ticket, *request, now),
+                    Protocol::Whep => self.switchboard.whep(ticket, *request, now),
+                }
+            }
+            Input::HttpRules { needs_if_match, refuses_empty } => {
+                self.switchboard.set_http_rules(needs_if_match, refuses_empty);
             }
             Input::Refresh { also } => {
                 for name in self.switchboard.groups().into_iter().chain(also) {
@@ -298,8 +324,26 @@ impl Task {
                     }
                 }
                 Action::Respond(ticket, response) => {
-                    if let Some(reply) = self.whips.remove(&ticket) {
-                        let _ = reply.send(response);
+                    if let Some(reply) = self.webrtc.remove(&ticket) {
+                        let _ = reply.send((response, None));
+                    }
+                }
+                Action::RespondOpen(ticket, response) => {
+                    let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+                    if let Some(reply) = self.webrtc.remove(&ticket)
+                        && reply.send((response, Some(chunks))).is_ok()
+                    {
+                        self.bodies.insert(ticket, sender);
+                    }
+                }
+                Action::Chunk(ticket, chunk) => {
+                    let body = self.bodies.get(&ticket);
+                    let is_taken = chunk
+                        .is_some_and(|text| body.is_some_and(|body| body.try_send(text).is_ok()));
+                    if !is_taken {
+                        // The end, a reader that has left, or one that does not read.
+                        self.bodies.remove(&ticket);
+                        self.switchboard.reader_left(ticket);
                     }
                 }
             }

@@ -37,6 +37,8 @@ pub(crate) struct Flags {
     pub(crate) advertise: Vec<IpAddr>,
     pub(crate) relay_only: bool,
     pub(crate) public_server: bool,
+    pub(crate) strict_whip: bool,
+    pub(crate) whep_retry: bool,
     pub(crate) check_config: bool,
     pub(crate) log: LogForm,
 }
@@ -50,7 +52,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 21] = [
+const FLAGS: [(&str, &str, &str); 23] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -62,6 +64,8 @@ const FLAGS: [(&str, &str, &str); 21] = [
     ("udp-range", "A-B", "one UDP port per shard instead"),
     ("shards", "N", "media threads, 1 to 16 (one per core)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
+    ("strict-whip", "", "refuse WHIP and WHEP PATCHes without If-Match, as RFC 9725 has it"),
+    ("whep-retry", "", "answer WHEP with 409 while nobody publishes, instead of holding"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
@@ -97,6 +101,8 @@ impl Flags {
             advertise: Vec::new(),
             relay_only: false,
             public_server: false,
+            strict_whip: false,
+            whep_retry: false,
             check_config: false,
             log: LogForm::Text,
         }
@@ -128,6 +134,8 @@ impl Flags {
                     "insecure" => flags.insecure = is_on,
                     "relay-only" => flags.relay_only = is_on,
                     "public-server" => flags.public_server = is_on,
+                    "strict-whip" => flags.strict_whip = is_on,
+                    "whep-retry" => flags.whep_retry = is_on,
                     "check-config" => flags.check_config = is_on,
                     "help" if is_on => return Ok(Order::Help),
                     "version" if is_on => return Ok(Order::Version),

@@ -108,6 +108,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     if let Some(configuration) = ice_servers.refresh() {
         control.set_ice_servers(configuration).await;
     }
+    control.set_http_rules(flags.strict_whip, flags.whep_retry).await;
     control.refresh(public(&store)).await;
     let context = Arc::new(Context {
         control: control.clone(),

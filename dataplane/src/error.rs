@@ -54,6 +54,22 @@ pub enum PeerError {
     TooManySubscriptions,
 }
 
+impl PeerError {
+    /// Whether the description breaks the syntax or the limits, whatever it says.
+    pub fn is_malformed(&self) -> bool {
+        matches!(
+            self,
+            Self::SdpTooLarge
+                | Self::SdpLineTooLong { .. }
+                | Self::TooManyMSections
+                | Self::TooManyCandidates
+                | Self::DuplicateMid { .. }
+                | Self::PayloadTypeRange { .. }
+                | Self::SdpSyntax { .. }
+        )
+    }
+}
+
 impl fmt::Display for PeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,6 +6,7 @@ mod group;
 mod listen;
 mod origin;
 mod upgrade;
+mod webrtc;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use body::{Body, empty, full};
 pub(crate) use files::Files;
 pub(crate) use listen::{Listener, serve};
+pub(crate) use webrtc::Protocol;
 
 use crate::config::{Config, ConfigFile};
 use crate::control::Control;
