@@ -106,4 +106,5 @@ byId('login').addEventListener('submit', (event) => {
 });
 byId('hear').addEventListener('click', play);
 addEventListener('pagehide', () => stop?.());
-begin();
+// Players without a picture yet would hold up the page's own loading.
+addEventListener('load', begin);
