@@ -22,7 +22,7 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   --codec C          vp8|vp9|h264|av1 (vp8)    --simulcast     three encodings
   --video BITRATE    700k, 2m, or 0 (700k)     --fps N         frames per second (30)
   --audio            opus beside the video     --duration S    seconds measured (30)
-  --protocol P       native|whip (native)      --seed N        of frame sizes and --netem (1)
+  --protocol P       native|whip|whip+native   --seed N        of frame sizes and --netem (1)
   --ramp N/s         joins per second (50)     --pid PID       account this server (repeatable)
   --user U           user name (load)          --password P    --token T
   --insecure         trust any certificate     --json FILE     write the result there too
@@ -38,8 +38,22 @@ Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for 
 pub enum Protocol {
     /// Galene's native protocol.
     Native,
-    /// WHIP for publishers, WHEP for viewers.
+    /// WHIP for publishers and WHEP for viewers.
     Whip,
+    /// WHIP for publishers, the native protocol for viewers: encoders and browsers.
+    WhipToNative,
+}
+
+impl Protocol {
+    /// Whether publishers use WHIP.
+    pub fn publishes_by_whip(self) -> bool {
+        self != Self::Native
+    }
+
+    /// Whether viewers use WHEP.
+    pub fn views_by_whep(self) -> bool {
+        self == Self::Whip
+    }
 }
 
 /// Everything that can be said.
@@ -120,7 +134,7 @@ impl Options {
 
     /// What fits together.
     fn check(&self) -> Result<(), String> {
-        let is_meeting_by_whip = self.protocol == Protocol::Whip && self.is_meeting;
+        let is_meeting_by_whip = self.protocol.publishes_by_whip() && self.is_meeting;
         if is_meeting_by_whip {
             return Err("--protocol whip: in a meeting everybody sends and receives, which WHIP \
                         cannot; use run, class or webinar"
@@ -203,7 +217,12 @@ impl Options {
                 self.protocol = match text()?.as_str() {
                     "native" => Protocol::Native,
                     "whip" => Protocol::Whip,
-                    other => return Err(format!("--protocol {other}: want native or whip")),
+                    "whip+native" => Protocol::WhipToNative,
+                    other => {
+                        return Err(format!(
+                            "--protocol {other}: want native, whip or whip+native"
+                        ));
+                    }
                 };
             }
             "netem" => {
@@ -303,7 +322,7 @@ mod tests {
             ("run --video 900m", "between"),
             ("run --codec opus", "want vp8, vp9, h264 or av1"),
             ("run --codec vp9 --simulcast", "layers in one stream"),
-            ("run --protocol rtmp", "want native or whip"),
+            ("run --protocol rtmp", "want native, whip or whip+native"),
             ("run --netem loss=200%", "--netem loss=200%:"),
             ("meeting --protocol whip", "cannot"),
         ] {

@@ -72,7 +72,7 @@ fn descriptors_needed(options: &Options, is_local: bool) -> usize {
     let Options { publishers, viewers, .. } = *options;
     let clients = publishers + viewers + if options.churns { viewers / 10 + 1 } else { 0 };
     let connections = match options.protocol {
-        Protocol::Native => clients,
+        Protocol::Native | Protocol::WhipToNative => clients,
         Protocol::Whip => JOINS_AT_ONCE,
     };
     let streams = publishers * clients.max(publishers);
@@ -160,7 +160,7 @@ impl Class {
             let engine = self.engine.clone();
             let load = self.options.load;
             let failures = Arc::clone(&self.failures);
-            if self.options.protocol == Protocol::Whip {
+            if self.options.protocol.publishes_by_whip() {
                 let session = whip::publish(self.server(), engine, &member, load, number).await?;
                 self.members.spawn(hold(session, self.ending.subscribe(), failures));
             } else {
@@ -197,7 +197,7 @@ impl Class {
             let (failures, ending) = (Arc::clone(&self.failures), self.ending.subscribe());
             let (protocol, publishers) = (self.options.protocol, self.options.publishers);
             self.members.spawn(async move {
-                let why = if protocol == Protocol::Whip {
+                let why = if protocol.views_by_whep() {
                     let begun = whip::view(server, engine, &member, publishers, detour).await;
                     drop(permit);
                     match begun {
@@ -260,7 +260,7 @@ impl Class {
                     let failures = Arc::clone(&failures);
                     visitors.spawn(async move {
                         // Gone without a word after a while, like a closed laptop.
-                        let done = if protocol == Protocol::Whip {
+                        let done = if protocol.views_by_whep() {
                             let server = whip::Server { target, tls };
                             match whip::view(server, engine, &member, publishers, None).await {
                                 Ok(_session) => {
@@ -319,9 +319,8 @@ impl Class {
                 }
             }
             let failed = self.failures.lock().await.len();
-            let publishers_and_viewers = self.options.publishers + self.options.viewers;
-            if failed >= publishers_and_viewers {
-                break;
+            if failed > 0 && totals.streams_up == 0 {
+                break; // Nobody is served any more.
             }
         }
         eprintln!();
@@ -332,7 +331,7 @@ impl Class {
     async fn end(mut self) {
         // Nobody may be listening.
         let _ = self.ending.send(true);
-        if self.options.protocol == Protocol::Whip {
+        if self.options.protocol.publishes_by_whip() {
             let all = async { while self.members.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(END_TIMEOUT, all).await;
         }
@@ -349,7 +348,11 @@ impl Class {
         let kbps = load.video_bps / 1000;
         let codec = load.codec.name();
         let codec = if load.simulcast { format!("{codec} simulcast") } else { codec.to_owned() };
-        let by = if self.options.protocol == Protocol::Whip { " over WHIP and WHEP" } else { "" };
+        let by = match self.options.protocol {
+            Protocol::Native => "",
+            Protocol::Whip => " over WHIP and WHEP",
+            Protocol::WhipToNative => " over WHIP",
+        };
         let impaired = match &self.detour {
             Some(detour) => {
                 let (taken, lost) = detour.taken_and_lost();

@@ -104,13 +104,12 @@ async fn connect(
     }
 }
 
-/// Galene's words for a refused join, with what to do about it.
+/// The server's words for a refused join, with what to do about it.
 fn refusal(message: &Value) -> String {
     let said = message["value"].as_str().unwrap_or("no reason given");
-    let hint = match message["error"].as_str() {
-        Some("not-authorised") => "; check --user and --password, or --token",
-        _ => "",
-    };
+    // Galene has an error code for it from some version on, and these words before.
+    let is_denied = message["error"] == "not-authorised" || said.contains("authori");
+    let hint = if is_denied { "; check --user and --password, or --token" } else { "" };
     format!("the server refused: {said}{hint}")
 }
 
@@ -164,7 +163,11 @@ impl Joined {
                         .map(|()| client);
                 }
                 Some("abort") if message["id"] == stream.as_str() => {
-                    return Err("the server refused the stream; may this user present?".to_owned());
+                    return Err(format!(
+                        "the server refused the stream; may this user present, and has the group \
+                         {} among its \"codecs\"?",
+                        load.codec.name()
+                    ));
                 }
                 Some("usermessage") if message["kind"] == "error" => {
                     return Err(format!("the server said: {}", message["value"]));

@@ -10,6 +10,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use loadtest::netem::Detour;
+use serde_json::Value;
 
 use crate::connect::{self, JOIN_TIMEOUT};
 use crate::engine::{Command, EngineHandle, Load};
@@ -106,7 +107,8 @@ impl Session {
         let response = self.ask(Method::POST, path, offer).await?;
         let (parts, body) = response.into_parts();
         if parts.status != StatusCode::CREATED {
-            return Err(refusal(path, parts.status, &body));
+            let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            return Err(refusal(path, parts.status, kind.unwrap_or_default(), &body));
         }
         let location = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or("the server answered without a Location")?;
@@ -166,12 +168,24 @@ impl Session {
     }
 }
 
-fn refusal(path: &str, status: StatusCode, body: &[u8]) -> String {
-    let said = String::from_utf8_lossy(body);
+/// What the server said (RFC 9457's detail, or plain text), and what to do about it.
+fn refusal(path: &str, status: StatusCode, kind: &str, body: &[u8]) -> String {
+    let said = if kind.starts_with("application/problem+json") {
+        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        problem["detail"]
+            .as_str()
+            .or_else(|| problem["title"].as_str())
+            .unwrap_or_default()
+            .to_owned()
+    } else if kind.starts_with("text/plain") {
+        String::from_utf8_lossy(body).into_owned()
+    } else {
+        String::new()
+    };
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
     let hint = match status.as_u16() {
         401 | 403 => "; check --user and --password, or --token",
-        404 | 405 => "; does the server have this protocol and this group?",
+        404 | 405 => "; does the server have this group, and this protocol?",
         _ => "",
     };
     format!("POST {path}: {status} {said}{hint}")
@@ -243,6 +257,15 @@ mod tests {
         assert_eq!(basic.as_deref(), Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
         assert_eq!(authorization(&member(None, Some("t"))).as_deref(), Some("Bearer t"));
         assert_eq!(authorization(&member(None, None)), None);
+    }
+
+    #[test]
+    fn a_refusal_tells_what_the_server_said_and_what_to_do() {
+        let problem = br#"{"title":"no","detail":"a password is needed"}"#;
+        let text = refusal("/p", StatusCode::UNAUTHORIZED, "application/problem+json", problem);
+        assert!(text.contains("a password is needed; check --user"), "{text}");
+        let page = refusal("/p", StatusCode::NOT_FOUND, "text/html", b"<html>");
+        assert!(!page.contains("<html>") && page.contains("this group"), "{page}");
     }
 
     #[test]
