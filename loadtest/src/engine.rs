@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
+use dataplane::Codec;
 use dataplane::client::{Counters, Outbox, Receiver, UdpWire, bind, generate_certificate};
 use mio::{Events, Interest, Poll, Token, Waker};
 use str0m::config::DtlsCert;
 use tokio::sync::oneshot;
 
-use crate::client::{Client, Publisher, Role, Viewer};
-use crate::media::{Audio, Video};
+use crate::client::{Client, Role};
 use crate::peer::Peer;
+use crate::publisher::Publisher;
 use crate::totals::Totals;
+use crate::viewer::Viewer;
 
 /// Commands that wait; a run sends a handful per client.
 const COMMANDS_MAX: usize = 65_536;
@@ -31,19 +33,28 @@ const BATCHES_PER_LOOP: usize = 16;
 /// What a publisher sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Video payload bitrate; 0 for none.
+    /// The video's codec.
+    pub codec: Codec,
+    /// Whether the video has three encodings.
+    pub simulcast: bool,
+    /// Bitrate of the video, in simulcast of its best encoding; 0 for none.
     pub video_bps: u64,
     /// Video frames per second.
     pub fps: u64,
     /// Whether there is audio.
     pub audio: bool,
+    /// Where the streams' variation comes from.
+    pub seed: u64,
 }
 
 /// What the signalling side asks of the engine.
 pub enum Command {
-    /// A new publisher; answered with its id and offer.
-    Publish(Load, oneshot::Sender<Option<(usize, String)>>),
-    /// The server's answer to a publisher's offer.
+    /// A new publisher, the how-manieth of its run; answered with its id and offer.
+    Publish(Load, usize, oneshot::Sender<Option<(usize, String)>>),
+    /// A new viewer of so many publishers that makes the offer itself and began to join at this
+    /// instant; answered with its id and offer.
+    Subscribe(usize, Instant, oneshot::Sender<Option<(usize, String)>>),
+    /// The server's answer to an offer.
     Answer(usize, String, oneshot::Sender<Result<(), String>>),
     /// A new viewer stream for an offer (of a viewer that began to join at this instant), or a
     /// renegotiation of a known one; answered with its id and answer.
@@ -87,6 +98,8 @@ impl EngineHandle {
 pub struct Checks {
     /// One of so many packets of a stream is authenticated and read.
     pub verify_every: u64,
+    /// A longer pause between two complete frames is a freeze, in microseconds.
+    pub freeze_us: u64,
 }
 
 /// Starts the media thread. `is_local`: the server is on this machine.
@@ -193,7 +206,7 @@ impl Engine {
             self.publish(now);
             if now >= self.second_at {
                 self.second_at = now + Duration::from_secs(1);
-                self.each_second(now);
+                self.each_second();
             }
             if let Some(shared) = &mut self.shared {
                 shared.outbox.flush(&mut shared.counters);
@@ -300,14 +313,18 @@ impl Engine {
                 return true;
             };
             match command {
-                Command::Publish(load, reply) => {
-                    let _ = reply.send(self.add_publisher(load, now));
+                Command::Publish(load, number, reply) => {
+                    let _ = reply.send(self.add_publisher(load, number, now));
+                }
+                Command::Subscribe(publishers, since, reply) => {
+                    let _ = reply.send(self.subscribe(publishers, since, now));
                 }
                 Command::Answer(id, sdp, reply) => {
                     let done = self.with_client(id, |client, _, transmit| {
                         client.accept_answer(&sdp, transmit)
                     });
-                    let _ = reply.send(done.unwrap_or_else(|| Err("no such publisher".to_owned())));
+                    let _ =
+                        reply.send(done.unwrap_or_else(|| Err("the stream has ended".to_owned())));
                 }
                 Command::View(known, sdp, since, reply) => {
                     let _ = reply.send(self.view(known, &sdp, since, now));
@@ -321,8 +338,11 @@ impl Engine {
                 }
                 Command::Totals(reply) => {
                     let mut totals = self.totals.clone();
-                    let clients = self.clients.iter().flatten();
-                    clients.for_each(|client| client.add_to(&mut totals));
+                    let at_us = self.micros(now);
+                    for client in self.clients.iter().flatten() {
+                        client.add_to(&mut totals);
+                        client.count(at_us, &mut totals);
+                    }
                     let _ = reply.send(totals);
                 }
                 Command::Stop => {
@@ -335,7 +355,7 @@ impl Engine {
         true
     }
 
-    fn add_client(&mut self, role: Role, now: Instant) -> io::Result<usize> {
+    fn add_client(&mut self, role: Role, video: Option<Codec>, now: Instant) -> io::Result<usize> {
         let id = self.clients.len();
         let address = match &mut self.shared {
             Some(shared) => {
@@ -356,21 +376,34 @@ impl Engine {
                 address
             }
         };
-        let peer = Peer::new(address, &self.cert, now);
+        let peer = Peer::new(address, &self.cert, video, now);
         self.clients.push(Some(Client::new(address, peer, role, self.checks)));
         Ok(id)
     }
 
-    fn add_publisher(&mut self, load: Load, now: Instant) -> Option<(usize, String)> {
-        let at_us = self.micros(now);
-        let video = (load.video_bps > 0).then(|| Video::new(load.video_bps, load.fps));
-        let audio = load.audio.then(Audio::default);
-        let (has_audio, has_video) = (audio.is_some(), video.is_some());
-        let publisher = Publisher::new(audio, video, at_us);
-        let id = self.add_client(Role::Publisher(publisher), now).ok()?;
+    fn add_publisher(
+        &mut self,
+        load: Load,
+        number: usize,
+        now: Instant,
+    ) -> Option<(usize, String)> {
+        let publisher = Publisher::new(load, number, self.micros(now));
+        let id = self.add_client(Role::Publisher(publisher), Some(load.codec), now).ok()?;
         self.publishers.push(id);
+        let offer = self.with_client(id, |client, _, _| client.peer.offer(&load))??;
+        Some((id, offer))
+    }
+
+    fn subscribe(
+        &mut self,
+        publishers: usize,
+        since: Instant,
+        now: Instant,
+    ) -> Option<(usize, String)> {
+        let viewer = Viewer::new(self.micros(since), publishers);
+        let id = self.add_client(Role::Viewer(viewer), None, now).ok()?;
         let offer =
-            self.with_client(id, |client, _, _| client.peer.offer(has_audio, has_video))??;
+            self.with_client(id, |client, _, _| client.peer.offer_to_receive(publishers))??;
         Some((id, offer))
     }
 
@@ -385,8 +418,8 @@ impl Engine {
             Some(id) => id,
             None => {
                 let since_us = self.micros(since);
-                let viewer = Role::Viewer(Viewer::new(since_us));
-                self.add_client(viewer, now).map_err(|error| {
+                let viewer = Role::Viewer(Viewer::new(since_us, 1));
+                self.add_client(viewer, None, now).map_err(|error| {
                     format!("cannot open a socket: {error}; raise the limit with ulimit -n")
                 })?
             }
@@ -431,10 +464,9 @@ impl Engine {
         }
     }
 
-    fn each_second(&mut self, now: Instant) {
-        let at_us = self.micros(now);
+    fn each_second(&mut self) {
         for id in 0..self.clients.len() {
-            self.with_client(id, |client, _, transmit| client.report(at_us, transmit));
+            self.with_client(id, |client, _, transmit| client.report(transmit));
         }
     }
 }

@@ -2,17 +2,22 @@
 //! numbers that come of it. See `options.rs` for what it takes.
 
 mod client;
+mod connect;
+mod descriptors;
 mod engine;
 mod floor;
 mod measure;
 mod media;
 mod options;
 mod peer;
+mod publisher;
 mod report;
 mod run;
 mod signal;
 mod target;
 mod totals;
+mod viewer;
+mod whip;
 
 use std::process::ExitCode;
 
@@ -143,7 +148,14 @@ async fn compare(options: &Options) -> Result<bool, String> {
             if url.is_empty() || pids.is_empty() {
                 return Err("compare wants --a URL --pid-a PID --b URL --pid-b PID".to_owned());
             }
-            let outcome = run::run(options, url, pids).await?;
+            let outcome = match run::run(options, url, pids).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    // What was measured before is not lost.
+                    write_json(options, &all)?;
+                    return Err(format!("round {}: {error}", round + 1));
+                }
+            };
             println!("round {}", round + 1);
             print!("{}", report::table(&outcome));
             is_good_all &= is_good(options, &outcome);

@@ -92,6 +92,10 @@ impl ProcessUse {
 pub struct Outcome {
     /// What was run.
     pub title: String,
+    /// One of so many packets was verified.
+    pub verify_every: u64,
+    /// The seed of frame sizes and impairments.
+    pub seed: u64,
     /// Seconds of the measured window.
     pub seconds: f64,
     /// Viewers that were asked for.
@@ -122,8 +126,13 @@ pub struct Outcome {
     pub packets_bad: u64,
     /// Lost share, 0..=1.
     pub loss: f64,
-    /// Gaps of more than 500 ms in a stream's video.
+    /// Complete video frames.
+    pub frames: u64,
+    /// Pauses between complete frames of more than three times the frame interval, or 150 ms more
+    /// than it, whichever is longer.
     pub freezes: u64,
+    /// Picture ids (VP8, VP9, AV1) that did not go on from the verified packet before.
+    pub picture_id_breaks: u64,
     /// One-way latency.
     pub latency_us_p50: Option<u64>,
     /// See `latency_us_p50`.

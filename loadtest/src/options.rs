@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use dataplane::Codec;
+use loadtest::netem::Impairment;
+
 use crate::engine::Load;
 
 /// How to use it, printed by `--help`.
@@ -16,15 +19,42 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   aula-loadtest report A.json [B.json..] > report.html
 
   --publishers N     publishers (1)            --viewers N     viewers (100)
+  --codec C          vp8|vp9|h264|av1 (vp8)    --simulcast     three encodings
   --video BITRATE    700k, 2m, or 0 (700k)     --fps N         frames per second (30)
   --audio            opus beside the video     --duration S    seconds measured (30)
+  --protocol P       native|whip|whip+native   --seed N        of frame sizes and --netem (1)
   --ramp N/s         joins per second (50)     --pid PID       account this server (repeatable)
   --user U           user name (load)          --password P    --token T
   --insecure         trust any certificate     --json FILE     write the result there too
   --max-loss SHARE   fail above it (0.01)      --max-p99 MS    find-capacity's limit (50)
   --verify N         check every Nth packet (16)
+  --netem SPEC       impair the viewers' media: loss=2%,delay=40ms,jitter=10ms,reorder=1%,
+                     duplicate=1%,rate=2m,queue=100ms,burst=1%/30%,rebind=5s
 Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for a wrong command line.
 ";
+
+/// How clients speak to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Galene's native protocol.
+    Native,
+    /// WHIP for publishers and WHEP for viewers.
+    Whip,
+    /// WHIP for publishers, the native protocol for viewers: encoders and browsers.
+    WhipToNative,
+}
+
+impl Protocol {
+    /// Whether publishers use WHIP.
+    pub fn publishes_by_whip(self) -> bool {
+        self != Self::Native
+    }
+
+    /// Whether viewers use WHEP.
+    pub fn views_by_whep(self) -> bool {
+        self == Self::Whip
+    }
+}
 
 /// Everything that can be said.
 #[derive(Clone, Debug)]
@@ -49,6 +79,10 @@ pub struct Options {
     pub churns: bool,
     /// What publishers send.
     pub load: Load,
+    /// `--protocol`.
+    pub protocol: Protocol,
+    /// `--netem`.
+    pub netem: Option<Impairment>,
     /// `--duration`.
     pub duration: Duration,
     /// `--ramp`, joins per second.
@@ -94,7 +128,24 @@ impl Options {
             };
             options.set(&name, &mut value)?;
         }
+        options.check()?;
         Ok(options)
+    }
+
+    /// What fits together.
+    fn check(&self) -> Result<(), String> {
+        let is_meeting_by_whip = self.protocol.publishes_by_whip() && self.is_meeting;
+        if is_meeting_by_whip {
+            return Err("--protocol whip: in a meeting everybody sends and receives, which WHIP \
+                        cannot; use run, class or webinar"
+                .to_owned());
+        }
+        if self.load.simulcast && self.load.codec == Codec::Vp9 {
+            return Err(
+                "--simulcast: VP9 has its layers in one stream; choose another codec".to_owned()
+            );
+        }
+        Ok(())
     }
 
     fn new(command: String) -> Result<Self, String> {
@@ -117,7 +168,16 @@ impl Options {
             rounds: 5,
             publishers,
             viewers,
-            load: Load { video_bps: 700_000, fps: 30, audio },
+            load: Load {
+                codec: Codec::Vp8,
+                simulcast: false,
+                video_bps: 700_000,
+                fps: 30,
+                audio,
+                seed: 1,
+            },
+            protocol: Protocol::Native,
+            netem: None,
             duration: Duration::from_secs(30),
             ramp: 50.0,
             pids: Vec::new(),
@@ -150,6 +210,26 @@ impl Options {
             "video" => self.load.video_bps = bitrate(&text()?)?,
             "fps" => self.load.fps = number::<u64>(name, &text()?)?.clamp(1, 240),
             "audio" => self.load.audio = true,
+            "codec" => self.load.codec = codec(&text()?)?,
+            "simulcast" => self.load.simulcast = true,
+            "seed" => self.load.seed = number(name, &text()?)?,
+            "protocol" => {
+                self.protocol = match text()?.as_str() {
+                    "native" => Protocol::Native,
+                    "whip" => Protocol::Whip,
+                    "whip+native" => Protocol::WhipToNative,
+                    other => {
+                        return Err(format!(
+                            "--protocol {other}: want native, whip or whip+native"
+                        ));
+                    }
+                };
+            }
+            "netem" => {
+                let given = text()?;
+                let parsed = given.parse();
+                self.netem = Some(parsed.map_err(|error| format!("--netem {given}: {error}"))?);
+            }
             "duration" => self.duration = seconds(name, &text()?)?,
             "ramp" => {
                 let given = text()?;
@@ -173,6 +253,12 @@ impl Options {
         }
         Ok(())
     }
+}
+
+fn codec(text: &str) -> Result<Codec, String> {
+    let video = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
+    let found = Codec::from_name(text).filter(|codec| video.contains(codec));
+    found.ok_or_else(|| format!("--codec {text}: want vp8, vp9, h264 or av1"))
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
@@ -216,6 +302,13 @@ mod tests {
         assert_eq!((options.pids, options.ramp), (vec![7, 8], 100.0));
         assert!(options.load.audio && options.is_insecure);
         assert_eq!(options.duration, Duration::from_secs(30));
+        let options = parse(
+            "run --codec AV1 --simulcast --protocol whip --seed 9 --netem loss=2%,delay=40ms",
+        )
+        .expect("a good command line");
+        assert_eq!((options.load.codec, options.load.simulcast), (Codec::Av1, true));
+        assert_eq!((options.protocol, options.load.seed), (Protocol::Whip, 9));
+        assert!(options.netem.is_some());
     }
 
     #[test]
@@ -227,6 +320,11 @@ mod tests {
             ("run --speed 9", "unknown option --speed"),
             ("run --url", "--url wants a value"),
             ("run --video 900m", "between"),
+            ("run --codec opus", "want vp8, vp9, h264 or av1"),
+            ("run --codec vp9 --simulcast", "layers in one stream"),
+            ("run --protocol rtmp", "want native, whip or whip+native"),
+            ("run --netem loss=200%", "--netem loss=200%:"),
+            ("meeting --protocol whip", "cannot"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(said), "{line}: {error}");

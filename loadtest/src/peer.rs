@@ -5,12 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::client::{KeySlot, provider, with_slot};
+use dataplane::Codec;
+use dataplane::client::{Extension, KeySlot, provider, with_slot};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::config::{DtlsCert, DtlsVersion};
-use str0m::media::{Direction, MediaKind, Mid};
+use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::{Extension as PeerExtension, ExtensionSerializer, ExtensionValues};
 use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
+
+use crate::engine::Load;
+use crate::publisher::SIMULCAST;
 
 /// Outputs of one step at most.
 const OUTPUTS_MAX: usize = 256;
@@ -30,17 +35,29 @@ pub struct Peer {
 pub type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, &[u8]);
 
 impl Peer {
-    /// A client that will send and receive at `address`.
-    pub fn new(address: SocketAddr, cert: &DtlsCert, now: Instant) -> Self {
+    /// A client that will send and receive at `address`; a publisher knows its own video codec
+    /// only, a viewer all.
+    pub fn new(address: SocketAddr, cert: &DtlsCert, video: Option<Codec>, now: Instant) -> Self {
+        let dependency = Extension::DependencyDescriptor;
         let build = || {
-            let mut rtc = RtcConfig::new()
+            let mut config = RtcConfig::new()
                 .set_crypto_provider(Arc::new(provider().clone()))
                 .set_dtls_cert(cert.clone())
                 .set_dtls_version(DtlsVersion::Dtls12)
                 .set_rtp_mode(true)
+                .set_extension(
+                    dependency.id(),
+                    PeerExtension::with_serializer(dependency.uri(), NegotiatedOnly),
+                )
                 .set_rtcp_report_interval_audio(Duration::from_secs(86_400))
-                .set_rtcp_report_interval_video(Duration::from_secs(86_400))
-                .build(now);
+                .set_rtcp_report_interval_video(Duration::from_secs(86_400));
+            let is_wanted = |codec| video.is_none_or(|video| video == codec);
+            config = config
+                .enable_vp8(is_wanted(Codec::Vp8))
+                .enable_vp9(is_wanted(Codec::Vp9))
+                .enable_h264(is_wanted(Codec::H264))
+                .enable_av1(is_wanted(Codec::Av1));
+            let mut rtc = config.build(now);
             if let Ok(candidate) = Candidate::host(address, Protocol::Udp) {
                 rtc.add_local_candidate(candidate);
             }
@@ -50,25 +67,43 @@ impl Peer {
         Self { rtc, keys, timeout: now, pending: None, mids: Vec::new() }
     }
 
-    /// An offer that sends audio and video, as wanted.
-    pub fn offer(&mut self, audio: bool, video: bool) -> Option<String> {
+    /// An offer that sends what the load wants, audio first.
+    pub fn offer(&mut self, load: &Load) -> Option<String> {
+        let simulcast = load.simulcast.then(|| Simulcast {
+            send: SIMULCAST.iter().map(|(rid, _)| SimulcastLayer::new(rid)).collect(),
+            recv: Vec::new(),
+        });
+        let audio = load.audio.then_some((MediaKind::Audio, "audio", None));
+        let video = (load.video_bps > 0).then_some((MediaKind::Video, "video", simulcast));
         let mut changes = self.rtc.sdp_api();
-        let wanted = [(MediaKind::Audio, audio, "audio"), (MediaKind::Video, video, "video")];
-        for (kind, _, track) in wanted.into_iter().filter(|(_, wanted, _)| *wanted) {
+        for (kind, track, simulcast) in audio.into_iter().chain(video) {
             let (stream, track) = (Some("load".to_owned()), Some(track.to_owned()));
-            self.mids.push(changes.add_media(kind, Direction::SendOnly, stream, track, None));
+            let mid = changes.add_media(kind, Direction::SendOnly, stream, track, simulcast);
+            self.mids.push(mid);
         }
         let (offer, pending) = changes.apply()?;
         self.pending = Some(pending);
         Some(offer.to_sdp_string())
     }
 
-    /// The SSRCs of our media, audio first.
-    pub fn ssrcs(&mut self) -> Vec<u32> {
-        let mids = self.mids.clone();
-        let mut api = self.rtc.direct_api();
-        let streams = mids.iter().filter_map(|mid| Some(*api.stream_tx_by_mid(*mid, None)?.ssrc()));
-        streams.collect()
+    /// An offer that receives audio and video of so many publishers.
+    pub fn offer_to_receive(&mut self, publishers: usize) -> Option<String> {
+        let mut changes = self.rtc.sdp_api();
+        for _ in 0..publishers {
+            for kind in [MediaKind::Audio, MediaKind::Video] {
+                self.mids.push(changes.add_media(kind, Direction::RecvOnly, None, None, None));
+            }
+        }
+        let (offer, pending) = changes.apply()?;
+        self.pending = Some(pending);
+        Some(offer.to_sdp_string())
+    }
+
+    /// Our SSRC for an m-section of [`Peer::offer`], and a rid in simulcast.
+    pub fn ssrc(&mut self, section: usize, rid: &str) -> Option<u32> {
+        let mid = *self.mids.get(section)?;
+        let rid = (!rid.is_empty()).then(|| Rid::from(rid));
+        Some(*self.rtc.direct_api().stream_tx_by_mid(mid, rid)?.ssrc())
     }
 
     /// Takes the answer to [`Peer::offer`].
@@ -137,5 +172,27 @@ impl Peer {
                 }
             }
         }
+    }
+}
+
+/// An extension that the engine negotiates and never reads or writes: it sees no packets.
+#[derive(Debug)]
+struct NegotiatedOnly;
+
+impl ExtensionSerializer for NegotiatedOnly {
+    fn write_to(&self, _buf: &mut [u8], _values: &ExtensionValues) -> usize {
+        0
+    }
+
+    fn parse_value(&self, _buf: &[u8], _values: &mut ExtensionValues) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn is_video(&self) -> bool {
+        true
     }
 }

@@ -33,11 +33,15 @@ pub fn table(outcome: &Outcome) -> String {
     row(
         "verified/bad/duplicate",
         format!(
-            "{} / {} / {}",
-            outcome.packets_verified, outcome.packets_bad, outcome.packets_duplicate
+            "{} (1 in {}) / {} / {}",
+            outcome.packets_verified,
+            outcome.verify_every,
+            outcome.packets_bad,
+            outcome.packets_duplicate
         ),
     );
-    row("freezes over 500 ms", outcome.freezes.to_string());
+    row("complete frames/freezes", format!("{} / {}", outcome.frames, outcome.freezes));
+    row("picture id breaks", outcome.picture_id_breaks.to_string());
     row(
         "latency ms p50/p99/p99.9",
         format!(

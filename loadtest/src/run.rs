@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore};
+use loadtest::netem::Detour;
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::descriptors;
 use crate::engine::{self, Checks, Command, EngineHandle};
 use crate::floor;
 use crate::measure::{Outcome, ProcessUse};
-use crate::options::Options;
+use crate::options::{Options, Protocol};
 use crate::signal::{self, Member};
 use crate::target::{Target, tls_config};
+use crate::whip::{self, Session};
 
 /// TLS handshakes under way at once on the harness's side.
 const JOINS_AT_ONCE: usize = 32;
@@ -21,6 +24,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const UP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a churning viewer leaves and comes back.
 const CHURN_EVERY: Duration = Duration::from_secs(3);
+/// How long the sessions' DELETE requests may take altogether.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the floor is measured.
 const FLOOR_SECONDS: f64 = 1.5;
 
@@ -28,38 +33,57 @@ const FLOOR_SECONDS: f64 = 1.5;
 pub async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, String> {
     let target = Target::parse(url)?;
     let tls = if target.is_tls { Some(tls_config(options.is_insecure)?) } else { None };
+    let is_local = engine::is_local(target.address.ip());
+    descriptors::ensure(descriptors_needed(options, is_local))?;
     let idle = read_all(pids)?;
-    let checks = Checks { verify_every: options.verify_every };
-    let engine = engine::start(engine::is_local(target.address.ip()), checks)
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let checks =
+        Checks { verify_every: options.verify_every, freeze_us: freeze_us(options.load.fps) };
+    let engine =
+        engine::start(is_local, checks).map_err(|error| format!("cannot start: {error}"))?;
     let mut class = Class::new(options, target, tls, engine.clone());
     class.publish().await?;
     class.view().await;
     class.wait_for_media().await;
     tokio::time::sleep(SETTLE).await;
     engine.send(Command::Reset);
-    let before = read_all(pids)?;
+    let before = read_all(pids).unwrap_or_else(|_| idle.clone());
     let start = Instant::now();
     let churn = options.churns.then(|| class.churn(start + options.duration));
-    class.watch(start, options.duration).await;
+    let after = class.watch(start, pids).await;
     if let Some(churn) = churn {
         churn.abort();
     }
-    let after = read_all(pids);
     let seconds = start.elapsed().as_secs_f64();
     let totals = engine.ask(Command::Totals).await.unwrap_or_default();
     let mut outcome = class.outcome(seconds, totals).await;
+    class.end().await;
     engine.send(Command::Stop);
-    match after {
-        Ok(after) if !pids.is_empty() => account(&mut outcome, &idle, &before, &after),
-        Ok(_) => {}
-        Err(error) => outcome.failures.push(format!("the server died during the run: {error}")),
+    if let Some(after) = after {
+        account(&mut outcome, &idle, &before, &after);
     }
-    drop(class);
     // Measured in the same run, when the load has ended.
     outcome.floor_us_per_packet = floor::measure(FLOOR_SECONDS).ok();
     outcome.floors = outcome.cpu_us_per_packet.zip(outcome.floor_us_per_packet).map(|(c, f)| c / f);
     Ok(outcome)
+}
+
+/// Descriptors that the clients of a run hold at once.
+fn descriptors_needed(options: &Options, is_local: bool) -> usize {
+    let Options { publishers, viewers, .. } = *options;
+    let clients = publishers + viewers + if options.churns { viewers / 10 + 1 } else { 0 };
+    let connections = match options.protocol {
+        Protocol::Native | Protocol::WhipToNative => clients,
+        Protocol::Whip => JOINS_AT_ONCE,
+    };
+    let streams = publishers * clients.max(publishers);
+    let sockets = if is_local { 0 } else { streams };
+    connections + sockets + if options.netem.is_some() { streams } else { 0 }
+}
+
+/// As W3C webrtc-stats counts freezes: three frame intervals, or 150 ms more than one.
+fn freeze_us(fps: u64) -> u64 {
+    let interval_us = 1_000_000 / fps.max(1);
+    (3 * interval_us).max(interval_us + 150_000)
 }
 
 fn read_all(pids: &[u32]) -> Result<Vec<ProcessUse>, String> {
@@ -94,9 +118,10 @@ struct Class {
     target: Arc<Target>,
     tls: Option<Arc<rustls::ClientConfig>>,
     engine: EngineHandle,
+    detour: Option<Arc<Detour>>,
     members: JoinSet<()>,
     failures: Arc<Mutex<Vec<String>>>,
-    joined: usize,
+    ending: watch::Sender<bool>,
 }
 
 impl Class {
@@ -111,9 +136,10 @@ impl Class {
             target: Arc::new(target),
             tls,
             engine,
+            detour: options.netem.map(|netem| Arc::new(Detour::new(netem, options.load.seed))),
             members: JoinSet::new(),
             failures: Arc::default(),
-            joined: 0,
+            ending: watch::Sender::new(false),
         }
     }
 
@@ -124,18 +150,30 @@ impl Class {
         Member { username, password: password.clone(), token: token.clone() }
     }
 
+    fn server(&self) -> whip::Server {
+        whip::Server { target: Arc::clone(&self.target), tls: self.tls.clone() }
+    }
+
     async fn publish(&mut self) -> Result<(), String> {
         for number in 0..self.options.publishers {
             let member = self.member(number);
-            let tls = self.tls.clone();
             let engine = self.engine.clone();
-            let mut joined = signal::join(&self.target, tls, engine, number, member).await?;
-            joined.publish(self.options.load).await?;
-            let (failures, views) = (Arc::clone(&self.failures), self.options.is_meeting);
-            self.members.spawn(async move {
-                let why = joined.serve(views).await;
-                failures.lock().await.push(format!("publisher {number}: {why}"));
-            });
+            let load = self.options.load;
+            let failures = Arc::clone(&self.failures);
+            if self.options.protocol.publishes_by_whip() {
+                let session = whip::publish(self.server(), engine, &member, load, number).await?;
+                self.members.spawn(hold(session, self.ending.subscribe(), failures));
+            } else {
+                let tls = self.tls.clone();
+                let mut joined = signal::join(&self.target, tls, engine, number, member).await?;
+                joined.publish(load, number).await?;
+                let views = self.options.is_meeting;
+                let detour = self.detour.clone();
+                self.members.spawn(async move {
+                    let why = joined.serve(views, detour).await;
+                    failures.lock().await.push(format!("publisher {number}: {why}"));
+                });
+            }
             progress(&format!("publishers {}/{}", number + 1, self.options.publishers));
         }
         Ok(())
@@ -154,19 +192,29 @@ impl Class {
             due = (due + interval).max(Instant::now() - interval);
             let number = self.options.publishers + viewer;
             let member = self.member(number);
-            let (target, tls, engine) =
-                (Arc::clone(&self.target), self.tls.clone(), self.engine.clone());
-            let failures = Arc::clone(&self.failures);
+            let (server, engine, detour) =
+                (self.server(), self.engine.clone(), self.detour.clone());
+            let (failures, ending) = (Arc::clone(&self.failures), self.ending.subscribe());
+            let (protocol, publishers) = (self.options.protocol, self.options.publishers);
             self.members.spawn(async move {
-                let joined = signal::join(&target, tls, engine, number, member).await;
-                drop(permit);
-                let why = match joined {
-                    Ok(joined) => joined.serve(true).await,
-                    Err(error) => error,
+                let why = if protocol.views_by_whep() {
+                    let begun = whip::view(server, engine, &member, publishers, detour).await;
+                    drop(permit);
+                    match begun {
+                        Ok(session) => return hold(session, ending, failures).await,
+                        Err(error) => error,
+                    }
+                } else {
+                    let whip::Server { target, tls } = server;
+                    let joined = signal::join(&target, tls, engine, number, member).await;
+                    drop(permit);
+                    match joined {
+                        Ok(joined) => joined.serve(true, detour).await,
+                        Err(error) => error,
+                    }
                 };
                 failures.lock().await.push(format!("viewer {viewer}: {why}"));
             });
-            self.joined = viewer + 1;
             if viewer % 10 == 9 {
                 progress(&format!("viewers joining {}/{}", viewer + 1, self.options.viewers));
             }
@@ -184,7 +232,9 @@ impl Class {
         while Instant::now() < deadline {
             let totals = self.engine.ask(Command::Totals).await.unwrap_or_default();
             progress(&format!("streams up {}/{}", totals.streams_up, self.streams_wanted()));
-            if totals.streams_up >= self.streams_wanted() {
+            // Who has failed will not come.
+            let failed = self.failures.lock().await.len() * self.options.publishers.max(1);
+            if totals.streams_up + failed >= self.streams_wanted() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -199,6 +249,7 @@ impl Class {
         let first = self.options.publishers + self.options.viewers;
         let members: Vec<Member> = (0..count).map(|at| self.member(first + at)).collect();
         let failures = Arc::clone(&self.failures);
+        let (protocol, publishers) = (self.options.protocol, self.options.publishers);
         tokio::spawn(async move {
             let mut number = first;
             while Instant::now() < until {
@@ -208,12 +259,28 @@ impl Class {
                     let (target, tls, engine) = (Arc::clone(&target), tls.clone(), engine.clone());
                     let failures = Arc::clone(&failures);
                     visitors.spawn(async move {
-                        match signal::join(&target, tls, engine, number, member).await {
-                            Ok(joined) => {
-                                // Gone without a word after a while, like a closed laptop.
-                                let _ = tokio::time::timeout(CHURN_EVERY, joined.serve(true)).await;
+                        // Gone without a word after a while, like a closed laptop.
+                        let done = if protocol.views_by_whep() {
+                            let server = whip::Server { target, tls };
+                            match whip::view(server, engine, &member, publishers, None).await {
+                                Ok(_session) => {
+                                    tokio::time::sleep(CHURN_EVERY).await;
+                                    Ok(())
+                                }
+                                Err(error) => Err(error),
                             }
-                            Err(error) => failures.lock().await.push(format!("visitor: {error}")),
+                        } else {
+                            match signal::join(&target, tls, engine, number, member).await {
+                                Ok(joined) => {
+                                    let stay = joined.serve(true, None);
+                                    let _ = tokio::time::timeout(CHURN_EVERY, stay).await;
+                                    Ok(())
+                                }
+                                Err(error) => Err(error),
+                            }
+                        };
+                        if let Err(error) = done {
+                            failures.lock().await.push(format!("visitor: {error}"));
                         }
                     });
                 }
@@ -222,7 +289,11 @@ impl Class {
         })
     }
 
-    async fn watch(&self, start: Instant, duration: Duration) {
+    /// Waits until the duration is over, the server is gone, or nobody is left. Returns the last
+    /// reading of the server's processes; `None` if none were given.
+    async fn watch(&self, start: Instant, pids: &[u32]) -> Option<Vec<ProcessUse>> {
+        let duration = self.options.duration;
+        let mut last = read_all(pids).ok().filter(|used| !used.is_empty());
         while start.elapsed() < duration {
             let left = duration.saturating_sub(start.elapsed());
             tokio::time::sleep(left.min(Duration::from_secs(1))).await;
@@ -235,8 +306,35 @@ impl Class {
                 rate,
                 share(totals.expected, totals.received) * 100.0,
             ));
+            match read_all(pids) {
+                Ok(used) if !used.is_empty() => last = Some(used),
+                Ok(_) => {}
+                Err(error) => {
+                    let died = format!(
+                        "the server died after {:.0} s; the results end there ({error})",
+                        start.elapsed().as_secs_f64()
+                    );
+                    self.failures.lock().await.insert(0, died);
+                    break;
+                }
+            }
+            let failed = self.failures.lock().await.len();
+            if failed > 0 && totals.streams_up == 0 {
+                break; // Nobody is served any more.
+            }
         }
         eprintln!();
+        last
+    }
+
+    /// Ends what must be ended in so many words.
+    async fn end(mut self) {
+        // Nobody may be listening.
+        let _ = self.ending.send(true);
+        if self.options.protocol.publishes_by_whip() {
+            let all = async { while self.members.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(END_TIMEOUT, all).await;
+        }
     }
 
     async fn outcome(&self, seconds: f64, totals: crate::totals::Totals) -> Outcome {
@@ -248,15 +346,35 @@ impl Class {
             join_ms.get(at).copied()
         };
         let kbps = load.video_bps / 1000;
+        let codec = load.codec.name();
+        let codec = if load.simulcast { format!("{codec} simulcast") } else { codec.to_owned() };
+        let by = match self.options.protocol {
+            Protocol::Native => "",
+            Protocol::Whip => " over WHIP and WHEP",
+            Protocol::WhipToNative => " over WHIP",
+        };
+        let impaired = match &self.detour {
+            Some(detour) => {
+                let (taken, lost) = detour.taken_and_lost();
+                format!(", impaired ({lost} of {taken} datagrams lost on purpose)")
+            }
+            None => String::new(),
+        };
         let sound = if load.audio { " and opus" } else { "" };
         let among = if self.options.is_meeting { " among themselves" } else { "" };
         let mut failures = self.failures.lock().await.clone();
         if totals.streams_up < self.streams_wanted() {
             failures.push(format!(
-                "{} of {} streams never came up",
+                "{} of {} streams are not up",
                 self.streams_wanted() - totals.streams_up,
                 self.streams_wanted()
             ));
+        }
+        if totals.silent > 0 {
+            failures.push(format!("{} of {} flows have stopped", totals.silent, totals.flows));
+        }
+        if totals.breaks > 0 {
+            failures.push(format!("picture ids broke {} times", totals.breaks));
         }
         if totals.verified == 0 {
             failures.push("no packet was verified".to_owned());
@@ -266,9 +384,12 @@ impl Class {
         }
         Outcome {
             title: format!(
-                "{publishers} publishers{among} to {viewers} viewers, {kbps} kbit/s video{sound}, {}",
+                "{publishers} publishers{among} to {viewers} viewers, {kbps} kbit/s {codec}{sound}\
+                 {by}{impaired}, {}",
                 self.target.url
             ),
+            verify_every: self.options.verify_every,
+            seed: load.seed,
             seconds,
             viewers_wanted: if self.options.is_meeting { publishers } else { viewers },
             viewers_up: if self.options.is_meeting {
@@ -288,7 +409,9 @@ impl Class {
             packets_verified: totals.verified,
             packets_bad: totals.bad,
             loss: share(totals.expected, totals.received),
+            frames: totals.frames,
             freezes: totals.freezes,
+            picture_id_breaks: totals.breaks,
             latency_us_p50: totals.latency.quantile(0.5),
             latency_us_p99: totals.latency.quantile(0.99),
             latency_us_p999: totals.latency.quantile(0.999),
@@ -296,6 +419,19 @@ impl Class {
             failures,
             ..Outcome::default()
         }
+    }
+}
+
+/// Keeps a session until the run ends.
+async fn hold(
+    session: Session,
+    mut ending: watch::Receiver<bool>,
+    failures: Arc<Mutex<Vec<String>>>,
+) {
+    // An error means that the run is gone, which is an end too.
+    let _ = ending.wait_for(|is_ending| *is_ending).await;
+    if let Err(error) = session.end().await {
+        failures.lock().await.push(error);
     }
 }
 

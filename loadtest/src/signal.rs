@@ -3,25 +3,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::{SinkExt, StreamExt};
-use rustls::pki_types::ServerName;
+use loadtest::netem::Detour;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::connect::{self, JOIN_TIMEOUT, Stream};
 use crate::engine::{Command, EngineHandle, Load};
 use crate::target::Target;
-
-/// Either kind of byte stream under the WebSocket.
-trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
-
-/// How long a client tries to get in.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Who joins.
 #[derive(Clone, Debug)]
@@ -76,24 +68,7 @@ async fn connect(
     member: Member,
 ) -> Result<Joined, String> {
     let since = Instant::now();
-    let tcp =
-        TcpStream::connect(target.address).await.map_err(|error| match error.raw_os_error() {
-            Some(24) => "too many open files; raise the limit with ulimit -n".to_owned(),
-            _ => format!("cannot connect to {}: {error}; is the server running?", target.address),
-        })?;
-    // A message of signalling must not wait for the next one.
-    let _ = tcp.set_nodelay(true);
-    let stream: Box<dyn Stream> = match tls {
-        Some(tls) => {
-            let name = ServerName::try_from(target.host.clone())
-                .map_err(|_| format!("{} is no host name", target.host))?;
-            let connected = TlsConnector::from(tls).connect(name, tcp).await;
-            Box::new(connected.map_err(|error| {
-                format!("TLS: {error}; use --insecure for a self-signed certificate")
-            })?)
-        }
-        None => Box::new(tcp),
-    };
+    let stream = connect::connect(target, tls).await?;
     let url = target.websocket_url();
     let (socket, _) = tokio_tungstenite::client_async(url.as_str(), stream)
         .await
@@ -123,10 +98,19 @@ async fn connect(
         if message["type"] == "joined" {
             return match message["kind"].as_str() {
                 Some("join") => Ok(joined),
-                _ => Err(format!("the server refused: {}", message["value"])),
+                _ => Err(refusal(&message)),
             };
         }
     }
+}
+
+/// The server's words for a refused join, with what to do about it.
+fn refusal(message: &Value) -> String {
+    let said = message["value"].as_str().unwrap_or("no reason given");
+    // Galene has an error code for it from some version on, and these words before.
+    let is_denied = message["error"] == "not-authorised" || said.contains("authori");
+    let hint = if is_denied { "; check --user and --password, or --token" } else { "" };
+    format!("the server refused: {said}{hint}")
 }
 
 impl Joined {
@@ -158,9 +142,9 @@ impl Joined {
         }
     }
 
-    /// Publishes a stream and returns its number at the engine.
-    pub async fn publish(&mut self, load: Load) -> Result<usize, String> {
-        let made = self.engine.ask(|reply| Command::Publish(load, reply)).await.flatten();
+    /// Publishes a stream and returns its number at the engine. `number` counts the publishers.
+    pub async fn publish(&mut self, load: Load, number: usize) -> Result<usize, String> {
+        let made = self.engine.ask(|reply| Command::Publish(load, number, reply)).await.flatten();
         let (client, sdp) = made.ok_or("cannot make an offer")?;
         let stream = format!("{}{client:08x}", &self.id[8..]);
         self.send(json!({
@@ -179,7 +163,11 @@ impl Joined {
                         .map(|()| client);
                 }
                 Some("abort") if message["id"] == stream.as_str() => {
-                    return Err("the server refused the stream; may this user present?".to_owned());
+                    return Err(format!(
+                        "the server refused the stream; may this user present, and has the group \
+                         {} among its \"codecs\"?",
+                        load.codec.name()
+                    ));
                 }
                 Some("usermessage") if message["kind"] == "error" => {
                     return Err(format!("the server said: {}", message["value"]));
@@ -190,8 +178,8 @@ impl Joined {
     }
 
     /// Asks for every stream of the group; then serves the connection until it breaks or `self`
-    /// is dropped. Returns why it ended.
-    pub async fn serve(mut self, views: bool) -> String {
+    /// is dropped. Media comes by way of `detour`, if there is one. Returns why it ended.
+    pub async fn serve(mut self, views: bool, detour: Option<Arc<Detour>>) -> String {
         if views {
             let request = json!({"type": "request", "request": {"": ["audio", "video"]}});
             if let Err(error) = self.send(request).await {
@@ -208,6 +196,13 @@ impl Joined {
                 Some("offer") => {
                     let known = self.streams.get(&id).copied();
                     let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
+                    let sdp = match &detour {
+                        Some(detour) => match detour.redirect(&sdp) {
+                            Ok(sdp) => sdp,
+                            Err(error) => return format!("the impaired path failed: {error}"),
+                        },
+                        None => sdp,
+                    };
                     let since = self.since;
                     let answered =
                         self.engine.ask(|reply| Command::View(known, sdp, since, reply)).await;

@@ -17,14 +17,18 @@ pub struct Totals {
     pub verified: u64,
     /// Packets whose tag or payload was wrong.
     pub bad: u64,
-    /// Gaps of more than 500 ms in a video stream.
+    /// Complete video frames, and pauses between two of them that count as freezes.
+    pub frames: u64,
+    /// See `frames`.
     pub freezes: u64,
-    /// Viewer streams that are there, and that have had media.
-    pub streams: usize,
-    /// See `streams`.
+    /// Picture ids that did not go on from the packet before.
+    pub breaks: u64,
+    /// Viewer streams that are there and have had media.
     pub streams_up: usize,
-    /// RTP streams (audio or video) that flow.
+    /// Their RTP streams, audio or video.
     pub flows: usize,
+    /// Of those, the ones that have fallen silent.
+    pub silent: usize,
     /// One-way latency of verified packets.
     pub latency: Histogram,
     /// From the beginning of the join to the first packet, in milliseconds, one per stream.
