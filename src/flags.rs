@@ -1,7 +1,7 @@
 //! The command line. Galene's syntax: one dash or two, `-flag value` or `-flag=value`; a switch
 //! takes a value only after `=`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::fatal::FatalError;
@@ -38,6 +38,7 @@ pub(crate) struct Flags {
     pub(crate) relay_only: bool,
     pub(crate) public_server: bool,
     pub(crate) check_config: bool,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) log: LogForm,
 }
 
@@ -50,7 +51,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 21] = [
+const FLAGS: [(&str, &str, &str); 22] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -62,6 +63,7 @@ const FLAGS: [(&str, &str, &str); 21] = [
     ("udp-range", "A-B", "one UDP port per shard instead"),
     ("shards", "N", "media threads, 1 to 16 (one per core)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
+    ("metrics", "IP:PORT", "serve /metrics, /healthz and /readyz there, without a password (off)"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
@@ -98,6 +100,7 @@ impl Flags {
             relay_only: false,
             public_server: false,
             check_config: false,
+            metrics: None,
             log: LogForm::Text,
         }
     }
@@ -163,6 +166,7 @@ impl Flags {
                 self.shards = Some(shards.ok_or_else(bad)?);
             }
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
+            "metrics" => self.metrics = Some(value.parse().map_err(|_| bad())?),
             "log" => {
                 self.log = match value.as_str() {
                     "text" => LogForm::Text,
@@ -271,6 +275,7 @@ mod tests {
             (&["--shards", "17"], "shards"),
             (&["--advertise", "example.org"], "advertise"),
             (&["--log", "xml"], "text|json"),
+            (&["--metrics", "localhost"], "metrics"),
             (&["-http"], "needs a value"),
             (&["-http", ":99999"], "http"),
             (&["-http", "localhost"], "http"),
