@@ -1,7 +1,7 @@
 //! Signalling's words to the data plane's and back. The only file that names both crates; it owns
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
@@ -26,12 +26,16 @@ pub(crate) struct Bridge {
     own_events: Vec<MediaEvent>,
     /// Which of the transports view.
     viewers: HashSet<TransportId>,
+    /// The latest of each shard.
+    counters: BTreeMap<usize, ShardCounters>,
     /// What a full queue did not take and must not be lost.
     unsent: VecDeque<Command>,
 }
 
 /// Where and how the data plane runs.
-pub(crate) use dataplane::{Config as MediaConfig, SHARDS_MAX, UdpPorts};
+pub(crate) use dataplane::{
+    Config as MediaConfig, Counters as ShardCounters, SHARDS_MAX, UdpPorts,
+};
 
 impl Bridge {
     /// Starts the shards. `notify` is woken when there are events.
@@ -45,6 +49,7 @@ impl Bridge {
             publications: HashMap::new(),
             own_events: Vec::new(),
             viewers: HashSet::new(),
+            counters: BTreeMap::new(),
             unsent: VecDeque::new(),
         })
     }
@@ -61,6 +66,11 @@ impl Bridge {
         ports.sort_unstable();
         ports.dedup();
         ports
+    }
+
+    /// The latest counters of each shard, in order.
+    pub(crate) fn counters(&self) -> Vec<ShardCounters> {
+        self.counters.values().cloned().collect()
     }
 
     /// Closes every transport.
@@ -269,7 +279,10 @@ impl Bridge {
                 self.forget(media);
                 MediaEvent::Closed { media, text: reason.to_string() }
             }
-            Event::Stats { .. } => return None,
+            Event::Stats { shard: ShardId(shard), counters } => {
+                self.counters.insert(usize::from(shard), *counters);
+                return None;
+            }
         })
     }
 }

@@ -3,21 +3,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use signalling::whip;
 use signalling::{
-    Action, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply, StatusView,
-    Switchboard, Ticket, UnixMs, Verdict,
+    Action, Census, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply,
+    StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bridge::Bridge;
+use crate::authenticator::{Authenticator, unix_now};
+use crate::bridge::{Bridge, ShardCounters};
 use crate::http::Protocol;
 use crate::outbox::{Item, Outbox};
-use crate::passwords::Passwords;
 use crate::store::GroupStore;
 
 /// Inputs waiting for the task; senders wait when it is full, which slows down only them.
@@ -40,10 +40,15 @@ enum Input {
     Disconnected { conn: ConnId },
     GroupFile { name: GroupName, file: GroupFile },
     Verdict { conn: ConnId, verdict: Verdict },
+    Tokens { conn: ConnId, is_list: bool, reply: TokenReply },
+    Writable { is_writable: bool },
+    Stats { reply: oneshot::Sender<serde_json::Value> },
+    Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
     Status { name: String, reply: oneshot::Sender<StatusReply> },
     PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
     WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
     Refresh { also: Vec<GroupName> },
+    Reload { name: GroupName },
     IceServers { configuration: serde_json::Value },
     HttpRules { needs_if_match: bool, refuses_empty: bool },
     ShutDown { text: String, reply: oneshot::Sender<()> },
@@ -63,6 +68,7 @@ impl Control {
         bridge: Bridge,
         wake: Arc<Notify>,
         store: Arc<GroupStore>,
+        authenticator: Authenticator,
     ) -> (Self, JoinHandle<()>) {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let control = Self { inputs: sender };
@@ -70,7 +76,7 @@ impl Control {
             switchboard: Switchboard::new(seed, SPREAD_ABOVE),
             bridge,
             store,
-            passwords: Passwords::new(),
+            authenticator,
             outboxes: HashMap::new(),
             statuses: HashMap::new(),
             webrtc: HashMap::new(),
@@ -142,6 +148,26 @@ impl Control {
         self.tell(Input::Refresh { also }).await;
     }
 
+    /// A group's file has been changed.
+    pub(crate) async fn reload(&self, name: GroupName) {
+        self.tell(Input::Reload { name }).await;
+    }
+
+    /// Whether group files may be changed over the administration API, from now on.
+    pub(crate) async fn set_writable(&self, is_writable: bool) {
+        self.tell(Input::Writable { is_writable }).await;
+    }
+
+    /// All groups in memory with their members and streams, as administrators see them.
+    pub(crate) async fn stats(&self) -> Option<serde_json::Value> {
+        self.ask(|reply| Input::Stats { reply }).await
+    }
+
+    /// How many there are of what, with the latest counters of each shard.
+    pub(crate) async fn census(&self) -> Option<(Census, Vec<ShardCounters>)> {
+        self.ask(|reply| Input::Census { reply }).await
+    }
+
     /// What browsers are told of ICE servers from now on.
     pub(crate) async fn set_ice_servers(&self, configuration: serde_json::Value) {
         self.tell(Input::IceServers { configuration }).await;
@@ -162,7 +188,7 @@ struct Task {
     switchboard: Switchboard,
     bridge: Bridge,
     store: Arc<GroupStore>,
-    passwords: Passwords,
+    authenticator: Authenticator,
     outboxes: HashMap<ConnId, Outbox>,
     statuses: HashMap<Ticket, oneshot::Sender<StatusReply>>,
     webrtc: HashMap<Ticket, oneshot::Sender<Answered>>,
@@ -214,11 +240,7 @@ impl Task {
     }
 
     fn now(&self) -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            mono: self.started.elapsed(),
-            unix: UnixMs(i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)),
-        }
+        Now { mono: self.started.elapsed(), unix: unix_now() }
     }
 
     fn take_media(&mut self) {
@@ -252,6 +274,16 @@ impl Task {
                 self.switchboard.disconnected(conn, now);
             }
             Input::GroupFile { name, file } => self.switchboard.group_file(&name, file, now),
+            Input::Tokens { conn, is_list, reply } => {
+                self.switchboard.token_reply(conn, is_list, reply, now);
+            }
+            Input::Writable { is_writable } => self.switchboard.set_writable(is_writable),
+            Input::Stats { reply } => {
+                let _ = reply.send(self.switchboard.stats());
+            }
+            Input::Census { reply } => {
+                let _ = reply.send((self.switchboard.census(), self.bridge.counters()));
+            }
             Input::Verdict { conn, verdict } => self.switchboard.verdict(conn, verdict, now),
             Input::Status { name, reply } => {
                 let ticket = self.ticket();
@@ -275,6 +307,11 @@ impl Task {
             }
             Input::Refresh { also } => {
                 for name in self.switchboard.groups().into_iter().chain(also) {
+                    self.switchboard.refresh(name, now);
+                }
+            }
+            Input::Reload { name } => {
+                if self.switchboard.groups().contains(&name) {
                     self.switchboard.refresh(name, now);
                 }
             }
@@ -312,12 +349,14 @@ impl Task {
                 Action::Media(request) => self.bridge.request(request),
                 Action::Load(name) => self.load(name),
                 Action::Check(conn, check) => {
-                    let (passwords, control) = (self.passwords.clone(), self.control.clone());
+                    let authenticator = self.authenticator.clone();
+                    let control = self.control.clone();
                     tokio::spawn(async move {
-                        let verdict = passwords.check(check).await;
+                        let verdict = authenticator.check(check).await;
                         control.tell(Input::Verdict { conn, verdict }).await;
                     });
                 }
+                Action::Token(conn, request) => self.ask_tokens(conn, request),
                 Action::Status(ticket, status) => {
                     if let Some(reply) = self.statuses.remove(&ticket) {
                         let _ = reply.send(status);
@@ -348,6 +387,16 @@ impl Task {
                 }
             }
         }
+    }
+
+    fn ask_tokens(&self, conn: ConnId, request: TokenRequest) {
+        let (tokens, control) = (self.authenticator.tokens().clone(), self.control.clone());
+        let is_list = matches!(request, TokenRequest::List(_));
+        tokio::spawn(async move {
+            let reply = tokio::task::spawn_blocking(move || tokens.answer(request)).await;
+            let reply = reply.unwrap_or(TokenReply::Failed);
+            control.tell(Input::Tokens { conn, is_list, reply }).await;
+        });
     }
 
     fn push(&self, conn: ConnId, item: Item) {

@@ -411,7 +411,9 @@ fn refusal(joined: &Joined, is_from_page: bool) -> Response {
         return Response::new(307).with("location", detail);
     }
     match joined.failure {
-        Some(Failure::NotAuthorised) => challenge(is_from_page),
+        Some(Failure::NotAuthorised | Failure::NeedUsername | Failure::DuplicateUsername) => {
+            challenge(is_from_page)
+        }
         Some(Failure::NoSuchGroup) => Response::problem(404, "no such group", detail),
         Some(Failure::Closed | Failure::Full) => Response::problem(403, "not open", detail),
         Some(Failure::Busy) => {

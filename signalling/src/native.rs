@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::hub::{
-    ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Message,
-    NOT_AUTHORISED, Refusal, UserKind, Utterance,
+    ActionRequest, Cause, Credentials, Event, Failure, Hub, JoinRequest, Joined, JoinedKind,
+    Message, NOT_AUTHORISED, Refusal, Secret, UserKind, Utterance,
 };
 use crate::ids::{ClientId, ConnId, StreamId};
 use crate::name::Username;
@@ -331,6 +331,9 @@ impl Session {
                 };
                 match done {
                     Ok(()) => {}
+                    Err(Refusal::Told(_)) => {
+                        self.audit = Some(if is_user { "useraction" } else { "groupaction" });
+                    }
                     Err(Refusal::Error(text)) => {
                         if text == NOT_AUTHORISED {
                             self.audit = Some(if is_user { "useraction" } else { "groupaction" });
@@ -356,8 +359,10 @@ impl Session {
                     group: message.group,
                     credentials: Credentials {
                         username: message.username,
-                        password: message.password,
-                        token: message.token,
+                        secret: match message.token.as_str() {
+                            "" => Secret::Password(message.password),
+                            _ => Secret::Token(message.token),
+                        },
                     },
                     data: message.data.unwrap_or_default(),
                 };
@@ -492,6 +497,11 @@ fn encode_joined(joined: &Joined, rtc_configuration: &Value) -> String {
             JoinedKind::Redirect => "redirect",
             JoinedKind::Leave => "leave",
             JoinedKind::Change => "change",
+        },
+        error: match joined.failure {
+            Some(Failure::NeedUsername) => "need-username",
+            Some(Failure::DuplicateUsername) => "duplicate-username",
+            _ => "",
         },
         group: &joined.group,
         username: joined.username.as_ref().map(Username::as_str),

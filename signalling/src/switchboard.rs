@@ -9,13 +9,14 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, PasswordCheck, Recipients,
+    Census, CredentialCheck, Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, Recipients,
     StatusReply, Traits, Verdict,
 };
 use crate::ids::{ConnId, Ticket};
 use crate::name::GroupName;
 use crate::native::{self, Reply, Session, close_reason};
 use crate::time::Now;
+use crate::token::{TokenReply, TokenRequest};
 use crate::{whep, whip};
 
 /// How often sessions are looked at.
@@ -50,7 +51,9 @@ pub enum Action {
     /// Look for a group's file, and answer with [`Switchboard::group_file`].
     Load(GroupName),
     /// Check a credential, and answer with [`Switchboard::verdict`].
-    Check(ConnId, PasswordCheck),
+    Check(ConnId, CredentialCheck),
+    /// Ask the server's tokens, and answer with [`Switchboard::token_reply`].
+    Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
     /// Answer a WHIP or WHEP request.
@@ -179,6 +182,12 @@ impl Switchboard {
         self.drain(now);
     }
 
+    /// What came of [`Action::Token`]; `is_list` if it was a [`TokenRequest::List`].
+    pub fn token_reply(&mut self, conn: ConnId, is_list: bool, reply: TokenReply, now: Now) {
+        self.hub.token_reply(conn, is_list, reply);
+        self.drain(now);
+    }
+
     /// News from the data plane.
     pub fn media(&mut self, event: MediaEvent, now: Now) {
         self.hub.media(event, now);
@@ -237,9 +246,25 @@ impl Switchboard {
         self.hub.groups().cloned().collect()
     }
 
+    /// All groups in memory with their members and streams, in Galene's form. Only for
+    /// administrators.
+    pub fn stats(&self) -> Value {
+        self.hub.stats()
+    }
+
+    /// How many there are of what.
+    pub fn census(&self) -> Census {
+        self.hub.census()
+    }
+
     /// Public groups in memory, sorted by name.
     pub fn public_groups(&self) -> Vec<StatusView> {
         self.hub.public_groups()
+    }
+
+    /// Whether users may change their passwords over the administration API.
+    pub fn set_writable(&mut self, is_writable: bool) {
+        self.hub.set_writable(is_writable);
     }
 
     /// What browsers are told of ICE servers.
@@ -291,6 +316,9 @@ impl Switchboard {
                     Output::Load(name) => self.actions.push_back(Action::Load(name)),
                     Output::Check(conn, check) => {
                         self.actions.push_back(Action::Check(conn, check));
+                    }
+                    Output::Token(conn, request) => {
+                        self.actions.push_back(Action::Token(conn, request));
                     }
                     Output::Status(ticket, reply) => {
                         self.actions.push_back(Action::Status(ticket, reply));

@@ -125,7 +125,7 @@ fn described(asked: &Asked, view: &StatusView) -> serde_json::Map<String, Value>
 /// and path, each if it has it.
 fn urls(asked: &Asked, name: &str) -> (String, String) {
     let own_scheme = if asked.peer.is_tls { "https" } else { "http" };
-    let (scheme, host, base) = proxied(&asked.config.proxy_url);
+    let (scheme, host, base) = asked.config.proxy();
     let scheme = scheme.unwrap_or(own_scheme);
     let host = host.unwrap_or(&asked.host);
     let ws_scheme = if scheme == "http" { "ws" } else { "wss" };
@@ -134,21 +134,6 @@ fn urls(asked: &Asked, name: &str) -> (String, String) {
         format!("{scheme}://{host}{base}/group/{}/", encode_path(name)),
         format!("{ws_scheme}://{host}{base}/ws"),
     )
-}
-
-/// Scheme, host and path of a URL, each optional: `/base`, `https:`, `http://h/base`.
-fn proxied(url: &str) -> (Option<&str>, Option<&str>, &str) {
-    let (scheme, rest) = match url.split_once(':') {
-        Some((scheme, rest)) if !scheme.is_empty() && !scheme.contains('/') => (Some(scheme), rest),
-        _ => (None, url),
-    };
-    match rest.strip_prefix("//") {
-        Some(rest) => {
-            let (host, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            (scheme, Some(host).filter(|host| !host.is_empty()), base)
-        }
-        None => (scheme, None, rest),
-    }
 }
 
 fn json(value: &Value) -> Response<Body> {
@@ -173,18 +158,4 @@ fn annotate(response: &mut Response<Body>, asked: &Asked, context: &Context) {
     let is_public = context.is_public_server;
     let headers = asked.request.headers();
     origin::annotate(response.headers_mut(), headers, &asked.host, &asked.config, is_public);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_part_of_a_proxy_url_is_optional() {
-        assert_eq!(proxied(""), (None, None, ""));
-        assert_eq!(proxied("/base"), (None, None, "/base"));
-        assert_eq!(proxied("https:"), (Some("https"), None, ""));
-        assert_eq!(proxied("http://h:8/base"), (Some("http"), Some("h:8"), "/base"));
-        assert_eq!(proxied("//h"), (None, Some("h"), ""));
-    }
 }

@@ -3,10 +3,10 @@
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use signalling::whip;
+use signalling::{percent_decode, whip};
 
 use super::body::{self, Body, ChannelBody, Unread, full};
-use super::{Asked, Context, origin, percent_decode};
+use super::{Asked, Context, origin};
 use crate::redacted::Redacted;
 
 /// The largest SDP, whole or fragment (reliability table row 24).

@@ -1,18 +1,18 @@
 //! The contract between the hub and its adapters: what a member asks for, what a member is told,
 //! and what the hub wants from the world. A signalling protocol is an adapter over this.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::credential::{CredentialCheck, Credentials};
 use crate::description::{Description, DescriptionError};
 use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId, Ticket};
 use crate::name::{GroupName, Username};
-use crate::password::{Password, PasswordError};
 use crate::permission::Permissions;
 use crate::stream::{MediaKind, Want};
+use crate::token::TokenRequest;
 
 /// What a kind of client can do at all, whatever its permissions.
 #[derive(Clone, Debug, Default)]
@@ -23,23 +23,6 @@ pub struct Traits {
     pub chats: bool,
     /// Its address, for `identify`.
     pub address: Option<String>,
-}
-
-/// How a client proves who it is.
-#[derive(Clone, Default)]
-pub struct Credentials {
-    /// Absent is not the same as empty.
-    pub username: Option<String>,
-    /// Empty if none was given.
-    pub password: String,
-    /// Wins over the password if not empty.
-    pub token: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(..)")
-    }
 }
 
 /// A wish to join.
@@ -80,6 +63,10 @@ pub enum UserKind {
 pub enum Failure {
     /// The credentials are not good.
     NotAuthorised,
+    /// The token lets the bearer choose a name, and it has not.
+    NeedUsername,
+    /// The token's bearer has chosen the name of one of the group's users.
+    DuplicateUsername,
     /// There is no such group.
     NoSuchGroup,
     /// Locked, or outside its hours, or without the op it needs.
@@ -258,39 +245,6 @@ pub enum Recipients {
     One(ConnId),
     /// To several, each in its own order.
     Many(Vec<ConnId>),
-}
-
-/// What a credential check found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It matches.
-    Right,
-    /// It does not; the server has let the penalty time pass.
-    Wrong,
-    /// The stored password cannot be used.
-    Broken(PasswordError),
-    /// Too many checks are waiting.
-    Busy,
-}
-
-/// A credential check.
-#[derive(Clone)]
-pub enum PasswordCheck {
-    /// Nothing to compare: refuse, as slowly as a wrong password.
-    Refuse,
-    /// Compare.
-    Verify {
-        /// What is stored.
-        password: Password,
-        /// What was given.
-        candidate: String,
-    },
-}
-
-impl fmt::Debug for PasswordCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordCheck(..)")
-    }
 }
 
 /// A wish to the data plane.
@@ -477,7 +431,9 @@ pub enum Output {
     /// Look for a group's file and say what came of it.
     Load(GroupName),
     /// Check a credential and say what came of it.
-    Check(ConnId, PasswordCheck),
+    Check(ConnId, CredentialCheck),
+    /// Ask the server's tokens and say what came of it.
+    Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
 }
