@@ -27,7 +27,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// A write that takes longer finds nobody at the other end.
 const WRITE_WITHIN: Duration = Duration::from_secs(60);
 /// What is gathered before it is written out.
-const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+/// Every client has one for as long as it stays; what it says is mostly short.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// How long a client that is too fast is not listened to.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -40,7 +42,7 @@ pub(crate) async fn serve(upgraded: Upgraded, address: Option<String>, control: 
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .read_buffer_size(16 * 1024);
+        .read_buffer_size(READ_BUFFER_BYTES);
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let (outbox, mut reader) = outbox();

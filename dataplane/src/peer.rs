@@ -105,6 +105,9 @@ impl Peer {
                 .set_rtcp_report_interval_audio(REPORT_INTERVAL)
                 .set_rtcp_report_interval_video(REPORT_INTERVAL)
                 .set_stats_interval(None)
+                // It never sends media, so it needs no room to keep any.
+                .set_send_buffer_audio(1)
+                .set_send_buffer_video(1)
                 .set_extension_map(extension_map())
                 .clear_codecs();
             for (codec, fmtp) in config.codecs {

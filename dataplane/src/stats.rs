@@ -61,6 +61,8 @@ drop_reasons! {
     EngineMedia = "engine_media",
     /// A trickled candidate; an ICE-lite agent has no use for them.
     CandidateIgnored = "candidate_ignored",
+    /// A step of a handshake found as many waiting as may wait; its peer repeats it.
+    HandshakeBusy = "handshake_busy",
 }
 
 /// Sums since the start unless said otherwise.

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, launch, peopleOf, seesAndHears } from './peer/browser.js';
 import { Aiortc, SimpleWhipClient } from './peer/clients.js';
-import { Publisher } from './peer/ffmpeg.js';
 import { Firefox } from './peer/firefox.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
@@ -57,10 +56,10 @@ describe('other peers', { concurrency: 1 }, () => {
         await peer.end();
     });
 
-    test('Firefox publishes to Chromium, and plays an encoder', async (t) => {
+    test('Firefox publishes to Chromium and plays it, and restarts ICE', async (t) => {
         if (!Firefox.isThere)
             return t.skip('no Firefox here');
-        const ann = await joinGroup(browser, 'ann', { password: 'a' });
+        const ann = await joinGroup(browser, 'ann', { password: 'a', start: 'both' });
         const firefox = await Firefox.launch(`${ORIGIN}/healthz`);
         const headers = { Authorization: `Basic ${btoa('ann:a')}` };
         try {
@@ -74,23 +73,19 @@ describe('other peers', { concurrency: 1 }, () => {
                 window.pc.close();
             });
             await until('the publisher to leave', async () => (await peopleOf(ann)).length === 1);
-            const encoder = new Publisher(server, `${ORIGIN}/group/test/.whip`, { token: 'sesame' });
-            try {
-                const watched = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep`, headers });
-                assert.equal(watched.status, 201, watched.body);
-                const frames = async () => (await firefox.run(() => window.incoming())).frames;
-                const first = await until('a frame in Firefox', frames);
-                await until('more frames', async () => await frames() > first + 10);
-                const restarted = await firefox.run(() => window.restart());
-                assert.equal(restarted.status, 200);
-                const then = await frames();
-                await until('frames after the restart', async () => await frames() > then + 20);
-            } catch (error) {
-                server.dump();
-                throw new Error(`${error.message}\nFFmpeg: ${encoder.output}`);
-            } finally {
-                await encoder.stop();
-            }
+            // VP8: H.264 is a download of Firefox's own, which may not be there.
+            const watched = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep`, headers });
+            assert.equal(watched.status, 201, watched.body);
+            const frames = async () => (await firefox.run(() => window.incoming())).frames;
+            const first = await until('a frame in Firefox', frames);
+            await until('more frames', async () => await frames() > first + 10);
+            const restarted = await firefox.run(() => window.restart());
+            assert.equal(restarted.status, 200);
+            const then = await frames();
+            await until('frames after the restart', async () => await frames() > then + 20);
+        } catch (error) {
+            server.dump();
+            throw error;
         } finally {
             await firefox.close();
             await ann.close();

@@ -27,12 +27,14 @@ use crate::shard::{PeerMessage, Shard, ShardConfig};
 
 /// Commands and messages that wait for one shard; when full the control plane is told so, and a
 /// message between shards is tried again.
-const INPUTS_MAX: usize = 16_384;
+const INPUTS_MAX: usize = 8192;
 /// Events that wait for the control plane; a shard keeps as many again when that is full, then
 /// drops statistics, which are sums and come again.
-const EVENTS_MAX: usize = 65_536;
+const EVENTS_MAX: usize = 16_384;
 /// Work per loop, so that neither commands nor a flood starve the rest: media goes first.
 const INPUTS_PER_LOOP: usize = 32;
+/// Commands among them: descriptions are parsed and made, which takes some 100 us each.
+const COMMANDS_PER_LOOP: usize = 4;
 const RECORDS_PER_LOOP: usize = 512;
 const BATCHES_PER_LOOP: usize = 8;
 /// The longest sleep.
@@ -309,6 +311,11 @@ impl Loop {
                 self.shard.handle_timeout(now);
             }
             self.deliver();
+            // Media has left; now those who want to join.
+            if self.shard.run_handshakes(now) {
+                has_more = true;
+            }
+            self.deliver();
         }
     }
 
@@ -344,9 +351,16 @@ impl Loop {
 
     /// `None`: stop.
     fn read_inputs(&mut self, now: Instant) -> Option<bool> {
+        let mut commands = 0;
         for _ in 0..INPUTS_PER_LOOP {
+            if commands == COMMANDS_PER_LOOP {
+                return Some(true);
+            }
             match self.inputs.try_recv() {
-                Ok(ShardInput::Command(command)) => self.shard.handle_command(command, now),
+                Ok(ShardInput::Command(command)) => {
+                    commands += 1;
+                    self.shard.handle_command(command, now);
+                }
                 Ok(ShardInput::Message(message)) => self.shard.handle_message(message),
                 Ok(ShardInput::Stop) => {
                     self.shard.close_all(now);

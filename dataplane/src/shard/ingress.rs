@@ -10,6 +10,11 @@ use crate::record::{self, Record};
 use crate::stats::DropReason;
 use crate::stun::BindingRequest;
 
+/// Steps of handshakes in one loop: about half a millisecond.
+const HANDSHAKES_PER_LOOP: usize = 4;
+/// Steps that wait; more are dropped, and their peers repeat them.
+const HANDSHAKES_MAX: usize = 8192;
+
 impl Shard {
     /// Takes a datagram from this shard's socket. `local` is the address it was sent to.
     pub fn handle_datagram(
@@ -42,7 +47,7 @@ impl Shard {
                     return;
                 };
                 match class {
-                    Class::Dtls => self.handle_dtls(slot, from, local, datagram, now),
+                    Class::Dtls => self.defer_dtls(slot, from, local, datagram, now),
                     Class::Rtp => self.handle_rtp(slot, datagram, now),
                     _ => self.handle_rtcp(slot, datagram, now),
                 }
@@ -133,6 +138,40 @@ impl Shard {
                 peer.handle_datagram(from, candidate, datagram, now, transmit)
             });
         }
+    }
+
+    /// Steps of a handshake cost a hundred times what a packet costs: when many join at once they
+    /// wait their turn behind the media of those who are in.
+    fn defer_dtls(
+        &mut self,
+        slot: usize,
+        from: SocketAddr,
+        local: IpAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        if self.transport(slot).is_some_and(|transport| transport.is_connected) {
+            self.handle_dtls(slot, from, local, &mut datagram.to_vec(), now);
+        } else if self.handshakes.len() < HANDSHAKES_MAX {
+            self.handshakes.push_back((from, local, datagram.into()));
+        } else {
+            // DTLS sends it again (RFC 6347 s4.2.4).
+            self.count(DropReason::HandshakeBusy);
+        }
+    }
+
+    /// Takes as many steps of handshakes as one loop may; says whether more wait.
+    pub fn run_handshakes(&mut self, now: Instant) -> bool {
+        for _ in 0..HANDSHAKES_PER_LOOP {
+            let Some((from, local, mut datagram)) = self.handshakes.pop_front() else {
+                return false;
+            };
+            // The Transport may have ended meanwhile, and its address be another's.
+            if let Some(&slot) = self.by_address.get(&from) {
+                self.handle_dtls(slot, from, local, &mut datagram, now);
+            }
+        }
+        !self.handshakes.is_empty()
     }
 
     fn handle_dtls(

@@ -16,7 +16,7 @@ mod tick;
 mod viewing;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,6 +112,8 @@ pub struct Shard {
     by_address: HashMap<SocketAddr, usize>,
     /// Other shards' peers, as their owners said after authenticating them.
     foreign: HashMap<SocketAddr, ShardId>,
+    /// DTLS of Transports that are not connected yet: from, to, and what came.
+    handshakes: VecDeque<(SocketAddr, IpAddr, Box<[u8]>)>,
     /// The same from STUN that nobody has authenticated yet: only until the owner has.
     hints: HashMap<SocketAddr, ShardId>,
     egress: Vec<Option<Egress>>,
@@ -150,6 +152,7 @@ impl Shard {
             by_id: HashMap::new(),
             by_address: HashMap::new(),
             foreign: HashMap::new(),
+            handshakes: VecDeque::new(),
             hints: HashMap::new(),
             egress: Vec::new(),
             sources: HashMap::new(),

@@ -292,3 +292,18 @@ fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {
     net.publish(publisher, PeerKind::Video, Rtp::vp8(2, true));
     net.advance(Duration::from_millis(100));
 }
+
+/// Many who join at once share each loop with those who are in.
+#[test]
+fn steps_of_handshakes_take_turns_with_media() {
+    let mut net = Net::new(1);
+    let shard = &mut net.shards[0];
+    let from = std::net::SocketAddr::from(([10, 0, 9, 9], 1));
+    for _ in 0..10 {
+        shard.handshakes.push_back((from, [10, 0, 0, 1].into(), vec![22; 40].into()));
+    }
+    let now = net.now;
+    let turns: Vec<(bool, usize)> =
+        (0..3).map(|_| (shard.run_handshakes(now), shard.handshakes.len())).collect();
+    assert_eq!(turns, [(true, 6), (true, 2), (false, 0)]);
+}

@@ -384,6 +384,7 @@ impl Net {
                 let shard = &mut self.shards[at];
                 moved |= lane.drain(1000, |record| shard.handle_record(record, now)) > 0;
             }
+            moved |= self.shards[at].run_handshakes(now);
             self.shards[at].flush(|_| {});
             for (to, message) in std::mem::take(&mut self.shards[at].messages) {
                 self.shards[to.index()].handle_message(message);
