@@ -15,7 +15,9 @@ use str0m::config::{DtlsCert, DtlsVersion};
 use str0m::format::{Codec as PeerCodec, FormatParams};
 use str0m::media::{Direction, Frequency, MediaKind as PeerMediaKind, Mid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension as PeerExtension, ExtensionMap, ExtensionSerializer, ExtensionValues};
+use str0m::rtp::{
+    Extension as PeerExtension, ExtensionMap, ExtensionSerializer, ExtensionValues, Ssrc,
+};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::api::{Codec, MediaKind};
@@ -78,6 +80,9 @@ pub struct Peer {
     /// Our credentials for the offer that is pending, if it restarts ICE.
     pending_credentials: Option<IceCreds>,
     credentials: IceCreds,
+    /// Sending streams that were taken out of the engine, which has no use for them between two
+    /// negotiations but keeps room for what it might have to send again.
+    senders: Vec<(Mid, Ssrc, Option<Ssrc>)>,
     /// In offers we speak of sections by these.
     cname: String,
     is_faulty: bool,
@@ -128,6 +133,7 @@ impl Peer {
             pending: None,
             pending_credentials: None,
             credentials,
+            senders: Vec::new(),
             cname: String::new(),
             is_faulty: false,
         })
@@ -159,11 +165,15 @@ impl Peer {
         transmit: Transmit<'_>,
     ) -> Result<(String, Drained), Result<PeerError, Fault>> {
         let offer = parse(|| SdpOffer::from_sdp_string(offer).ok())?;
+        self.wake_senders();
         let (answered, drained) = self
             .mutate(now, transmit, |rtc| {
                 rtc.sdp_api().accept_offer(offer).map(|answer| answer.to_sdp_string())
             })
             .map_err(Err)?;
+        if let Ok(answer) = &answered {
+            self.rest_senders(answer);
+        }
         let mut answer = answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
         let local = self.rtc.direct_api().local_ice_credentials();
         if local != self.credentials {
@@ -190,6 +200,7 @@ impl Peer {
         if let Some(section) = add.first() {
             section.stream_id.clone_into(&mut self.cname);
         }
+        self.wake_senders();
         let (made, _) = self.mutate(now, transmit, |rtc| {
             let mut changes = rtc.sdp_api();
             for (mid, sends) in directions {
@@ -234,7 +245,8 @@ impl Peer {
         if self.pending.is_none() {
             return Err(Ok(PeerError::NoOfferOutstanding));
         }
-        let answer = parse(|| SdpAnswer::from_sdp_string(answer).ok())?;
+        let text = answer;
+        let answer = parse(|| SdpAnswer::from_sdp_string(text).ok())?;
         // A refused answer ends the exchange: str0m takes the pending offer by value.
         let Some(pending) = self.pending.take() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
@@ -243,6 +255,7 @@ impl Peer {
             .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(pending, answer))
             .map_err(Err)?;
         accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        self.rest_senders(text);
         if let Some(fresh) = self.pending_credentials.take() {
             self.credentials = fresh;
             self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
@@ -285,6 +298,28 @@ impl Peer {
     pub fn close(&mut self, now: Instant, transmit: Transmit<'_>) {
         // Whatever comes of it, the Transport ends.
         let _ = self.mutate(now, transmit, |rtc| rtc.close());
+    }
+
+    /// Puts sending streams back for a negotiation, which names their SSRCs.
+    fn wake_senders(&mut self) {
+        for (mid, ssrc, rtx) in self.senders.drain(..) {
+            // The engine panics if the section is gone.
+            if self.rtc.media(mid).is_some() {
+                self.rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
+            }
+        }
+    }
+
+    /// Takes the sending streams of a description's sections out of the engine.
+    fn rest_senders(&mut self, description: &str) {
+        let mids = description.lines().filter_map(|line| line.strip_prefix("a=mid:"));
+        for mid in mids.map(|mid| Mid::from(mid.trim_end())) {
+            let mut api = self.rtc.direct_api();
+            let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
+            let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
+            api.remove_stream_tx(ssrc);
+            self.senders.push((mid, ssrc, rtx));
+        }
     }
 
     /// One mutation, one drain.
