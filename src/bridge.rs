@@ -1,14 +1,14 @@
 //! Signalling's words to the data plane's and back. The only file that names both crates; it owns
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
-    Busy, Codec, Command, DataPlane, Event, LayerCap, PeerError, PublicationId, PublicationInfo,
-    ShardId, SubscriptionSpec, TransportId,
+    Busy, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError, PublicationId,
+    PublicationInfo, ShardId, SubscriptionSpec, TransportId, ViewOffer,
 };
-use signalling::{MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Want};
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Want};
 use tokio::sync::Notify;
 
 use crate::fatal::FatalError;
@@ -26,12 +26,16 @@ pub(crate) struct Bridge {
     own_events: Vec<MediaEvent>,
     /// Which of the transports view.
     viewers: HashSet<TransportId>,
+    /// The latest of each shard.
+    counters: BTreeMap<usize, ShardCounters>,
     /// What a full queue did not take and must not be lost.
     unsent: VecDeque<Command>,
 }
 
 /// Where and how the data plane runs.
-pub(crate) use dataplane::{Config as MediaConfig, SHARDS_MAX, UdpPorts};
+pub(crate) use dataplane::{
+    Config as MediaConfig, Counters as ShardCounters, SHARDS_MAX, UdpPorts,
+};
 
 impl Bridge {
     /// Starts the shards. `notify` is woken when there are events.
@@ -45,6 +49,7 @@ impl Bridge {
             publications: HashMap::new(),
             own_events: Vec::new(),
             viewers: HashSet::new(),
+            counters: BTreeMap::new(),
             unsent: VecDeque::new(),
         })
     }
@@ -61,6 +66,11 @@ impl Bridge {
         ports.sort_unstable();
         ports.dedup();
         ports
+    }
+
+    /// The latest counters of each shard, in order.
+    pub(crate) fn counters(&self) -> Vec<ShardCounters> {
+        self.counters.values().cloned().collect()
     }
 
     /// Closes every transport.
@@ -83,6 +93,22 @@ impl Bridge {
                 let subscriptions = subscriptions.collect();
                 let ice_restart = is_restart;
                 self.ask(media, Command::Subscribe { transport, msid, subscriptions, ice_restart });
+            }
+            MediaRequest::View { media, offer, msid, codecs } => {
+                let transport = self.transport(media, None, "view");
+                let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
+                let offer = match offer {
+                    Ok(offer) => ViewOffer::Theirs(offer),
+                    Err((audio, video)) => ViewOffer::Ours { audio, video },
+                };
+                self.ask(media, Command::View { transport, offer, msid, codecs });
+            }
+            MediaRequest::Watch { media, wants } => {
+                if let Some(transport) = self.transports.get(&media).copied() {
+                    let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
+                    let subscriptions = subscriptions.collect();
+                    self.tell(Command::Watch { transport, subscriptions });
+                }
             }
             MediaRequest::AcceptAnswer { media, answer } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
@@ -156,7 +182,7 @@ impl Bridge {
             self.own_events.push(MediaEvent::Refused {
                 media,
                 text: "server busy, try again".to_owned(),
-                is_busy: true,
+                cause: Cause::Busy,
             });
         }
     }
@@ -207,23 +233,43 @@ impl Bridge {
             Event::Refused { transport, error } => MediaEvent::Refused {
                 media: media(self, transport)?,
                 // A publisher that has changed its codec needs a transport made for it.
-                is_busy: error == PeerError::ServerFull
-                    || (error == PeerError::NoCommonCodec && self.viewers.contains(&transport)),
+                cause: match &error {
+                    PeerError::ServerFull => Cause::Busy,
+                    PeerError::NoCommonCodec if self.viewers.contains(&transport) => Cause::Busy,
+                    error if error.is_malformed() => Cause::Malformed,
+                    _ => Cause::Other,
+                },
                 text: error.to_string(),
             },
+            Event::Viewed { transport, answer, slots } => {
+                let slots = slots.into_iter().map(|(mid, kind)| (mid, kind_of(kind))).collect();
+                MediaEvent::Viewed { media: media(self, transport)?, answer, slots }
+            }
+            Event::Watching { transport, slots } => {
+                let key = |id: PublicationId| {
+                    let media = self.media.get(&id.transport).copied()?;
+                    Some(PublicationKey { media, m_line: id.m_line })
+                };
+                let slots = slots.into_iter().map(|id| id.and_then(key)).collect();
+                MediaEvent::Watching { media: media(self, transport)?, slots }
+            }
+            Event::Received { transport, rates } => {
+                let rates = rates
+                    .iter()
+                    .map(|rate| (rate.publication.m_line, rate.encoding, rate.bits_per_second));
+                MediaEvent::Received { media: media(self, transport)?, rates: rates.collect() }
+            }
             Event::Connected { transport } => {
                 MediaEvent::Connected { media: media(self, transport)? }
             }
             Event::Published { transport, publication } => {
                 let id = publication.id;
                 let media = media(self, transport)?;
-                let kind = match publication.kind {
-                    dataplane::MediaKind::Audio => MediaKind::Audio,
-                    dataplane::MediaKind::Video => MediaKind::Video,
-                };
+                let kind = kind_of(publication.kind);
+                let rids = publication.rids.clone();
                 self.publications.insert(id, publication);
                 let publication = PublicationKey { media, m_line: id.m_line };
-                MediaEvent::Published { publication, kind }
+                MediaEvent::Published { publication, kind, rids }
             }
             Event::Disconnected { transport } => {
                 MediaEvent::Disconnected { media: media(self, transport)? }
@@ -233,11 +279,29 @@ impl Bridge {
                 self.forget(media);
                 MediaEvent::Closed { media, text: reason.to_string() }
             }
-            Event::Stats { .. } => return None,
+            Event::Stats { shard: ShardId(shard), counters } => {
+                self.counters.insert(usize::from(shard), *counters);
+                return None;
+            }
         })
     }
 }
 
+fn kind_of(kind: dataplane::MediaKind) -> MediaKind {
+    match kind {
+        dataplane::MediaKind::Audio => MediaKind::Audio,
+        dataplane::MediaKind::Video => MediaKind::Video,
+    }
+}
+
 fn cap(want: Want) -> LayerCap {
-    if want.is_low { LayerCap::Low } else { LayerCap::High }
+    match want.layers {
+        Some(layers) => LayerCap::Chosen(Layers {
+            encoding: layers.encoding,
+            spatial_max: layers.spatial_max,
+            temporal_max: layers.temporal_max,
+        }),
+        None if want.is_low => LayerCap::Low,
+        None => LayerCap::High,
+    }
 }

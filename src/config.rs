@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use serde::Deserialize;
 use signalling::{DescriptionError, User, json_error};
+
+use crate::durable::Stamp;
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -20,17 +21,38 @@ pub(crate) struct Config {
     pub(crate) canonical_host: String,
     /// Origins that may use WebSocket, WHIP and status, besides our own.
     pub(crate) allow_origin: Vec<String>,
-    #[serde(rename = "allowAdminOrigin")]
-    _allow_admin_origin: Vec<String>,
+    /// Origins that may use the administration API.
+    pub(crate) allow_admin_origin: Vec<String>,
     /// Overrides parts of the URLs in statuses.
     #[serde(rename = "proxyURL")]
     pub(crate) proxy_url: String,
-    #[serde(rename = "writableGroups")]
-    _writable_groups: bool,
-    #[serde(rename = "users")]
-    _users: BTreeMap<String, User>,
+    /// Whether the administration API may change group files.
+    pub(crate) writable_groups: bool,
+    /// Administrators of the whole server: those with the permission `admin`.
+    pub(crate) users: BTreeMap<String, User>,
     #[serde(rename = "admin")]
     _admin: Option<serde_json::Value>,
+}
+
+impl Config {
+    /// Scheme, host and path of the proxy's URL, each optional: `/base`, `https:`,
+    /// `http://h/base`.
+    pub(crate) fn proxy(&self) -> (Option<&str>, Option<&str>, &str) {
+        let url = self.proxy_url.as_str();
+        let (scheme, rest) = match url.split_once(':') {
+            Some((scheme, rest)) if !scheme.is_empty() && !scheme.contains('/') => {
+                (Some(scheme), rest)
+            }
+            _ => (None, url),
+        };
+        match rest.strip_prefix("//") {
+            Some(rest) => {
+                let (host, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                (scheme, Some(host).filter(|host| !host.is_empty()), base)
+            }
+            None => (scheme, None, rest),
+        }
+    }
 }
 
 /// Reads a configuration.
@@ -38,10 +60,8 @@ pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError>
     serde_json::from_slice(text).map_err(|error| json_error(file, &error))
 }
 
-type Stamp = Option<(SystemTime, u64)>;
-
 struct Cached {
-    stamp: Stamp,
+    stamp: Option<Stamp>,
     config: Arc<Config>,
 }
 
@@ -55,7 +75,7 @@ impl ConfigFile {
     /// Reads it for the first time; a bad file is an error now.
     pub(crate) fn open(data: &Path) -> Result<Self, DescriptionError> {
         let path = data.join("config.json");
-        let stamp = stamp(&path);
+        let stamp = Stamp::of(&path);
         let config = Arc::new(read(&path, stamp)?);
         Ok(Self { path, cached: Mutex::new(Cached { stamp, config }) })
     }
@@ -67,7 +87,7 @@ impl ConfigFile {
 
     /// Looks whether the file has changed. A bad edit leaves the old contents in force.
     pub(crate) fn refresh(&self) {
-        let stamp = stamp(&self.path);
+        let stamp = Stamp::of(&self.path);
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.stamp == stamp {
             return;
@@ -83,18 +103,13 @@ impl ConfigFile {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
-fn read(path: &Path, stamp: Stamp) -> Result<Config, DescriptionError> {
+fn read(path: &Path, stamp: Option<Stamp>) -> Result<Config, DescriptionError> {
     let file = path.display().to_string();
     let whole =
         |message: String| DescriptionError { file: file.clone(), line: 0, key: None, message };
     match stamp {
         None => return Ok(Config::default()),
-        Some((_, bytes)) if bytes > FILE_BYTES_MAX => {
+        Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
             return Err(whole("larger than 1 MiB".to_owned()));
         }
         Some(_) => {}
@@ -122,5 +137,20 @@ mod tests {
             error.to_string(),
             "config.json:2: unknown key \"canonicalhost\": did you mean \"canonicalHost\"?"
         );
+    }
+
+    #[test]
+    fn every_part_of_a_proxy_url_is_optional() {
+        fn proxy(url: &str) -> (Option<String>, Option<String>, String) {
+            let config = Config { proxy_url: url.to_owned(), ..Config::default() };
+            let (scheme, host, base) = config.proxy();
+            (scheme.map(str::to_owned), host.map(str::to_owned), base.to_owned())
+        }
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(proxy(""), (None, None, "".to_owned()));
+        assert_eq!(proxy("/base"), (None, None, "/base".to_owned()));
+        assert_eq!(proxy("https:"), (some("https"), None, "".to_owned()));
+        assert_eq!(proxy("http://h:8/base"), (some("http"), some("h:8"), "/base".to_owned()));
+        assert_eq!(proxy("//h"), (None, some("h"), "".to_owned()));
     }
 }

@@ -3,29 +3,35 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use signalling::whip;
 use signalling::{
-    Action, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply, StatusView,
-    Switchboard, Ticket, UnixMs, Verdict,
+    Action, Census, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply,
+    StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bridge::Bridge;
+use crate::authenticator::{Authenticator, unix_now};
+use crate::bridge::{Bridge, ShardCounters};
+use crate::http::Protocol;
 use crate::outbox::{Item, Outbox};
-use crate::passwords::Passwords;
 use crate::store::GroupStore;
 
 /// Inputs waiting for the task; senders wait when it is full, which slows down only them.
 const INPUTS_MAX: usize = 4096;
 /// Inputs taken before the data plane's events are looked at.
 const INPUT_BATCH_MAX: usize = 64;
+/// Pieces of an open body that wait for its reader; one who does not read loses the stream.
+const CHUNKS_MAX: usize = 64;
 /// Groups of fewer transports stay on one shard. With none, every transport goes to the
 /// least-loaded shard.
 const SPREAD_ABOVE: usize = 0;
+
+/// The answer to a WHIP or WHEP request, and what its body brings later, if it stays open.
+pub(crate) type Answered = (whip::Response, Option<mpsc::Receiver<String>>);
 
 /// What others tell the task.
 enum Input {
@@ -34,11 +40,17 @@ enum Input {
     Disconnected { conn: ConnId },
     GroupFile { name: GroupName, file: GroupFile },
     Verdict { conn: ConnId, verdict: Verdict },
+    Tokens { conn: ConnId, is_list: bool, reply: TokenReply },
+    Writable { is_writable: bool },
+    Stats { reply: oneshot::Sender<serde_json::Value> },
+    Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
     Status { name: String, reply: oneshot::Sender<StatusReply> },
     PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
-    Whip { request: Box<whip::Request>, reply: oneshot::Sender<whip::Response> },
+    WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
     Refresh { also: Vec<GroupName> },
+    Reload { name: GroupName },
     IceServers { configuration: serde_json::Value },
+    HttpRules { needs_if_match: bool, refuses_empty: bool },
     ShutDown { text: String, reply: oneshot::Sender<()> },
     Stop { reply: oneshot::Sender<Bridge> },
 }
@@ -56,6 +68,7 @@ impl Control {
         bridge: Bridge,
         wake: Arc<Notify>,
         store: Arc<GroupStore>,
+        authenticator: Authenticator,
     ) -> (Self, JoinHandle<()>) {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let control = Self { inputs: sender };
@@ -63,10 +76,11 @@ impl Control {
             switchboard: Switchboard::new(seed, SPREAD_ABOVE),
             bridge,
             store,
-            passwords: Passwords::new(),
+            authenticator,
             outboxes: HashMap::new(),
             statuses: HashMap::new(),
-            whips: HashMap::new(),
+            webrtc: HashMap::new(),
+            bodies: HashMap::new(),
             next_ticket: 0,
             started: Instant::now(),
             control: control.clone(),
@@ -114,14 +128,44 @@ impl Control {
         self.ask(|reply| Input::PublicGroups { reply }).await
     }
 
-    /// A WHIP request.
-    pub(crate) async fn whip(&self, request: whip::Request) -> Option<whip::Response> {
-        self.ask(|reply| Input::Whip { request: Box::new(request), reply }).await
+    /// A WHIP or WHEP request.
+    pub(crate) async fn webrtc(
+        &self,
+        protocol: Protocol,
+        request: whip::Request,
+    ) -> Option<Answered> {
+        let request = Box::new(request);
+        self.ask(|reply| Input::WebRtc { protocol, request, reply }).await
+    }
+
+    /// How strict to be with WHIP and WHEP clients.
+    pub(crate) async fn set_http_rules(&self, needs_if_match: bool, refuses_empty: bool) {
+        self.tell(Input::HttpRules { needs_if_match, refuses_empty }).await;
     }
 
     /// Looks at the files of all groups in memory, and of these.
     pub(crate) async fn refresh(&self, also: Vec<GroupName>) {
         self.tell(Input::Refresh { also }).await;
+    }
+
+    /// A group's file has been changed.
+    pub(crate) async fn reload(&self, name: GroupName) {
+        self.tell(Input::Reload { name }).await;
+    }
+
+    /// Whether group files may be changed over the administration API, from now on.
+    pub(crate) async fn set_writable(&self, is_writable: bool) {
+        self.tell(Input::Writable { is_writable }).await;
+    }
+
+    /// All groups in memory with their members and streams, as administrators see them.
+    pub(crate) async fn stats(&self) -> Option<serde_json::Value> {
+        self.ask(|reply| Input::Stats { reply }).await
+    }
+
+    /// How many there are of what, with the latest counters of each shard.
+    pub(crate) async fn census(&self) -> Option<(Census, Vec<ShardCounters>)> {
+        self.ask(|reply| Input::Census { reply }).await
     }
 
     /// What browsers are told of ICE servers from now on.
@@ -144,10 +188,12 @@ struct Task {
     switchboard: Switchboard,
     bridge: Bridge,
     store: Arc<GroupStore>,
-    passwords: Passwords,
+    authenticator: Authenticator,
     outboxes: HashMap<ConnId, Outbox>,
     statuses: HashMap<Ticket, oneshot::Sender<StatusReply>>,
-    whips: HashMap<Ticket, oneshot::Sender<whip::Response>>,
+    webrtc: HashMap<Ticket, oneshot::Sender<Answered>>,
+    /// Bodies that are open.
+    bodies: HashMap<Ticket, mpsc::Sender<String>>,
     next_ticket: u64,
     started: Instant,
     control: Control,
@@ -194,11 +240,7 @@ impl Task {
     }
 
     fn now(&self) -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            mono: self.started.elapsed(),
-            unix: UnixMs(i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)),
-        }
+        Now { mono: self.started.elapsed(), unix: unix_now() }
     }
 
     fn take_media(&mut self) {
@@ -232,6 +274,16 @@ impl Task {
                 self.switchboard.disconnected(conn, now);
             }
             Input::GroupFile { name, file } => self.switchboard.group_file(&name, file, now),
+            Input::Tokens { conn, is_list, reply } => {
+                self.switchboard.token_reply(conn, is_list, reply, now);
+            }
+            Input::Writable { is_writable } => self.switchboard.set_writable(is_writable),
+            Input::Stats { reply } => {
+                let _ = reply.send(self.switchboard.stats());
+            }
+            Input::Census { reply } => {
+                let _ = reply.send((self.switchboard.census(), self.bridge.counters()));
+            }
             Input::Verdict { conn, verdict } => self.switchboard.verdict(conn, verdict, now),
             Input::Status { name, reply } => {
                 let ticket = self.ticket();
@@ -242,13 +294,24 @@ impl Task {
                 // Nobody waits any more if this fails; so below.
                 let _ = reply.send(self.switchboard.public_groups());
             }
-            Input::Whip { request, reply } => {
+            Input::WebRtc { protocol, request, reply } => {
                 let ticket = self.ticket();
-                self.whips.insert(ticket, reply);
-                self.switchboard.whip(ticket, *request, now);
+                self.webrtc.insert(ticket, reply);
+                match protocol {
+                    Protocol::Whip => self.switchboard.whip(ticket, *request, now),
+                    Protocol::Whep => self.switchboard.whep(ticket, *request, now),
+                }
+            }
+            Input::HttpRules { needs_if_match, refuses_empty } => {
+                self.switchboard.set_http_rules(needs_if_match, refuses_empty);
             }
             Input::Refresh { also } => {
                 for name in self.switchboard.groups().into_iter().chain(also) {
+                    self.switchboard.refresh(name, now);
+                }
+            }
+            Input::Reload { name } => {
+                if self.switchboard.groups().contains(&name) {
                     self.switchboard.refresh(name, now);
                 }
             }
@@ -286,24 +349,54 @@ impl Task {
                 Action::Media(request) => self.bridge.request(request),
                 Action::Load(name) => self.load(name),
                 Action::Check(conn, check) => {
-                    let (passwords, control) = (self.passwords.clone(), self.control.clone());
+                    let authenticator = self.authenticator.clone();
+                    let control = self.control.clone();
                     tokio::spawn(async move {
-                        let verdict = passwords.check(check).await;
+                        let verdict = authenticator.check(check).await;
                         control.tell(Input::Verdict { conn, verdict }).await;
                     });
                 }
+                Action::Token(conn, request) => self.ask_tokens(conn, request),
                 Action::Status(ticket, status) => {
                     if let Some(reply) = self.statuses.remove(&ticket) {
                         let _ = reply.send(status);
                     }
                 }
                 Action::Respond(ticket, response) => {
-                    if let Some(reply) = self.whips.remove(&ticket) {
-                        let _ = reply.send(response);
+                    if let Some(reply) = self.webrtc.remove(&ticket) {
+                        let _ = reply.send((response, None));
+                    }
+                }
+                Action::RespondOpen(ticket, response) => {
+                    let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+                    if let Some(reply) = self.webrtc.remove(&ticket)
+                        && reply.send((response, Some(chunks))).is_ok()
+                    {
+                        self.bodies.insert(ticket, sender);
+                    }
+                }
+                Action::Chunk(ticket, chunk) => {
+                    let body = self.bodies.get(&ticket);
+                    let is_taken = chunk
+                        .is_some_and(|text| body.is_some_and(|body| body.try_send(text).is_ok()));
+                    if !is_taken {
+                        // The end, a reader that has left, or one that does not read.
+                        self.bodies.remove(&ticket);
+                        self.switchboard.reader_left(ticket);
                     }
                 }
             }
         }
+    }
+
+    fn ask_tokens(&self, conn: ConnId, request: TokenRequest) {
+        let (tokens, control) = (self.authenticator.tokens().clone(), self.control.clone());
+        let is_list = matches!(request, TokenRequest::List(_));
+        tokio::spawn(async move {
+            let reply = tokio::task::spawn_blocking(move || tokens.answer(request)).await;
+            let reply = reply.unwrap_or(TokenReply::Failed);
+            control.tell(Input::Tokens { conn, is_list, reply }).await;
+        });
     }
 
     fn push(&self, conn: ConnId, item: Item) {

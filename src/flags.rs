@@ -1,7 +1,7 @@
 //! The command line. Galene's syntax: one dash or two, `-flag value` or `-flag=value`; a switch
 //! takes a value only after `=`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::fatal::FatalError;
@@ -37,7 +37,10 @@ pub(crate) struct Flags {
     pub(crate) advertise: Vec<IpAddr>,
     pub(crate) relay_only: bool,
     pub(crate) public_server: bool,
+    pub(crate) strict_whip: bool,
+    pub(crate) whep_retry: bool,
     pub(crate) check_config: bool,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) log: LogForm,
 }
 
@@ -50,7 +53,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 21] = [
+const FLAGS: [(&str, &str, &str); 24] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -62,6 +65,9 @@ const FLAGS: [(&str, &str, &str); 21] = [
     ("udp-range", "A-B", "one UDP port per shard instead"),
     ("shards", "N", "media threads, 1 to 16 (one per core)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
+    ("strict-whip", "", "refuse WHIP and WHEP PATCHes without If-Match, as RFC 9725 has it"),
+    ("whep-retry", "", "answer WHEP with 409 while nobody publishes, instead of holding"),
+    ("metrics", "IP:PORT", "serve /metrics, /healthz and /readyz there, without a password (off)"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
@@ -97,7 +103,10 @@ impl Flags {
             advertise: Vec::new(),
             relay_only: false,
             public_server: false,
+            strict_whip: false,
+            whep_retry: false,
             check_config: false,
+            metrics: None,
             log: LogForm::Text,
         }
     }
@@ -128,6 +137,8 @@ impl Flags {
                     "insecure" => flags.insecure = is_on,
                     "relay-only" => flags.relay_only = is_on,
                     "public-server" => flags.public_server = is_on,
+                    "strict-whip" => flags.strict_whip = is_on,
+                    "whep-retry" => flags.whep_retry = is_on,
                     "check-config" => flags.check_config = is_on,
                     "help" if is_on => return Ok(Order::Help),
                     "version" if is_on => return Ok(Order::Version),
@@ -163,6 +174,7 @@ impl Flags {
                 self.shards = Some(shards.ok_or_else(bad)?);
             }
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
+            "metrics" => self.metrics = Some(value.parse().map_err(|_| bad())?),
             "log" => {
                 self.log = match value.as_str() {
                     "text" => LogForm::Text,
@@ -271,6 +283,7 @@ mod tests {
             (&["--shards", "17"], "shards"),
             (&["--advertise", "example.org"], "advertise"),
             (&["--log", "xml"], "text|json"),
+            (&["--metrics", "localhost"], "metrics"),
             (&["-http"], "needs a value"),
             (&["-http", ":99999"], "http"),
             (&["-http", "localhost"], "http"),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use signalling::base64;
 
 /// A larger file is not a list of servers.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -116,7 +117,7 @@ fn described(server: Server, unix_s: u64) -> Option<Value> {
             };
             let secret = server.credential?;
             let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
-            let credential = base64(hmac::sign(&key, username.as_bytes()).as_ref());
+            let credential = base64::encode(hmac::sign(&key, username.as_bytes()).as_ref());
             fields.insert("username".into(), username.into());
             fields.insert("credential".into(), credential.into());
             fields.insert("credentialType".into(), "password".into());
@@ -124,21 +125,6 @@ fn described(server: Server, unix_s: u64) -> Option<Value> {
         _ => return None,
     }
     Some(described)
-}
-
-/// RFC 4648 s4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            let index = (group >> (18 - 6 * position)) & 63;
-            text.push(if position > chunk.len() { '=' } else { ALPHABET[index as usize].into() });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -167,18 +153,5 @@ mod tests {
         assert_eq!(listed[2]["credentialType"], "password");
         assert_eq!(made["iceTransportPolicy"], "relay");
         assert_eq!(configuration(&[], false, 0), json!({}));
-    }
-
-    #[test]
-    fn base64_matches_rfc_4648() {
-        for (bytes, text) in [
-            (&b""[..], ""),
-            (b"f", "Zg=="),
-            (b"fo", "Zm8="),
-            (b"foo", "Zm9v"),
-            (b"foob", "Zm9vYg=="),
-        ] {
-            assert_eq!(base64(bytes), text);
-        }
     }
 }

@@ -1,22 +1,27 @@
 //! Aula: a videoconference server for large classes.
 
 mod addresses;
+mod authenticator;
+mod backoff;
 mod bridge;
 mod config;
 mod control;
 mod counter;
 mod descriptors;
+mod durable;
 mod fatal;
 mod flags;
 mod http;
 mod ice;
+mod metrics;
 mod outbox;
-mod passwords;
 mod redacted;
 mod server;
 mod store;
 mod telemetry;
 mod tls;
+mod tokens;
+mod watch;
 mod ws;
 
 use std::io::Write as _;

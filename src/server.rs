@@ -9,10 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use signalling::GroupName;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::addresses;
+use crate::authenticator::{Authenticator, unix_now};
 use crate::bridge::{Bridge, MediaConfig, SHARDS_MAX, UdpPorts};
 use crate::config::ConfigFile;
 use crate::control::Control;
@@ -22,13 +24,20 @@ use crate::fatal::FatalError;
 use crate::flags::{Flags, Udp};
 use crate::http::{self, Context, Files, Listener};
 use crate::ice::IceServers;
+use crate::metrics::Counters;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
+use crate::tokens::TokenStore;
+use crate::watch::Watch;
 
-/// How often files are looked at for changes.
+/// How often files are looked at, in case that nobody told of a change.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
-/// How often the groups directory is scanned for new public groups.
+/// A change is often followed by others: so long they are waited for.
+const SETTLE_FOR: Duration = Duration::from_millis(50);
+/// How often the groups directory is scanned for new public groups, in reloads.
 const SCAN_EVERY_RELOADS: u32 = 30;
+/// How often tokens that ended long ago are dropped, in reloads.
+const SWEEP_EVERY_RELOADS: u32 = 450;
 /// How long a shutdown waits for clients to take their leave.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// How many group names the start-up message lists.
@@ -95,6 +104,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     let port = listener.port();
     let wake = Arc::new(Notify::new());
     let bridge = Bridge::start(media_config(&flags, port, &local), wake.clone())?;
+    let monitor = bind_monitor(&flags).await?;
     announce(
         &flags,
         &bridge,
@@ -103,16 +113,25 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         &found.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     );
     descriptors::raise();
-    let (control, mut task) = Control::start(seed()?, bridge, wake, store.clone());
+    let counters = Arc::<Counters>::default();
+    let tokens = Arc::new(TokenStore::new(&flags.data));
+    let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
+    let (control, mut task) =
+        Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone());
     let mut ice_servers = IceServers::new(&flags.data, flags.relay_only);
     if let Some(configuration) = ice_servers.refresh() {
         control.set_ice_servers(configuration).await;
     }
+    control.set_http_rules(flags.strict_whip, flags.whep_retry).await;
+    control.set_writable(config.get().writable_groups).await;
     control.refresh(public(&store)).await;
     let context = Arc::new(Context {
         control: control.clone(),
         config: config.clone(),
         files,
+        store: store.clone(),
+        authenticator: authenticator.clone(),
+        counters,
         is_public_server: flags.public_server,
         is_draining: AtomicBool::new(false),
         sockets: Counter::new(),
@@ -126,7 +145,20 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         connections.clone(),
         closing,
     ));
-    tokio::spawn(reload(control.clone(), store, config, certificates, ice_servers));
+    if let Some(monitor) = monitor {
+        tokio::spawn(http::monitor(monitor, context.clone()));
+    }
+    let changed = Arc::new(Notify::new());
+    let watch = Watch::new(&[&flags.groups, &flags.data], changed.clone());
+    let reload = Reload {
+        control: control.clone(),
+        store,
+        config,
+        certificates,
+        ice_servers,
+        authenticator,
+    };
+    tokio::spawn(reload.run(watch, changed));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -158,6 +190,20 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         bridge.shut_down();
     }
     Ok(())
+}
+
+/// The operator's own listener, if it is wanted.
+async fn bind_monitor(flags: &Flags) -> Result<Option<TcpListener>, FatalError> {
+    let Some(address) = flags.metrics else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        FatalError::system(format!("cannot listen on {address}: {error}: change --metrics"))
+    })?;
+    // Whoever asked for any port wants to know which.
+    let bound = listener.local_addr().map_err(FatalError::system)?;
+    let _ = writeln!(std::io::stdout(), "Metrics: http://{bound}/metrics");
+    Ok(Some(listener))
 }
 
 fn media_config(flags: &Flags, port: Option<u16>, local: &[IpAddr]) -> MediaConfig {
@@ -239,36 +285,57 @@ fn public(store: &GroupStore) -> Vec<GroupName> {
     listed.map(|(name, _)| name).collect()
 }
 
-/// Looks for changed files, forever.
-async fn reload(
+/// Looks for changed files.
+struct Reload {
     control: Control,
     store: Arc<GroupStore>,
     config: Arc<ConfigFile>,
     certificates: Option<Arc<Certificates>>,
-    mut ice_servers: IceServers,
-) {
-    for round in 1u32.. {
-        tokio::time::sleep(RELOAD_INTERVAL).await;
-        let (store, config) = (store.clone(), config.clone());
-        let certificates = certificates.clone();
-        let is_scan = round.is_multiple_of(SCAN_EVERY_RELOADS);
-        let looked = tokio::task::spawn_blocking(move || {
-            config.refresh();
-            if let Some(certificates) = certificates {
-                certificates.refresh();
+    ice_servers: IceServers,
+    authenticator: Authenticator,
+}
+
+impl Reload {
+    /// Forever.
+    async fn run(mut self, mut watch: Watch, changed: Arc<Notify>) {
+        for round in 1u32.. {
+            let is_told = tokio::select! {
+                () = changed.notified() => true,
+                () = tokio::time::sleep(RELOAD_INTERVAL) => false,
+            };
+            if is_told {
+                tokio::time::sleep(SETTLE_FOR).await;
             }
-            let found = if is_scan { public(&store) } else { Vec::new() };
-            let configuration = ice_servers.refresh();
-            (found, configuration, ice_servers)
-        });
-        // It only ends early by a panic, which is logged; nothing is reloaded after that.
-        let Ok((found, configuration, kept)) = looked.await else {
-            return;
-        };
-        ice_servers = kept;
-        if let Some(configuration) = configuration {
-            control.set_ice_servers(configuration).await;
+            let looked = tokio::task::spawn_blocking(move || {
+                watch.look();
+                let found = self.look(round, is_told);
+                (self, watch, found)
+            });
+            // It only ends early by a panic, which is logged; nothing is reloaded after that.
+            let Ok((kept, kept_watch, (found, configuration))) = looked.await else {
+                return;
+            };
+            (self, watch) = (kept, kept_watch);
+            if let Some(configuration) = configuration {
+                self.control.set_ice_servers(configuration).await;
+            }
+            self.control.set_writable(self.config.get().writable_groups).await;
+            self.control.refresh(found).await;
         }
-        control.refresh(found).await;
+    }
+
+    /// Public groups if it is time to look for them, and ICE servers if they have changed.
+    /// Blocking.
+    fn look(&mut self, round: u32, is_told: bool) -> (Vec<GroupName>, Option<serde_json::Value>) {
+        self.config.refresh();
+        if let Some(certificates) = &self.certificates {
+            certificates.refresh();
+        }
+        if round.is_multiple_of(SWEEP_EVERY_RELOADS) {
+            self.authenticator.tokens().sweep(unix_now());
+        }
+        let is_scan = is_told || round.is_multiple_of(SCAN_EVERY_RELOADS);
+        let found = if is_scan { public(&self.store) } else { Vec::new() };
+        (found, self.ice_servers.refresh())
     }
 }

@@ -2,13 +2,16 @@
 //! changed. Blocking: call it off the request path.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
-use signalling::{Description, DescriptionError, GroupFile, GroupName, parse_description};
+use signalling::{
+    Description, DescriptionError, Document, GroupFile, GroupName, parse_description,
+};
+
+use crate::durable::{self, Stamp};
 
 /// A larger file is not a group.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -18,12 +21,6 @@ const CACHE_MAX: usize = 20_000;
 const SCAN_ENTRIES_MAX: usize = 50_000;
 /// Deeper folders are not scanned.
 const SCAN_DEPTH_MAX: usize = 32;
-
-#[derive(Clone, PartialEq, Eq)]
-struct Stamp {
-    modified: SystemTime,
-    bytes: u64,
-}
 
 /// A group file, read.
 pub(crate) type Read = Result<Arc<Description>, Arc<DescriptionError>>;
@@ -38,12 +35,31 @@ struct Cached {
 pub(crate) struct GroupStore {
     root: PathBuf,
     cache: Mutex<HashMap<GroupName, Cached>>,
+    /// Held through a change, so that one follows the other.
+    changing: Mutex<()>,
+}
+
+/// What an edit makes of a group file.
+pub(crate) enum Edit {
+    /// This is in it.
+    Write(Document),
+    /// It is gone.
+    Delete,
+}
+
+/// Why an edit did not happen.
+#[derive(Debug)]
+pub(crate) enum Unedited {
+    /// The file that is there cannot be used.
+    Broken(DescriptionError),
+    /// The system refused.
+    System(io::Error),
 }
 
 impl GroupStore {
     /// Need not exist yet.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, cache: Mutex::new(HashMap::new()) }
+        Self { root, cache: Mutex::new(HashMap::new()), changing: Mutex::new(()) }
     }
 
     /// The group's description: from its file, or from the nearest ancestor that has one and
@@ -81,10 +97,7 @@ impl GroupStore {
             }
             Err(error) => return Some(Err(Arc::new(whole(&path, &error)))),
         };
-        let stamp = Stamp {
-            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            bytes: metadata.len(),
-        };
+        let stamp = Stamp::from(&metadata);
         if let Some(cached) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(name)
             && cached.stamp == stamp
         {
@@ -102,13 +115,64 @@ impl GroupStore {
         Some(result)
     }
 
-    /// All groups that have files, sorted, with those that cannot be used.
-    pub(crate) fn scan(&self) -> Vec<(GroupName, Read)> {
+    /// The group's own file as it is edited, with its ETag; nothing if it has none.
+    pub(crate) fn document(
+        &self,
+        name: &GroupName,
+    ) -> Result<Option<(Document, String)>, Unedited> {
+        let path = self.root.join(name.file_path());
+        // The stamp of the open file: what is read is what the ETag is of.
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = match opened {
+            Ok((metadata, file)) if metadata.is_file() => (metadata, file),
+            Ok(_) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(Unedited::System(error)),
+        };
+        let text = read_all(file, &path).map_err(Unedited::Broken)?;
+        let document = Document::parse(&path.display().to_string(), &text);
+        let etag = Stamp::from(&metadata).etag();
+        document.map(|document| Some((document, etag))).map_err(Unedited::Broken)
+    }
+
+    /// Changes the group's own file, or refuses to. `edit` sees it as it is, with its ETag; if it
+    /// fails nothing is written.
+    pub(crate) fn change<T, E: From<Unedited>>(
+        &self,
+        name: &GroupName,
+        edit: impl FnOnce(Option<(Document, String)>) -> Result<(Edit, T), E>,
+    ) -> Result<T, E> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(name.file_path());
+        let (edit, result) = edit(self.document(name)?)?;
+        let done = match edit {
+            Edit::Write(document) => durable::replace(&path, document.to_text().as_bytes()),
+            Edit::Delete => durable::remove(&path),
+        };
+        match done {
+            Ok(()) => Ok(result),
+            Err(error) => {
+                tracing::error!("{}: {error}", path.display());
+                Err(Unedited::System(error).into())
+            }
+        }
+    }
+
+    /// The names of all groups that have files, sorted.
+    pub(crate) fn names(&self) -> Vec<GroupName> {
         let mut names = Vec::new();
         let mut budget = SCAN_ENTRIES_MAX;
         collect(&self.root, "", 0, &mut budget, &mut names);
         names.sort();
-        names.into_iter().filter_map(|name| self.read(&name).map(|result| (name, result))).collect()
+        names
+    }
+
+    /// All groups that have files, sorted, with those that cannot be used.
+    pub(crate) fn scan(&self) -> Vec<(GroupName, Read)> {
+        self.names()
+            .into_iter()
+            .filter_map(|name| self.read(&name).map(|result| (name, result)))
+            .collect()
     }
 }
 
@@ -130,18 +194,22 @@ fn whole(path: &Path, error: &io::Error) -> DescriptionError {
 }
 
 fn parse_file(path: &Path) -> Result<Description, DescriptionError> {
-    let mut text = Vec::new();
-    let file = fs::File::open(path).map_err(|error| whole(path, &error))?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| whole(path, &error))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let error = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
-        return Err(whole(path, &error));
-    }
+    let text = read_all(File::open(path).map_err(|error| whole(path, &error))?, path)?;
     let (description, warnings) = parse_description(&path.display().to_string(), &text)?;
     for warning in warnings {
         tracing::warn!(file = %path.display(), "{warning}");
     }
     Ok(description)
+}
+
+fn read_all(file: File, path: &Path) -> Result<Vec<u8>, DescriptionError> {
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| whole(path, &error))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let error = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
+        return Err(whole(path, &error));
+    }
+    Ok(text)
 }
 
 fn collect(

@@ -105,7 +105,7 @@ fn crooked_paths_find_nothing() {
         "/.git/config",
         "/js/.hidden",
         "/js/..%2f..%2fsecret.json",
-        "/galene-api/v0/.groups/",
+        "/galene-api/v0/.nothing/",
         "/recordings/test/",
         "/group/test/extra%2f%2fslash/",
     ] {

@@ -99,6 +99,65 @@ pub enum LayerCap {
     High,
     /// The last simulcast Encoding, or spatial layer 0 of a single one (Galene's `video-low`).
     Low,
+    /// What the viewer has chosen itself.
+    Chosen(Layers),
+}
+
+/// Layers that a viewer has chosen (WHEP layer selection).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layers {
+    /// The Encoding, an index into [`PublicationInfo::rids`]; `None` for the best one. While it
+    /// is silent another one stands in.
+    pub encoding: Option<u8>,
+    /// The highest spatial layer, `0..=7`, as far as the codec's packets name it (VP9).
+    pub spatial_max: u8,
+    /// The highest temporal layer, `0..=7`, as far as the codec's packets name it (VP8, VP9).
+    pub temporal_max: u8,
+}
+
+impl LayerCap {
+    /// The highest spatial layer to forward.
+    pub(crate) fn spatial_max(self) -> u8 {
+        match self {
+            Self::High => u8::MAX,
+            Self::Low => 0,
+            Self::Chosen(layers) => layers.spatial_max,
+        }
+    }
+
+    /// The highest temporal layer to forward.
+    pub(crate) fn temporal_max(self) -> u8 {
+        match self {
+            Self::High | Self::Low => u8::MAX,
+            Self::Chosen(layers) => layers.temporal_max,
+        }
+    }
+}
+
+/// How a viewer that watches without further negotiation begins (WHEP).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ViewOffer {
+    /// The viewer's offer, at most 256 KiB. Each m-section in which it receives becomes a slot.
+    Theirs(String),
+    /// We make the offer, with so many slots of each kind; [`Command::AcceptAnswer`] ends the
+    /// exchange.
+    Ours {
+        /// Slots for audio, at most 8.
+        audio: u8,
+        /// Slots for video, at most 8.
+        video: u8,
+    },
+}
+
+/// What a publisher's Encoding brought lately.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EncodingRate {
+    /// Whose.
+    pub publication: PublicationId,
+    /// An index into [`PublicationInfo::rids`].
+    pub encoding: u8,
+    /// Bits per second of RTP payload since the last report.
+    pub bits_per_second: u64,
 }
 
 /// One entry of a viewer's wish list.
@@ -138,6 +197,28 @@ pub enum Command {
         /// Whether to restart ICE (new ufrag and password).
         ice_restart: bool,
     },
+    /// Let a viewer watch through slots: m-sections that carry one Publication after another, as
+    /// [`Command::Watch`] says, with no further negotiation. A `transport` unknown so far is
+    /// created; a known one takes the offer as an ICE restart. Answered by [`Event::Viewed`],
+    /// [`Event::Offered`] or [`Event::Refused`].
+    View {
+        /// Who views.
+        transport: TransportId,
+        /// Whose offer it is.
+        offer: ViewOffer,
+        /// The `a=msid` stream id for every track; must not be empty.
+        msid: String,
+        /// The codecs the group allows, in order of preference.
+        codecs: Vec<Codec>,
+    },
+    /// What the slots shall carry, most important first: what does not fit is left out, what is
+    /// there already keeps its slot. Unknown ids are ignored. Answered by [`Event::Watching`].
+    Watch {
+        /// The viewer.
+        transport: TransportId,
+        /// At most 64; the rest is ignored.
+        subscriptions: Vec<SubscriptionSpec>,
+    },
     /// The viewer's answer to the last offer. A bad one gives [`Event::Refused`].
     AcceptAnswer {
         /// Whose answer.
@@ -175,6 +256,8 @@ impl Command {
         match self {
             Self::Publish { transport, .. }
             | Self::Subscribe { transport, .. }
+            | Self::View { transport, .. }
+            | Self::Watch { transport, .. }
             | Self::AcceptAnswer { transport, .. }
             | Self::SetCap { transport, .. }
             | Self::AddCandidate { transport, .. }
@@ -194,6 +277,30 @@ pub enum Event {
         answer: String,
         /// How many m-sections will send media.
         publications: usize,
+    },
+    /// A viewer's slots are negotiated.
+    Viewed {
+        /// Whose.
+        transport: TransportId,
+        /// The answer to its offer, with all our candidates and `a=end-of-candidates`; nothing
+        /// if the offer was ours.
+        answer: Option<String>,
+        /// By slot, its m-section's mid and kind.
+        slots: Vec<(String, MediaKind)>,
+    },
+    /// What a viewer's slots carry now.
+    Watching {
+        /// Whose.
+        transport: TransportId,
+        /// By slot, in the order of [`Event::Viewed`].
+        slots: Vec<Option<PublicationId>>,
+    },
+    /// How much a publisher's Encodings bring, about once per second while connected.
+    Received {
+        /// Whose.
+        transport: TransportId,
+        /// Those that have brought anything yet.
+        rates: Vec<EncodingRate>,
     },
     /// An offer for a viewer is ready.
     Offered {

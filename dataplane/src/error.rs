@@ -42,6 +42,8 @@ pub enum PeerError {
     NoCommonCodec,
     /// The offer sends no media.
     NoMedia,
+    /// A viewer's offer receives no media.
+    NothingWanted,
     /// An offer made by us has not been answered yet.
     OfferOutstanding,
     /// An answer without an offer.
@@ -50,6 +52,22 @@ pub enum PeerError {
     ServerFull,
     /// More Subscriptions than one Transport takes (64).
     TooManySubscriptions,
+}
+
+impl PeerError {
+    /// Whether the description breaks the syntax or the limits, whatever it says.
+    pub fn is_malformed(&self) -> bool {
+        matches!(
+            self,
+            Self::SdpTooLarge
+                | Self::SdpLineTooLong { .. }
+                | Self::TooManyMSections
+                | Self::TooManyCandidates
+                | Self::DuplicateMid { .. }
+                | Self::PayloadTypeRange { .. }
+                | Self::SdpSyntax { .. }
+        )
+    }
 }
 
 impl fmt::Display for PeerError {
@@ -68,6 +86,7 @@ impl fmt::Display for PeerError {
             Self::SdpUnusable => write!(f, "SDP does not fit this session"),
             Self::NoCommonCodec => write!(f, "none of the offered codecs is allowed here"),
             Self::NoMedia => write!(f, "the offer sends no audio or video"),
+            Self::NothingWanted => write!(f, "the offer receives no audio or video"),
             Self::OfferOutstanding => write!(f, "an offer is still unanswered"),
             Self::NoOfferOutstanding => write!(f, "there is no offer to answer"),
             Self::ServerFull => write!(f, "the server is full, try again later"),

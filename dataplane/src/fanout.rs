@@ -5,7 +5,7 @@ use crate::api::{Codec, LayerCap};
 use crate::canonical::{HEADER_BYTES_MAX, MidBytes, PacketMeta, write_header};
 use crate::descriptor::{self, FrameInfo};
 use crate::extension::{Extension, ExtensionMap};
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Parked};
 use crate::outbox::{Outbox, Outgoing, Wire};
 use crate::rtp::RtpHeader;
 use crate::sending::{Egress, Packet, Sending};
@@ -53,7 +53,8 @@ impl Fanout {
             let to = ([10, 0, (viewer >> 8) as u8, viewer as u8], 5000).into();
             let sealer = sealer(viewer as u8, is_256);
             egress.push(Some(Egress { to, from: None, sealer, twcc: 0 }));
-            let forwarder = Forwarder::new(Codec::Vp8, 90_000, LayerCap::High, 0, 100);
+            let forwarder =
+                Forwarder::new(Codec::Vp8, 90_000, LayerCap::High, 0, Parked::fresh(100, 0));
             let ssrc = viewer as u32 + 1;
             let negotiated = Negotiated {
                 ssrc,

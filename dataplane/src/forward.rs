@@ -87,12 +87,35 @@ pub struct Forwarder {
     highest_in: u64,
     /// The last packet sent: outgoing timestamp, arrival, picture id and TL0PICIDX sent.
     last: Option<LastSent>,
+    /// When the last packet of this Publication that went out had arrived.
+    seen_at_us: Option<u64>,
     sid_max: u8,
+    tid_max: u8,
     /// The current Encoding has broken off; only a switch goes on.
     is_cut: bool,
     /// The outgoing numbers that have been used. Whatever else goes wrong, none is used again:
     /// under one key that would be fatal.
     sent: ReplayWindow,
+}
+
+/// Where an outgoing stream stopped: the next one on the same SSRCs goes on from there, because a
+/// number must not be used twice under one key and the receiver must see one stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Parked {
+    /// The next extended sequence number.
+    pub next_out: u64,
+    /// The next extended sequence number on the RTX SSRC.
+    pub rtx_next: u64,
+    last: Option<LastSent>,
+    clock_hz: u32,
+}
+
+impl Parked {
+    /// Fresh SSRCs. The numbers are random and below 2^15, so that the rollover counter starts at
+    /// 0 and does not roll over at once.
+    pub fn fresh(next_out: u64, rtx_next: u64) -> Self {
+        Self { next_out: next_out & 0x7fff, rtx_next: rtx_next & 0x7fff, last: None, clock_hz: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,24 +127,30 @@ struct LastSent {
 }
 
 impl Forwarder {
-    /// A Forwarder whose first packet gets the extended sequence number `next_out` and that waits
-    /// for Encoding `target`. On a fresh SSRC `next_out` is random and below 2^15, so that the
-    /// rollover counter starts at 0 and does not roll over at once; on one that was used before it
-    /// is what [`Self::next_out`] said, because a number must not be used twice under one key.
-    pub fn new(codec: Codec, clock_hz: u32, cap: LayerCap, target: u8, next_out: u64) -> Self {
+    /// A Forwarder that goes on where `parked` says and waits for Encoding `target`.
+    pub fn new(codec: Codec, clock_hz: u32, cap: LayerCap, target: u8, parked: Parked) -> Self {
         Self {
             codec,
             clock_hz,
             cap,
             target,
             segments: Vec::new(),
-            next_out,
+            next_out: parked.next_out,
             highest_in: 0,
-            last: None,
-            sid_max: if cap == LayerCap::Low { 0 } else { u8::MAX },
+            // Timestamps of another clock say nothing about this one's.
+            last: parked.last.filter(|_| parked.clock_hz == clock_hz),
+            seen_at_us: None,
+            sid_max: cap.spatial_max(),
+            tid_max: cap.temporal_max(),
             is_cut: false,
             sent: ReplayWindow::default(),
         }
+    }
+
+    /// Where another Forwarder on the same SSRCs goes on.
+    pub fn park(&self, rtx_next: u64) -> Parked {
+        let Self { next_out, last, clock_hz, .. } = *self;
+        Parked { next_out, rtx_next, last, clock_hz }
     }
 
     /// The codec that was negotiated with the viewer.
@@ -129,14 +158,9 @@ impl Forwarder {
         self.codec
     }
 
-    /// The extended sequence number that the next packet would get.
-    pub fn next_out(&self) -> u64 {
-        self.next_out
-    }
-
     /// When the last packet that went out had arrived; `None` before the first.
     pub fn last_at_us(&self) -> Option<u64> {
-        self.last.map(|last| last.at_us)
+        self.seen_at_us
     }
 
     /// The Encoding whose packets go out.
@@ -166,14 +190,14 @@ impl Forwarder {
     }
 
     /// Changes the cap; returns whether a keyframe of the current Encoding is needed to follow.
+    /// Down at once, up only at a keyframe, which `place` waits for.
     pub fn set_cap(&mut self, cap: LayerCap) -> bool {
         self.cap = cap;
-        if cap == LayerCap::Low {
-            self.sid_max = 0;
-            return false;
-        }
-        // Up again only at a keyframe, which `place` waits for.
-        self.sid_max != u8::MAX && self.codec == Codec::Vp9
+        self.sid_max = self.sid_max.min(cap.spatial_max());
+        self.tid_max = self.tid_max.min(cap.temporal_max());
+        let has_tid = matches!(self.codec, Codec::Vp8 | Codec::Vp9);
+        (self.codec == Codec::Vp9 && self.sid_max < cap.spatial_max())
+            || (has_tid && self.tid_max < cap.temporal_max())
     }
 
     /// Chooses the Encoding to go for.
@@ -193,10 +217,10 @@ impl Forwarder {
         } else if meta.seq <= self.highest_in {
             return self.place_late(encoding, meta);
         }
-        if meta.frame.is_keyframe && self.cap == LayerCap::High {
-            self.sid_max = u8::MAX;
+        if meta.frame.is_keyframe {
+            (self.sid_max, self.tid_max) = (self.cap.spatial_max(), self.cap.temporal_max());
         }
-        if meta.frame.sid > self.sid_max {
+        if self.is_above_cap(meta) {
             self.skip(meta);
             return Err(Skip::NotWanted);
         }
@@ -254,12 +278,16 @@ impl Forwarder {
         Some(rtp_time_in.wrapping_add(segment.time_delta))
     }
 
+    fn is_above_cap(&self, meta: &PacketMeta) -> bool {
+        meta.frame.sid > self.sid_max || meta.frame.tid > self.tid_max
+    }
+
     fn cut_at_gap(&mut self, encoding: u8, meta: &PacketMeta) {
         self.is_cut |= self.current() == Some(encoding) && meta.seq > self.highest_in + GAP_MAX;
     }
 
     fn place_late(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
-        if meta.frame.sid > self.sid_max {
+        if self.is_above_cap(meta) {
             return Err(Skip::NotWanted);
         }
         let placement = self.place_again(encoding, meta).ok_or(Skip::TooOld)?;
@@ -353,6 +381,7 @@ impl Forwarder {
     }
 
     fn note_sent(&mut self, placement: &Placement, meta: &PacketMeta) {
+        self.seen_at_us = Some(meta.at_us);
         let known = self.last.unwrap_or(LastSent { rtp_time: 0, at_us: 0, picture_id: 0, tl0: 0 });
         self.last = Some(LastSent {
             rtp_time: placement.rtp_time,
@@ -382,7 +411,7 @@ mod tests {
     }
 
     fn forwarder(codec: Codec) -> Forwarder {
-        Forwarder::new(codec, 90_000, LayerCap::High, 0, 100)
+        Forwarder::new(codec, 90_000, LayerCap::High, 0, Parked::fresh(100, 0))
     }
 
     #[test]

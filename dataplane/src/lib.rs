@@ -40,8 +40,8 @@ mod twcc;
 mod ufrag;
 
 pub use api::{
-    Codec, Command, Config, Event, LayerCap, Listening, MediaKind, PublicationInfo,
-    SubscriptionSpec, UdpPorts,
+    Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
+    PublicationInfo, SubscriptionSpec, UdpPorts, ViewOffer,
 };
 pub use error::{CloseReason, PeerError, StartError};
 pub use handle::{Busy, DataPlane};

@@ -145,12 +145,13 @@ impl Peer {
         self.pending.is_some()
     }
 
-    /// Takes an offer and returns our answer. `fresh` are the credentials to use should the offer
-    /// restart ICE.
+    /// Takes an offer and returns our answer, with all tracks in the MediaStream `msid` if we
+    /// send any. `fresh` are the credentials to use should the offer restart ICE.
     pub fn accept_offer(
         &mut self,
         offer: &str,
         fresh: (String, String),
+        msid: Option<&str>,
         now: Instant,
         transmit: Transmit<'_>,
     ) -> Result<(String, Drained), Result<PeerError, Fault>> {
@@ -169,7 +170,7 @@ impl Peer {
             self.credentials = IceCreds { ufrag, pass };
             self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
-        Ok((finish_description(&answer, None), drained))
+        Ok((finish_description(&answer, msid, msid), drained))
     }
 
     /// Makes an offer that adds `add`, sets directions of existing sections by mid, and restarts
@@ -217,7 +218,7 @@ impl Peer {
             self.pending_credentials = Some(IceCreds { ufrag, pass });
         }
         self.pending = Some(pending);
-        Ok(Some((finish_description(&offer, Some(&self.cname)), mids)))
+        Ok(Some((finish_description(&offer, Some(&self.cname), None), mids)))
     }
 
     /// Takes the answer to the last offer.
@@ -356,8 +357,8 @@ fn drain(
 }
 
 /// What the engine's description lacks: the end of our candidates, since there is no server
-/// trickle, and one CNAME for all that belongs together (RFC 8834 s4.9).
-fn finish_description(sdp: &str, cname: Option<&str>) -> String {
+/// trickle, one CNAME for all that belongs together (RFC 8834 s4.9), and one MediaStream.
+fn finish_description(sdp: &str, cname: Option<&str>, msid: Option<&str>) -> String {
     let mut out = String::with_capacity(sdp.len() + 256);
     let mut lines = sdp.lines().peekable();
     while let Some(line) = lines.next() {
@@ -367,7 +368,10 @@ fn finish_description(sdp: &str, cname: Option<&str>) -> String {
                 out.push_str(" cname:");
                 out.push_str(cname);
             }
-            _ => out.push_str(line),
+            _ => match msid.and_then(|msid| with_msid(line, msid)) {
+                Some(line) => out.push_str(&line),
+                None => out.push_str(line),
+            },
         }
         out.push_str("\r\n");
         let ends_candidates = line.starts_with("a=candidate:")
@@ -377,6 +381,21 @@ fn finish_description(sdp: &str, cname: Option<&str>) -> String {
         }
     }
     out
+}
+
+/// A line that names a MediaStream (RFC 8830) with another stream's name.
+fn with_msid(line: &str, msid: &str) -> Option<String> {
+    let at = match line.strip_prefix("a=msid:") {
+        Some(_) => "a=msid:".len(),
+        None if line.starts_with("a=ssrc:") => line.find(" msid:")? + " msid:".len(),
+        None => {
+            let line = line.strip_prefix("a=msid-semantic:")?;
+            return line.contains("WMS").then(|| format!("a=msid-semantic: WMS {msid}"));
+        }
+    };
+    let (head, ids) = line.split_at(at);
+    let (_, track) = ids.split_once(' ')?;
+    Some(format!("{head}{msid} {track}"))
 }
 
 fn extension_map() -> ExtensionMap {
@@ -482,9 +501,11 @@ mod tests {
     fn candidates_end_and_the_cname_is_shared() {
         let sdp = "v=0\r\nm=audio 9 X 1\r\na=candidate:1 a\r\na=candidate:2 b\r\na=mid:0\r\n\
                    a=ssrc:7 cname:x\r\na=ssrc:7 msid:s t\r\n";
-        let finished = finish_description(sdp, Some("all"));
+        let finished = finish_description(sdp, Some("all"), None);
         assert!(finished.contains("a=candidate:2 b\r\na=end-of-candidates\r\na=mid:0\r\n"));
         assert_eq!(finished.matches("end-of-candidates").count(), 1);
         assert!(finished.contains("a=ssrc:7 cname:all\r\na=ssrc:7 msid:s t\r\n"));
+        let finished = finish_description(sdp, None, Some("one"));
+        assert!(finished.contains("a=ssrc:7 cname:x\r\na=ssrc:7 msid:one t\r\n"));
     }
 }

@@ -57,6 +57,9 @@ pub struct Encoding {
     accepted: ReplayWindow,
     missing: Vec<Missing>,
     sender_report: Option<(u64, u64)>,
+    /// Payload octets received, and as many as [`Self::take_rate`] has told of, and when.
+    octets: u64,
+    told: (u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +144,8 @@ impl Encoding {
             rtx_ssrc: self.rtx_ssrc,
             is_keyframe_wanted: self.is_keyframe_wanted,
             keyframe_requested_at_us: self.keyframe_requested_at_us,
+            octets: self.octets,
+            told: self.told,
             ..Self::default()
         };
     }
@@ -158,6 +163,18 @@ impl Encoding {
     /// Whether any packet has come.
     pub fn has_received(&self) -> bool {
         self.receive.first.is_some()
+    }
+
+    /// Counts payload octets.
+    pub fn count_octets(&mut self, octets: usize) {
+        self.octets += octets as u64;
+    }
+
+    /// Bits per second since the last call; `None` if nothing has come yet.
+    pub fn take_rate(&mut self, now_us: u64) -> Option<u64> {
+        let (octets, at_us) = std::mem::replace(&mut self.told, (self.octets, now_us));
+        let passed_us = now_us.saturating_sub(at_us).max(1);
+        self.has_received().then(|| (self.octets - octets) * 8_000_000 / passed_us)
     }
 
     /// Whether the publisher has sent a report about it.

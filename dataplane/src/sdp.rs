@@ -91,8 +91,11 @@ pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
         if text.len() > LINE_BYTES_MAX {
             return Err(PeerError::SdpLineTooLong { line });
         }
-        if text.starts_with("m=") {
+        if let Some(media) = text.strip_prefix("m=") {
             sections += 1;
+            if !is_media_line(media) {
+                return Err(PeerError::SdpSyntax { line });
+            }
         } else if text.starts_with("a=candidate:") {
             candidates += 1;
         } else if let Some(mid) = text.strip_prefix("a=mid:") {
@@ -105,7 +108,7 @@ pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
             if pt.is_none_or(|pt| pt > 127) {
                 return Err(PeerError::PayloadTypeRange { line });
             }
-        } else if text.as_bytes().get(1) != Some(&b'=') && !text.is_empty() {
+        } else if !is_plausible(line, text) {
             return Err(PeerError::SdpSyntax { line });
         }
         if sections > M_SECTIONS_MAX || mids.len() > M_SECTIONS_MAX {
@@ -116,6 +119,43 @@ pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
         }
     }
     Ok(())
+}
+
+/// RFC 8866 s5.14: media, port, protocol and at least one format.
+fn is_media_line(media: &str) -> bool {
+    let mut words = media.split_whitespace();
+    let kind = words.next().is_some_and(|kind| kind.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let port = words.next().is_some_and(|port| port.parse::<u16>().is_ok());
+    kind && port && words.count() >= 2
+}
+
+/// What a line must at least be, so that whoever wrote it learns which one is wrong.
+fn is_plausible(line: usize, text: &str) -> bool {
+    let Some((kind, value)) = text.split_once('=') else {
+        return text.is_empty();
+    };
+    let word = |at: usize| value.split_whitespace().nth(at);
+    match (line, kind) {
+        (1, _) => text.trim_end() == "v=0",
+        // RFC 8866 s5.2
+        (_, "o") => value.split_whitespace().count() == 6,
+        (_, "a") => match value.split_once(':') {
+            // RFC 8122 s5
+            Some(("fingerprint", print)) => {
+                let digest = print.split_whitespace().nth(1).unwrap_or_default();
+                digest.len() >= 2
+                    && digest.split(':').all(|byte| u8::from_str_radix(byte, 16).is_ok())
+            }
+            Some(("setup", role)) => {
+                matches!(role.trim_end(), "active" | "passive" | "actpass" | "holdconn")
+            }
+            Some(("ssrc", _)) => {
+                word(0).and_then(|w| w.strip_prefix("ssrc:")?.parse::<u32>().ok()).is_some()
+            }
+            _ => true,
+        },
+        (_, kind) => kind.len() == 1,
+    }
 }
 
 /// The description of a peer as the engine should see it: without candidates (an ICE-lite agent
@@ -381,11 +421,23 @@ mod tests {
         assert_eq!(check_limits(&"x".repeat(300 << 10)), Err(PeerError::SdpTooLarge));
         let long = format!("v=0\r\na={}\r\n", "x".repeat(9000));
         assert_eq!(check_limits(&long), Err(PeerError::SdpLineTooLong { line: 2 }));
-        assert_eq!(check_limits(&many("m=a\r\n", 65)), Err(PeerError::TooManyMSections));
+        assert_eq!(check_limits(&many("m=a 9 X 1\r\n", 65)), Err(PeerError::TooManyMSections));
         assert_eq!(check_limits(&many("a=candidate:1\r\n", 65)), Err(PeerError::TooManyCandidates));
         assert_eq!(check_limits(&many("a=mid:0\r\n", 2)), Err(PeerError::DuplicateMid { line: 3 }));
         let pt = check_limits("v=0\r\na=rtpmap:128 VP8/90000\r\n");
         assert_eq!(pt, Err(PeerError::PayloadTypeRange { line: 2 }));
-        assert_eq!(check_limits("hello"), Err(PeerError::SdpSyntax { line: 1 }));
+        for (text, line) in [
+            ("hello", 1),
+            ("v=1", 1),
+            ("v=0\r\nhello", 2),
+            ("v=0\r\no=- 1 1 IN IP4", 2),
+            ("v=0\r\nm=audio 9 X\r\n", 2),
+            ("v=0\r\nm=audio many X 1\r\n", 2),
+            ("v=0\r\na=setup:maybe\r\n", 2),
+            ("v=0\r\na=fingerprint:sha-256 no\r\n", 2),
+            ("v=0\r\na=ssrc:x cname:y\r\n", 2),
+        ] {
+            assert_eq!(check_limits(text), Err(PeerError::SdpSyntax { line }), "{text:?}");
+        }
     }
 }

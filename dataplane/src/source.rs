@@ -1,7 +1,7 @@
 //! A Source: what one shard has of a Publication, wherever its publisher lives. It keeps the
 //! packet rings and the local viewers' Forwarders, in one array, and fans a packet out to them.
 
-use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
+use crate::api::{Codec, LayerCap, Layers, MediaKind, PublicationInfo};
 use crate::canonical::MidBytes;
 use crate::clock::SenderClock;
 use crate::forward::{Forwarder, Skip};
@@ -221,14 +221,21 @@ impl Source {
 
     /// The Encoding to aim for under a cap: the best or the last of those that are alive.
     pub fn choose(&self, cap: LayerCap, now_us: u64) -> u8 {
-        let mut alive = self.encodings.iter().enumerate().filter(|(_, encoding)| {
+        let is_alive = |encoding: &SourceEncoding| {
             encoding.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
-        });
+        };
+        let mut alive = (0..self.encodings.len()).filter(|at| is_alive(&self.encodings[*at]));
         let chosen = match cap {
             LayerCap::High => alive.next(),
             LayerCap::Low => alive.next_back(),
+            // Rather a worse one than a better one: who chooses has a reason.
+            LayerCap::Chosen(Layers { encoding, .. }) => {
+                let wanted = usize::from(encoding.unwrap_or(0));
+                let mut all = alive.clone();
+                all.find(|at| *at >= wanted).or_else(|| alive.next_back())
+            }
         };
-        chosen.map_or(0, |(at, _)| at as u8)
+        chosen.map_or(0, |at| at as u8)
     }
 
     /// Keeps a packet for every local Subscriber; [`Self::fan_out`] sends it. Packets that arrive
@@ -377,6 +384,7 @@ impl Source {
             let wanted = match subscriber.forwarder.cap() {
                 LayerCap::High => choices[0],
                 LayerCap::Low => choices[1],
+                cap @ LayerCap::Chosen(_) => self.choose(cap, now_us),
             };
             if (wanted != subscriber.forwarder.target() || subscriber.forwarder.needs_keyframe())
                 && let Some(encoding) = self.start(at, now_us, sending)

@@ -4,11 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::api::{LayerCap, PublicationInfo};
+use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
 use crate::extension::ExtensionMap;
+use crate::forward::Parked;
 use crate::id::TransportId;
 use crate::peer::Peer;
 use crate::publication::Publication;
+use crate::sdp::Section;
 use crate::srtp::Opener;
 use crate::twcc::ArrivalLog;
 
@@ -94,9 +96,11 @@ pub struct Viewer {
     /// Its m-sections in order.
     pub lines: Vec<ViewerLine>,
     /// The codecs that its engine was configured with.
-    pub codecs: Vec<crate::api::Codec>,
+    pub codecs: Vec<Codec>,
     /// What the offer that waits for an answer says, by m-line.
     pub wanted: Vec<Option<(PublicationInfo, LayerCap)>>,
+    /// Whether its m-sections are slots ([`crate::Command::View`]).
+    pub has_slots: bool,
 }
 
 /// One m-section towards a viewer. Its SSRCs stay for the Transport's life, so it remembers which
@@ -106,13 +110,15 @@ pub struct ViewerLine {
     /// Its mid.
     pub mid: String,
     /// Audio or video.
-    pub kind: crate::api::MediaKind,
+    pub kind: MediaKind,
+    /// For a slot: its m-section as the viewer described it, once negotiated.
+    pub section: Option<Section>,
     /// What it carries: the Publication and the Subscriber's index in its Source.
     pub subscription: Option<(PublicationInfo, usize)>,
     /// The SSRC and the RTX SSRC.
     pub ssrc: (u32, Option<u32>),
-    /// The next extended sequence numbers on them while nothing is subscribed.
-    pub parked: (u64, u64),
+    /// Where the streams on them go on when something is subscribed.
+    pub parked: Parked,
 }
 
 impl Transport {

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Value;
 
+use crate::key::Key;
 use crate::name::GroupName;
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
@@ -72,6 +74,8 @@ pub struct Description {
     pub users: BTreeMap<String, User>,
     /// For names that are not in `users`.
     pub wildcard_user: Option<User>,
+    /// Who may sign tokens. Those that cannot be used are left out.
+    pub auth_keys: Arc<[Key]>,
     /// Lower-case names, in order of preference, none unknown.
     pub codecs: Vec<String>,
 }
@@ -155,7 +159,7 @@ struct File {
     users: Option<BTreeMap<String, User>>,
     wildcard_user: Option<User>,
     #[serde(rename = "authKeys")]
-    _auth_keys: Option<Vec<Value>>,
+    auth_keys: Option<Vec<Value>>,
     #[serde(rename = "authServer")]
     auth_server: Option<String>,
     #[serde(rename = "authPortal")]
@@ -258,6 +262,13 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
                 .collect()
         },
     );
+    let auth_keys = file.auth_keys.unwrap_or_default();
+    let auth_keys = auth_keys.iter().enumerate().filter_map(|(index, jwk)| {
+        let key = Key::from_jwk(jwk);
+        key.inspect_err(|error| warnings.push(format!("authKeys[{index}] is skipped: {error}")))
+            .ok()
+    });
+    let auth_keys = auth_keys.collect();
     let history_age_s = file.max_history_age.and_then(|age| u64::try_from(age).ok());
     let history_age_s = history_age_s.filter(|age| *age > 0).unwrap_or(HISTORY_AGE_DEFAULT_S);
     Description {
@@ -285,6 +296,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
         is_autokick: file.autokick.unwrap_or_default(),
         users,
         wildcard_user,
+        auth_keys,
         codecs,
     }
 }

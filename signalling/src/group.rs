@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::description::{Description, Listing};
-use crate::hub::{Message, Traits};
+use crate::hub::{Message, Traits, View};
 use crate::ids::{ClientId, ConnId, StreamId};
 use crate::limit::TokenBucket;
 use crate::name::{GroupName, Username};
@@ -34,6 +34,8 @@ pub(crate) struct Member {
     pub(crate) request: Request,
     pub(crate) ups: BTreeMap<StreamId, Up>,
     pub(crate) downs: BTreeMap<StreamId, Down>,
+    /// How it watches the whole group, if it does.
+    pub(crate) view: Option<View>,
     /// How often in a row a stream did not reach this member.
     pub(crate) failures: BTreeMap<StreamId, u32>,
     pub(crate) chat_budget: TokenBucket,
@@ -132,7 +134,12 @@ impl Group {
 
     /// Transports in this group, of both directions.
     pub(crate) fn transports(&self) -> usize {
-        self.members.values().map(|member| member.ups.len() + member.downs.len()).sum()
+        self.members
+            .values()
+            .map(|member| {
+                member.ups.len() + member.downs.len() + usize::from(member.view.is_some())
+            })
+            .sum()
     }
 
     /// What a member may know.

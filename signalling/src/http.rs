@@ -1,5 +1,6 @@
 //! HTTP requests and responses as plain values, shared by the adapters that speak HTTP.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::problem::{PROBLEM_JSON, problem_json};
@@ -11,20 +12,36 @@ pub struct Request {
     pub method: String,
     /// The group, decoded.
     pub group: String,
-    /// What follows `.whip/`; nothing for the endpoint.
+    /// The first segment behind `.whip/` or `.whep/`; nothing for the endpoint.
     pub session: Option<String>,
+    /// What follows that, without the slash; empty for the session itself.
+    pub below: String,
+    /// The query with its question mark, as it came; empty if there is none.
+    pub query: String,
+    /// The query's parameters, decoded.
+    pub params: Vec<(String, String)>,
     /// The header's value.
     pub content_type: Option<String>,
     /// The header's value.
     pub authorization: Option<String>,
     /// The header's value.
     pub if_match: Option<String>,
+    /// The request is a CORS preflight: it gets no `Link` headers (RFC 9725 s4.6).
+    pub is_preflight: bool,
     /// The request comes from a web page: no Basic challenge, it would pop up a dialogue.
     pub is_from_page: bool,
     /// The client's address, for `identify`.
     pub address: Option<String>,
     /// At most 256 KiB.
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The value of a query parameter.
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+        let mut params = self.params.iter();
+        params.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// An HTTP response.
@@ -76,6 +93,33 @@ pub(crate) fn options(methods: &str) -> Response {
         .with("access-control-max-age", "3600")
 }
 
+/// The `Link` headers (RFC 9725 s4.6) for the `iceServers` of an RTCConfiguration.
+pub(crate) fn ice_links(configuration: &Value) -> Vec<String> {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let servers = configuration["iceServers"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut links = Vec::new();
+    for server in servers {
+        let urls = match &server["urls"] {
+            Value::String(url) => vec![url.as_str()],
+            Value::Array(urls) => urls.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        for url in urls.into_iter().filter(|url| !url.contains(['<', '>', '\r', '\n'])) {
+            let mut link = format!("<{url}>; rel=\"ice-server\"");
+            if let (Some(username), Some(credential)) =
+                (server["username"].as_str(), server["credential"].as_str())
+            {
+                let (username, credential) = (quoted(username), quoted(credential));
+                link.push_str(&format!(
+                    "; username={username}; credential={credential}; credential-type=\"password\""
+                ));
+            }
+            links.push(link);
+        }
+    }
+    links
+}
+
 /// Whether a Content-Type is `wanted`, whatever its case and parameters.
 pub(crate) fn is_media_type(header: Option<&str>, wanted: &str) -> bool {
     let value = header.and_then(|header| header.split(';').next());
@@ -91,4 +135,26 @@ pub(crate) fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
 /// For comparing secrets in constant time, whatever their length.
 pub(crate) fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ice_servers_become_link_headers() {
+        let configuration = serde_json::json!({"iceServers": [
+            {"urls": ["stun:s.example:3478"]},
+            {"urls": "turn:t.example?transport=udp", "username": "a\"b", "credential": "c"},
+        ]});
+        assert_eq!(
+            ice_links(&configuration),
+            [
+                "<stun:s.example:3478>; rel=\"ice-server\"",
+                "<turn:t.example?transport=udp>; rel=\"ice-server\"; username=\"a\\\"b\"; \
+                 credential=\"c\"; credential-type=\"password\"",
+            ]
+        );
+        assert!(ice_links(&serde_json::json!({})).is_empty());
+    }
 }

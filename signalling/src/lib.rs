@@ -2,12 +2,18 @@
 //! Time and randomness come in as arguments, effects go out as values.
 
 mod authorization;
+pub mod base64;
 mod description;
+mod document;
 mod entropy;
+mod exchange;
+mod fragment;
 mod group;
 mod http;
 mod hub;
 mod ids;
+pub mod jwt;
+mod key;
 mod limit;
 mod name;
 mod native;
@@ -17,26 +23,34 @@ mod problem;
 mod stream;
 mod switchboard;
 mod time;
+mod token;
+pub mod whep;
+mod whep_events;
 pub mod whip;
 pub mod wire;
 
+pub use authorization::Authorization;
 pub use description::{
     Description, DescriptionError, Listing, User, json_error, parse_description,
 };
+pub use document::{Document, EditError, Who};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
-    ActionRequest, Credentials, Event, Failure, GroupFile, Hub, JoinRequest, Joined, JoinedKind,
-    MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, Refusal, StatusReply,
-    Traits, UserKind, Utterance, Verdict,
+    ActionRequest, Cause, Census, CredentialCheck, Credentials, Event, Failure, GroupFile, Hub,
+    JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, Message, Output, Proof, Recipients,
+    Refusal, Secret, SlotState, StatusReply, Traits, UserKind, Utterance, Verdict, ViewRequest,
+    ViewState,
 };
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
+pub use key::{Key, KeyError};
 pub use limit::TokenBucket;
-pub use name::{GroupName, NameError, Username, encode_path};
+pub use name::{GroupName, NameError, Username, encode_path, percent_decode};
 pub use native::{Reply, Session, encode};
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
-pub use stream::{MediaKind, Request, Want};
+pub use stream::{Layers, MediaKind, Request, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};
 pub use time::{Now, UnixMs};
+pub use token::{Token, TokenGrant, TokenReply, TokenRequest};

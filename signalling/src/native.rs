@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::hub::{
-    ActionRequest, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Message,
-    NOT_AUTHORISED, Refusal, UserKind, Utterance,
+    ActionRequest, Cause, Credentials, Event, Failure, Hub, JoinRequest, Joined, JoinedKind,
+    Message, NOT_AUTHORISED, Refusal, Secret, UserKind, Utterance,
 };
 use crate::ids::{ClientId, ConnId, StreamId};
 use crate::name::Username;
@@ -177,7 +177,7 @@ impl Session {
     }
 
     fn end_with_word(&mut self, code: u16, text: &str) -> Vec<Reply> {
-        let error = Event::Error { text: text.to_owned(), is_busy: false };
+        let error = Event::Error { text: text.to_owned(), cause: Cause::Other };
         let mut replies: Vec<Reply> =
             encode(&error, self.id(), &Value::Null).map(Reply::Text).into_iter().collect();
         replies.extend(self.end(code, text));
@@ -331,6 +331,9 @@ impl Session {
                 };
                 match done {
                     Ok(()) => {}
+                    Err(Refusal::Told(_)) => {
+                        self.audit = Some(if is_user { "useraction" } else { "groupaction" });
+                    }
                     Err(Refusal::Error(text)) => {
                         if text == NOT_AUTHORISED {
                             self.audit = Some(if is_user { "useraction" } else { "groupaction" });
@@ -356,8 +359,10 @@ impl Session {
                     group: message.group,
                     credentials: Credentials {
                         username: message.username,
-                        password: message.password,
-                        token: message.token,
+                        secret: match message.token.as_str() {
+                            "" => Secret::Password(message.password),
+                            _ => Secret::Token(message.token),
+                        },
                     },
                     data: message.data.unwrap_or_default(),
                 };
@@ -371,7 +376,7 @@ impl Session {
     }
 
     fn error(&self, text: &str) -> Option<Reply> {
-        let error = Event::Error { text: text.to_owned(), is_busy: false };
+        let error = Event::Error { text: text.to_owned(), cause: Cause::Other };
         encode(&error, self.id(), &Value::Null).map(Reply::Text)
     }
 }
@@ -450,6 +455,11 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         Event::Renegotiate { stream } => {
             Outgoing { id: stream.as_str(), ..out("renegotiate") }.to_json()
         }
+        // Members of this protocol have streams, not views.
+        Event::Viewing { .. }
+        | Event::ViewOffer { .. }
+        | Event::ViewRefused { .. }
+        | Event::ViewClosed { .. } => return None,
         Event::Error { text, .. } => Outgoing {
             kind: "error",
             dest: own,
@@ -487,6 +497,11 @@ fn encode_joined(joined: &Joined, rtc_configuration: &Value) -> String {
             JoinedKind::Redirect => "redirect",
             JoinedKind::Leave => "leave",
             JoinedKind::Change => "change",
+        },
+        error: match joined.failure {
+            Some(Failure::NeedUsername) => "need-username",
+            Some(Failure::DuplicateUsername) => "duplicate-username",
+            _ => "",
         },
         group: &joined.group,
         username: joined.username.as_ref().map(Username::as_str),

@@ -19,7 +19,7 @@ pub(crate) const RECORD: &str = "record";
 pub(crate) const TOKEN: &str = "token";
 
 /// The most atoms a list in a group file may have; more is an error in the file.
-const ATOMS_MAX: usize = 64;
+pub(crate) const ATOMS_MAX: usize = 64;
 
 /// The named sets of group files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,11 +81,7 @@ impl Grant {
     pub fn expand(&self, flags: Flags) -> Permissions {
         let atoms: &[&str] = match self {
             Self::List(list) => {
-                let mut permissions = Permissions::default();
-                for atom in list {
-                    permissions.add(atom);
-                }
-                return permissions;
+                return Permissions::from_list(list);
             }
             Self::Role(Role::Op) => &[OP, PRESENT, MESSAGE, CAPTION, TOKEN],
             Self::Role(Role::Present) => &[PRESENT, MESSAGE],
@@ -167,6 +163,15 @@ impl Permissions {
         let before = self.0.len();
         self.0.retain(|held| held != atom);
         self.0.len() != before
+    }
+
+    /// Exactly these, each once.
+    pub fn from_list(atoms: &[String]) -> Self {
+        let mut permissions = Self::default();
+        for atom in atoms {
+            permissions.add(atom);
+        }
+        permissions
     }
 
     /// In order, as they go over the wire.

@@ -28,6 +28,19 @@ pub struct Want {
     pub publication: PublicationKey,
     /// Only its lowest layer.
     pub is_low: bool,
+    /// The layers that the viewer has chosen; wins over `is_low`.
+    pub layers: Option<Layers>,
+}
+
+/// Layers of a section that a viewer has chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layers {
+    /// The index of the Encoding among the rids; nothing for the best.
+    pub encoding: Option<u8>,
+    /// The highest spatial layer.
+    pub spatial_max: u8,
+    /// The highest temporal layer.
+    pub temporal_max: u8,
 }
 
 /// A client's wishes, by stream label.
@@ -78,7 +91,11 @@ pub(crate) fn select(
     let of_kind = |kind| {
         publications.iter().filter(move |(_, found)| *found == kind).map(|(m_line, _)| *m_line)
     };
-    let want = |m_line, is_low| Want { publication: PublicationKey { media, m_line }, is_low };
+    let want = |m_line, is_low| Want {
+        publication: PublicationKey { media, m_line },
+        is_low,
+        layers: None,
+    };
     let mut wants = Vec::new();
     if wishes_for("audio") {
         wants.extend(of_kind(MediaKind::Audio).next().map(|m_line| want(m_line, false)));
@@ -102,6 +119,10 @@ pub(crate) struct Up {
     pub(crate) expected: Option<usize>,
     /// Sections whose media has arrived, by index.
     pub(crate) publications: Vec<(u8, MediaKind)>,
+    /// The rids of each section that has any.
+    pub(crate) rids: BTreeMap<u8, Vec<String>>,
+    /// Section, Encoding, and bits per second, as last told.
+    pub(crate) rates: Vec<(u8, u8, u64)>,
     /// Whether viewers know it.
     pub(crate) is_announced: bool,
     /// When to tell them at the latest.
@@ -116,6 +137,8 @@ impl Up {
             replace,
             expected: None,
             publications: Vec::new(),
+            rids: BTreeMap::new(),
+            rates: Vec::new(),
             is_announced: false,
             announce_at: None,
         }

@@ -7,15 +7,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::group::StatusView;
+use crate::http::ice_links;
 use crate::hub::{
-    Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, PasswordCheck, Recipients,
+    Census, CredentialCheck, Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, Recipients,
     StatusReply, Traits, Verdict,
 };
 use crate::ids::{ConnId, Ticket};
 use crate::name::GroupName;
 use crate::native::{self, Reply, Session, close_reason};
 use crate::time::Now;
-use crate::whip;
+use crate::token::{TokenReply, TokenRequest};
+use crate::{whep, whip};
 
 /// How often sessions are looked at.
 const SESSION_TICK: Duration = Duration::from_secs(1);
@@ -49,11 +51,17 @@ pub enum Action {
     /// Look for a group's file, and answer with [`Switchboard::group_file`].
     Load(GroupName),
     /// Check a credential, and answer with [`Switchboard::verdict`].
-    Check(ConnId, PasswordCheck),
+    Check(ConnId, CredentialCheck),
+    /// Ask the server's tokens, and answer with [`Switchboard::token_reply`].
+    Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
-    /// Answer a WHIP request.
+    /// Answer a WHIP or WHEP request.
     Respond(Ticket, whip::Response),
+    /// The same, and keep the body open for what follows.
+    RespondOpen(Ticket, whip::Response),
+    /// More of an open body, or its end.
+    Chunk(Ticket, Option<String>),
 }
 
 /// How a WebSocket ends.
@@ -75,6 +83,7 @@ pub struct Switchboard {
     hub: Hub,
     sessions: HashMap<ConnId, Session>,
     whip: whip::Endpoint,
+    whep: whep::Endpoint,
     actions: VecDeque<Action>,
     /// Whose join has been decided.
     resumable: VecDeque<ConnId>,
@@ -91,6 +100,7 @@ impl Switchboard {
             hub: Hub::new(seed, spread_above),
             sessions: HashMap::new(),
             whip: whip::Endpoint::default(),
+            whep: whep::Endpoint::default(),
             actions: VecDeque::new(),
             resumable: VecDeque::new(),
             ended: Vec::new(),
@@ -126,7 +136,8 @@ impl Switchboard {
         for (conn, reply) in replies {
             self.reply(conn, reply);
         }
-        for (ticket, response) in self.whip.tick(now, &mut self.hub) {
+        let late = self.whip.tick(now, &mut self.hub);
+        for (ticket, response) in late.into_iter().chain(self.whep.tick(now, &mut self.hub)) {
             self.actions.push_back(Action::Respond(ticket, response));
         }
         self.drain(now);
@@ -171,6 +182,12 @@ impl Switchboard {
         self.drain(now);
     }
 
+    /// What came of [`Action::Token`]; `is_list` if it was a [`TokenRequest::List`].
+    pub fn token_reply(&mut self, conn: ConnId, is_list: bool, reply: TokenReply, now: Now) {
+        self.hub.token_reply(conn, is_list, reply);
+        self.drain(now);
+    }
+
     /// News from the data plane.
     pub fn media(&mut self, event: MediaEvent, now: Now) {
         self.hub.media(event, now);
@@ -191,6 +208,33 @@ impl Switchboard {
         self.drain(now);
     }
 
+    /// A WHEP request, answered by [`Action::Respond`] or [`Action::RespondOpen`].
+    pub fn whep(&mut self, ticket: Ticket, request: whip::Request, now: Now) {
+        match self.whep.handle(ticket, request, now, &mut self.hub) {
+            Some(whep::Reply::Whole(response)) => {
+                self.actions.push_back(Action::Respond(ticket, response));
+            }
+            Some(whep::Reply::Stream(response)) => {
+                self.actions.push_back(Action::RespondOpen(ticket, response));
+            }
+            None => {}
+        }
+        self.drain(now);
+    }
+
+    /// Nobody reads an open body any more.
+    pub fn reader_left(&mut self, ticket: Ticket) {
+        self.whep.reader_left(ticket);
+    }
+
+    /// How strict to be with WHIP and WHEP clients: whether a PATCH needs If-Match, and whether
+    /// a WHEP POST is refused with 409 while nobody publishes.
+    pub fn set_http_rules(&mut self, needs_if_match: bool, refuses_empty: bool) {
+        self.whip.configure(None, Some(needs_if_match));
+        self.whep.configure(None, Some(needs_if_match));
+        self.whep.refuse_empty(refuses_empty);
+    }
+
     /// A group's file may have changed.
     pub fn refresh(&mut self, name: GroupName, now: Now) {
         self.hub.refresh(name);
@@ -202,13 +246,32 @@ impl Switchboard {
         self.hub.groups().cloned().collect()
     }
 
+    /// All groups in memory with their members and streams, in Galene's form. Only for
+    /// administrators.
+    pub fn stats(&self) -> Value {
+        self.hub.stats()
+    }
+
+    /// How many there are of what.
+    pub fn census(&self) -> Census {
+        self.hub.census()
+    }
+
     /// Public groups in memory, sorted by name.
     pub fn public_groups(&self) -> Vec<StatusView> {
         self.hub.public_groups()
     }
 
+    /// Whether users may change their passwords over the administration API.
+    pub fn set_writable(&mut self, is_writable: bool) {
+        self.hub.set_writable(is_writable);
+    }
+
     /// What browsers are told of ICE servers.
     pub fn set_rtc_configuration(&mut self, configuration: Value) {
+        let links = ice_links(&configuration);
+        self.whip.configure(Some(links.clone()), None);
+        self.whep.configure(Some(links), None);
         self.rtc_configuration = configuration;
     }
 
@@ -254,10 +317,16 @@ impl Switchboard {
                     Output::Check(conn, check) => {
                         self.actions.push_back(Action::Check(conn, check));
                     }
+                    Output::Token(conn, request) => {
+                        self.actions.push_back(Action::Token(conn, request));
+                    }
                     Output::Status(ticket, reply) => {
                         self.actions.push_back(Action::Status(ticket, reply));
                     }
                 }
+            }
+            while let Some((ticket, chunk)) = self.whep.poll_chunk() {
+                self.actions.push_back(Action::Chunk(ticket, chunk));
             }
             for (conn, reply) in replies.drain(..) {
                 self.reply(conn, reply);
@@ -301,7 +370,9 @@ impl Switchboard {
 
     fn deliver_one(&mut self, conn: ConnId, event: &Event, now: Now) {
         let Some(session) = self.sessions.get_mut(&conn) else {
-            if let Some((ticket, response)) = self.whip.event(conn, event, now, &mut self.hub) {
+            let whip = self.whip.event(conn, event, now, &mut self.hub);
+            let answer = whip.or_else(|| self.whep.event(conn, event, now, &mut self.hub));
+            if let Some((ticket, response)) = answer {
                 self.actions.push_back(Action::Respond(ticket, response));
             }
             return;
@@ -326,6 +397,10 @@ impl Switchboard {
             | Event::UserMessage(_)
             | Event::Answer { .. }
             | Event::Offer { .. }
+            | Event::Viewing { .. }
+            | Event::ViewOffer { .. }
+            | Event::ViewRefused { .. }
+            | Event::ViewClosed { .. }
             | Event::Close { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }

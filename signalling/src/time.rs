@@ -19,6 +19,11 @@ pub struct UnixMs(pub i64);
 const MS_PER_DAY: i64 = 86_400_000;
 
 impl UnixMs {
+    /// The earliest time that RFC 3339 can write: the year 0.
+    pub const MIN: Self = Self(-62_167_219_200_000);
+    /// The latest time that RFC 3339 can write: the end of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
     /// Reads an RFC 3339 date and time. Nothing on any error.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -78,6 +83,19 @@ impl UnixMs {
         let (year, month, day) = civil_from_days(days);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+impl UnixMs {
+    /// Writes RFC 3339 in UTC with as many digits after the second as there are, up to three.
+    pub fn to_rfc3339_ms(self) -> String {
+        let text = self.to_rfc3339();
+        let ms = self.0.rem_euclid(1000);
+        if ms == 0 {
+            return text;
+        }
+        let fraction = format!("{ms:03}");
+        format!("{}.{}Z", text.trim_end_matches('Z'), fraction.trim_end_matches('0'))
     }
 }
 

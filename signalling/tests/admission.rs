@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use signalling::{PasswordCheck, StatusReply, Verdict};
+use signalling::{CredentialCheck, GroupName, Proof, StatusReply, Verdict};
 use world::{OPEN, World, group, kinds};
 
 /// What a refused joiner is told.
@@ -212,7 +212,10 @@ fn a_busy_password_pool_and_a_vanished_joiner_are_no_trouble() {
     assert_eq!(world.take(conn)[0]["value"], "server busy, try again");
     let gone = world.join_as("bob", "bob", "");
     world.disconnect(gone);
-    world.check(gone, PasswordCheck::Refuse);
+    let group = GroupName::parse("test").unwrap();
+    let check =
+        CredentialCheck { group, username: String::new(), address: None, proof: Proof::Nothing };
+    world.check(gone, check);
     world.board.verdict(gone, Verdict::Right, world.now);
     world.settle();
     assert!(world.take(gone).is_empty());

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{MediaEvent, MediaId, MediaKind, MediaRequest};
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest};
 use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
@@ -197,7 +197,7 @@ fn a_replacement_that_fails_or_ends_takes_the_old_stream_with_it() {
         world.say(ann, json!({"type": "offer", "id": "new", "replace": "old", "sdp": "v=0"}));
         let media = world.last_publish();
         if is_refused {
-            world.event(MediaEvent::Refused { media, text: "bad".into(), is_busy: false });
+            world.event(MediaEvent::Refused { media, text: "bad".into(), cause: Cause::Other });
         } else {
             world.say(ann, json!({"type": "close", "id": "new"}));
         }
@@ -250,7 +250,7 @@ fn a_second_offer_renegotiates_the_same_transport() {
     // A bad one leaves what runs alone, until the owner closes it.
     world.say(ann, json!({"type": "offer", "id": "s", "sdp": "nonsense"}));
     world.take(ann);
-    world.event(MediaEvent::Refused { media: up, text: "bad".into(), is_busy: false });
+    world.event(MediaEvent::Refused { media: up, text: "bad".into(), cause: Cause::Other });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
     assert!(closes(&world).is_empty());
     world.say(ann, json!({"type": "close", "id": "s"}));
@@ -319,7 +319,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     let media = world.offered();
     world.event(MediaEvent::Connected { media });
     world.forget();
-    world.event(MediaEvent::Refused { media, text: "server full".into(), is_busy: true });
+    world.event(MediaEvent::Refused { media, text: "server full".into(), cause: Cause::Busy });
     world.advance(Duration::from_secs(3));
     assert_eq!(subscribes(&world).len(), 1);
 }
@@ -338,7 +338,11 @@ fn a_viewer_that_refuses_or_answers_badly_loses_only_that_stream() {
     world.say(bob, json!({"type": "abort", "id": "one"}));
     assert_eq!(world.take(bob), [json!({"type": "close", "id": "one"})]);
     world.say(bob, json!({"type": "answer", "id": "two", "sdp": "nonsense"}));
-    world.event(MediaEvent::Refused { media: two, text: "cannot parse".into(), is_busy: false });
+    world.event(MediaEvent::Refused {
+        media: two,
+        text: "cannot parse".into(),
+        cause: Cause::Other,
+    });
     assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
     assert_eq!(closes(&world), [one, two]);
 }
@@ -433,7 +437,11 @@ fn every_interleaving_ends_with_nothing_left() {
                     outstanding.remove(&media);
                     world.event(MediaEvent::Offered { media, offer: "v=0".into() });
                 }
-                14 => world.event(MediaEvent::Refused { media, text: "no".into(), is_busy: false }),
+                14 => world.event(MediaEvent::Refused {
+                    media,
+                    text: "no".into(),
+                    cause: Cause::Other,
+                }),
                 15 => {
                     outstanding.remove(&media);
                     world.event(MediaEvent::Closed { media, text: "gone".into() });

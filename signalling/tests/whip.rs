@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalling::whip::{Request, Response};
-use signalling::{MediaEvent, MediaKind, MediaRequest};
+use signalling::{Cause, MediaEvent, MediaKind, MediaRequest};
 use world::{OPEN, World, group, kinds};
 
-const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\n";
+const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:aPasswordOfTheFirstTime\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\n";
 
 fn post() -> Request {
     Request {
@@ -162,10 +163,10 @@ fn media_types_are_compared_without_case_and_parameters() {
 fn a_bad_offer_is_422_and_leaves_nobody_behind() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
-    for (is_busy, expected) in [(false, 422), (true, 503)] {
+    for (cause, expected) in [(Cause::Other, 422), (Cause::Busy, 503), (Cause::Malformed, 400)] {
         assert_eq!(world.whip(post()), None);
         let media = world.last_publish();
-        world.event(MediaEvent::Refused { media, text: "no media".into(), is_busy });
+        world.event(MediaEvent::Refused { media, text: "no media".into(), cause });
         let ticket = *world.responses.keys().next().unwrap();
         let response = world.responses.remove(&ticket).unwrap();
         assert_eq!(response.status, expected);
@@ -204,29 +205,177 @@ fn a_session_belongs_to_who_made_it() {
     assert_eq!(status(&mut world, own), 200);
 }
 
-#[test]
-fn candidates_trickle_and_restarts_are_declined() {
-    let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
-    let patch = |body: &str| Request {
+const FIRST: &str = "a=ice-ufrag:abcd\r\na=ice-pwd:aPasswordOfTheFirstTime\r\n\
+    m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r\n";
+const SECOND: &str = "a=ice-ufrag:efgh\r\na=ice-pwd:aPasswordOfTheSecondTime\r\n";
+const ANSWER: &str = "v=0\r\na=ice-lite\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+    a=ice-ufrag:serv\r\na=ice-pwd:theServersNewPassword1\r\na=rtcp-mux\r\n\
+    a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\na=end-of-candidates\r\n";
+
+fn patch(created: &Response, body: &str, if_match: Option<&str>) -> Request {
+    Request {
         content_type: Some("application/trickle-ice-sdpfrag".into()),
         body: body.into(),
-        ..on(&created, "PATCH")
-    };
+        if_match: if_match.map(str::to_owned),
+        ..on(created, "PATCH")
+    }
+}
+
+#[test]
+fn candidates_trickle() {
+    let mut world = World::new(OPEN);
+    let created = live(&mut world, post());
     world.forget();
-    let fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:x\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n\
-        a=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r\n";
-    assert_eq!(status(&mut world, patch(fragment)), 204);
+    assert_eq!(status(&mut world, patch(&created, FIRST, None)), 204);
     assert!(matches!(&world.media[..], [MediaRequest::AddCandidate { candidate, .. }]
         if candidate == "candidate:1 1 UDP 1 192.0.2.1 9 typ host"));
-    assert_eq!(status(&mut world, patch("a=ice-ufrag:efgh\r\n")), 422);
-    assert_eq!(status(&mut world, patch("")), 400);
-    let stale = Request { if_match: Some("\"stale\"".into()), ..patch(fragment) };
-    assert_eq!(status(&mut world, stale), 412);
-    let etag = header(&created, "etag").map(str::to_owned);
-    assert_eq!(status(&mut world, Request { if_match: etag, ..patch(fragment) }), 204);
+    for (body, if_match, expected) in [
+        ("", None, 400),
+        ("hello", None, 400),
+        ("a=ice-ufrag:efgh\r\n", None, 400),
+        (FIRST, Some("\"stale\""), 412),
+        (FIRST, Some("*"), 204),
+        (FIRST, header(&created, "etag"), 204),
+        // Without credentials it is about what there is.
+        ("m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n", None, 204),
+    ] {
+        let answered = answer(&mut world, patch(&created, body, if_match));
+        assert_eq!(answered.status, expected, "{body:?} {if_match:?}");
+        assert_eq!(header(&answered, "etag"), None, "RFC 9725 s4.3.2: no ETag for a trickle");
+    }
     assert_eq!(status(&mut world, on(&created, "PATCH")), 415);
     assert_eq!(status(&mut world, on(&created, "POST")), 405);
+}
+
+/// Answers the restart that waits with the data plane.
+fn restarted(world: &mut World) -> Response {
+    let media = world.last_publish();
+    world.event(MediaEvent::Answered { media, answer: ANSWER.into(), publications: 1 });
+    let ticket = *world.responses.keys().next().expect("answered");
+    world.responses.remove(&ticket).expect("just found")
+}
+
+#[test]
+fn a_restart_gives_new_credentials_and_a_new_etag_and_may_be_repeated() {
+    let mut world = World::new(OPEN);
+    let created = live(&mut world, post());
+    let etag = header(&created, "etag").unwrap();
+    world.forget();
+    assert_eq!(world.whip(patch(&created, SECOND, Some("*"))), None, "waits for the data plane");
+    assert!(matches!(&world.media[..], [MediaRequest::Publish { offer, .. }]
+        if offer.contains("a=ice-ufrag:efgh\r\n") && !offer.contains("abcd")));
+    // While it is under way: its own candidates, another restart.
+    assert_eq!(status(&mut world, patch(&created, SECOND, None)), 204);
+    let third = SECOND.replace("efgh", "ijkl");
+    assert_eq!(status(&mut world, patch(&created, &third, Some("*"))), 503);
+    let answered = restarted(&mut world);
+    assert_eq!(answered.status, 200);
+    assert_eq!(header(&answered, "content-type"), Some("application/trickle-ice-sdpfrag"));
+    let fresh = header(&answered, "etag").unwrap();
+    assert_ne!(fresh, etag);
+    for line in ["a=ice-lite", "a=ice-ufrag:serv", "a=mid:0", "a=candidate:1 ", "a=end-of-candid"] {
+        assert!(answered.body.contains(line), "{line} in {}", answered.body);
+    }
+    // The answer was lost: the same restart again gives the same answer.
+    assert_eq!(answer(&mut world, patch(&created, SECOND, Some("\"*\""))), answered);
+    // What was under way before is stale, whatever its ETag says.
+    assert_eq!(status(&mut world, patch(&created, FIRST, Some("*"))), 412);
+    assert_eq!(status(&mut world, patch(&created, SECOND, Some(etag))), 412);
+    assert_eq!(status(&mut world, patch(&created, SECOND, Some(fresh))), 204);
+    // A third, asked for with the current ETag.
+    assert_eq!(status(&mut world, patch(&created, &third, Some(etag))), 412);
+    assert_eq!(world.whip(patch(&created, &third, Some(fresh))), None);
+    assert_eq!(restarted(&mut world).status, 200);
+}
+
+#[test]
+fn a_restart_that_fails_leaves_the_session_as_it_was() {
+    let mut world = World::new(OPEN);
+    let created = live(&mut world, post());
+    assert_eq!(world.whip(patch(&created, SECOND, Some("*"))), None);
+    let media = world.last_publish();
+    world.event(MediaEvent::Refused { media, text: "no".into(), cause: Cause::Other });
+    let ticket = *world.responses.keys().next().unwrap();
+    assert_eq!(world.responses.remove(&ticket).unwrap().status, 422);
+    assert_eq!(status(&mut world, patch(&created, FIRST, header(&created, "etag"))), 204);
+    // One that the data plane never answers, too.
+    assert_eq!(world.whip(patch(&created, SECOND, Some("*"))), None);
+    world.advance(Duration::from_secs(17));
+    let ticket = *world.responses.keys().next().unwrap();
+    assert_eq!(world.responses.remove(&ticket).unwrap().status, 503);
+    assert_eq!(status(&mut world, on(&created, "DELETE")), 200);
+}
+
+#[test]
+fn a_strict_server_wants_if_match() {
+    let mut world = World::new(OPEN);
+    world.board.set_http_rules(true, false);
+    let created = live(&mut world, post());
+    assert_eq!(status(&mut world, patch(&created, FIRST, None)), 428);
+    assert_eq!(status(&mut world, patch(&created, SECOND, None)), 428);
+    assert_eq!(status(&mut world, patch(&created, FIRST, header(&created, "etag"))), 204);
+}
+
+#[test]
+fn avalanches_are_slowed_down() {
+    let mut world = World::new(OPEN);
+    let created = live(&mut world, post());
+    let patched = (0..100).map(|_| status(&mut world, patch(&created, FIRST, None)));
+    assert_eq!(patched.filter(|status| *status == 429).count(), 36);
+    let bad = || Request { group: "nothing".into(), ..post() };
+    let posted: Vec<u16> = (0..300).map(|_| status(&mut world, bad())).collect();
+    assert_eq!(posted.iter().filter(|status| **status == 429).count(), 45);
+    let elsewhere = Request { address: Some("192.0.2.7:1".into()), ..bad() };
+    assert_eq!(status(&mut world, elsewhere), 404);
+    world.advance(Duration::from_secs(2));
+    assert_eq!(status(&mut world, bad()), 404);
+}
+
+#[test]
+fn what_cannot_be_published_whole_is_refused_whole() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let offer = format!("{OFFER}m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendonly\r\n");
+    assert_eq!(world.whip(Request { body: offer.clone().into(), ..post() }), None);
+    let media = world.last_publish();
+    let partly = format!("{ANSWER}m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n");
+    world.event(MediaEvent::Answered { media, answer: partly, publications: 1 });
+    let ticket = *world.responses.keys().next().unwrap();
+    let response = world.responses.remove(&ticket).unwrap();
+    assert_eq!(response.status, 422);
+    assert!(response.body.contains("vp8"), "it names what the group takes: {}", response.body);
+    assert_eq!(kinds(&world.take(ann)), ["user/add", "user/delete"]);
+    let receives = offer.replace("a=sendonly", "a=recvonly");
+    assert_eq!(status(&mut world, Request { body: receives.into(), ..post() }), 422);
+}
+
+#[test]
+fn ice_servers_are_links_except_on_preflights() {
+    let mut world = World::new(OPEN);
+    world.board.set_rtc_configuration(json!({"iceServers": [{"urls": ["stun:s.example"]}]}));
+    let created = live(&mut world, post());
+    assert_eq!(header(&created, "link"), Some("<stun:s.example>; rel=\"ice-server\""));
+    let options = |is_preflight| Request {
+        method: "OPTIONS".into(),
+        group: "test".into(),
+        is_preflight,
+        ..Request::default()
+    };
+    assert!(header(&answer(&mut world, options(false)), "link").is_some());
+    assert!(header(&answer(&mut world, options(true)), "link").is_none());
+}
+
+#[test]
+fn a_token_in_the_url_stays_in_the_session_url() {
+    let mut world = World::new(r#"{"presenter":[{"password":"sesame"}]}"#);
+    let request = Request {
+        authorization: Some("Bearer sesame".into()),
+        query: "?token=sesame".into(),
+        params: vec![("token".into(), "sesame".into())],
+        ..post()
+    };
+    let created = live(&mut world, request);
+    assert!(header(&created, "location").unwrap().ends_with("?token=sesame"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc;
 
 /// The body of every response.
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
@@ -46,6 +47,29 @@ pub(crate) async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Unre
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),
         Ok(Err(_)) => Err(Unread::Broken),
+    }
+}
+
+/// A body whose pieces come as they happen, until the sender is dropped.
+pub(crate) struct ChannelBody(mpsc::Receiver<String>);
+
+impl ChannelBody {
+    /// The body of what a channel brings.
+    pub(crate) fn body(chunks: mpsc::Receiver<String>) -> Body {
+        Self(chunks).boxed()
+    }
+}
+
+impl hyper::body::Body for ChannelBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let chunk = self.0.poll_recv(cx);
+        chunk.map(|chunk| chunk.map(|text| Ok(Frame::data(text.into()))))
     }
 }
 

@@ -1,18 +1,18 @@
-//! The `/group/` tree: the page, the status, and WHIP on both of its URLs.
+//! The `/group/` tree: the pages, the status, and the way to WHIP and WHEP.
 
 use std::sync::Arc;
 
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::Value;
-use signalling::{StatusReply, StatusView, encode_path, unauthenticated_status, whip};
+use signalling::{StatusReply, StatusView, encode_path, unauthenticated_status};
 
-use super::body::{self, Body, Unread, empty, full};
+use super::body::{Body, empty, full};
+use super::webrtc::{self, Protocol};
 use super::{Asked, Context, origin, page_headers, redirect, text};
-use crate::redacted::Redacted;
 
-/// The largest SDP, whole or fragment (reliability table row 24).
-const SDP_BYTES_MAX: usize = 256 * 1024;
+/// Pages beside a group's own: the last part of the path, and the file.
+const PAGES: [(&str, &str); 2] = [("/publish", "publish.html"), ("/watch", "watch.html")];
 
 /// `/group/NAME/` and all below it.
 pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body> {
@@ -33,7 +33,7 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
         return missing_page(context).await;
     }
     match (kind, rest) {
-        ("", _) if is_whip(&asked) => serve_whip(asked, context, name, None).await,
+        ("", _) if !is_get(&asked) => webrtc::serve(asked, context, name, None, "").await,
         ("", _) => page(&asked, context, &name).await,
         (".status", "") => status(&asked, context, name).await,
         (".status.json", "") => {
@@ -42,10 +42,10 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
             annotate(&mut response, &asked, context);
             response
         }
-        (".whip", "" | "/") => serve_whip(asked, context, name, None).await,
-        (".whip", session) => {
-            let session = session.trim_start_matches('/').to_owned();
-            serve_whip(asked, context, name, Some(session)).await
+        (".whip" | ".whep", rest) => {
+            let protocol = if kind == ".whip" { Protocol::Whip } else { Protocol::Whep };
+            let rest = rest.trim_start_matches('/').to_owned();
+            webrtc::serve(asked, context, name, Some(protocol), &rest).await
         }
         _ => missing_page(context).await,
     }
@@ -57,12 +57,18 @@ async fn missing_page(context: &Context) -> Response<Body> {
     response
 }
 
-/// On the page's own URL the method and the media type decide.
-fn is_whip(asked: &Asked) -> bool {
-    !matches!(*asked.request.method(), Method::GET | Method::HEAD)
+/// On the page's own URL other methods are WHIP's and WHEP's.
+fn is_get(asked: &Asked) -> bool {
+    matches!(*asked.request.method(), Method::GET | Method::HEAD)
 }
 
 async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
+    // With a slash behind it, it is a group of that name.
+    let beside = PAGES.iter().find_map(|(end, file)| Some((name.strip_suffix(end)?, *file)));
+    let (name, file) = match beside {
+        Some((parent, file)) if !asked.path.ends_with('/') => (parent, file),
+        _ => (name, "galene.html"),
+    };
     let view = match context.control.status(name.to_owned()).await {
         Some(StatusReply::Found(view)) => view,
         Some(StatusReply::Missing) => return missing_page(context).await,
@@ -70,7 +76,7 @@ async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n");
         }
     };
-    if !asked.path.ends_with('/') {
+    if file == "galene.html" && !asked.path.ends_with('/') {
         let to = format!("/group/{}/{}", encode_path(name), asked.query);
         return redirect(StatusCode::PERMANENT_REDIRECT, &to);
     }
@@ -78,7 +84,7 @@ async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
         return redirect(StatusCode::PERMANENT_REDIRECT, url);
     }
     let headers = asked.request.headers();
-    let mut response = context.files.page(asked.request.method(), "galene.html", headers).await;
+    let mut response = context.files.page(asked.request.method(), file, headers).await;
     page_headers(response.headers_mut(), &view.listing.auth_server);
     response
 }
@@ -119,7 +125,7 @@ fn described(asked: &Asked, view: &StatusView) -> serde_json::Map<String, Value>
 /// and path, each if it has it.
 fn urls(asked: &Asked, name: &str) -> (String, String) {
     let own_scheme = if asked.peer.is_tls { "https" } else { "http" };
-    let (scheme, host, base) = proxied(&asked.config.proxy_url);
+    let (scheme, host, base) = asked.config.proxy();
     let scheme = scheme.unwrap_or(own_scheme);
     let host = host.unwrap_or(&asked.host);
     let ws_scheme = if scheme == "http" { "ws" } else { "wss" };
@@ -128,21 +134,6 @@ fn urls(asked: &Asked, name: &str) -> (String, String) {
         format!("{scheme}://{host}{base}/group/{}/", encode_path(name)),
         format!("{ws_scheme}://{host}{base}/ws"),
     )
-}
-
-/// Scheme, host and path of a URL, each optional: `/base`, `https:`, `http://h/base`.
-fn proxied(url: &str) -> (Option<&str>, Option<&str>, &str) {
-    let (scheme, rest) = match url.split_once(':') {
-        Some((scheme, rest)) if !scheme.is_empty() && !scheme.contains('/') => (Some(scheme), rest),
-        _ => (None, url),
-    };
-    match rest.strip_prefix("//") {
-        Some(rest) => {
-            let (host, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            (scheme, Some(host).filter(|host| !host.is_empty()), base)
-        }
-        None => (scheme, None, rest),
-    }
 }
 
 fn json(value: &Value) -> Response<Body> {
@@ -167,78 +158,4 @@ fn annotate(response: &mut Response<Body>, asked: &Asked, context: &Context) {
     let is_public = context.is_public_server;
     let headers = asked.request.headers();
     origin::annotate(response.headers_mut(), headers, &asked.host, &asked.config, is_public);
-}
-
-async fn serve_whip(
-    asked: Asked,
-    context: &Context,
-    group: String,
-    session: Option<String>,
-) -> Response<Body> {
-    let Asked { request, host, config, peer, query, .. } = asked;
-    let (parts, incoming) = request.into_parts();
-    let get = |name: HeaderName| {
-        parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-    };
-    let answer = match body::read(incoming, SDP_BYTES_MAX).await {
-        Err(Unread::TooLarge) => {
-            whip::Response::problem(413, "too large", "an SDP has at most 256 KiB")
-        }
-        Err(Unread::TooSlow) => whip::Response::problem(408, "too slow", "send the body faster"),
-        Err(Unread::Broken) => whip::Response::problem(400, "no body", "send the whole body"),
-        Ok(bytes) => {
-            let request = whip::Request {
-                method: parts.method.as_str().to_owned(),
-                group,
-                session,
-                content_type: get(header::CONTENT_TYPE),
-                authorization: get(header::AUTHORIZATION).or_else(|| token_of(&query)),
-                if_match: get(header::IF_MATCH),
-                is_from_page: parts.headers.contains_key(header::ORIGIN),
-                address: peer.address.map(|Redacted(address)| address),
-                body: bytes.to_vec(),
-            };
-            context.control.whip(request).await.unwrap_or_else(|| {
-                whip::Response::problem(503, "shutting down", "the server is shutting down")
-            })
-        }
-    };
-    let mut response = Response::new(full(answer.body));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in answer.headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().append(HeaderName::from_static(name), value);
-        }
-    }
-    let is_public = context.is_public_server;
-    origin::annotate(response.headers_mut(), &parts.headers, &host, &config, is_public);
-    response
-}
-
-/// `?token=T` stands for a bearer where headers cannot be set.
-fn token_of(query: &str) -> Option<String> {
-    let pairs = query.trim_start_matches('?').split('&');
-    let token = pairs.filter_map(|pair| pair.strip_prefix("token=")).next()?;
-    super::percent_decode(token).map(|token| format!("Bearer {token}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_part_of_a_proxy_url_is_optional() {
-        assert_eq!(proxied(""), (None, None, ""));
-        assert_eq!(proxied("/base"), (None, None, "/base"));
-        assert_eq!(proxied("https:"), (Some("https"), None, ""));
-        assert_eq!(proxied("http://h:8/base"), (Some("http"), Some("h:8"), "/base"));
-        assert_eq!(proxied("//h"), (None, Some("h"), ""));
-    }
-
-    #[test]
-    fn tokens_in_urls_are_bearers() {
-        assert_eq!(token_of("?a=b&token=x%20y").as_deref(), Some("Bearer x y"));
-        assert_eq!(token_of(""), None);
-    }
 }

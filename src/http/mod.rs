@@ -1,11 +1,14 @@
 //! The route table, and what all routes share.
 
+mod api;
 mod body;
 mod files;
 mod group;
 mod listen;
+mod monitor;
 mod origin;
 mod upgrade;
+mod webrtc;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,17 +21,26 @@ use hyper::{Method, Request, Response, StatusCode};
 use body::{Body, empty, full};
 pub(crate) use files::Files;
 pub(crate) use listen::{Listener, serve};
+pub(crate) use monitor::monitor;
+use signalling::percent_decode;
+pub(crate) use webrtc::Protocol;
 
+use crate::authenticator::Authenticator;
 use crate::config::{Config, ConfigFile};
 use crate::control::Control;
 use crate::counter::Counter;
+use crate::metrics::Counters;
 use crate::redacted::Redacted;
+use crate::store::GroupStore;
 
 /// What every request may need.
 pub(crate) struct Context {
     pub(crate) control: Control,
     pub(crate) config: Arc<ConfigFile>,
     pub(crate) files: Files,
+    pub(crate) store: Arc<GroupStore>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) is_public_server: bool,
     pub(crate) is_draining: AtomicBool,
     /// WebSockets alive.
@@ -89,6 +101,13 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
         "/readyz" => return plain_status(StatusCode::OK),
         "/ws" => return upgrade::websocket(asked, context),
         "/public-groups.json" => return group::public_groups(&asked, context).await,
+        "/galene-api" => {
+            return redirect(
+                StatusCode::PERMANENT_REDIRECT,
+                &format!("/galene-api/{}", asked.query),
+            );
+        }
+        path if path.starts_with("/galene-api/") => return api::serve(asked, context).await,
         _ => {}
     }
     if let Some(redirect) = canonical_redirect(&asked) {
@@ -97,7 +116,7 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
     match asked.path.as_str() {
         "/group" => redirect(StatusCode::PERMANENT_REDIRECT, &format!("/group/{}", asked.query)),
         path if path.starts_with("/group/") => group::serve(asked, context).await,
-        path if path.starts_with("/galene-api") || path.starts_with("/recordings") => {
+        path if path.starts_with("/recordings") => {
             text(StatusCode::NOT_FOUND, "404 page not found\n")
         }
         _ => {
@@ -171,22 +190,6 @@ fn cleaned(path: &str) -> Option<String> {
     }
     let slash = if is_crooked(last) && !kept.is_empty() { "/" } else { "" };
     Some(format!("/{}{slash}", kept.join("/")))
-}
-
-/// Decodes once. Nothing if it is not UTF-8 or an escape is broken.
-fn percent_decode(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            let (high, low) = (digit()?, digit()?);
-            bytes.push(u8::try_from(high << 4 | low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn redirect(status: StatusCode, location: &str) -> Response<Body> {

@@ -52,7 +52,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 }
 
@@ -65,6 +67,8 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
 pub struct Server {
     pub scratch: Scratch,
     pub port: u16,
+    /// Where the operator's listener is, if there is one.
+    pub metrics_port: Option<u16>,
     pub child: Child,
 }
 
@@ -77,6 +81,11 @@ impl Server {
     pub fn start_with(arguments: &[&str], prepare: impl FnOnce(&Scratch)) -> Self {
         let scratch = Scratch::new();
         prepare(&scratch);
+        Self::start_in(scratch, arguments)
+    }
+
+    /// In a directory that is there already.
+    pub fn start_in(scratch: Scratch, arguments: &[&str]) -> Self {
         let own = ["-http", "127.0.0.1:0", "--shards", "1", "--advertise", "127.0.0.1"];
         let arguments: Vec<&str> = own.iter().chain(arguments).copied().collect();
         let mut child = command(&scratch.0, &arguments)
@@ -86,13 +95,17 @@ impl Server {
             .expect("the server starts");
         let stdout = child.stdout.take().expect("piped");
         let mut lines = BufReader::new(stdout).lines();
+        let mut metrics_port = None;
         let port = lines.find_map(|line| {
             let line = line.ok()?;
+            if let Some(url) = line.strip_prefix("Metrics: http://127.0.0.1:") {
+                metrics_port = url.split('/').next().and_then(|port| port.parse().ok());
+            }
             let (_, rest) = line.split_once("localhost:")?;
             rest.split('/').next()?.parse().ok()
         });
         let port = port.unwrap_or_else(|| panic!("no port: {}", log_of(&scratch)));
-        Self { scratch, port, child }
+        Self { scratch, port, metrics_port, child }
     }
 
     pub fn log(&self) -> String {
@@ -147,6 +160,15 @@ impl Server {
         client.say(json!({"type": "join", "kind": "join", "group": "test", "username": id})).await;
         client.hear_until(|said| said["type"] == "user" && said["id"] == id).await;
         client
+    }
+}
+
+impl Server {
+    /// Ends it without a warning, and gives its directory.
+    pub fn kill(mut self) -> Scratch {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
+        Scratch(std::mem::take(&mut self.scratch.0))
     }
 }
 

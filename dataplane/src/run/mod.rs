@@ -394,7 +394,10 @@ impl Loop {
             if let Event::Stats { counters, .. } = &event {
                 self.load.store(counters.transports as u32, Ordering::Relaxed);
             }
-            let is_repeated = matches!(event, Event::Stats { .. } | Event::Published { .. });
+            let is_repeated = matches!(
+                event,
+                Event::Stats { .. } | Event::Published { .. } | Event::Received { .. }
+            );
             if is_repeated && self.waiting.len() >= EVENTS_MAX {
                 continue;
             }

@@ -26,6 +26,13 @@ impl Shard {
             Command::Subscribe { msid, subscriptions, ice_restart, .. } => {
                 self.subscribe(transport, &msid, subscriptions, ice_restart, now)
             }
+            Command::View { offer, msid, codecs, .. } => {
+                self.view(transport, &offer, &msid, &codecs, now)
+            }
+            Command::Watch { subscriptions, .. } => {
+                self.watch(transport, subscriptions, now);
+                Ok(())
+            }
             Command::AcceptAnswer { answer, .. } => self.accept_answer(transport, &answer, now),
             Command::SetCap { publication, cap, .. } => {
                 self.set_cap(transport, publication, cap, now);
@@ -129,7 +136,7 @@ impl Shard {
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
         let (answer, drained) =
-            transport.peer.accept_offer(offer, fresh, now, &mut |_, to, d| {
+            transport.peer.accept_offer(offer, fresh, None, now, &mut |_, to, d| {
                 outbox.push(d, to, None, counters);
             })?;
         let local = Description::read(&answer);

@@ -103,6 +103,7 @@ impl Shard {
         encoding.clock_hz = clock_hz(codec);
         let rtp_time = received.header.rtp_time;
         encoding.receive(received.seq, rtp_time, at_us, received.is_repair, has_nack);
+        encoding.count_octets(received.payload.len());
         if frame.is_keyframe {
             encoding.is_keyframe_wanted = false;
         }

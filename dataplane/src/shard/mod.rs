@@ -9,6 +9,7 @@ mod commands;
 mod feedback;
 mod ingress;
 mod media;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -24,6 +25,7 @@ use str0m::config::DtlsCert;
 
 use crate::api::{Event, MediaKind};
 use crate::error::CloseReason;
+use crate::forward::Parked;
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::lane::{LANE_BYTES, Producer};
 use crate::outbox::{Outbox, Wire};
@@ -415,11 +417,11 @@ impl Shard {
         self.free.push(slot);
     }
 
-    /// Removes a Subscriber; returns the next sequence numbers on its SSRCs.
-    fn remove_subscriber(&mut self, publication: PublicationId, at: usize) -> Option<(u64, u64)> {
+    /// Removes a Subscriber; returns where its SSRCs go on.
+    fn remove_subscriber(&mut self, publication: PublicationId, at: usize) -> Option<Parked> {
         let source = self.sources.get_mut(&publication)?;
         let subscriber = source.subscribers.get(at)?.as_ref()?;
-        let parked = (subscriber.forwarder.next_out(), subscriber.rtx_next);
+        let parked = subscriber.forwarder.park(subscriber.rtx_next);
         source.remove(at);
         if source.live == 0 {
             let home = publication.transport.shard();

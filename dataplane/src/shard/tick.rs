@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Shard, TICKS_PER_SECOND};
-use crate::api::{Event, MediaKind};
+use crate::api::{EncodingRate, Event, MediaKind};
 use crate::error::CloseReason;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
@@ -144,7 +144,10 @@ impl Shard {
             self.events.push(Event::Disconnected { transport: transport.id });
         }
         match transport.role {
-            Role::Publisher(_) => self.receiver_report(slot, now_us),
+            Role::Publisher(_) => {
+                self.receiver_report(slot, now_us);
+                self.rates(slot, now_us);
+            }
             Role::Viewer(_) => self.sender_reports(slot, now_us),
         }
     }
@@ -171,6 +174,30 @@ impl Shard {
             writer.receiver_report(sender, &blocks[..used]);
             writer.cname(sender, "aula");
         });
+    }
+
+    fn rates(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        let transport = *id;
+        let publications = (0..).zip(&mut publisher.publications);
+        let rates: Vec<EncodingRate> = publications
+            .filter_map(|(m_line, publication)| Some((m_line, publication.as_mut()?)))
+            .flat_map(|(m_line, publication)| {
+                let encodings = (0..).zip(&mut publication.encodings);
+                encodings.filter_map(move |(encoding, state)| {
+                    let bits_per_second = state.take_rate(now_us)?;
+                    let publication = PublicationId { transport, m_line };
+                    Some(EncodingRate { publication, encoding, bits_per_second })
+                })
+            })
+            .collect();
+        if !rates.is_empty() {
+            self.events.push(Event::Received { transport, rates });
+        }
     }
 
     fn sender_reports(&mut self, slot: usize, now_us: u64) {

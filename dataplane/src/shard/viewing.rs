@@ -9,7 +9,7 @@ use crate::api::{Codec, Event, LayerCap, MediaKind, PublicationInfo, Subscriptio
 use crate::canonical::MidBytes;
 use crate::error::PeerError;
 use crate::extension::Extension;
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, TransportId};
 use crate::peer::OfferedSection;
 use crate::sdp::{self, Description, Section};
@@ -37,7 +37,7 @@ impl Shard {
             None => (self.create_viewer(id, msid, &subscriptions, now)?, true),
         };
         let (is_outstanding, has_codecs) = match self.transport(slot) {
-            Some(Transport { peer, role: Role::Viewer(viewer), .. }) => (
+            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_slots => (
                 peer.has_offer_outstanding(),
                 subscriptions.iter().all(|s| viewer.codecs.contains(&s.publication.codec)),
             ),
@@ -164,7 +164,8 @@ impl Shard {
                 kind: spec.publication.kind,
                 subscription: None,
                 ssrc: (ssrc, rtx),
-                parked: (self.random.next() & 0x7fff, self.random.next() & 0x7fff),
+                section: None,
+                parked: Parked::fresh(self.random.next(), self.random.next()),
             });
         }
         viewer.wanted = wanted;
@@ -236,7 +237,13 @@ impl Shard {
             outbox.push(datagram, to, None, counters);
         })?;
         let wanted = std::mem::take(&mut viewer.wanted);
+        let has_slots = viewer.has_slots;
         let description = Description::read(&answer);
+        if has_slots {
+            self.slots_answered(slot, &description);
+            self.after_drain(slot, drained, now);
+            return Ok(());
+        }
         for (line, (wish, section)) in wanted.into_iter().zip(description.sections).enumerate() {
             if let Some((info, cap)) = wish {
                 self.begin_subscription(slot, line, info, cap, &section, now);
@@ -246,7 +253,7 @@ impl Shard {
         Ok(())
     }
 
-    fn begin_subscription(
+    pub(super) fn begin_subscription(
         &mut self,
         slot: usize,
         line: usize,
@@ -279,7 +286,7 @@ impl Shard {
             mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
             ids: extension_ids(section),
         };
-        let (next_out, rtx_next) = line_state.parked;
+        let parked = line_state.parked;
         let publication = info.id;
         let is_foreign = publication.transport.shard() != self.config.id;
         if is_foreign && !self.sources.contains_key(&publication) {
@@ -287,8 +294,8 @@ impl Shard {
             self.messages.push((publication.transport.shard(), message));
         }
         let source = self.sources.entry(publication).or_insert_with(|| Source::from_info(&info));
-        let forwarder = Forwarder::new(info.codec, source.clock_hz, cap, 0, next_out);
-        let at = source.add(Subscriber::new(slot, forwarder, negotiated, rtx_next));
+        let forwarder = Forwarder::new(info.codec, source.clock_hz, cap, 0, parked);
+        let at = source.add(Subscriber::new(slot, forwarder, negotiated, parked.rtx_next));
         line_state.subscription = Some((info, at));
         let is_connected = self.egress.get(slot).is_some_and(Option::is_some);
         if is_connected {

@@ -22,6 +22,8 @@ pub const NOT_AUTHORISED: &str = "not authorised";
 pub enum Refusal {
     /// The member is told and goes on.
     Error(&'static str),
+    /// The member has been told already.
+    Told(&'static str),
     /// The member is told, and its connection ends.
     Fatal(&'static str),
 }
@@ -186,18 +188,15 @@ impl Hub {
                     return Err(Error("too many messages, slow down"));
                 }
             }
-            // This server does not record.
-            "record" | "unrecord" => return Err(Error(NOT_AUTHORISED)),
-            // Nor does it know tokens. Their errors have a form of their own.
+            "record" | "unrecord" if !member.may(RECORD) => return Err(Error(NOT_AUTHORISED)),
+            "record" | "unrecord" => return Err(Error("this server does not record")),
             "maketoken" | "edittoken" | "listtokens" => {
-                let message = Message {
-                    kind: if kind == "listtokens" { "tokenlist" } else { "token" }.to_owned(),
-                    error: "not-authorised",
-                    is_privileged: true,
-                    value: Some(NOT_AUTHORISED.into()),
-                    ..Message::default()
-                };
-                self.tell(conn, Event::UserMessage(Arc::new(message)));
+                if !member.chat_budget.take(now.mono) {
+                    return Err(Error("too many messages, slow down"));
+                }
+                if self.token_action(&name, conn, &action, now) {
+                    return Err(Refusal::Told(NOT_AUTHORISED));
+                }
                 return Ok(());
             }
             _ => return Err(Fatal("unknown group action")),

@@ -1,18 +1,18 @@
 //! The contract between the hub and its adapters: what a member asks for, what a member is told,
 //! and what the hub wants from the world. A signalling protocol is an adapter over this.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::credential::{CredentialCheck, Credentials};
 use crate::description::{Description, DescriptionError};
 use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId, Ticket};
 use crate::name::{GroupName, Username};
-use crate::password::{Password, PasswordError};
 use crate::permission::Permissions;
 use crate::stream::{MediaKind, Want};
+use crate::token::TokenRequest;
 
 /// What a kind of client can do at all, whatever its permissions.
 #[derive(Clone, Debug, Default)]
@@ -23,23 +23,6 @@ pub struct Traits {
     pub chats: bool,
     /// Its address, for `identify`.
     pub address: Option<String>,
-}
-
-/// How a client proves who it is.
-#[derive(Clone, Default)]
-pub struct Credentials {
-    /// Absent is not the same as empty.
-    pub username: Option<String>,
-    /// Empty if none was given.
-    pub password: String,
-    /// Wins over the password if not empty.
-    pub token: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(..)")
-    }
 }
 
 /// A wish to join.
@@ -80,6 +63,10 @@ pub enum UserKind {
 pub enum Failure {
     /// The credentials are not good.
     NotAuthorised,
+    /// The token lets the bearer choose a name, and it has not.
+    NeedUsername,
+    /// The token's bearer has chosen the name of one of the group's users.
+    DuplicateUsername,
     /// There is no such group.
     NoSuchGroup,
     /// Locked, or outside its hours, or without the op it needs.
@@ -138,6 +125,18 @@ pub struct Message {
     pub value: Option<Value>,
 }
 
+/// Why something did not work, for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cause {
+    /// It will not work the same way again.
+    #[default]
+    Other,
+    /// The server has too much to do; the same may work later.
+    Busy,
+    /// What was sent cannot be read.
+    Malformed,
+}
+
 /// What members are told.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -184,6 +183,28 @@ pub enum Event {
         /// The offer.
         sdp: String,
     },
+    /// The member's view is negotiated: the answer to its offer, or nothing if the offer was ours.
+    Viewing {
+        /// The answer.
+        sdp: Option<String>,
+    },
+    /// An offer for the member's view.
+    ViewOffer {
+        /// The offer.
+        sdp: String,
+    },
+    /// The member's description of its view was refused; a view that ran before goes on.
+    ViewRefused {
+        /// In plain words.
+        text: String,
+        /// What kind of failure it is.
+        cause: Cause,
+    },
+    /// The member's view is over.
+    ViewClosed {
+        /// In plain words.
+        text: String,
+    },
     /// A stream of someone else is over.
     Close {
         /// Which.
@@ -203,8 +224,8 @@ pub enum Event {
     Error {
         /// In plain words.
         text: String,
-        /// The same may work later.
-        is_busy: bool,
+        /// What kind of failure it is, for programs.
+        cause: Cause,
     },
     /// The member is out: its connection ends after this.
     Kicked {
@@ -224,39 +245,6 @@ pub enum Recipients {
     One(ConnId),
     /// To several, each in its own order.
     Many(Vec<ConnId>),
-}
-
-/// What a credential check found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It matches.
-    Right,
-    /// It does not; the server has let the penalty time pass.
-    Wrong,
-    /// The stored password cannot be used.
-    Broken(PasswordError),
-    /// Too many checks are waiting.
-    Busy,
-}
-
-/// A credential check.
-#[derive(Clone)]
-pub enum PasswordCheck {
-    /// Nothing to compare: refuse, as slowly as a wrong password.
-    Refuse,
-    /// Compare.
-    Verify {
-        /// What is stored.
-        password: Password,
-        /// What was given.
-        candidate: String,
-    },
-}
-
-impl fmt::Debug for PasswordCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordCheck(..)")
-    }
 }
 
 /// A wish to the data plane.
@@ -285,6 +273,24 @@ pub enum MediaRequest {
         wants: Vec<Want>,
         /// Whether to restart ICE.
         is_restart: bool,
+    },
+    /// Let it watch through slots; a known transport takes the offer as an ICE restart.
+    View {
+        /// Whose.
+        media: MediaId,
+        /// Its offer; without one we make one, with so many slots for audio and video.
+        offer: Result<String, (u8, u8)>,
+        /// The stream id of every track.
+        msid: String,
+        /// The codecs of the group, in order of preference.
+        codecs: Vec<String>,
+    },
+    /// What its slots shall carry, the most important first.
+    Watch {
+        /// Whose.
+        media: MediaId,
+        /// What does not fit is left out.
+        wants: Vec<Want>,
     },
     /// The viewer's answer.
     AcceptAnswer {
@@ -339,8 +345,31 @@ pub enum MediaEvent {
         media: MediaId,
         /// For the peer to read.
         text: String,
-        /// The server has too much to do; the description may be fine.
-        is_busy: bool,
+        /// What kind of failure it is.
+        cause: Cause,
+    },
+    /// A viewer's slots are negotiated.
+    Viewed {
+        /// Whose.
+        media: MediaId,
+        /// The answer to its offer, if the offer was its own.
+        answer: Option<String>,
+        /// By slot, the mid and the kind of its m-section.
+        slots: Vec<(String, MediaKind)>,
+    },
+    /// What a viewer's slots carry now.
+    Watching {
+        /// Whose.
+        media: MediaId,
+        /// By slot.
+        slots: Vec<Option<PublicationKey>>,
+    },
+    /// What a publisher's sections bring, about once per second.
+    Received {
+        /// Whose.
+        media: MediaId,
+        /// The section, its Encoding's index, and bits per second.
+        rates: Vec<(u8, u8, u64)>,
     },
     /// ICE and DTLS are up.
     Connected {
@@ -353,6 +382,8 @@ pub enum MediaEvent {
         publication: PublicationKey,
         /// Audio or video.
         kind: MediaKind,
+        /// The rids of its Encodings, best first; empty if there is one.
+        rids: Vec<String>,
     },
     /// No connectivity; an ICE restart may help.
     Disconnected {
@@ -400,7 +431,9 @@ pub enum Output {
     /// Look for a group's file and say what came of it.
     Load(GroupName),
     /// Check a credential and say what came of it.
-    Check(ConnId, PasswordCheck),
+    Check(ConnId, CredentialCheck),
+    /// Ask the server's tokens and say what came of it.
+    Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
 }

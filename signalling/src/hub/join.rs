@@ -1,24 +1,29 @@
 //! Joining and leaving: group files, credentials, admission.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 
 use super::{
-    Client, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Hub, JoinRequest, Joined,
-    JoinedKind, Message, Output, PasswordCheck, Place, StatusReply, USER_DATA_BYTES_MAX, UserKind,
-    Verdict, Waiting, user_event,
+    Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Hub, JoinRequest,
+    Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply, USER_DATA_BYTES_MAX,
+    UserKind, Verdict, Waiting, user_event,
 };
 use crate::group::{Group, LOCKED_TEXT, Member};
 use crate::ids::{ClientId, ConnId};
 use crate::limit::TokenBucket;
 use crate::name::{GroupName, Username};
+use crate::password::Password;
 use crate::permission::{OP, Permissions};
 use crate::stream::Request;
 use crate::time::{Now, UnixMs};
+use crate::token::TokenGrant;
 
 /// What non-ops are told where an op must be present.
 pub(super) const NO_OP_TEXT: &str = "there are no operators in this group";
+/// What those hear whose token is over.
+pub(super) const EXPIRED_TEXT: &str = "your token has expired";
 
 /// How many messages a client may send at once, and per second after that. Browsers that
 /// exchange files trickle their candidates through user messages.
@@ -42,6 +47,8 @@ struct Login {
     username: Username,
     permissions: Permissions,
     is_named: bool,
+    /// When the token that gave it ends.
+    expires: Option<UnixMs>,
 }
 
 /// A refused join: why for programs, why for people.
@@ -54,6 +61,10 @@ impl Refused {
 
     fn no_such_group() -> Self {
         Self::new(Failure::NoSuchGroup, "group does not exist")
+    }
+
+    fn not_authorised() -> Self {
+        Self::new(Failure::NotAuthorised, "not authorised")
     }
 
     fn internal() -> Self {
@@ -227,13 +238,30 @@ impl Hub {
         let Some(group) = self.groups.get(name) else {
             return;
         };
-        let check = match login(group, &joining.request.credentials) {
-            Some((login, check)) => {
-                joining.login = Some(login);
-                check
+        let credentials = &joining.request.credentials;
+        let found = password_login(group, credentials);
+        let (login, stored) =
+            found.map_or((None, None), |(login, stored)| (Some(login), Some(stored)));
+        let keys = || group.description.auth_keys.clone();
+        let proof = match (&credentials.secret, stored) {
+            (Secret::Token(token), _) => {
+                Proof::Token { token: token.clone(), keys: keys(), otherwise: None }
             }
-            None => PasswordCheck::Refuse,
+            (Secret::Bearer(token), otherwise) => {
+                Proof::Token { token: token.clone(), keys: keys(), otherwise }
+            }
+            (Secret::Password(given), Some(stored)) => {
+                Proof::Password { stored, given: given.clone() }
+            }
+            (Secret::Password(_), None) => Proof::Nothing,
         };
+        let check = CredentialCheck {
+            group: name.clone(),
+            username: credentials.username.clone().unwrap_or_default(),
+            address: client.traits.address.clone(),
+            proof,
+        };
+        joining.login = login;
         self.outputs.push_back(Output::Check(conn, check));
     }
 
@@ -254,13 +282,49 @@ impl Hub {
                 Ok(()) => return,
                 Err(refused) => refused,
             },
-            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Refused::internal(),
-            (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => {
-                Refused::new(Failure::NotAuthorised, "not authorised")
+            (Verdict::Granted(grant), _) => {
+                let login = self.token_login(&name, &request, *grant);
+                match login.and_then(|login| self.admit(conn, &request, &name, login, now)) {
+                    Ok(()) => return,
+                    Err(refused) => refused,
+                }
             }
+            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Refused::internal(),
+            (Verdict::Unreadable, _) => Refused::internal(),
+            (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => Refused::not_authorised(),
             (Verdict::Busy, _) => Refused::new(Failure::Busy, "server busy, try again"),
         };
         self.refuse(conn, &request, refused);
+    }
+
+    /// Who the bearer of a good token is: whom the token names, or else whom the bearer names.
+    fn token_login(
+        &self,
+        name: &GroupName,
+        request: &JoinRequest,
+        grant: TokenGrant,
+    ) -> Result<Login, Refused> {
+        let group = self.groups.get(name).ok_or_else(Refused::no_such_group)?;
+        let username = match grant.username.as_deref() {
+            Some(username) if !username.is_empty() => username,
+            own => {
+                let chosen = request.credentials.username.as_deref();
+                let Some(chosen) = chosen.or(own) else {
+                    return Err(Refused::new(Failure::NeedUsername, "username required"));
+                };
+                if !chosen.is_empty() && group.description.is_named(chosen) {
+                    let text = "this username is taken";
+                    return Err(Refused::new(Failure::DuplicateUsername, text));
+                }
+                chosen
+            }
+        };
+        Ok(Login {
+            username: Username::parse(username).map_err(|_| Refused::not_authorised())?,
+            permissions: Permissions::from_list(&grant.permissions),
+            is_named: false,
+            expires: grant.expires,
+        })
     }
 
     /// The rules of admission, in Galene's order; then the new member's first messages.
@@ -275,7 +339,7 @@ impl Hub {
         if let Some(text) = &self.closing {
             return Err(Refused(Failure::Closed, text.clone()));
         }
-        let Login { username, permissions, .. } = login;
+        let Login { username, permissions, expires, .. } = login;
         let group = self.groups.get(name).ok_or_else(Refused::no_such_group)?;
         if group.is_orphan {
             return Err(Refused::no_such_group());
@@ -299,6 +363,12 @@ impl Hub {
             return Ok(());
         };
         client.place = Place::In(name.clone());
+        // People stay: tokens of authentication servers are good for seconds. What publishes or
+        // watches without a person in front of it has nobody else who would end it.
+        if let Some(expires) = expires.filter(|_| !client.traits.chats) {
+            let left_ms = u64::try_from(expires.0.saturating_sub(now.unix.0)).unwrap_or_default();
+            self.expiries.insert((now.mono + Duration::from_millis(left_ms), conn));
+        }
         let member = Member {
             id,
             username,
@@ -308,6 +378,7 @@ impl Hub {
             request: Request::default(),
             ups: Default::default(),
             downs: Default::default(),
+            view: None,
             failures: Default::default(),
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
             offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
@@ -362,9 +433,9 @@ impl Hub {
         };
         group.members.insert(conn, member);
         group.touched_at = now.mono;
-        joined.status = Some(group.member_status());
         let history_age_ms = i64::try_from(group.description.history_age_ms).unwrap_or(i64::MAX);
         let history = group.history.recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
+        joined.status = self.groups.get(name).map(|group| self.member_status(group));
         self.tell(conn, Event::Joined(Box::new(joined)));
         if chats {
             for message in history {
@@ -393,7 +464,7 @@ impl Hub {
             group: name.as_str().to_owned(),
             username,
             permissions: Permissions::default(),
-            status: group.map(Group::member_status),
+            status: group.map(|group| self.member_status(group)),
             data: group.map(|group| group.data.clone()).unwrap_or_default(),
             failure: None,
             value: None,
@@ -407,6 +478,7 @@ impl Hub {
     /// Takes a member out, with its streams. [`Hub::settle`] is the caller's.
     pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
         self.close_all_streams(name, conn);
+        self.expiries.retain(|(_, expiring)| *expiring != conn);
         if let Some(Client { place, .. }) = self.clients.get_mut(&conn) {
             *place = Place::Outside;
         }
@@ -448,12 +520,8 @@ enum Unusable {
     Broken,
 }
 
-/// Who the credentials say the client is, and what has to be compared.
-fn login(group: &Group, credentials: &Credentials) -> Option<(Login, PasswordCheck)> {
-    if !credentials.token.is_empty() {
-        // Tokens are not understood: none is valid.
-        return None;
-    }
+/// Who the credentials say the client is, and the password that would prove it.
+fn password_login(group: &Group, credentials: &Credentials) -> Option<(Login, Password)> {
     let username = Username::parse(credentials.username.as_deref()?).ok()?;
     let user = group.description.user(username.as_str())?;
     let password = user.password.clone()?;
@@ -461,9 +529,9 @@ fn login(group: &Group, credentials: &Credentials) -> Option<(Login, PasswordChe
         is_named: group.description.is_named(username.as_str()),
         permissions: group.description.permissions(user),
         username,
+        expires: None,
     };
-    let check = PasswordCheck::Verify { password, candidate: credentials.password.clone() };
-    Some((login, check))
+    Some((login, password))
 }
 
 /// What ops need not care about.

@@ -5,11 +5,15 @@
 //! [`Hub::poll_timeout`] may change with every call.
 
 mod action;
+mod credential;
 mod event;
+mod invitation;
 mod join;
 mod publish;
 mod speak;
+mod stats;
 mod subscribe;
+mod view;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -23,13 +27,16 @@ use crate::name::{GroupName, Username};
 use crate::time::Now;
 
 pub use action::{NOT_AUTHORISED, Refusal};
+pub use credential::{CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
-    ActionRequest, Credentials, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind,
-    MediaEvent, MediaRequest, Message, Output, PasswordCheck, Recipients, StatusReply, Traits,
-    UserKind, Verdict,
+    ActionRequest, Cause, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind, MediaEvent,
+    MediaRequest, Message, Output, Recipients, StatusReply, Traits, UserKind,
 };
 use join::Joining;
 pub use speak::Utterance;
+pub use stats::Census;
+pub(crate) use view::View;
+pub use view::{SlotState, ViewRequest, ViewState};
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.
@@ -47,7 +54,18 @@ struct MediaOwner {
     group: GroupName,
     conn: ConnId,
     stream: StreamId,
-    is_up: bool,
+    role: MediaRole,
+}
+
+/// What a transport is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum MediaRole {
+    /// A stream of its owner.
+    Up,
+    /// A stream of somebody else.
+    Down,
+    /// Its owner's view of the group.
+    View,
 }
 
 #[derive(Debug)]
@@ -78,6 +96,8 @@ pub struct Hub {
     loads: HashMap<GroupName, Vec<Waiting>>,
     announcements: BTreeSet<(Duration, MediaId)>,
     retries: BTreeSet<(Duration, ConnId, StreamId)>,
+    /// When those who neither chat nor hear of it lose their token.
+    expiries: BTreeSet<(Duration, ConnId)>,
     outputs: VecDeque<Output>,
     entropy: Entropy,
     next_conn: u64,
@@ -87,6 +107,8 @@ pub struct Hub {
     next_eviction: Duration,
     /// Set when shutting down: what would-be members are told.
     closing: Option<String>,
+    /// Whether users may change their passwords over the administration API.
+    is_writable: bool,
 }
 
 impl Hub {
@@ -99,6 +121,7 @@ impl Hub {
             loads: HashMap::new(),
             announcements: BTreeSet::new(),
             retries: BTreeSet::new(),
+            expiries: BTreeSet::new(),
             outputs: VecDeque::new(),
             entropy: Entropy::new(seed),
             next_conn: 0,
@@ -106,6 +129,7 @@ impl Hub {
             spread_above,
             next_eviction: EVICTION_INTERVAL,
             closing: None,
+            is_writable: false,
         }
     }
 
@@ -120,7 +144,8 @@ impl Hub {
     pub fn poll_timeout(&self) -> Duration {
         let announcement = self.announcements.first().map(|(at, _)| *at);
         let retry = self.retries.first().map(|(at, _, _)| *at);
-        announcement.into_iter().chain(retry).fold(self.next_eviction, Duration::min)
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        announcement.into_iter().chain(retry).chain(expiry).fold(self.next_eviction, Duration::min)
     }
 
     /// Time has passed. Spurious calls do nothing.
@@ -140,6 +165,16 @@ impl Hub {
                 self.retry(viewer, &stream);
             }
         }
+        while let Some((at, conn)) = self.expiries.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.expiries.remove(&(at, conn));
+            if let Some(name) = self.place_of(conn).cloned() {
+                self.kick(&name, conn, None, join::EXPIRED_TEXT.to_owned(), now);
+                self.settle(&name, now);
+            }
+        }
         if now.mono >= self.next_eviction {
             self.next_eviction = now.mono + EVICTION_INTERVAL;
             self.groups.retain(|_, group| {
@@ -148,6 +183,19 @@ impl Hub {
                 !(is_idle && (group.is_orphan || !group.description.listing.is_public))
             });
         }
+    }
+
+    /// Whether users may change their passwords over the administration API: members are told.
+    pub fn set_writable(&mut self, is_writable: bool) {
+        self.is_writable = is_writable;
+    }
+
+    fn member_status(&self, group: &Group) -> Map<String, Value> {
+        let mut status = group.member_status();
+        if self.is_writable {
+            status.insert("canChangePassword".into(), true.into());
+        }
+        status
     }
 
     /// Random ids for adapters.
@@ -241,7 +289,7 @@ impl Hub {
     }
 
     fn tell_error(&mut self, conn: ConnId, text: impl Into<String>) {
-        self.tell(conn, Event::Error { text: text.into(), is_busy: false });
+        self.tell(conn, Event::Error { text: text.into(), cause: Cause::Other });
     }
 
     fn want_media(&mut self, request: MediaRequest) {
@@ -280,7 +328,7 @@ impl Hub {
         let Some(group) = self.groups.get(name) else {
             return;
         };
-        let status = group.member_status();
+        let status = self.member_status(group);
         let data = if with_data { group.data.clone() } else { Map::new() };
         let chatting = group.members.iter().filter(|(_, member)| member.traits.chats);
         let changes: Vec<(ConnId, Event)> = chatting
@@ -299,7 +347,7 @@ impl Hub {
         let Some(member) = group.members.get(&conn) else {
             return;
         };
-        let own = changed(name, member, group.member_status(), Map::new());
+        let own = changed(name, member, self.member_status(group), Map::new());
         let everyone = group.chatting();
         let event = user_event(UserKind::Change, member);
         if is_permissions && member.traits.chats {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest};
+use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::group::Group;
 use crate::ids::{ConnId, MediaId, StreamId};
 use crate::name::GroupName;
@@ -86,7 +86,7 @@ impl Hub {
         if let Some((up, _)) = replaced {
             self.forget_up(&up);
         }
-        let owner = MediaOwner { group: name, conn, stream, is_up: true };
+        let owner = MediaOwner { group: name, conn, stream, role: MediaRole::Up };
         self.media.insert(media, owner);
         self.want_media(MediaRequest::Publish { media, near, offer, codecs });
     }
@@ -156,6 +156,7 @@ impl Hub {
     /// Ends all streams of a member, those it publishes and those it views.
     pub(super) fn close_all_streams(&mut self, name: &GroupName, conn: ConnId) {
         self.close_all_ups(name, conn, None);
+        self.close_view(name, conn);
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
@@ -204,6 +205,9 @@ impl Hub {
             MediaEvent::Answered { media, .. }
             | MediaEvent::Offered { media, .. }
             | MediaEvent::Refused { media, .. }
+            | MediaEvent::Viewed { media, .. }
+            | MediaEvent::Watching { media, .. }
+            | MediaEvent::Received { media, .. }
             | MediaEvent::Connected { media }
             | MediaEvent::Disconnected { media }
             | MediaEvent::Closed { media, .. } => *media,
@@ -212,10 +216,10 @@ impl Hub {
         let Some(owner) = self.media.get(&media).cloned() else {
             return;
         };
-        if owner.is_up {
-            self.up_event(owner, event, now);
-        } else {
-            self.down_event(owner, event, now);
+        match owner.role {
+            MediaRole::Up => self.up_event(owner, event, now),
+            MediaRole::Down => self.down_event(owner, event, now),
+            MediaRole::View => self.view_event(owner, event),
         }
     }
 
@@ -239,15 +243,16 @@ impl Hub {
                     self.announce_media(media);
                 }
             }
-            MediaEvent::Refused { text, is_busy, .. } => {
+            MediaEvent::Refused { text, cause, .. } => {
                 // A stream that had been negotiated before goes on until its owner closes it.
                 if up.expected.is_none() {
                     self.close_up(&name, conn, &stream, true);
                 }
                 self.tell(conn, Event::Abort { stream });
-                self.tell(conn, Event::Error { text, is_busy });
+                self.tell(conn, Event::Error { text, cause });
             }
-            MediaEvent::Published { publication, kind } => {
+            MediaEvent::Published { publication, kind, rids } => {
+                up.rids.insert(publication.m_line, rids);
                 let is_again = up.note(publication.m_line, kind);
                 if up.is_announced {
                     self.refresh_viewers(&name, conn, &stream, is_again.then_some(publication));
@@ -265,7 +270,11 @@ impl Hub {
                 self.tell(conn, Event::Abort { stream });
                 self.tell_error(conn, text);
             }
-            MediaEvent::Connected { .. } | MediaEvent::Offered { .. } => {}
+            MediaEvent::Received { rates, .. } => up.rates = rates,
+            MediaEvent::Connected { .. }
+            | MediaEvent::Offered { .. }
+            | MediaEvent::Viewed { .. }
+            | MediaEvent::Watching { .. } => {}
         }
     }
 

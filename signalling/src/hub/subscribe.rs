@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest};
+use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::stream::{Down, Negotiation, Request, Want, select};
@@ -144,6 +144,7 @@ impl Hub {
         let viewers: Vec<ConnId> = group.members.keys().copied().collect();
         for viewer in viewers {
             if let Some(changed) = changed {
+                self.spoil_view(name, viewer, changed);
                 let group = self.groups.get_mut(name);
                 let member = group.and_then(|group| group.members.get_mut(&viewer));
                 if let Some(down) = member.and_then(|member| member.downs.get_mut(stream)) {
@@ -163,6 +164,9 @@ impl Hub {
         stream: &StreamId,
     ) {
         if viewer == publisher {
+            return;
+        }
+        if self.refresh_view(name, viewer) {
             return;
         }
         let near = self.near(name);
@@ -218,7 +222,7 @@ impl Hub {
                     group: name.clone(),
                     conn: viewer,
                     stream: stream.clone(),
-                    is_up: false,
+                    role: MediaRole::Down,
                 };
                 self.media.insert(media, owner);
                 let near = near.map(|_| up_media);
@@ -268,6 +272,7 @@ impl Hub {
         };
         let mut viewers = Vec::new();
         let mut downs = Vec::new();
+        let views: Vec<ConnId> = group.views().collect();
         for (viewer, member) in &mut group.members {
             member.failures.remove(stream);
             if member.downs.get(stream).is_some_and(|down| down.publisher == publisher) {
@@ -278,6 +283,9 @@ impl Hub {
         for down in &downs {
             self.drop_down(down);
         }
+        for viewer in views {
+            self.refresh_view(name, viewer);
+        }
         self.tell_many(viewers, Event::Close { stream: stream.clone() });
     }
 
@@ -285,9 +293,9 @@ impl Hub {
         let MediaOwner { group: name, conn, stream, .. } = owner;
         match event {
             MediaEvent::Offered { offer, .. } => self.forward_offer(&name, conn, stream, offer),
-            MediaEvent::Refused { text, is_busy, .. } => {
+            MediaEvent::Refused { text, cause, .. } => {
                 self.end_down(conn, &stream, true);
-                if is_busy {
+                if cause == Cause::Busy {
                     return self.schedule_retry(conn, stream, now);
                 }
                 self.tell_error(conn, text);
@@ -302,7 +310,11 @@ impl Hub {
                 self.end_down(conn, &stream, false);
                 self.schedule_retry(conn, stream, now);
             }
-            MediaEvent::Answered { .. } | MediaEvent::Published { .. } => {}
+            MediaEvent::Answered { .. }
+            | MediaEvent::Published { .. }
+            | MediaEvent::Viewed { .. }
+            | MediaEvent::Watching { .. }
+            | MediaEvent::Received { .. } => {}
         }
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalling::{
-    Action, CloseCode, ConnId, GroupFile, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest,
-    Now, PasswordCheck, PublicationKey, Recipients, StatusReply, Switchboard, Ticket, UnixMs,
-    Verdict, parse_description, whip,
+    Action, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, MediaEvent, MediaId,
+    MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients, StatusReply,
+    Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs, Verdict, jwt, parse_description,
+    whip,
 };
 
 pub const OPEN: &str = r#"{"op":[{}]}"#;
@@ -25,9 +26,13 @@ pub struct World {
     pub audit: Vec<(ConnId, &'static str)>,
     pub media: Vec<MediaRequest>,
     pub responses: HashMap<Ticket, whip::Response>,
+    /// What open bodies got.
+    pub chunks: Vec<(Ticket, Option<String>)>,
     pub statuses: HashMap<Ticket, StatusReply>,
     /// Checks wait here instead of being made.
-    pub held_checks: Option<Vec<(ConnId, PasswordCheck)>>,
+    pub held_checks: Option<Vec<(ConnId, CredentialCheck)>>,
+    /// What the server keeps.
+    pub tokens: Vec<Token>,
     next_ticket: u64,
 }
 
@@ -50,8 +55,10 @@ impl World {
             audit: Vec::new(),
             media: Vec::new(),
             responses: HashMap::new(),
+            chunks: Vec::new(),
             statuses: HashMap::new(),
             held_checks: None,
+            tokens: Vec::new(),
             next_ticket: 0,
         }
     }
@@ -147,6 +154,22 @@ impl World {
         self.responses.remove(&ticket)
     }
 
+    pub fn whep(&mut self, request: whip::Request) -> Option<whip::Response> {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.board.whep(ticket, request, self.now);
+        self.settle();
+        self.responses.remove(&ticket)
+    }
+
+    pub fn last_view(&self) -> MediaId {
+        let view = self.media.iter().rev().find_map(|request| match request {
+            MediaRequest::View { media, .. } => Some(*media),
+            _ => None,
+        });
+        view.expect("a View has gone out")
+    }
+
     pub fn reload(&mut self, file: &str) {
         self.files.insert("test".to_owned(), group(file));
         self.board.refresh(GroupName::parse("test").expect("legal"), self.now);
@@ -182,26 +205,69 @@ impl World {
                     Some(held) => held.push((conn, check)),
                     None => self.check(conn, check),
                 },
+                Action::Token(conn, request) => self.ask_tokens(conn, request),
                 Action::Status(ticket, reply) => {
                     self.statuses.insert(ticket, reply);
                 }
-                Action::Respond(ticket, response) => {
+                Action::Respond(ticket, response) | Action::RespondOpen(ticket, response) => {
                     self.responses.insert(ticket, response);
                 }
+                Action::Chunk(ticket, chunk) => self.chunks.push((ticket, chunk)),
             }
         }
     }
 
-    pub fn check(&mut self, conn: ConnId, check: PasswordCheck) {
-        let verdict = match check {
-            PasswordCheck::Refuse => Verdict::Wrong,
-            PasswordCheck::Verify { password, candidate } => match password.verify(&candidate) {
-                Ok(true) => Verdict::Right,
-                Ok(false) => Verdict::Wrong,
-                Err(error) => Verdict::Broken(error),
-            },
+    pub fn check(&mut self, conn: ConnId, check: CredentialCheck) {
+        let password = |stored: &Password, given: &str| match stored.verify(given) {
+            Ok(true) => Verdict::Right,
+            Ok(false) => Verdict::Wrong,
+            Err(error) => Verdict::Broken(error),
+        };
+        let verdict = match check.proof {
+            Proof::Nothing => Verdict::Wrong,
+            Proof::Password { stored, given } => password(&stored, &given),
+            Proof::Token { token, keys, otherwise } => {
+                let audience = jwt::Audience { group: &check.group, host: "", base: "" };
+                let kept = self.tokens.iter().find(|kept| kept.token == token);
+                let kept = kept.filter(|kept| kept.covers(&check.group));
+                let kept = kept.filter(|kept| kept.is_current(self.now.unix));
+                match (jwt::verify(&token, &keys, audience, self.now.unix), kept) {
+                    (Ok(grant), _) => Verdict::Granted(Box::new(grant)),
+                    (Err(jwt::JwtError::NotAJwt), Some(kept)) => {
+                        Verdict::Granted(Box::new(kept.grant()))
+                    }
+                    _ => otherwise.map_or(Verdict::Wrong, |stored| password(&stored, &token)),
+                }
+            }
         };
         self.board.verdict(conn, verdict, self.now);
+    }
+
+    fn ask_tokens(&mut self, conn: ConnId, request: TokenRequest) {
+        let is_list = matches!(request, TokenRequest::List(_));
+        let reply = match request {
+            TokenRequest::Make(token) => {
+                self.tokens.push((*token).clone());
+                TokenReply::Token(token)
+            }
+            TokenRequest::Edit { token, group, expires, not_before } => {
+                let kept = self.tokens.iter_mut();
+                let mut kept = kept.filter(|kept| kept.group == group.as_str());
+                match kept.find(|kept| kept.token == token) {
+                    None => TokenReply::Unknown,
+                    Some(kept) => {
+                        kept.expires = expires.or(kept.expires);
+                        kept.not_before = not_before.or(kept.not_before);
+                        TokenReply::Token(Box::new(kept.clone()))
+                    }
+                }
+            }
+            TokenRequest::List(group) => {
+                let own = self.tokens.iter().filter(|kept| kept.group == group.as_str());
+                TokenReply::List(own.cloned().collect())
+            }
+        };
+        self.board.token_reply(conn, is_list, reply, self.now);
     }
 
     /// Publishes, up to the answer. Gives the transport.
@@ -233,7 +299,8 @@ impl World {
     }
 
     pub fn arrives(&mut self, media: MediaId, m_line: u8, kind: MediaKind) {
-        self.event(MediaEvent::Published { publication: PublicationKey { media, m_line }, kind });
+        let publication = PublicationKey { media, m_line };
+        self.event(MediaEvent::Published { publication, kind, rids: Vec::new() });
     }
 
     /// Publishes with audio and video flowing.

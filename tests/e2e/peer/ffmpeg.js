@@ -4,8 +4,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 export class Publisher {
-    constructor(server, url, { isDtlsActive = false, groupOfPictures = 60 } = {}) {
+    constructor(server, url, { isDtlsActive = false, groupOfPictures = 60, token } = {}) {
         const role = isDtlsActive ? ['-whip_flags', 'dtls_active'] : [];
+        const authorization = token ? ['-authorization', token] : [];
         this.output = '';
         this.process = spawn(process.env.FFMPEG, [
             '-hide_banner', '-loglevel', 'warning', '-nostdin',
@@ -14,7 +15,7 @@ export class Publisher {
             '-c:v', 'libx264', '-profile:v', 'baseline', '-preset', 'ultrafast',
             '-tune', 'zerolatency', '-threads', '1', '-g', String(groupOfPictures), '-bf', '0',
             '-pix_fmt', 'yuv420p', '-c:a', 'libopus', '-ar', '48000', '-ac', '2', '-b:a', '64k',
-            '-handshake_timeout', '60000', ...role, '-f', 'whip', url,
+            '-handshake_timeout', '60000', ...role, ...authorization, '-f', 'whip', url,
         ], {
             // FFmpeg verifies certificates: trust exactly the one of this server.
             env: { ...process.env, SSL_CERT_FILE: server.certificate },

@@ -1,6 +1,7 @@
 /** Waiting for conditions. Machines are slow, so limits are generous and never part of a test. */
 
-const LIMIT_MS = 180_000;
+/** `AULA_E2E_LIMIT` seconds, for whoever waits for a failing test. */
+const LIMIT_MS = 1000 * (process.env.AULA_E2E_LIMIT ?? 180);
 const STEP_MS = 100;
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

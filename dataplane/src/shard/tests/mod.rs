@@ -6,3 +6,4 @@ mod layers;
 mod lifecycle;
 mod net;
 mod probe;
+mod slots;

@@ -51,8 +51,8 @@ pub(super) struct TestPeer {
     pub(super) keyframe_requests: Vec<KeyframeRequest>,
     pub(super) is_connected: bool,
     pub(super) is_closed: bool,
-    pending: Option<SdpPendingOffer>,
-    known_mids: Vec<Mid>,
+    pub(super) pending: Option<SdpPendingOffer>,
+    pub(super) known_mids: Vec<Mid>,
     timeout: Instant,
     /// Datagrams to the server: dropped with this probability, in percent.
     pub(super) loss_up: u64,
@@ -144,12 +144,12 @@ impl Net {
         self.shards[shard].handle_command(command, self.now);
     }
 
-    fn id_on(&mut self, shard: u8) -> TransportId {
+    pub(super) fn id_on(&mut self, shard: u8) -> TransportId {
         self.serial += 1;
         TransportId::new(ShardId(shard), self.serial)
     }
 
-    fn add_peer(&mut self, id: TransportId, config: RtcConfig) -> usize {
+    pub(super) fn add_peer(&mut self, id: TransportId, config: RtcConfig) -> usize {
         let address = SocketAddr::from(([10, 0, 1, self.next_host], 5000));
         self.next_host += 1;
         let mut rtc = config
@@ -432,7 +432,8 @@ impl Net {
     /// SDP goes both ways without delay.
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Answered { transport, answer, .. } => {
+            Event::Answered { transport, answer, .. }
+            | Event::Viewed { transport, answer: Some(answer), .. } => {
                 let Some(peer) = self.peers.iter_mut().find(|p| p.id == *transport) else {
                     return;
                 };

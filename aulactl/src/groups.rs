@@ -1,0 +1,101 @@
+//! Commands about groups.
+
+use std::io::Read as _;
+
+use serde_json::{Value, json};
+use signalling::encode_path;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::flags::{Flag, Flags};
+use crate::pattern::is_listed;
+use crate::{Done, GROUP, JSON, say};
+
+/// Of `create-group` and `update-group`.
+pub(crate) const EDITING: &[Flag] = &[
+    GROUP,
+    Flag::switch("unrestricted-tokens", "whoever presents may invite"),
+    Flag::switch("auto-subgroups", "groups below this one exist by themselves"),
+    JSON,
+];
+
+/// The group's path below `.groups/`.
+pub(crate) fn path(flags: &Flags) -> Result<String, Failure> {
+    let name = flags.need("group")?;
+    signalling::GroupName::parse(name).map_err(|error| Failure::about("-group", error))?;
+    Ok(encode_path(name))
+}
+
+/// Standard input as JSON, if it is wanted.
+pub(crate) fn template(flags: &Flags) -> Result<Value, Failure> {
+    if !flags.is_on("json") {
+        return Ok(json!({}));
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(Failure::new)?;
+    let value: Value =
+        serde_json::from_str(&text).map_err(|error| Failure::about("standard input", error))?;
+    match value {
+        Value::Object(_) => Ok(value),
+        _ => Err(Failure::about("standard input", "not a JSON object")),
+    }
+}
+
+/// Changes an object: `null` takes a key away.
+pub(crate) fn merge(value: &mut Value, change: &Value) {
+    let (Value::Object(fields), Value::Object(change)) = (value, change) else {
+        return;
+    };
+    for (key, value) in change {
+        if value.is_null() {
+            fields.remove(key);
+        } else {
+            fields.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+fn settings(flags: &Flags) -> Result<Value, Failure> {
+    let mut settings = template(flags)?;
+    for name in ["unrestricted-tokens", "auto-subgroups"] {
+        if flags.get(name).is_some() {
+            merge(&mut settings, &json!({name: flags.is_on(name)}));
+        }
+    }
+    Ok(settings)
+}
+
+/// `list-groups`
+pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
+    let mut names = client.names("")?;
+    names.sort();
+    for name in names.iter().filter(|name| is_listed(flags.words(), name)) {
+        say(&format!("{name}\n"))?;
+    }
+    Ok(())
+}
+
+/// `show-group`
+pub(crate) fn show(flags: &Flags, client: &Client) -> Done {
+    let (value, _) = client.get(&path(flags)?)?;
+    say(&format!("{value:#}\n"))
+}
+
+/// `create-group`
+pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
+    client.create(&path(flags)?, &settings(flags)?)
+}
+
+/// `update-group`
+pub(crate) fn update(flags: &Flags, client: &Client) -> Done {
+    let change = settings(flags)?;
+    client.update(&path(flags)?, |value| {
+        merge(value, &change);
+        Ok(())
+    })
+}
+
+/// `delete-group`
+pub(crate) fn delete(flags: &Flags, client: &Client) -> Done {
+    client.delete(&path(flags)?)
+}

@@ -1,0 +1,281 @@
+//! `aulactl`: administers an Aula server, or a Galene one, from the command line. The commands and
+//! flags are those of Galene's `galenectl`, with `doctor` and `import` besides.
+
+mod certificate;
+mod client;
+mod config;
+mod doctor;
+mod failure;
+mod flags;
+mod groups;
+mod import;
+mod passwords;
+mod pattern;
+mod probe;
+mod setup;
+mod tokens;
+mod users;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use client::Client;
+use config::Config;
+use failure::Failure;
+use flags::{Flag, Flags};
+
+type Done = Result<(), Failure>;
+
+/// What a command does.
+enum Run {
+    /// Talks to the server.
+    Remote(fn(&Flags, &Client) -> Done),
+    /// Works with files and standard input only.
+    Local(fn(&Flags) -> Done),
+}
+
+/// A command, its own flags, and whether words may follow them.
+struct Command {
+    name: &'static str,
+    flags: &'static [Flag],
+    words: &'static str,
+    meaning: &'static str,
+    run: Run,
+}
+
+const GLOBAL: &[Flag] = &[
+    Flag::value("server", "URL", "the server (https://localhost:8443)"),
+    Flag::switch("insecure", "take any certificate"),
+    Flag::value("config", "FILE", "the configuration of this program"),
+    Flag::value("admin-username", "NAME", "who asks"),
+    Flag::value("admin-password", "TEXT", "the password of who asks"),
+    Flag::value("admin-token", "TOKEN", "a token instead of name and password"),
+];
+
+const GROUP: Flag = Flag::value("group", "NAME", "the group");
+const USER: Flag = Flag::value("user", "NAME", "the user; empty for the anonymous one");
+const WILDCARD: Flag = Flag::switch("wildcard", "the user that stands for all other names");
+const PERMISSIONS: Flag =
+    Flag::value("permissions", "NAME|LIST", "op, present, message, observe, or a JSON list");
+const JSON: Flag = Flag::switch("json", "read a template from standard input");
+const LONG: Flag = Flag::switch("l", "show more");
+const TOKEN: Flag = Flag::value("token", "TOKEN", "the token");
+const DURATION: Flag = Flag::value("duration", "TIME", "how long it is good, such as 24h or 7d");
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "initial-setup",
+        flags: &[],
+        words: "",
+        meaning: "make the configurations of the server (-config) and of this program",
+        run: Run::Local(setup::initial),
+    },
+    Command {
+        name: "hash-password",
+        flags: passwords::HASHING,
+        words: "",
+        meaning: "print a password as group files store it",
+        run: Run::Local(passwords::hash),
+    },
+    Command {
+        name: "set-password",
+        flags: passwords::SETTING,
+        words: "",
+        meaning: "set a user's password",
+        run: Run::Remote(passwords::set),
+    },
+    Command {
+        name: "delete-password",
+        flags: &[GROUP, USER, WILDCARD],
+        words: "",
+        meaning: "take a user's password away",
+        run: Run::Remote(passwords::delete),
+    },
+    Command {
+        name: "list-groups",
+        flags: &[],
+        words: "[pattern...]",
+        meaning: "list groups",
+        run: Run::Remote(groups::list),
+    },
+    Command {
+        name: "show-group",
+        flags: &[GROUP],
+        words: "",
+        meaning: "print a group's settings",
+        run: Run::Remote(groups::show),
+    },
+    Command {
+        name: "create-group",
+        flags: groups::EDITING,
+        words: "",
+        meaning: "make a group",
+        run: Run::Remote(groups::create),
+    },
+    Command {
+        name: "update-group",
+        flags: groups::EDITING,
+        words: "",
+        meaning: "change a group's settings",
+        run: Run::Remote(groups::update),
+    },
+    Command {
+        name: "delete-group",
+        flags: &[GROUP],
+        words: "",
+        meaning: "delete a group",
+        run: Run::Remote(groups::delete),
+    },
+    Command {
+        name: "list-users",
+        flags: &[GROUP, LONG],
+        words: "[pattern...]",
+        meaning: "list a group's users",
+        run: Run::Remote(users::list),
+    },
+    Command {
+        name: "create-user",
+        flags: &[GROUP, USER, WILDCARD, PERMISSIONS, JSON],
+        words: "",
+        meaning: "make a user",
+        run: Run::Remote(users::create),
+    },
+    Command {
+        name: "update-user",
+        flags: &[GROUP, USER, WILDCARD, PERMISSIONS, JSON],
+        words: "",
+        meaning: "change a user",
+        run: Run::Remote(users::update),
+    },
+    Command {
+        name: "delete-user",
+        flags: &[GROUP, USER, WILDCARD],
+        words: "",
+        meaning: "delete a user",
+        run: Run::Remote(users::delete),
+    },
+    Command {
+        name: "list-tokens",
+        flags: &[GROUP, LONG],
+        words: "[pattern...]",
+        meaning: "list a group's tokens, or with -group \"\" the server's",
+        run: Run::Remote(tokens::list),
+    },
+    Command {
+        name: "create-token",
+        flags: tokens::CREATING,
+        words: "",
+        meaning: "make a token and print it",
+        run: Run::Remote(tokens::create),
+    },
+    Command {
+        name: "update-token",
+        flags: &[GROUP, TOKEN, PERMISSIONS, DURATION],
+        words: "",
+        meaning: "change a token",
+        run: Run::Remote(tokens::update),
+    },
+    Command {
+        name: "revoke-token",
+        flags: &[GROUP, TOKEN],
+        words: "",
+        meaning: "end a token now",
+        run: Run::Remote(tokens::revoke),
+    },
+    Command {
+        name: "delete-token",
+        flags: &[GROUP, TOKEN],
+        words: "",
+        meaning: "delete a token",
+        run: Run::Remote(tokens::delete),
+    },
+    Command {
+        name: "doctor",
+        flags: doctor::FLAGS,
+        words: "",
+        meaning: "look for what keeps people from joining",
+        run: Run::Remote(doctor::run),
+    },
+    Command {
+        name: "import",
+        flags: import::FLAGS,
+        words: "",
+        meaning: "say what will differ when a Galene server's folders are taken over",
+        run: Run::Local(import::run),
+    },
+];
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where standard error is gone the exit code still speaks.
+            let _ = writeln!(std::io::stderr(), "aulactl: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<String>) -> Done {
+    let (before, rest) = flags::split(GLOBAL, arguments)?;
+    let mut rest = rest.into_iter();
+    let Some(name) = rest.next() else {
+        return Err(Failure::new("which command? See aulactl help"));
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-help" | "-h") {
+        return match rest.next() {
+            Some(name) => say(&command_help(find(&name)?)),
+            None => say(&help()),
+        };
+    }
+    if matches!(name.as_str(), "--version" | "-version") {
+        return say(concat!("aulactl ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    let command = find(&name)?;
+    let rest: Vec<String> = rest.collect();
+    if rest.iter().any(|word| matches!(word.as_str(), "-help" | "--help" | "-h")) {
+        return say(&command_help(command));
+    }
+    let flags = Flags::parse(&[GLOBAL, command.flags], before, rest)?;
+    if command.words.is_empty()
+        && let Some(word) = flags.words().first()
+    {
+        return Err(Failure::new(format!("unexpected word {word:?}")));
+    }
+    match command.run {
+        Run::Local(run) => run(&flags),
+        Run::Remote(run) => run(&flags, &Client::new(&Config::load(&flags)?)?),
+    }
+}
+
+fn find(name: &str) -> Result<&'static Command, Failure> {
+    let found = COMMANDS.iter().find(|command| command.name == name);
+    found.ok_or_else(|| Failure::new(format!("unknown command {name:?}: see aulactl help")))
+}
+
+fn help() -> String {
+    let mut text = String::from("Usage: aulactl [flags] COMMAND [flags]\n\nCommands:\n");
+    for command in COMMANDS {
+        text.push_str(&format!("  {:<16} {}\n", command.name, command.meaning));
+    }
+    text.push_str("\nFlags of all commands, with one dash or two:\n");
+    text.push_str(&flags::help(GLOBAL));
+    text.push_str("\naulactl help COMMAND shows the flags of a command.\n");
+    text
+}
+
+fn command_help(command: &Command) -> String {
+    let words = if command.words.is_empty() { "" } else { " " };
+    format!(
+        "Usage: aulactl {} [flags]{words}{}\n\n{}.\n\n{}",
+        command.name,
+        command.words,
+        command.meaning,
+        flags::help(command.flags)
+    )
+}
+
+/// Prints what was asked for.
+fn say(text: &str) -> Done {
+    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::new)
+}

@@ -1,0 +1,168 @@
+//! Commands about passwords, and hashing.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::os::fd::AsRawFd as _;
+
+use pbkdf2::pbkdf2_hmac;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::flags::{Flag, Flags};
+use crate::{Done, GROUP, USER, WILDCARD, say, users};
+
+const PASSWORD: Flag = Flag::value("password", "TEXT", "the password (asked for)");
+const TYPE: Flag = Flag::value("type", "TYPE", "bcrypt, pbkdf2 or wildcard (bcrypt)");
+const ITERATIONS: Flag = Flag::value("iterations", "N", "rounds of pbkdf2 (600000)");
+const COST: Flag = Flag::value("cost", "N", "cost of bcrypt, 4 to 16 (8)");
+const KEY: Flag = Flag::value("key", "N", "bytes of pbkdf2's key (32)");
+const SALT: Flag = Flag::value("salt", "N", "bytes of pbkdf2's salt (16)");
+
+/// Of `hash-password`.
+pub(crate) const HASHING: &[Flag] = &[PASSWORD, TYPE, ITERATIONS, COST, KEY, SALT];
+/// Of `set-password`.
+pub(crate) const SETTING: &[Flag] =
+    &[GROUP, USER, WILDCARD, PASSWORD, TYPE, ITERATIONS, COST, KEY, SALT];
+
+/// What an OWASP cheat sheet of 2023 asks of PBKDF2 with SHA-256.
+const ITERATIONS_DEFAULT: u32 = 600_000;
+
+/// `hash-password`
+pub(crate) fn hash(flags: &Flags) -> Done {
+    say(&format!("{}\n", hashed(flags)?))
+}
+
+/// `set-password`
+pub(crate) fn set(flags: &Flags, client: &Client) -> Done {
+    let path = format!("{}/.password", users::path(flags)?);
+    client.put(&path, None, &hashed(flags)?)
+}
+
+/// `delete-password`
+pub(crate) fn delete(flags: &Flags, client: &Client) -> Done {
+    client.delete(&format!("{}/.password", users::path(flags)?))
+}
+
+fn hashed(flags: &Flags) -> Result<Value, Failure> {
+    let kind = flags.get("type").unwrap_or("bcrypt");
+    if kind == "wildcard" {
+        return Ok(json!({"type": "wildcard"}));
+    }
+    let password = match flags.get("password") {
+        Some(password) => password.to_owned(),
+        None => ask("Password: ")?,
+    };
+    match kind {
+        "bcrypt" => bcrypted(&password, flags.number("cost", 8)?),
+        "pbkdf2" => {
+            let iterations = flags.number("iterations", ITERATIONS_DEFAULT)?;
+            let (key, salt) = (flags.number("key", 32)?, flags.number("salt", 16)?);
+            if !(1..=10_000_000).contains(&iterations)
+                || !(16..=128).contains(&key)
+                || !(8..=128).contains(&salt)
+            {
+                return Err(Failure::new(
+                    "pbkdf2 wants 1 to 10000000 iterations, 16 to 128 bytes of key and 8 to 128 of salt",
+                ));
+            }
+            let mut salt = vec![0; salt as usize];
+            aws_lc_rs::rand::fill(&mut salt).map_err(Failure::new)?;
+            let mut derived = vec![0; key as usize];
+            pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, iterations, &mut derived);
+            Ok(json!({"type": "pbkdf2", "hash": "sha-256", "iterations": iterations,
+                "key": hex(&derived), "salt": hex(&salt)}))
+        }
+        _ => Err(Failure::new("flag -type must be bcrypt, pbkdf2 or wildcard")),
+    }
+}
+
+/// A password as bcrypt stores it.
+pub(crate) fn bcrypted(password: &str, cost: u32) -> Result<Value, Failure> {
+    if !(4..=16).contains(&cost) {
+        return Err(Failure::new("flag -cost must be 4 to 16"));
+    }
+    if password.len() > 72 || password.contains('\0') {
+        return Err(Failure::new("bcrypt takes passwords of at most 72 bytes"));
+    }
+    let key = bcrypt::hash(password, cost).map_err(Failure::new)?;
+    Ok(json!({"type": "bcrypt", "key": key}))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a line from standard input; at a terminal it does not show.
+pub(crate) fn ask(prompt: &str) -> Result<String, Failure> {
+    let stdin = std::io::stdin();
+    let is_terminal = stdin.is_terminal();
+    let quiet = is_terminal.then(|| Quiet::start(stdin.as_raw_fd())).flatten();
+    if is_terminal {
+        // A prompt that cannot be written is no reason not to read.
+        let _ = write!(std::io::stderr(), "{prompt}");
+    }
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line).map_err(Failure::new)?;
+    drop(quiet);
+    if is_terminal {
+        let _ = writeln!(std::io::stderr());
+    }
+    let password = line.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(Failure::new("no password: give -password, or type one"));
+    }
+    Ok(password.to_owned())
+}
+
+/// A terminal without echo, until dropped.
+struct Quiet(i32, libc::termios);
+
+impl Quiet {
+    fn start(terminal: i32) -> Option<Self> {
+        let mut before = std::mem::MaybeUninit::<libc::termios>::uninit();
+        // SAFETY: `before` is a valid place for the result.
+        if unsafe { libc::tcgetattr(terminal, before.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // SAFETY: the call has filled it.
+        let before = unsafe { before.assume_init() };
+        let mut quiet = before;
+        quiet.c_lflag &= !libc::ECHO;
+        // SAFETY: `quiet` outlives the call.
+        (unsafe { libc::tcsetattr(terminal, libc::TCSANOW, &quiet) } == 0)
+            .then_some(Self(terminal, before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // SAFETY: the settings are those that the terminal had.
+        unsafe { libc::tcsetattr(self.0, libc::TCSANOW, &self.1) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use signalling::Password;
+
+    use super::*;
+
+    #[test]
+    fn what_is_hashed_here_opens_there() {
+        for arguments in [
+            &["-password", "pässword", "-cost", "4"][..],
+            &["-password", "pässword", "-type", "pbkdf2", "-iterations", "10"],
+            &["-type", "wildcard"],
+        ] {
+            let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+            let flags = Flags::parse(&[HASHING], BTreeMap::new(), arguments).unwrap();
+            let stored: Password = serde_json::from_value(hashed(&flags).unwrap()).unwrap();
+            assert_eq!(stored.verify("pässword"), Ok(true));
+            assert_eq!(stored.verify("other").unwrap(), stored == Password::Wildcard);
+        }
+        assert!(bcrypted("x", 3).is_err() && bcrypted(&"x".repeat(73), 4).is_err());
+    }
+}

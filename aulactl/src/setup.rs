@@ -1,0 +1,64 @@
+//! `initial-setup`: an administrator for the server, and the configuration of this program.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::Done;
+use crate::config::{Config, own_path};
+use crate::failure::Failure;
+use crate::flags::Flags;
+use crate::passwords::{ask, bcrypted};
+
+/// The cost of an administrator's hash; it is checked at every request.
+const COST: u32 = 12;
+
+/// `initial-setup`
+pub(crate) fn initial(flags: &Flags) -> Done {
+    let server = Path::new(flags.get("config").unwrap_or("config.json"));
+    let own = own_path()?;
+    for path in [server, own.as_path()] {
+        if path.exists() {
+            return Err(Failure::about(path.display(), "is there already, and stays as it is"));
+        }
+    }
+    let username = flags.need("admin-username")?.to_owned();
+    let password = match flags.get("admin-password") {
+        Some(password) => password.to_owned(),
+        None => ask("Password of the new administrator: ")?,
+    };
+    let stored = bcrypted(&password, COST)?;
+    let config = json!({
+        "writableGroups": true,
+        "users": {&username: {"password": stored, "permissions": "admin"}},
+    });
+    write(server, &format!("{config:#}\n"))?;
+    let client = Config {
+        server: flags.get("server").unwrap_or_default().to_owned(),
+        admin_username: username,
+        admin_password: password,
+        ..Config::default()
+    };
+    if let Some(folder) = own.parent() {
+        fs::create_dir_all(folder).map_err(|error| Failure::about(folder.display(), error))?;
+    }
+    let text = serde_json::to_string_pretty(&client).map_err(Failure::new)?;
+    write(&own, &format!("{text}\n"))?;
+    crate::say(&format!(
+        "{} is for the server's data folder; {} has the password in clear.\n",
+        server.display(),
+        own.display()
+    ))
+}
+
+fn write(path: &Path, text: &str) -> Done {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    })
+    .map_err(|error| Failure::about(path.display(), error))
+}

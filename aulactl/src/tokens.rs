@@ -1,0 +1,194 @@
+//! Commands about tokens.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::Method;
+use hyper::header;
+use serde_json::{Value, json};
+use signalling::{Grant, Role, UnixMs, encode_path};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::flags::{Flag, Flags};
+use crate::groups::{self, merge};
+use crate::pattern::is_listed;
+use crate::users::permissions;
+use crate::{DURATION, Done, GROUP, PERMISSIONS, USER, say};
+
+/// Of `create-token`.
+pub(crate) const CREATING: &[Flag] = &[
+    GROUP,
+    USER,
+    PERMISSIONS,
+    Flag::switch("include-subgroups", "good for groups below as well"),
+    DURATION,
+];
+
+/// How long a token is good unless said otherwise.
+const DURATION_DEFAULT: &str = "24h";
+/// A revoked token ended this long ago.
+const REVOKED_MS: i64 = 60_000;
+
+/// The tokens' path below `.groups/`; the empty group is the server.
+fn folder(flags: &Flags) -> Result<String, Failure> {
+    match flags.need("group")? {
+        "" => Ok(".tokens/".to_owned()),
+        _ => Ok(format!("{}/.tokens/", groups::path(flags)?)),
+    }
+}
+
+fn path(flags: &Flags) -> Result<String, Failure> {
+    Ok(format!("{}{}", folder(flags)?, encode_path(flags.need("token")?)))
+}
+
+fn now() -> UnixMs {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(unix.as_millis()).unwrap_or_default())
+}
+
+fn after(ms: i64) -> Value {
+    UnixMs(now().0.saturating_add(ms)).to_rfc3339().into()
+}
+
+/// Tokens have lists, never names of sets.
+fn expanded(text: &str) -> Result<Value, Failure> {
+    let permissions = permissions(text)?;
+    match permissions.as_str().and_then(Role::from_name) {
+        Some(role) => Ok(json!(Grant::Role(role).expand(Default::default()).as_slice())),
+        None => Ok(permissions),
+    }
+}
+
+/// Numbers with units, as in `1h30m`; days, too. In milliseconds.
+fn duration(text: &str) -> Result<i64, Failure> {
+    let bad = || Failure::about("-duration", format!("{text:?} is not a time like 24h, 90m or 7d"));
+    let (is_negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let ms = match unit {
+            "ms" => 1.0,
+            "s" => 1e3,
+            "m" => 60e3,
+            "h" => 3600e3,
+            "d" => 86_400e3,
+            _ => return Err(bad()),
+        };
+        total += number.parse::<f64>().map_err(|_| bad())? * ms;
+        rest = after;
+    }
+    // A century is for ever.
+    if !total.is_finite() || total > 100.0 * 366.0 * 86_400e3 {
+        return Err(bad());
+    }
+    Ok(if is_negative { -total as i64 } else { total as i64 })
+}
+
+/// `list-tokens`
+pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
+    let folder = folder(flags)?;
+    let names = client.names(&folder)?;
+    for name in names.iter().filter(|name| is_listed(flags.words(), name)) {
+        if !flags.is_on("l") {
+            say(&format!("{name}\n"))?;
+            continue;
+        }
+        let (token, _) = client.get(&format!("{folder}{}", encode_path(name)))?;
+        let text = |key: &str| token.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let is_deep = token.get("includeSubgroups").and_then(Value::as_bool).unwrap_or_default();
+        let permissions = token.get("permissions").cloned().unwrap_or_default();
+        say(&format!(
+            "{name:<12} {} {:<20} {:<12} {permissions}\n",
+            if is_deep { "H" } else { "-" },
+            text("expires"),
+            text("username"),
+        ))?;
+    }
+    Ok(())
+}
+
+/// `create-token`
+pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
+    let ms = duration(flags.get("duration").unwrap_or(DURATION_DEFAULT))?;
+    let mut token = json!({
+        "permissions": expanded(flags.get("permissions").unwrap_or("present"))?,
+        "expires": after(ms),
+        "issuedAt": after(0),
+    });
+    if let Some(username) = flags.get("user") {
+        merge(&mut token, &json!({"username": username}));
+    }
+    if flags.is_on("include-subgroups") {
+        merge(&mut token, &json!({"includeSubgroups": true}));
+    }
+    let body = Some(("application/json", token.to_string()));
+    let answer = client.api(Method::POST, &folder(flags)?, &[], body)?;
+    let location = answer.headers.get(header::LOCATION).and_then(|at| at.to_str().ok());
+    let location = location.ok_or_else(|| Failure::new("the server did not say which token"))?;
+    say(&format!("{location}\n"))
+}
+
+/// `update-token`
+pub(crate) fn update(flags: &Flags, client: &Client) -> Done {
+    let mut change = json!({});
+    if let Some(text) = flags.get("permissions") {
+        merge(&mut change, &json!({"permissions": expanded(text)?}));
+    }
+    if let Some(text) = flags.get("duration") {
+        merge(&mut change, &json!({"expires": after(duration(text)?)}));
+    }
+    client.update(&path(flags)?, |token| {
+        merge(token, &change);
+        Ok(())
+    })
+}
+
+/// `revoke-token`
+pub(crate) fn revoke(flags: &Flags, client: &Client) -> Done {
+    client.update(&path(flags)?, |token| {
+        merge(token, &json!({"expires": after(-REVOKED_MS)}));
+        Ok(())
+    })
+}
+
+/// `delete-token`
+pub(crate) fn delete(flags: &Flags, client: &Client) -> Done {
+    client.delete(&path(flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [
+            ("24h", 86_400_000),
+            ("1h30m", 5_400_000),
+            ("-1m", -60_000),
+            ("7d", 604_800_000),
+            ("1.5s", 1500),
+        ] {
+            assert_eq!(duration(text).ok(), Some(ms), "{text}");
+        }
+        for bad in ["", "24", "h", "1y", "-", "1..5s", "999999999d"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_get_lists() {
+        assert_eq!(expanded("present").ok(), Some(json!(["present", "message"])));
+        assert_eq!(expanded("[\"x\"]").ok(), Some(json!(["x"])));
+        assert!(expanded("presnt").is_err());
+    }
+}

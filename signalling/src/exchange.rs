@@ -1,0 +1,424 @@
+//! What WHIP and WHEP sessions have in common as HTTP resources: who may touch them, what their
+//! ETag is, when a PATCH trickles and when it restarts ICE (RFC 9725 s4.3).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+
+use crate::authorization::credentials;
+use crate::fragment::{FRAGMENT, Fragment, polished, with_credentials};
+use crate::http::{Request, Response, attribute, challenge, digest, is_media_type};
+use crate::hub::{Cause, Failure, Hub, JoinRequest, Joined, JoinedKind, Traits};
+use crate::ids::{ConnId, StreamId, Ticket};
+use crate::limit::TokenBucket;
+use crate::name::encode_path;
+use crate::time::Now;
+
+/// The content type of descriptions.
+pub(crate) const SDP: &str = "application/sdp";
+/// As many sessions as this of one protocol; more are told to come back.
+const SESSIONS_MAX: usize = 65_536;
+/// What has not been answered by the data plane by then is given up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// POSTs from one address: so many at once, so many per second after that. A class may sit behind
+/// one address.
+const POSTS: (u32, u32) = (256, 64);
+/// Addresses whose POSTs are counted. When there are more, counting starts again.
+const ADDRESSES_MAX: usize = 8192;
+/// PATCHes of one session.
+const PATCHES: (u32, u32) = (64, 16);
+/// Superseded user name fragments that a session remembers; one restarted more often has no
+/// late PATCHes of that age.
+const UFRAGS_MAX: usize = 16;
+
+/// Where a session stands.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// The join is being decided.
+    Joining,
+    /// The description is with the data plane.
+    Offering,
+    /// The session URL is out.
+    Live,
+    /// The description of an ICE restart is with the data plane.
+    Restarting { ufrag: String, pwd: String },
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    group: String,
+    /// The last part of the session URL.
+    secret: String,
+    /// The query of the POST, if the session URL needs it for its token.
+    query: String,
+    etag: String,
+    /// The id of the member, and of the stream if there is one.
+    pub(crate) stream: StreamId,
+    /// What the POST was authorised with; later requests need the same.
+    authorization: Option<[u8; 32]>,
+    is_from_page: bool,
+    pub(crate) stage: Stage,
+    /// Who waits for the end of the stage, and since when.
+    pub(crate) waiting: Option<(Ticket, Duration)>,
+    /// The client's description, which a restart repeats with other credentials. Empty if the
+    /// offer was ours.
+    pub(crate) offer: String,
+    ufrag: String,
+    pwd: String,
+    old_ufrags: Vec<String>,
+    /// The answer to the last restart, in case it got lost.
+    last_restart: Option<Response>,
+    patches: TokenBucket,
+}
+
+/// What a PATCH with a fragment turns out to be.
+#[derive(Debug)]
+pub(crate) enum Patch {
+    /// It is answered.
+    Done(Response),
+    /// It adds candidates; answer it with 204.
+    Trickle(Vec<String>),
+    /// It restarts ICE: negotiate this offer.
+    Restart(String),
+}
+
+/// All sessions of one protocol.
+#[derive(Debug)]
+pub(crate) struct Exchanges {
+    /// The path's last segment: `.whip` or `.whep`.
+    segment: &'static str,
+    by_conn: HashMap<ConnId, Exchange>,
+    by_secret: HashMap<String, ConnId>,
+    posts: HashMap<String, TokenBucket>,
+    /// Ready-made values of `Link` headers.
+    pub(crate) links: Vec<String>,
+    /// Whether a PATCH needs If-Match (RFC 9725 s4.3.1), which some clients do not send.
+    pub(crate) is_strict: bool,
+}
+
+type Refused = Box<Response>;
+
+fn problem(status: u16, title: &str, detail: &str) -> Refused {
+    Box::new(Response::problem(status, title, detail))
+}
+
+impl Exchanges {
+    pub(crate) fn new(segment: &'static str) -> Self {
+        Self {
+            segment,
+            by_conn: HashMap::new(),
+            by_secret: HashMap::new(),
+            posts: HashMap::new(),
+            links: Vec::new(),
+            is_strict: false,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Exchange> {
+        self.by_conn.get_mut(&conn)
+    }
+
+    /// A POST: begins to join. `body` has passed the protocol's own checks.
+    pub(crate) fn open(
+        &mut self,
+        ticket: Ticket,
+        request: Request,
+        offer: String,
+        now: Now,
+        hub: &mut Hub,
+    ) -> Result<ConnId, Refused> {
+        if !self.take_post(request.address.as_deref(), now) {
+            let slow = problem(429, "too many requests", "wait before the next POST");
+            return Err(Box::new(slow.with("retry-after", "2")));
+        }
+        let Some(credentials) = credentials(request.authorization.as_deref()) else {
+            return Err(Box::new(challenge(request.is_from_page)));
+        };
+        if self.by_conn.len() >= SESSIONS_MAX {
+            let busy = problem(503, "server full", "try again later");
+            return Err(Box::new(busy.with("retry-after", "30")));
+        }
+        let client = hub.entropy().hex_id();
+        let Ok(stream) = StreamId::parse(&client) else {
+            return Err(problem(500, "internal server error", "try again"));
+        };
+        let has_token = request.param("token").is_some();
+        let conn = hub.connect(Traits { receives: false, chats: false, address: request.address });
+        let exchange = Exchange {
+            group: request.group.clone(),
+            secret: hub.entropy().long_id(),
+            query: if has_token { request.query } else { String::new() },
+            etag: format!("\"{}\"", hub.entropy().short_id()),
+            stream,
+            authorization: request.authorization.as_deref().map(digest),
+            is_from_page: request.is_from_page,
+            stage: Stage::Joining,
+            waiting: Some((ticket, now.mono)),
+            ufrag: attribute(&offer, "ice-ufrag").unwrap_or_default().to_owned(),
+            pwd: attribute(&offer, "ice-pwd").unwrap_or_default().to_owned(),
+            offer,
+            old_ufrags: Vec::new(),
+            last_restart: None,
+            patches: TokenBucket::new(PATCHES.0, PATCHES.1, now.mono),
+        };
+        self.by_secret.insert(exchange.secret.clone(), conn);
+        self.by_conn.insert(conn, exchange);
+        let data = serde_json::Map::new();
+        hub.join(conn, JoinRequest { client, group: request.group, credentials, data });
+        Ok(conn)
+    }
+
+    fn take_post(&mut self, address: Option<&str>, now: Now) -> bool {
+        let host = address.and_then(|address| address.rsplit_once(':')).map_or("", |(ip, _)| ip);
+        if self.posts.len() >= ADDRESSES_MAX && !self.posts.contains_key(host) {
+            self.posts.clear();
+        }
+        let bucket = self.posts.entry(host.to_owned());
+        bucket.or_insert_with(|| TokenBucket::new(POSTS.0, POSTS.1, now.mono)).take(now.mono)
+    }
+
+    /// The session that a request is about, if it may be touched.
+    pub(crate) fn find(&self, request: &Request) -> Result<ConnId, Refused> {
+        let secret = request.session.as_deref().unwrap_or_default();
+        let conn = self.by_secret.get(secret).copied();
+        let found = conn.and_then(|conn| Some((conn, self.by_conn.get(&conn)?)));
+        let Some((conn, exchange)) = found.filter(|(_, found)| found.group == request.group) else {
+            let detail = "the session has ended or never was: POST a new offer";
+            return Err(problem(404, "no such session", detail));
+        };
+        match (&exchange.authorization, request.authorization.as_deref().map(digest)) {
+            (None, _) => Ok(conn),
+            (Some(_), None) => Err(Box::new(challenge(request.is_from_page))),
+            (Some(own), Some(given)) if bool::from(own.ct_eq(&given)) => Ok(conn),
+            (Some(_), Some(_)) => Err(problem(403, "not yours", "use the credentials of the POST")),
+        }
+    }
+
+    /// A PATCH with a fragment. The user name fragment decides between trickle and restart, the
+    /// ETag only about what is stale: candidates can overtake a restart, and the other way round.
+    pub(crate) fn patch(
+        &mut self,
+        conn: ConnId,
+        ticket: Ticket,
+        request: &Request,
+        now: Now,
+    ) -> Result<Patch, Refused> {
+        let is_strict = self.is_strict;
+        let Some(exchange) = self.by_conn.get_mut(&conn) else {
+            return Err(problem(404, "no such session", "POST a new offer"));
+        };
+        if !exchange.patches.take(now.mono) {
+            let slow = problem(429, "too many requests", "collect candidates before you send them");
+            return Err(Box::new(slow.with("retry-after", "1")));
+        }
+        if !is_media_type(request.content_type.as_deref(), FRAGMENT) {
+            let wrong = problem(415, "not a fragment", "send an SDP fragment (RFC 8840)");
+            return Err(Box::new(wrong.with("accept-patch", FRAGMENT)));
+        }
+        let fragment = Fragment::parse(&request.body).map_err(|line| {
+            problem(400, "not a fragment", &format!("line {line} of the fragment makes no sense"))
+        })?;
+        let if_match = request.if_match.as_deref();
+        let is_any = matches!(if_match, Some("*" | "\"*\""));
+        let is_current = is_any || if_match.is_none_or(|etag| etag == exchange.etag);
+        if is_strict && if_match.is_none() {
+            let detail = "send If-Match with the ETag of the last answer, or * to restart ICE";
+            return Err(problem(428, "precondition required", detail));
+        }
+        let stale = || problem(412, "stale", "this belongs to an ICE session that is over");
+        let ufrag = fragment.ufrag.unwrap_or_else(|| exchange.ufrag.clone());
+        let has_pwd = fragment.pwd.as_ref().is_none_or(|pwd| *pwd == exchange.pwd);
+        if ufrag == exchange.ufrag && has_pwd {
+            return match &exchange.last_restart {
+                // The same restart once more: its answer may have been lost.
+                Some(answer) if is_any => Ok(Patch::Done(answer.clone())),
+                _ if is_current => Ok(Patch::Trickle(fragment.candidates)),
+                _ => Err(stale()),
+            };
+        }
+        if exchange.old_ufrags.contains(&ufrag) || !is_current {
+            return Err(stale());
+        }
+        let Some(pwd) = fragment.pwd else {
+            return Err(problem(400, "no password", "a restart needs a=ice-ufrag and a=ice-pwd"));
+        };
+        match &exchange.stage {
+            Stage::Live if exchange.offer.is_empty() => {
+                let detail = "this session cannot restart ICE: DELETE it and POST an offer";
+                Err(problem(422, "no ICE restart", detail))
+            }
+            Stage::Live => {
+                let offer = with_credentials(&exchange.offer, &ufrag, &pwd);
+                exchange.stage = Stage::Restarting { ufrag, pwd };
+                exchange.waiting = Some((ticket, now.mono));
+                Ok(Patch::Restart(offer))
+            }
+            // Candidates of a restart that is under way: they are not needed.
+            Stage::Restarting { ufrag: next, .. } if *next == ufrag => {
+                Ok(Patch::Trickle(Vec::new()))
+            }
+            _ => {
+                let busy = problem(503, "busy", "another request of this session is under way");
+                Err(Box::new(busy.with("retry-after", "1")))
+            }
+        }
+    }
+
+    /// The response to whoever waits, made from our answer (or, with 406, our offer).
+    pub(crate) fn answered(
+        &mut self,
+        conn: ConnId,
+        status: u16,
+        sdp: &str,
+        hub: &mut Hub,
+    ) -> Option<(Ticket, Response)> {
+        let links = self.links.clone();
+        let path = self.by_conn.get(&conn).map(|exchange| self.path_of(exchange))?;
+        let exchange = self.by_conn.get_mut(&conn)?;
+        let (ticket, _) = exchange.waiting.take()?;
+        let stage = std::mem::replace(&mut exchange.stage, Stage::Live);
+        if let Stage::Restarting { ufrag, pwd } = stage {
+            let old = std::mem::replace(&mut exchange.ufrag, ufrag);
+            exchange.old_ufrags.push(old);
+            if exchange.old_ufrags.len() > UFRAGS_MAX {
+                exchange.old_ufrags.remove(0);
+            }
+            exchange.pwd = pwd;
+            exchange.etag = format!("\"{}\"", hub.entropy().short_id());
+            let mut response = Response::new(200)
+                .with("content-type", FRAGMENT)
+                .with("etag", exchange.etag.clone());
+            response.body = Fragment::of_answer(sdp);
+            exchange.last_restart = Some(response.clone());
+            return Some((ticket, response));
+        }
+        let mut response = Response::new(status)
+            .with("location", path)
+            .with("etag", exchange.etag.clone())
+            .with("content-type", SDP)
+            .with("accept-patch", FRAGMENT);
+        for link in links {
+            response = response.with("link", link);
+        }
+        response.body = if status == 201 { polished(sdp) } else { sdp.to_owned() };
+        Some((ticket, response))
+    }
+
+    /// The session URL, an absolute path.
+    fn path_of(&self, exchange: &Exchange) -> String {
+        let Exchange { group, secret, query, .. } = exchange;
+        format!("/group/{}/{}/{secret}{query}", encode_path(group), self.segment)
+    }
+
+    /// The URL of something below a session.
+    pub(crate) fn path_below(&self, conn: ConnId, name: &str) -> String {
+        let Some(exchange) = self.by_conn.get(&conn) else {
+            return String::new();
+        };
+        let Exchange { group, secret, query, .. } = exchange;
+        format!("/group/{}/{}/{secret}/{name}{query}", encode_path(group), self.segment)
+    }
+
+    /// The response to whoever waits for something that failed.
+    pub(crate) fn refused(
+        &mut self,
+        conn: ConnId,
+        cause: Cause,
+        text: &str,
+        takes: &[String],
+    ) -> Option<(Ticket, Response)> {
+        let exchange = self.by_conn.get_mut(&conn)?;
+        let (ticket, _) = exchange.waiting.take()?;
+        if matches!(exchange.stage, Stage::Restarting { .. }) {
+            exchange.stage = Stage::Live;
+        }
+        let response = match cause {
+            Cause::Busy => Response::problem(503, "server busy", text).with("retry-after", "5"),
+            Cause::Malformed => Response::problem(400, "the description cannot be read", text),
+            Cause::Other if takes.is_empty() => {
+                Response::problem(422, "the description cannot be used", text)
+            }
+            Cause::Other => {
+                let detail = format!("{text}; this group takes {}", takes.join(", "));
+                Response::problem(422, "the description cannot be used", &detail)
+            }
+        };
+        Some((ticket, response))
+    }
+
+    /// The response to a join that failed.
+    pub(crate) fn not_joined(
+        &mut self,
+        conn: ConnId,
+        joined: &Joined,
+    ) -> Option<(Ticket, Response)> {
+        let exchange = self.by_conn.get_mut(&conn)?;
+        let (ticket, _) = exchange.waiting.take()?;
+        Some((ticket, refusal(joined, exchange.is_from_page)))
+    }
+
+    /// Sessions whose answer is overdue.
+    pub(crate) fn overdue(&mut self, now: Now) -> Vec<(ConnId, Ticket, bool)> {
+        let late = self.by_conn.iter_mut().filter_map(|(conn, exchange)| {
+            let (ticket, since) = exchange.waiting?;
+            if now.mono <= since + ANSWER_WITHIN {
+                return None;
+            }
+            exchange.waiting = None;
+            let is_restart = matches!(exchange.stage, Stage::Restarting { .. });
+            if is_restart {
+                exchange.stage = Stage::Live;
+            }
+            Some((*conn, ticket, is_restart))
+        });
+        late.collect()
+    }
+
+    /// Whoever waits for a session.
+    pub(crate) fn take_waiting(&mut self, conn: ConnId) -> Option<Ticket> {
+        Some(self.by_conn.get_mut(&conn)?.waiting.take()?.0)
+    }
+
+    /// Forgets a session, and its member.
+    pub(crate) fn end(&mut self, conn: ConnId, now: Now, hub: &mut Hub) {
+        if let Some(exchange) = self.by_conn.remove(&conn) {
+            self.by_secret.remove(&exchange.secret);
+        }
+        hub.disconnect(conn, now);
+    }
+}
+
+/// Checks that a POST brings an offer, and gives it as text.
+pub(crate) fn offer_of(request: &mut Request) -> Result<String, Refused> {
+    if !is_media_type(request.content_type.as_deref(), SDP) {
+        let detail = "send an SDP offer with content-type application/sdp";
+        let wrong = problem(415, "not an offer", detail);
+        return Err(Box::new(wrong.with("accept-post", SDP)));
+    }
+    let offer = String::from_utf8(std::mem::take(&mut request.body)).unwrap_or_default();
+    if offer.starts_with("v=0") {
+        return Ok(offer);
+    }
+    Err(problem(400, "not SDP", "line 1 must be v=0: the body must be an SDP offer (RFC 8866)"))
+}
+
+fn refusal(joined: &Joined, is_from_page: bool) -> Response {
+    let detail = joined.value.as_deref().unwrap_or_default();
+    if joined.kind == JoinedKind::Redirect {
+        // RFC 9725 s4.5: a redirect of the POST must keep the method.
+        return Response::new(307).with("location", detail);
+    }
+    match joined.failure {
+        Some(Failure::NotAuthorised | Failure::NeedUsername | Failure::DuplicateUsername) => {
+            challenge(is_from_page)
+        }
+        Some(Failure::NoSuchGroup) => Response::problem(404, "no such group", detail),
+        Some(Failure::Closed | Failure::Full) => Response::problem(403, "not open", detail),
+        Some(Failure::Busy) => {
+            Response::problem(503, "server busy", detail).with("retry-after", "5")
+        }
+        Some(Failure::Internal) | None => Response::problem(500, "internal server error", detail),
+    }
+}

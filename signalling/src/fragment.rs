@@ -1,0 +1,221 @@
+//! SDP fragments (RFC 8840 s9) and the few things that WHIP and WHEP do to descriptions.
+
+/// The content type of fragments.
+pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// What a client trickles. Candidates are not kept: an ICE-lite agent learns addresses from
+/// checks, and names of hosts are never looked up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Fragment {
+    /// ICE user name fragment and password, of the session or the first m-line that has them.
+    pub(crate) ufrag: Option<String>,
+    pub(crate) pwd: Option<String>,
+    /// The values of `a=candidate` lines, with their names.
+    pub(crate) candidates: Vec<String>,
+}
+
+/// Lines of one fragment; a browser's has a few dozen.
+const LINES_MAX: usize = 1024;
+
+impl Fragment {
+    /// Reads a fragment; on failure says in which line, from 1.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, usize> {
+        let text = std::str::from_utf8(body).map_err(|_| 1usize)?;
+        let mut fragment = Self::default();
+        let mut has_lines = false;
+        for (number, line) in (1..).zip(text.lines().map(str::trim_end)) {
+            if line.is_empty() {
+                continue;
+            }
+            if number > LINES_MAX || line.as_bytes().get(1) != Some(&b'=') {
+                return Err(number);
+            }
+            has_lines = true;
+            let Some(attribute) = line.strip_prefix("a=") else { continue };
+            match attribute.split_once(':') {
+                Some(("ice-ufrag", value)) if is_ice_token(value, 4) => {
+                    fragment.ufrag.get_or_insert_with(|| value.to_owned());
+                }
+                Some(("ice-pwd", value)) if is_ice_token(value, 22) => {
+                    fragment.pwd.get_or_insert_with(|| value.to_owned());
+                }
+                Some(("ice-ufrag" | "ice-pwd", _)) => return Err(number),
+                Some(("candidate", _)) => fragment.candidates.push(attribute.to_owned()),
+                _ => {}
+            }
+        }
+        if has_lines { Ok(fragment) } else { Err(1) }
+    }
+
+    /// The fragment with our new credentials and candidates, from an answer.
+    pub(crate) fn of_answer(answer: &str) -> String {
+        let mut out = String::new();
+        let (session, media) = answer.split_once("\r\nm=").unwrap_or((answer, ""));
+        for line in session
+            .lines()
+            .filter(|line| line.starts_with("a=ice-lite") || line.starts_with("a=ice-options"))
+        {
+            out.push_str(line);
+            out.push_str("\r\n");
+        }
+        let first = media.split("\r\nm=").next().unwrap_or_default();
+        out.push_str("m=");
+        for (at, line) in first.lines().enumerate() {
+            let is_ice = ["a=mid:", "a=ice-", "a=candidate:", "a=end-of-candidates"]
+                .iter()
+                .any(|prefix| line.starts_with(prefix));
+            if at == 0 || is_ice {
+                out.push_str(line);
+                out.push_str("\r\n");
+            }
+        }
+        out
+    }
+}
+
+/// RFC 8839 s5.4: ice-char, so many at least and 256 at most.
+fn is_ice_token(value: &str, at_least: usize) -> bool {
+    let is_ice_char = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    // Some clients write `-`, `_` or `=`; they do no harm.
+    let is_tolerated = |byte: u8| is_ice_char(byte) || matches!(byte, b'-' | b'_' | b'=');
+    (at_least..=256).contains(&value.len()) && value.bytes().all(is_tolerated)
+}
+
+/// The same description with other ICE credentials, as after a restart.
+pub(crate) fn with_credentials(sdp: &str, ufrag: &str, pwd: &str) -> String {
+    let mut out = String::with_capacity(sdp.len() + 64);
+    for line in sdp.lines() {
+        if line.starts_with("a=ice-ufrag:") {
+            out.push_str("a=ice-ufrag:");
+            out.push_str(ufrag);
+        } else if line.starts_with("a=ice-pwd:") {
+            out.push_str("a=ice-pwd:");
+            out.push_str(pwd);
+        } else {
+            out.push_str(line.trim_end());
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// An answer with what RFC 9725 s4.4.1 asks for: RTP and RTCP on one port only.
+pub(crate) fn polished(answer: &str) -> String {
+    answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
+}
+
+/// Whether an answer turns down an audio or video section: RFC 9725 s4.4.3 wants all or nothing.
+pub(crate) fn is_partly_rejected(offer: &str, answer: &str) -> bool {
+    let media = |sdp: &str| -> Vec<(bool, bool)> {
+        let lines = sdp.lines().filter_map(|line| line.strip_prefix("m="));
+        lines
+            .map(|line| {
+                let mut words = line.split_whitespace();
+                let is_media = matches!(words.next(), Some("audio" | "video"));
+                (is_media, words.next() == Some("0"))
+            })
+            .collect()
+    };
+    let bundled = offer.contains("a=bundle-only");
+    media(offer)
+        .iter()
+        .zip(media(answer))
+        .any(|((is_media, was_off), (_, is_off))| *is_media && is_off && (!was_off || bundled))
+}
+
+/// What an offer's audio and video sections want to do, by section.
+pub(crate) fn directions(sdp: &str) -> Vec<&str> {
+    let mut session = "sendrecv";
+    let mut found: Vec<Option<&str>> = Vec::new();
+    let mut is_media = false;
+    for line in sdp.lines().map(str::trim_end) {
+        if let Some(media) = line.strip_prefix("m=") {
+            let mut words = media.split_whitespace();
+            is_media = matches!(words.next(), Some("audio" | "video"));
+            if is_media {
+                found.push(None);
+            }
+        } else if let Some(direction @ ("sendrecv" | "sendonly" | "recvonly" | "inactive")) =
+            line.strip_prefix("a=")
+        {
+            match found.last_mut() {
+                Some(last) if is_media => *last = Some(direction),
+                None => session = direction,
+                Some(_) => {}
+            }
+        }
+    }
+    found.into_iter().map(|direction| direction.unwrap_or(session)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_of_real_clients_are_read() {
+        // RFC 8840 s9, a medooze player (credentials first), simple-whip-client (bare LF).
+        for (text, candidates) in [
+            (
+                "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+              a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+              a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host\r\n\
+              a=end-of-candidates\r\n",
+                1,
+            ),
+            (
+                "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+              m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 tcp 1 x.local 9 typ host\r\n\
+              a=candidate:2 1 udp 1 2001:db8::1 9 typ host\r\n",
+                2,
+            ),
+            ("a=ice-ufrag:EsAw\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\nm=audio 9 RTP/AVP 0\n", 0),
+        ] {
+            let fragment = Fragment::parse(text.as_bytes()).expect("a fragment");
+            assert_eq!(fragment.ufrag.as_deref(), Some("EsAw"));
+            assert_eq!(fragment.pwd.as_deref(), Some("P2uYro0UCOQ4zxjKXaWCBui1"));
+            assert_eq!(fragment.candidates.len(), candidates);
+        }
+        for (text, line) in [
+            ("", 1),
+            ("hello", 1),
+            ("a=mid:0\r\nxyz", 2),
+            ("a=ice-ufrag:x\r\n", 1),
+            ("a=mid:0\r\na=ice-pwd:short\r\n", 2),
+            ("a=ice-ufrag:ab cd\r\n", 1),
+        ] {
+            assert_eq!(Fragment::parse(text.as_bytes()), Err(line), "{text:?}");
+        }
+        assert_eq!(Fragment::parse(&[0xff]), Err(1));
+    }
+
+    const ANSWER: &str = "v=0\r\na=ice-lite\r\na=group:BUNDLE 0 1\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\n\
+        a=rtcp-mux\r\na=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\na=end-of-candidates\r\n\
+        m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n";
+
+    #[test]
+    fn the_restart_fragment_has_what_belongs_to_ice() {
+        assert_eq!(
+            Fragment::of_answer(ANSWER),
+            "a=ice-lite\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:abcd\r\n\
+             a=ice-pwd:secret\r\na=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n\
+             a=end-of-candidates\r\n"
+        );
+    }
+
+    #[test]
+    fn descriptions_are_compared_and_changed() {
+        let offer = "v=0\r\na=ice-ufrag:old1\r\na=ice-pwd:oldpass\r\nm=audio 9 X 111\r\n\
+            a=sendonly\r\nm=video 9 X 96\r\n";
+        let restarted = with_credentials(offer, "new1", "newpass");
+        assert!(restarted.contains("a=ice-ufrag:new1\r\na=ice-pwd:newpass\r\nm=audio"));
+        assert!(is_partly_rejected(offer, ANSWER));
+        assert!(!is_partly_rejected(offer, &ANSWER.replace("m=video 0", "m=video 9")));
+        let with_data = "m=audio 9 X 1\r\nm=application 9 X 1\r\n";
+        assert!(!is_partly_rejected(with_data, "m=audio 9 X 1\r\nm=application 0 X 1\r\n"));
+        assert!(polished(ANSWER).contains("a=rtcp-mux\r\na=rtcp-mux-only\r\n"));
+        assert_eq!(directions(offer), ["sendonly", "sendrecv"]);
+        assert_eq!(directions("v=0\r\na=recvonly\r\nm=audio 9 X 1\r\n"), ["recvonly"]);
+    }
+}

@@ -1,0 +1,100 @@
+//! Who a joiner is: what it shows, what has to be checked, and what came of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::key::Key;
+use crate::name::GroupName;
+use crate::password::{Password, PasswordError};
+use crate::token::TokenGrant;
+
+/// How a client proves who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The password of its user.
+    Password(String),
+    /// A token of either kind, and nothing else.
+    Token(String),
+    /// A token, or if it is none the password of its user.
+    Bearer(String),
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self::Password(String::new())
+    }
+}
+
+/// Who a client claims to be.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Absent is not the same as empty.
+    pub username: Option<String>,
+    /// How it proves that.
+    pub secret: Secret,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+/// What has to be compared.
+#[derive(Clone)]
+pub enum Proof {
+    /// Nothing: refuse, as slowly as a wrong password.
+    Nothing,
+    /// A password.
+    Password {
+        /// What is stored.
+        stored: Password,
+        /// What was given.
+        given: String,
+    },
+    /// A token: signed by one of these keys, or kept by the server.
+    Token {
+        /// What was given.
+        token: String,
+        /// The group's keys.
+        keys: Arc<[Key]>,
+        /// If it is no token: the password that it must be instead.
+        otherwise: Option<Password>,
+    },
+}
+
+/// A credential check, with whom it is about: wrong guesses are slowed down by these.
+#[derive(Clone)]
+pub struct CredentialCheck {
+    /// The group to be entered.
+    pub group: GroupName,
+    /// The claimed name; empty if none.
+    pub username: String,
+    /// Where the client is, `ip:port`.
+    pub address: Option<String>,
+    /// What to compare.
+    pub proof: Proof,
+}
+
+impl fmt::Debug for CredentialCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialCheck(..)")
+    }
+}
+
+/// What a credential check found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The password matches.
+    Right,
+    /// The token is good, and gives this.
+    Granted(Box<TokenGrant>),
+    /// Nothing matches; the server has let the penalty time pass.
+    Wrong,
+    /// The stored password cannot be used.
+    Broken(PasswordError),
+    /// The tokens cannot be read; the log says why.
+    Unreadable,
+    /// Too many checks are waiting.
+    Busy,
+}

@@ -1,0 +1,329 @@
+//! Views: a member that watches the group through slots, over one transport that is negotiated
+//! once. What the slots carry then follows who publishes.
+
+use std::collections::BTreeMap;
+
+use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
+use crate::group::Group;
+use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use crate::name::GroupName;
+use crate::stream::{Layers, MediaKind, Want};
+use crate::time::Now;
+
+/// Sections that one view may be offered; the data plane takes no more.
+const WANTS_MAX: usize = 64;
+
+/// What a member wants to watch.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ViewRequest {
+    /// The member's offer; without one it gets an offer for so many slots of each kind.
+    pub offer: Option<String>,
+    /// Slots to offer for audio and video.
+    pub slots: (u8, u8),
+    /// Only the stream of this id.
+    pub stream: Option<String>,
+    /// Only streams of members of this name.
+    pub username: Option<String>,
+}
+
+/// How a member watches.
+#[derive(Debug)]
+pub(crate) struct View {
+    media: MediaId,
+    request: ViewRequest,
+    /// As last sent to the data plane.
+    wants: Vec<Want>,
+    slots: Vec<(String, MediaKind)>,
+    carried: Vec<Option<PublicationKey>>,
+    /// What the member has chosen, by mid.
+    layers: BTreeMap<String, Layers>,
+    is_negotiated: bool,
+}
+
+/// What one slot shows now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlotState {
+    /// The mid of its m-section.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Whether it carries anything.
+    pub is_active: bool,
+    /// The Encodings to choose from: rid (empty if there is one) and bits per second.
+    pub encodings: Vec<(String, u64)>,
+}
+
+/// What a view shows now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ViewState {
+    /// In the order of the description.
+    pub slots: Vec<SlotState>,
+    /// Members that take streams.
+    pub viewers: usize,
+}
+
+impl Group {
+    /// The members that watch by a view.
+    pub(crate) fn views(&self) -> impl Iterator<Item = ConnId> {
+        self.members.iter().filter(|(_, member)| member.view.is_some()).map(|(conn, _)| *conn)
+    }
+
+    /// What a view shall carry, the most important first: shared screens before cameras, and
+    /// older streams before newer ones.
+    fn wants(&self, viewer: ConnId, view: &View) -> Vec<Want> {
+        let of_others = self.members.iter().filter(|(conn, _)| **conn != viewer);
+        let named = of_others.filter(|(_, member)| {
+            let wanted = view.request.username.as_deref();
+            wanted.is_none_or(|wanted| wanted == member.username.as_str())
+        });
+        let mut ups: Vec<_> = named
+            .flat_map(|(_, member)| &member.ups)
+            .filter(|(stream, up)| {
+                let wanted = view.request.stream.as_deref();
+                up.is_announced && wanted.is_none_or(|wanted| wanted == stream.as_str())
+            })
+            .map(|(_, up)| up)
+            .collect();
+        ups.sort_by_key(|up| (up.label != "screenshare", up.media));
+        let sections = ups.into_iter().flat_map(|up| {
+            let section =
+                |(m_line, _): &(u8, MediaKind)| PublicationKey { media: up.media, m_line: *m_line };
+            up.publications.iter().map(section)
+        });
+        let want = |publication| Want { publication, is_low: false, layers: None };
+        sections.map(want).take(WANTS_MAX).collect()
+    }
+}
+
+impl Hub {
+    /// A member watches, or restarts ICE on its view by another offer. Answered by
+    /// [`Event::Viewing`], [`Event::ViewOffer`] or [`Event::ViewRefused`].
+    pub fn view(&mut self, conn: ConnId, request: ViewRequest, now: Now) {
+        let Some((name, group)) = self.group_of(conn) else {
+            return self.refuse_view(conn, "join a group first");
+        };
+        let codecs = group.description.codecs.clone();
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        if !member.offer_budget.take(now.mono) {
+            let text = "too many offers, slow down".to_owned();
+            return self.tell(conn, Event::ViewRefused { text, cause: Cause::Busy });
+        }
+        let msid = member.id.as_str().to_owned();
+        let Ok(stream) = StreamId::parse(&msid) else {
+            return self.refuse_view(conn, "this client's id cannot name a stream");
+        };
+        let offer = request.offer.clone().ok_or(request.slots);
+        let media = match &mut member.view {
+            Some(view) => {
+                view.request.offer = request.offer;
+                view.media
+            }
+            None => {
+                self.next_media += 1;
+                let media = MediaId(self.next_media);
+                let owner = MediaOwner { group: name, conn, stream, role: MediaRole::View };
+                self.media.insert(media, owner);
+                let view = View {
+                    media,
+                    request,
+                    wants: Vec::new(),
+                    slots: Vec::new(),
+                    carried: Vec::new(),
+                    layers: BTreeMap::new(),
+                    is_negotiated: false,
+                };
+                if let Some((_, member)) = self.member_of(conn) {
+                    member.view = Some(view);
+                }
+                media
+            }
+        };
+        self.want_media(MediaRequest::View { media, offer, msid, codecs });
+    }
+
+    /// The member's answer to [`Event::ViewOffer`].
+    pub fn view_answer(&mut self, conn: ConnId, answer: String) {
+        let media = self.member_of(conn).and_then(|(_, member)| member.view.as_ref());
+        match media.map(|view| view.media) {
+            Some(media) => self.want_media(MediaRequest::AcceptAnswer { media, answer }),
+            None => self.refuse_view(conn, "there is no offer to answer"),
+        }
+    }
+
+    /// Chooses layers for the slot of this mid, or leaves the choice to the server again. Says
+    /// whether there is such a slot.
+    pub fn choose_layers(&mut self, conn: ConnId, mid: &str, layers: Option<Layers>) -> bool {
+        let Some((_, member)) = self.member_of(conn) else {
+            return false;
+        };
+        let Some(view) = &mut member.view else {
+            return false;
+        };
+        let Some(slot) = view.slots.iter().position(|(known, _)| known == mid) else {
+            return false;
+        };
+        match layers {
+            Some(layers) => view.layers.insert(mid.to_owned(), layers),
+            None => view.layers.remove(mid),
+        };
+        if let Some(publication) = view.carried.get(slot).copied().flatten() {
+            let (media, want) = (view.media, Want { publication, is_low: false, layers });
+            self.want_media(MediaRequest::SetCap { media, want });
+        }
+        true
+    }
+
+    /// What a member's view shows now. Nothing if it has none.
+    pub fn view_state(&self, conn: ConnId) -> Option<ViewState> {
+        let group = self.groups.get(self.place_of(conn)?)?;
+        let view = group.members.get(&conn)?.view.as_ref()?;
+        let slots = view.slots.iter().enumerate().map(|(slot, (mid, kind))| {
+            let publication = view.carried.get(slot).copied().flatten();
+            SlotState {
+                mid: mid.clone(),
+                kind: *kind,
+                is_active: publication.is_some(),
+                encodings: publication.map(|key| encodings(group, key)).unwrap_or_default(),
+            }
+        });
+        let viewers = group.members.values();
+        let viewers = viewers.filter(|member| member.traits.receives || member.view.is_some());
+        Some(ViewState { slots: slots.collect(), viewers: viewers.count() })
+    }
+
+    /// Whether anybody publishes in the member's group.
+    pub fn has_streams(&self, conn: ConnId) -> bool {
+        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
+        group.is_some_and(|group| group.members.values().any(|member| !member.ups.is_empty()))
+    }
+
+    /// Whether a member has a stream of this id, or a view.
+    pub fn has_media(&self, conn: ConnId, stream: &StreamId) -> bool {
+        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
+        let member = group.and_then(|group| group.members.get(&conn));
+        member.is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
+    }
+
+    /// The codecs that the member's group takes.
+    pub fn codecs(&self, conn: ConnId) -> &[String] {
+        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
+        group.map_or(&[], |group| &group.description.codecs)
+    }
+
+    /// Brings what a view carries in line with who publishes. Says whether the member watches by
+    /// a view.
+    pub(super) fn refresh_view(&mut self, name: &GroupName, viewer: ConnId) -> bool {
+        let Some(group) = self.groups.get(name) else {
+            return false;
+        };
+        let Some(view) = group.members.get(&viewer).and_then(|member| member.view.as_ref()) else {
+            return false;
+        };
+        let wants = group.wants(viewer, view);
+        if view.is_negotiated && wants != view.wants {
+            self.want_watch(viewer, wants);
+        }
+        true
+    }
+
+    /// A publication is not what it was: views that carry it need to be told anew.
+    pub(super) fn spoil_view(&mut self, name: &GroupName, viewer: ConnId, key: PublicationKey) {
+        let group = self.groups.get_mut(name);
+        let member = group.and_then(|group| group.members.get_mut(&viewer));
+        if let Some(view) = member.and_then(|member| member.view.as_mut())
+            && view.wants.iter().any(|want| want.publication == key)
+        {
+            view.wants.clear();
+        }
+    }
+
+    fn want_watch(&mut self, viewer: ConnId, wants: Vec<Want>) {
+        let Some((_, member)) = self.member_of(viewer) else {
+            return;
+        };
+        let Some(view) = &mut member.view else {
+            return;
+        };
+        view.wants.clone_from(&wants);
+        let media = view.media;
+        self.want_media(MediaRequest::Watch { media, wants });
+    }
+
+    pub(super) fn view_event(&mut self, owner: MediaOwner, event: MediaEvent) {
+        let MediaOwner { group: name, conn, .. } = owner;
+        let member = self.groups.get_mut(&name).and_then(|group| group.members.get_mut(&conn));
+        let Some(view) = member.and_then(|member| member.view.as_mut()) else {
+            return;
+        };
+        match event {
+            MediaEvent::Viewed { answer, slots, .. } => {
+                view.slots = slots;
+                view.is_negotiated = true;
+                view.wants.clear();
+                self.tell(conn, Event::Viewing { sdp: answer });
+                self.refresh_view(&name, conn);
+            }
+            MediaEvent::Watching { slots, .. } => {
+                view.carried = slots;
+                let chosen = view.slots.iter().zip(&view.carried).filter_map(|(slot, carried)| {
+                    let layers = view.layers.get(&slot.0).copied();
+                    let publication = (*carried)?;
+                    Some(Want { publication, is_low: false, layers: Some(layers?) })
+                });
+                let (media, chosen): (MediaId, Vec<Want>) = (view.media, chosen.collect());
+                for want in chosen {
+                    self.want_media(MediaRequest::SetCap { media, want });
+                }
+            }
+            MediaEvent::Offered { offer, .. } => self.tell(conn, Event::ViewOffer { sdp: offer }),
+            MediaEvent::Refused { text, cause, .. } => {
+                if !view.is_negotiated {
+                    self.close_view(&name, conn);
+                }
+                self.tell(conn, Event::ViewRefused { text, cause });
+            }
+            MediaEvent::Closed { text, .. } => {
+                self.close_view(&name, conn);
+                self.tell(conn, Event::ViewClosed { text });
+            }
+            MediaEvent::Answered { .. }
+            | MediaEvent::Connected { .. }
+            | MediaEvent::Disconnected { .. }
+            | MediaEvent::Published { .. }
+            | MediaEvent::Received { .. } => {}
+        }
+    }
+
+    /// Ends a member's view, if it has one.
+    pub(super) fn close_view(&mut self, name: &GroupName, conn: ConnId) {
+        let member = self.groups.get_mut(name).and_then(|group| group.members.get_mut(&conn));
+        if let Some(view) = member.and_then(|member| member.view.take()) {
+            self.media.remove(&view.media);
+            self.want_media(MediaRequest::Close { media: view.media });
+        }
+    }
+
+    fn refuse_view(&mut self, conn: ConnId, text: &str) {
+        let text = text.to_owned();
+        self.tell(conn, Event::ViewRefused { text, cause: Cause::Other });
+    }
+}
+
+/// The Encodings of a section, as its publisher's last report has them.
+fn encodings(group: &Group, key: PublicationKey) -> Vec<(String, u64)> {
+    let mut ups = group.members.values().flat_map(|member| member.ups.values());
+    let Some(up) = ups.find(|up| up.media == key.media) else {
+        return Vec::new();
+    };
+    let rids = up.rids.get(&key.m_line).map_or(&[][..], Vec::as_slice);
+    let rate_of = |encoding: usize| {
+        let mut rates = up.rates.iter();
+        let found =
+            rates.find(|(m_line, at, _)| *m_line == key.m_line && usize::from(*at) == encoding);
+        found.map_or(0, |(_, _, rate)| *rate)
+    };
+    let count = rids.len().max(1);
+    (0..count).map(|at| (rids.get(at).cloned().unwrap_or_default(), rate_of(at))).collect()
+}

@@ -1,0 +1,293 @@
+//! Credential checks, off the control plane's task: as many hashes at once as there are cores, a
+//! bounded queue behind them, a wait for who has guessed wrong, and one time for all refusals,
+//! whatever was wrong.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use signalling::jwt::{self, Audience, JwtError};
+use signalling::{CredentialCheck, GroupName, Password, Proof, TokenGrant, UnixMs, Verdict};
+use tokio::sync::Semaphore;
+
+use crate::backoff::{Attempt, Backoff};
+use crate::config::ConfigFile;
+use crate::metrics::Counters;
+use crate::tokens::TokenStore;
+
+/// Checks waiting or running; more are told that the server is busy. At 50 ms each and two cores
+/// the last one in waits a few seconds.
+const WAITING_MAX: usize = 256;
+/// Refusals leave at multiples of this after the question came, so that neither the kind of the
+/// stored password nor its absence shows in the time.
+const PENALTY: Duration = Duration::from_millis(300);
+
+/// The pool.
+#[derive(Clone)]
+pub(crate) struct Authenticator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    workers: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    backoff: Mutex<Backoff>,
+    started: Instant,
+    tokens: Arc<TokenStore>,
+    config: Arc<ConfigFile>,
+    counters: Arc<Counters>,
+}
+
+/// Counts a check for as long as it lives.
+struct Turn(Arc<Inner>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a login that waits for its time.
+struct Waiting(Arc<Inner>, Attempt);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.backoff().waited(self.1);
+    }
+}
+
+impl Inner {
+    fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Authenticator {
+    /// One worker per core.
+    pub(crate) fn new(
+        tokens: Arc<TokenStore>,
+        config: Arc<ConfigFile>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            inner: Arc::new(Inner {
+                workers: Arc::new(Semaphore::new(cores)),
+                waiting: AtomicUsize::new(0),
+                backoff: Mutex::new(Backoff::new()),
+                started: Instant::now(),
+                tokens,
+                config,
+                counters,
+            }),
+        }
+    }
+
+    /// The tokens that the server keeps.
+    pub(crate) fn tokens(&self) -> &Arc<TokenStore> {
+        &self.inner.tokens
+    }
+
+    /// Checks who wants to join. Only the caller waits.
+    pub(crate) async fn check(&self, check: CredentialCheck) -> Verdict {
+        let started = Instant::now();
+        let CredentialCheck { group, username, address, proof } = check;
+        let verdict = match proof {
+            Proof::Nothing => Verdict::Wrong,
+            Proof::Password { stored, given } => {
+                self.password(group.as_str(), &username, address.as_deref(), stored, given).await
+            }
+            Proof::Token { token, keys, otherwise } => {
+                let granted = self.token(token.clone(), group.clone(), keys).await;
+                match (granted, otherwise) {
+                    (Some(grant), _) => Verdict::Granted(Box::new(grant)),
+                    (None, None) => Verdict::Wrong,
+                    (None, Some(stored)) => {
+                        let address = address.as_deref();
+                        self.password(group.as_str(), &username, address, stored, token).await
+                    }
+                }
+            }
+        };
+        if verdict == Verdict::Wrong {
+            self.penalty(started).await;
+        }
+        verdict
+    }
+
+    /// What every refusal costs. Counts it, too.
+    pub(crate) async fn penalty(&self, started: Instant) {
+        self.inner.counters.auth_failures.fetch_add(1, Ordering::Relaxed);
+        let spent = started.elapsed().as_millis() / PENALTY.as_millis();
+        let until = PENALTY.saturating_mul(u32::try_from(spent).unwrap_or(u32::MAX - 1) + 1);
+        tokio::time::sleep_until((started + until).into()).await;
+    }
+
+    /// What a token gives in a group.
+    pub(crate) async fn token(
+        &self,
+        token: String,
+        group: GroupName,
+        keys: Arc<[signalling::Key]>,
+    ) -> Option<TokenGrant> {
+        let (tokens, config) = (self.inner.tokens.clone(), self.inner.config.get());
+        let work = move || {
+            let (_, _, base) = config.proxy();
+            let audience = Audience { group: &group, host: &config.canonical_host, base };
+            match jwt::verify(&token, &keys, audience, unix_now()) {
+                Ok(grant) => Some(grant),
+                Err(JwtError::NotAJwt) => tokens.grant(&token, &group, unix_now()),
+                Err(error) => {
+                    tracing::info!(group = group.as_str(), ?error, "token refused");
+                    None
+                }
+            }
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_default()
+    }
+
+    /// Whether `given` is the password, after the wait that earlier guesses ask for. The caller
+    /// lets the penalty pass.
+    pub(crate) async fn password(
+        &self,
+        realm: &str,
+        username: &str,
+        address: Option<&str>,
+        stored: Password,
+        given: String,
+    ) -> Verdict {
+        let attempt = self.inner.backoff().attempt(realm, username, address);
+        let wait = self.inner.backoff().before(attempt, self.inner.started.elapsed());
+        let Some(wait) = wait else {
+            return Verdict::Busy;
+        };
+        {
+            let _waiting = Waiting(self.inner.clone(), attempt);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        let verdict = self.compare(stored, given).await;
+        let is_right = verdict == Verdict::Right;
+        if is_right || verdict == Verdict::Wrong {
+            let now = self.inner.started.elapsed();
+            self.inner.backoff().after(attempt, is_right, now);
+        }
+        verdict
+    }
+
+    async fn compare(&self, stored: Password, given: String) -> Verdict {
+        if !stored.is_slow() {
+            return verdict(stored.verify(&given));
+        }
+        let before = self.inner.waiting.fetch_add(1, Ordering::Relaxed);
+        let turn = Turn(self.inner.clone());
+        if before >= WAITING_MAX {
+            return Verdict::Busy;
+        }
+        let Ok(permit) = self.inner.workers.clone().acquire_owned().await else {
+            return Verdict::Busy;
+        };
+        let work = move || {
+            let _held = (permit, turn);
+            verdict(stored.verify(&given))
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or(Verdict::Busy)
+    }
+}
+
+/// The wall clock.
+pub(crate) fn unix_now() -> UnixMs {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(unix.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn verdict(result: Result<bool, signalling::PasswordError>) -> Verdict {
+    match result {
+        Ok(true) => Verdict::Right,
+        Ok(false) => Verdict::Wrong,
+        Err(error) => Verdict::Broken(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authenticator() -> Authenticator {
+        let nowhere = std::path::Path::new("/nonexistent");
+        let config = ConfigFile::open(nowhere).unwrap();
+        let tokens = Arc::new(TokenStore::new(nowhere));
+        Authenticator::new(tokens, Arc::new(config), Arc::default())
+    }
+
+    fn check(username: &str, proof: Proof) -> CredentialCheck {
+        CredentialCheck {
+            group: GroupName::parse("test").unwrap(),
+            username: username.to_owned(),
+            address: Some("192.0.2.1:5".to_owned()),
+            proof,
+        }
+    }
+
+    fn password(stored: &str, given: &str) -> Proof {
+        let stored: Password = serde_json::from_str(stored).unwrap();
+        Proof::Password { stored, given: given.to_owned() }
+    }
+
+    /// Slow enough to pile up: some tens of milliseconds.
+    const SLOW: &str = r#"{"type":"pbkdf2","hash":"sha-256","iterations":100000,
+        "salt":"00","key":"0000000000000000"}"#;
+
+    #[tokio::test]
+    async fn refusals_take_one_time_and_admissions_do_not_wait_for_them() {
+        let authenticator = authenticator();
+        let started = Instant::now();
+        let token = Proof::Token { token: "x".into(), keys: Vec::new().into(), otherwise: None };
+        let refused = authenticator.check(check("a", Proof::Nothing));
+        let wrong = authenticator.check(check("b", password("\"a\"", "b")));
+        let token = authenticator.check(check("c", token));
+        let right = async {
+            let verdict = authenticator.check(check("d", password("\"a\"", "a"))).await;
+            (verdict, started.elapsed())
+        };
+        let (refused, wrong, token, (right, took)) = tokio::join!(refused, wrong, token, right);
+        assert_eq!((refused, wrong, token), (Verdict::Wrong, Verdict::Wrong, Verdict::Wrong));
+        assert_eq!(right, Verdict::Right);
+        assert!(started.elapsed() >= PENALTY && took < PENALTY);
+    }
+
+    #[tokio::test]
+    async fn a_storm_is_bounded_and_everyone_gets_an_answer() {
+        let authenticator = authenticator();
+        let storm = (0..WAITING_MAX + 50).map(|index| {
+            let authenticator = authenticator.clone();
+            let check = check(&index.to_string(), password(SLOW, "x"));
+            tokio::spawn(async move { authenticator.check(check).await })
+        });
+        let storm: Vec<_> = storm.collect();
+        let mut busy = 0;
+        for task in storm {
+            match task.await.unwrap() {
+                Verdict::Busy => busy += 1,
+                Verdict::Wrong => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(busy > 0, "nobody was turned away");
+        assert_eq!(authenticator.inner.waiting.load(Ordering::Relaxed), 0);
+        let again = check("again", password(SLOW, "x"));
+        assert_eq!(authenticator.check(again).await, Verdict::Wrong, "and it goes on");
+    }
+
+    #[tokio::test]
+    async fn a_bearer_that_is_no_token_may_be_a_password() {
+        let authenticator = authenticator();
+        for (bearer, expected) in [("sesame", Verdict::Right), ("other", Verdict::Wrong)] {
+            let otherwise = Some(serde_json::from_str("\"sesame\"").unwrap());
+            let keys = Vec::new().into();
+            let proof = Proof::Token { token: bearer.to_owned(), keys, otherwise };
+            assert_eq!(authenticator.check(check("whip", proof)).await, expected);
+        }
+    }
+}

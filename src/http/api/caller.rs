@@ -1,0 +1,131 @@
+//! Who may use the API: administrators of the server, of the group, and for a password whoever
+//! knows it. All refusals look the same and take the same time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderValue};
+use signalling::{Authorization, Description, GroupFile, GroupName, Password, Verdict, Who};
+
+use super::{Asked, Context, Refused, Route, blocking, header_text, plain};
+use crate::authenticator::unix_now;
+
+const ADMIN: &str = "admin";
+
+/// Lets the caller in, or answers for it.
+pub(super) async fn authorise(
+    asked: &Asked,
+    route: &Route,
+    context: &Arc<Context>,
+) -> Result<(), Refused> {
+    let started = Instant::now();
+    let header = header_text(asked.request.headers(), header::AUTHORIZATION);
+    let Some(header) = header else {
+        // No guess, no penalty: browsers ask like this to learn what is wanted.
+        return Err(refusal());
+    };
+    let shown = header.split(',').find_map(Authorization::parse);
+    let verdict = match shown {
+        None => Verdict::Wrong,
+        Some(Authorization::Bearer(token)) => bearer(token, route, context).await,
+        Some(Authorization::Basic { username, password }) => {
+            basic(asked, route, &username, password, context).await
+        }
+    };
+    match verdict {
+        Verdict::Right | Verdict::Granted(_) => Ok(()),
+        Verdict::Busy => {
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "server busy, try again");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            Err(response.into())
+        }
+        Verdict::Wrong | Verdict::Broken(_) | Verdict::Unreadable => {
+            context.authenticator.penalty(started).await;
+            Err(refusal())
+        }
+    }
+}
+
+fn refusal() -> Refused {
+    let mut response = plain(StatusCode::UNAUTHORIZED, "not authorised");
+    let challenge = HeaderValue::from_static("basic realm=\"/galene-api/\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response.into()
+}
+
+async fn description(name: &GroupName, context: &Arc<Context>) -> Option<Arc<Description>> {
+    let (store, name) = (context.store.clone(), name.clone());
+    match blocking(move || Ok(store.load(&name))).await {
+        Ok(GroupFile::Found(description)) => Some(description),
+        Ok(GroupFile::Missing | GroupFile::Broken(_)) | Err(_) => None,
+    }
+}
+
+async fn bearer(token: String, route: &Route, context: &Arc<Context>) -> Verdict {
+    let (tokens, secret) = (context.authenticator.tokens().clone(), token.clone());
+    let is_global = blocking(move || Ok(tokens.is_global_admin(&secret, unix_now()))).await;
+    if is_global.is_ok_and(|is_global| is_global) {
+        return Verdict::Right;
+    }
+    let Some(name) = route.group() else {
+        return Verdict::Wrong;
+    };
+    let Some(description) = description(name, context).await else {
+        return Verdict::Wrong;
+    };
+    let keys = description.auth_keys.clone();
+    let grant = context.authenticator.token(token, name.clone(), keys).await;
+    let is_admin =
+        grant.is_some_and(|grant| grant.permissions.iter().any(|permission| permission == ADMIN));
+    if is_admin { Verdict::Right } else { Verdict::Wrong }
+}
+
+async fn basic(
+    asked: &Asked,
+    route: &Route,
+    username: &str,
+    given: String,
+    context: &Arc<Context>,
+) -> Verdict {
+    let address = asked.peer.address.as_ref().map(|address| address.0.as_str());
+    let check = |realm: String, stored: Password| {
+        let (given, authenticator) = (given.clone(), context.authenticator.clone());
+        async move { authenticator.password(&realm, username, address, stored, given).await }
+    };
+    // Only a right password makes an administrator; an open door is for group members.
+    let is_secret = |password: &Password| !matches!(password, Password::Wildcard);
+    let admin = asked
+        .config
+        .users
+        .get(username)
+        .filter(|user| user.permissions.expand(Default::default()).has(ADMIN));
+    let admin = admin.and_then(|user| user.password.clone()).filter(is_secret);
+    let mut verdict = Verdict::Wrong;
+    if let Some(stored) = admin {
+        verdict = check(String::new(), stored).await;
+    }
+    if verdict != Verdict::Wrong {
+        return verdict;
+    }
+    let Some(name) = route.group() else {
+        return verdict;
+    };
+    let Some(description) = description(name, context).await else {
+        return verdict;
+    };
+    let Some(user) = description.user(username) else {
+        return verdict;
+    };
+    let is_admin = description.permissions(user).has(ADMIN);
+    // Whoever knows a named user's password may change it.
+    let is_own = matches!(route, Route::Password(_, Who::Named(named))
+        if named == username && description.is_named(username));
+    if !is_admin && !is_own {
+        return verdict;
+    }
+    match user.password.clone().filter(is_secret) {
+        Some(stored) => check(name.as_str().to_owned(), stored).await,
+        None => verdict,
+    }
+}

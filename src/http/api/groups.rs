@@ -1,0 +1,126 @@
+//! Groups and their keys.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use serde_json::Value;
+use signalling::{Document, GroupName};
+
+use super::precondition::Preconditions;
+use super::{
+    Answer, Asked, Context, Refused, StatusCode, blocking, json, not_found, read_json, refuse,
+    written,
+};
+use crate::store::Edit;
+
+const KEY_SET: &str = "application/jwk-set+json";
+
+/// `/.groups/`
+pub(super) async fn list(context: &Arc<Context>) -> Answer {
+    let store = context.store.clone();
+    let names = blocking(move || Ok(store.names())).await?;
+    let names = names.iter().map(|name| Value::String(name.as_str().to_owned())).collect();
+    Ok(json(&Value::Array(names), None))
+}
+
+/// The group's own file with its ETag.
+pub(super) async fn document(
+    name: &GroupName,
+    context: &Arc<Context>,
+) -> Result<Option<(Document, String)>, Refused> {
+    let (store, name) = (context.store.clone(), name.clone());
+    blocking(move || store.document(&name).map_err(Refused::from)).await
+}
+
+/// `/.groups/G`
+pub(super) async fn group(asked: Asked, name: GroupName, context: &Arc<Context>) -> Answer {
+    let method = asked.request.method().clone();
+    let preconditions = Preconditions::of(&method, asked.request.headers());
+    let found = document(&name, context).await;
+    if method == Method::DELETE {
+        // A broken file can be deleted, if nobody asks what is in it.
+        if let Ok(found) = &found {
+            let etag = found.as_ref().map(|(_, etag)| etag.as_str());
+            if etag.is_none() {
+                return Err(not_found());
+            }
+            preconditions.check(etag)?;
+        }
+        return delete(name, preconditions, context).await;
+    }
+    let found = found?;
+    let etag = found.as_ref().map(|(_, etag)| etag.as_str());
+    if method != Method::PUT {
+        let Some((document, etag)) = &found else {
+            return Err(not_found());
+        };
+        preconditions.check(Some(etag))?;
+        return Ok(json(&Value::Object(document.settings()), Some(etag)));
+    }
+    preconditions.check(etag)?;
+    let body = read_json(asked, "application/json").await?;
+    let is_created = change(name, context, move |found| {
+        preconditions.check(found.as_ref().map(|(_, etag)| etag.as_str()))?;
+        let is_created = found.is_none();
+        let mut document = found.map(|(document, _)| document).unwrap_or_default();
+        document.set_settings(body)?;
+        Ok((Edit::Write(document), is_created))
+    })
+    .await?;
+    Ok(written(is_created))
+}
+
+async fn delete(name: GroupName, preconditions: Preconditions, context: &Arc<Context>) -> Answer {
+    change(name, context, move |found| {
+        let Some((_, etag)) = found else {
+            return Err(not_found());
+        };
+        preconditions.check(Some(&etag))?;
+        Ok((Edit::Delete, ()))
+    })
+    .await?;
+    Ok(written(false))
+}
+
+/// `/.groups/G/.keys`
+pub(super) async fn keys(asked: Asked, name: GroupName, context: &Arc<Context>) -> Answer {
+    if document(&name, context).await?.is_none() {
+        return Err(not_found());
+    }
+    let keys = if *asked.request.method() == Method::DELETE {
+        None
+    } else {
+        let mut body = read_json(asked, KEY_SET).await?;
+        match body.get_mut("keys").map(Value::take) {
+            Some(Value::Array(keys)) => Some(keys),
+            _ => {
+                let line = "the body must be {\"keys\": [...]}, a JWK set (RFC 7517 s5)";
+                return Err(refuse(StatusCode::BAD_REQUEST, line));
+            }
+        }
+    };
+    change(name, context, move |found| {
+        let Some((mut document, _)) = found else {
+            return Err(not_found());
+        };
+        match keys {
+            Some(keys) => document.set_keys(keys)?,
+            None => document.remove_keys(),
+        }
+        Ok((Edit::Write(document), ()))
+    })
+    .await?;
+    Ok(written(false))
+}
+
+/// Changes the group's file; those inside hear of it at once.
+pub(super) async fn change<T: Send + 'static>(
+    name: GroupName,
+    context: &Arc<Context>,
+    edit: impl FnOnce(Option<(Document, String)>) -> Result<(Edit, T), Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let (store, file) = (context.store.clone(), name.clone());
+    let done = blocking(move || store.change(&file, edit)).await?;
+    context.control.reload(name).await;
+    Ok(done)
+}

@@ -1,0 +1,146 @@
+//! WHIP and WHEP over HTTP: requests become plain values, answers become responses, and event
+//! streams stay open.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use signalling::{percent_decode, whip};
+
+use super::body::{self, Body, ChannelBody, Unread, full};
+use super::{Asked, Context, origin};
+use crate::redacted::Redacted;
+
+/// The largest SDP, whole or fragment (reliability table row 24).
+const SDP_BYTES_MAX: usize = 256 * 1024;
+
+/// Which way the media goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// To us (RFC 9725).
+    Whip,
+    /// From us (draft-ietf-wish-whep).
+    Whep,
+}
+
+/// A request to an endpoint or, with something in `rest`, to a session of its. Without a protocol
+/// the URL is the group's own: then `?protocol=`, the header `X-Protocol` or the offer decides.
+pub(super) async fn serve(
+    asked: Asked,
+    context: &Context,
+    group: String,
+    protocol: Option<Protocol>,
+    rest: &str,
+) -> Response<Body> {
+    let Asked { request, host, config, peer, query, .. } = asked;
+    let (parts, incoming) = request.into_parts();
+    let get = |name: HeaderName| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let (session, below) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut open = None;
+    let problem = |status, title, detail| whip::Response::problem(status, title, detail);
+    let answer = match body::read(incoming, SDP_BYTES_MAX).await {
+        Err(Unread::TooLarge) => problem(413, "too large", "an SDP has at most 256 KiB"),
+        Err(Unread::TooSlow) => problem(408, "too slow", "send the body faster"),
+        Err(Unread::Broken) => problem(400, "no body", "send the whole body"),
+        Ok(bytes) => {
+            let params = params(&query);
+            let named = get(HeaderName::from_static("x-protocol"));
+            let protocol = protocol.unwrap_or_else(|| chosen(&params, named.as_deref(), &bytes));
+            let authorization = get(header::AUTHORIZATION).or_else(|| {
+                // Where headers cannot be set, `?token=T` stands for a bearer.
+                let token = params.iter().find(|(name, _)| name == "token");
+                token.map(|(_, token)| format!("Bearer {token}"))
+            });
+            let request = whip::Request {
+                method: parts.method.as_str().to_owned(),
+                group,
+                session: (!session.is_empty()).then(|| session.to_owned()),
+                below: below.trim_end_matches('/').to_owned(),
+                query,
+                params,
+                content_type: get(header::CONTENT_TYPE),
+                authorization,
+                if_match: get(header::IF_MATCH),
+                is_preflight: parts.method == Method::OPTIONS
+                    && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
+                is_from_page: parts.headers.contains_key(header::ORIGIN),
+                address: peer.address.map(|Redacted(address)| address),
+                body: bytes.to_vec(),
+            };
+            match context.control.webrtc(protocol, request).await {
+                Some((answer, chunks)) => {
+                    open = chunks;
+                    answer
+                }
+                None => problem(503, "shutting down", "the server is shutting down"),
+            }
+        }
+    };
+    let body = match open {
+        Some(chunks) => ChannelBody::body(chunks),
+        None => full(answer.body),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().append(HeaderName::from_static(name), value);
+        }
+    }
+    let is_public = context.is_public_server;
+    origin::annotate(response.headers_mut(), &parts.headers, &host, &config, is_public);
+    response
+}
+
+/// The query's parameters, decoded; those that cannot be are left out.
+fn params(query: &str) -> Vec<(String, String)> {
+    let pairs = query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((percent_decode(name)?, percent_decode(value)?))
+        })
+        .collect()
+}
+
+/// What a request to the group's own URL means.
+fn chosen(params: &[(String, String)], named: Option<&str>, body: &[u8]) -> Protocol {
+    let param = params.iter().find(|(name, _)| name == "protocol");
+    let name = param.map(|(_, name)| name.as_str()).or(named);
+    let receives = || {
+        let mut lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+        lines.any(|line| line == b"a=recvonly")
+    };
+    match name {
+        Some(name) if name.eq_ignore_ascii_case("whep") => Protocol::Whep,
+        Some(name) if name.eq_ignore_ascii_case("whip") => Protocol::Whip,
+        _ if receives() => Protocol::Whep,
+        _ => Protocol::Whip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let pairs = params("?a=b&token=x%20y&c&bad=%zz&=");
+        let pairs: Vec<(&str, &str)> =
+            pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "b"), ("token", "x y"), ("c", ""), ("", "")]);
+        assert!(params("").is_empty());
+    }
+
+    #[test]
+    fn the_group_url_serves_both_protocols() {
+        let of = |query: &str, named, body: &str| chosen(&params(query), named, body.as_bytes());
+        assert_eq!(of("", None, "v=0\r\na=sendonly\r\n"), Protocol::Whip);
+        assert_eq!(of("", None, "v=0\r\na=recvonly\r\n"), Protocol::Whep);
+        assert_eq!(of("", None, "v=0\na=recvonly"), Protocol::Whep);
+        assert_eq!(of("?protocol=whep", None, ""), Protocol::Whep);
+        assert_eq!(of("?protocol=WHIP", Some("whep"), "a=recvonly\n"), Protocol::Whip);
+        assert_eq!(of("", Some("whep"), ""), Protocol::Whep);
+    }
+}

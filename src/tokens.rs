@@ -1,0 +1,259 @@
+//! `data/var/tokens.jsonl`: the tokens that the server keeps, one JSON object per line; of two with
+//! the same secret the later counts. Blocking: call it off the request path.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use signalling::{GroupName, Token, TokenGrant, TokenReply, TokenRequest, UnixMs};
+
+use crate::durable::{self, Stamp};
+
+/// A larger file is not read.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// As many tokens as this; more are refused until some are gone.
+const TOKENS_MAX: usize = 100_000;
+/// Tokens that ended longer ago than this are dropped.
+const KEPT_AFTER_END_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// By secret.
+pub(crate) type Tokens = BTreeMap<String, Token>;
+
+/// The file cannot be read or written; the log says why.
+#[derive(Debug)]
+pub(crate) struct Unusable;
+
+struct Cached {
+    stamp: Option<Stamp>,
+    tokens: Arc<Tokens>,
+    is_broken: bool,
+}
+
+/// The file, with its last good contents.
+pub(crate) struct TokenStore {
+    path: PathBuf,
+    cached: Mutex<Cached>,
+    /// Held through a change, so that one follows the other.
+    changing: Mutex<()>,
+}
+
+impl TokenStore {
+    /// Need not exist yet.
+    pub(crate) fn new(data: &Path) -> Self {
+        Self {
+            path: data.join("var").join("tokens.jsonl"),
+            cached: Mutex::new(Cached { stamp: None, tokens: Arc::default(), is_broken: false }),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// All tokens, with the ETag of the whole; empty if there is no file. A broken edit leaves the
+    /// old tokens in force.
+    pub(crate) fn read(&self) -> (Arc<Tokens>, String) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = Stamp::of(&self.path);
+        if stamp != cached.stamp {
+            cached.stamp = stamp;
+            match parse(&self.path, stamp) {
+                Ok(tokens) => (cached.tokens, cached.is_broken) = (Arc::new(tokens), false),
+                Err(message) => {
+                    cached.is_broken = true;
+                    tracing::error!("{message}; the old tokens stay, and none can be changed");
+                }
+            }
+        }
+        (cached.tokens.clone(), cached.stamp.map_or(String::new(), Stamp::etag))
+    }
+
+    /// What a secret gives in a group.
+    pub(crate) fn grant(&self, secret: &str, group: &GroupName, now: UnixMs) -> Option<TokenGrant> {
+        let (tokens, _) = self.read();
+        let token = tokens.get(secret)?;
+        (token.covers(group) && token.is_current(now)).then(|| token.grant())
+    }
+
+    /// Whether a secret lets its bearer administer the server.
+    pub(crate) fn is_global_admin(&self, secret: &str, now: UnixMs) -> bool {
+        let (tokens, _) = self.read();
+        tokens.get(secret).is_some_and(|token| {
+            token.is_global()
+                && token.is_current(now)
+                && token.permissions.iter().any(|permission| permission == "admin")
+        })
+    }
+
+    /// Changes the tokens, or refuses to. `change` sees them as they are, with their ETag; if it
+    /// fails nothing is written.
+    pub(crate) fn change<T, E: From<Unusable>>(
+        &self,
+        change: impl FnOnce(&mut Tokens, &str) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, etag) = self.read();
+        let is_broken = self.cached.lock().unwrap_or_else(PoisonError::into_inner).is_broken;
+        if is_broken {
+            return Err(Unusable.into());
+        }
+        let mut tokens = (*before).clone();
+        let done = change(&mut tokens, &etag)?;
+        if tokens != *before {
+            if tokens.len() > TOKENS_MAX && tokens.len() > before.len() {
+                tracing::error!("more than {TOKENS_MAX} tokens: no more are made");
+                return Err(Unusable.into());
+            }
+            self.write(&tokens).map_err(|error| {
+                tracing::error!("{}: {error}", self.path.display());
+                Unusable
+            })?;
+        }
+        Ok(done)
+    }
+
+    fn write(&self, tokens: &Tokens) -> io::Result<()> {
+        if tokens.is_empty() {
+            return durable::remove(&self.path);
+        }
+        let mut sorted: Vec<&Token> = tokens.values().collect();
+        sorted.sort_by_key(|token| token.order());
+        let mut text = String::new();
+        for token in sorted {
+            text.push_str(&serde_json::to_string(token)?);
+            text.push('\n');
+        }
+        durable::replace(&self.path, text.as_bytes())
+    }
+
+    /// Does what a member asks for.
+    pub(crate) fn answer(&self, request: TokenRequest) -> TokenReply {
+        match request {
+            TokenRequest::Make(token) => {
+                let made = self.change(|tokens, _| {
+                    tokens.insert(token.token.clone(), (*token).clone());
+                    Ok::<_, Unusable>(())
+                });
+                made.map_or(TokenReply::Failed, |()| TokenReply::Token(token))
+            }
+            TokenRequest::Edit { token, group, expires, not_before } => {
+                let edited = self.change(|tokens, _| {
+                    let token = tokens.get_mut(&token);
+                    let Some(token) = token.filter(|token| token.group == group.as_str()) else {
+                        return Ok::<_, Unusable>(TokenReply::Unknown);
+                    };
+                    token.expires = expires.or(token.expires);
+                    token.not_before = not_before.or(token.not_before);
+                    Ok(TokenReply::Token(Box::new(token.clone())))
+                });
+                edited.unwrap_or(TokenReply::Failed)
+            }
+            TokenRequest::List(group) => TokenReply::List(self.of_group(group.as_str())),
+        }
+    }
+
+    /// The tokens of exactly this group, in their order.
+    pub(crate) fn of_group(&self, group: &str) -> Vec<Token> {
+        let (tokens, _) = self.read();
+        let own = tokens.values().filter(|token| token.group == group);
+        let mut own: Vec<Token> = own.cloned().collect();
+        own.sort_by(|left, right| left.order().cmp(&right.order()));
+        own
+    }
+
+    /// Drops what ended long ago.
+    pub(crate) fn sweep(&self, now: UnixMs) {
+        let oldest = UnixMs(now.0.saturating_sub(KEPT_AFTER_END_MS));
+        let is_old = |token: &Token| token.expires.is_some_and(|expires| expires < oldest);
+        if self.read().0.values().any(is_old) {
+            // What cannot be written now is swept the next time; the log has the reason.
+            let _ = self.change(|tokens, _| {
+                tokens.retain(|_, token| !is_old(token));
+                Ok::<_, Unusable>(())
+            });
+        }
+    }
+}
+
+fn parse(path: &Path, stamp: Option<Stamp>) -> Result<Tokens, String> {
+    let file = path.display();
+    match stamp {
+        None => return Ok(Tokens::new()),
+        Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
+            return Err(format!("{file}: larger than 64 MiB"));
+        }
+        Some(_) => {}
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("{file}: {error}"))?;
+    let mut tokens = Tokens::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let token: Token =
+            serde_json::from_str(line).map_err(|error| format!("{file}:{}: {error}", index + 1))?;
+        if token.token.is_empty() {
+            return Err(format!("{file}:{}: the token has no secret", index + 1));
+        }
+        tokens.insert(token.token.clone(), token);
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn galenes_file_is_read_changed_and_kept_whole() {
+        let data = std::env::temp_dir().join(format!("aula-tokens-{}", std::process::id()));
+        let store = TokenStore::new(&data);
+        assert_eq!(store.read().1, "");
+        assert!(store.read().0.is_empty());
+        let path = data.join("var/tokens.jsonl");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let now = UnixMs::parse("2026-06-01T00:00:00Z").unwrap();
+        let line = |token: &str, group: &str, expires: &str| {
+            format!(
+                "{{\"token\":\"{token}\",\"group\":\"{group}\",\"permissions\":[\"message\"],\
+                 \"expires\":\"{expires}\"}}\n"
+            )
+        };
+        let text = [
+            line("a", "g", "2026-01-01T00:00:00Z"),
+            line("b", "g", "2026-12-01T00:00:00.5Z"),
+            line("a", "g", "2026-07-01T00:00:00Z"),
+            line("old", "g", "2026-05-01T00:00:00Z"),
+        ];
+        fs::write(&path, text.concat()).unwrap();
+        let group = GroupName::parse("g").unwrap();
+        assert!(store.grant("a", &group, now).is_some(), "the later line counts");
+        assert!(store.grant("old", &group, now).is_none());
+        store.sweep(now);
+        let secrets: Vec<String> =
+            store.of_group("g").into_iter().map(|token| token.token).collect();
+        assert_eq!(secrets, ["a", "b"]);
+        let etag = store.read().1;
+        let edit = TokenRequest::Edit {
+            token: "b".into(),
+            group: group.clone(),
+            expires: Some(now),
+            not_before: None,
+        };
+        assert!(matches!(store.answer(edit), TokenReply::Token(_)));
+        assert_ne!(store.read().1, etag);
+        // What an editor breaks stays broken until it is repaired; nothing is lost.
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{good}{{\"token\":")).unwrap();
+        assert!(store.grant("a", &group, now).is_some());
+        let token = Box::new(Token { token: "c".into(), ..Token::default() });
+        assert_eq!(store.answer(TokenRequest::Make(token.clone())), TokenReply::Failed);
+        fs::write(&path, good).unwrap();
+        assert!(matches!(store.answer(TokenRequest::Make(token)), TokenReply::Token(_)));
+        let emptied = store.change(|tokens, _| {
+            tokens.clear();
+            Ok::<_, Unusable>(())
+        });
+        assert!(emptied.is_ok() && !path.exists(), "no token, no file");
+        fs::remove_dir_all(data).unwrap();
+    }
+}

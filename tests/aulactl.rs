@@ -1,0 +1,193 @@
+//! `aulactl` against the real server: create, edit, invite, revoke, delete.
+
+mod server;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use server::Server;
+
+/// The program of this very source.
+static AULACTL: LazyLock<PathBuf> = LazyLock::new(|| {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--quiet", "-p", "aulactl"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.expect("cargo runs").success());
+    PathBuf::from(env!("CARGO_BIN_EXE_aula")).with_file_name("aulactl")
+});
+
+struct Admin {
+    server: Server,
+}
+
+impl Admin {
+    fn start() -> Self {
+        let server = Server::start_with(&["-insecure"], |scratch| {
+            scratch.write(
+                "data/config.json",
+                r#"{"writableGroups":true,"users":{"root":{"password":"pw","permissions":"admin"}}}"#,
+            );
+        });
+        let url = format!("http://127.0.0.1:{}", server.port);
+        let config = json!({"server": url, "admin-username": "root", "admin-password": "pw"});
+        server.scratch.write("ctl.json", config.to_string());
+        Self { server }
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let mut child = Command::new(&*AULACTL)
+            .args(["-config", "ctl.json"])
+            .args(arguments)
+            .current_dir(&self.server.scratch.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("aulactl runs");
+        // A command that reads nothing may be gone already.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("aulactl ends");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    fn good(&self, arguments: &[&str]) -> String {
+        self.run(arguments, "").unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
+    fn bad(&self, arguments: &[&str], word: &str) {
+        let error = self.run(arguments, "").expect_err(word);
+        assert!(error.contains(word), "{arguments:?}: {error}");
+    }
+
+    async fn join(&self, credentials: Value) -> Value {
+        let mut client = self.server.greet(&format!("{:p}", &credentials)).await;
+        let mut join = json!({"type": "join", "kind": "join", "group": "maths/algebra"});
+        join.as_object_mut().unwrap().extend(credentials.as_object().unwrap().clone());
+        client.say(join).await;
+        client.hear().await
+    }
+}
+
+#[tokio::test]
+async fn create_edit_invite_revoke_delete() {
+    let admin = Admin::start();
+    let group = ["-group", "maths/algebra"];
+    let with =
+        |command: &'static str, more: &[&'static str]| [&[command][..], &group, more].concat();
+    assert_eq!(admin.good(&["list-groups"]), "");
+    let template = r#"{"displayName":"Algebra","codecs":["vp8","opus"]}"#;
+    admin.run(&with("create-group", &["-json", "--unrestricted-tokens"]), template).unwrap();
+    admin.bad(&with("create-group", &[]), "412");
+    assert_eq!(admin.good(&["list-groups", "maths/*"]), "maths/algebra\n");
+    assert_eq!(admin.good(&["list-groups", "x*"]), "");
+    let change = r#"{"displayName":null,"max-clients":7}"#;
+    admin.run(&with("update-group", &["-json"]), change).unwrap();
+    let shown: Value = serde_json::from_str(&admin.good(&with("show-group", &[]))).unwrap();
+    assert_eq!(
+        shown,
+        json!({"codecs": ["vp8", "opus"], "max-clients": 7, "unrestricted-tokens": true})
+    );
+
+    // People.
+    admin.good(&with("create-user", &["-user", "ann", "-permissions", "op"]));
+    admin.good(&with("create-user", &["-wildcard", "-permissions", "[\"message\"]"]));
+    admin.good(&with("create-user", &["-user", ""]));
+    admin.bad(&with("create-user", &["-user", "ann"]), "412");
+    admin.bad(&with("update-user", &["-user", "bob", "-permissions", "op"]), "404");
+    assert_eq!(admin.good(&with("list-users", &["-l", "a*"])), "ann              op\n");
+    admin.good(&with("set-password", &["-user", "ann", "-password", "pw1", "-cost", "4"]));
+    admin.good(&with("set-password", &["-wildcard", "-type", "wildcard"]));
+    let ann = json!({"username": "ann", "password": "pw1"});
+    assert_eq!(admin.join(ann.clone()).await["kind"], "join");
+    assert_eq!(admin.join(json!({"username": "zoe"})).await["permissions"], json!(["message"]));
+    admin.good(&with("update-user", &["-user", "ann", "-permissions", "present"]));
+    let joined = admin.join(ann.clone()).await;
+    assert_eq!(joined["permissions"], json!(["present", "message", "token"]));
+    admin.good(&with("delete-password", &["-user", "ann"]));
+    assert_eq!(admin.join(ann).await["kind"], "fail");
+    admin.good(&with("delete-user", &["-user", "ann"]));
+    admin.bad(&with("delete-user", &["-user", "ann"]), "404");
+
+    // Invitations.
+    let made = admin.good(&with("create-token", &["-user", "bob", "-duration=2h"]));
+    let token: &str = made.trim();
+    let long = admin.good(&with("list-tokens", &["-l"]));
+    assert!(long.starts_with(token) && long.contains("bob"), "{long}");
+    let joined = admin.join(json!({"token": token})).await;
+    assert_eq!((&joined["kind"], &joined["username"]), (&json!("join"), &json!("bob")));
+    let about = |command: &'static str| [&[command][..], &group, &["-token", token]].concat();
+    admin.good(&[&about("update-token")[..], &["-permissions", "op"]].concat());
+    assert!(admin.good(&with("list-tokens", &["-l"])).contains("\"op\""));
+    admin.good(&about("revoke-token"));
+    assert_eq!(admin.join(json!({"token": token})).await["value"], "not authorised");
+    admin.good(&about("delete-token"));
+    assert_eq!(admin.good(&with("list-tokens", &[])), "");
+
+    // A token for the whole server, and what it can do.
+    let admin_token =
+        admin.good(&["create-token", "-group", "", "-permissions", "admin", "-include-subgroups"]);
+    let admin_token = admin_token.trim().to_owned();
+    let listed = admin.good(&["--admin-token", &admin_token, "list-groups"]);
+    assert_eq!(listed, "maths/algebra\n");
+    admin.bad(&["list-groups", "-admin-token", "wrong"], "401");
+    admin.bad(&["list-groups", "-admin-password", "wrong"], "401");
+    admin.good(&with("delete-group", &[]));
+    admin.bad(&with("show-group", &[]), "404");
+}
+
+#[test]
+fn the_first_setup_makes_an_administrator() {
+    let server = Server::start();
+    let home = server.scratch.0.join("home");
+    std::fs::create_dir_all(server.scratch.0.join("data")).unwrap();
+    let run = |arguments: &[&str]| {
+        Command::new(&*AULACTL)
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", &home)
+            .current_dir(&server.scratch.0)
+            .output()
+            .expect("aulactl runs")
+    };
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let setup = [
+        "initial-setup",
+        "-config",
+        "data/config.json",
+        "-admin-username",
+        "root",
+        "-admin-password",
+        "secret",
+        "-server",
+        &url,
+    ];
+    assert!(run(&setup).status.success());
+    assert!(!run(&setup).status.success(), "what is there stays");
+    server::until("the server to have noticed", || run(&["list-groups"]).status.success());
+    assert_eq!(String::from_utf8_lossy(&run(&["list-groups"]).stdout), "test\n");
+}
+
+#[test]
+fn the_doctor_reaches_the_media_over_udp() {
+    let server = Server::start();
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let output = Command::new(&*AULACTL)
+        .args(["doctor", "-remote", "-server", &url, "-group", "test", "-probes", "2"])
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .output()
+        .expect("aulactl runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("UDP to 127.0.0.1") && said.contains("2 of 2 transports"), "{said}");
+    assert!(said.contains("the clocks agree"), "{said}");
+    let nobody = Command::new(&*AULACTL)
+        .args(["doctor", "-remote", "-server", "http://127.0.0.1:1"])
+        .output()
+        .expect("aulactl runs");
+    assert!(!nobody.status.success());
+    assert!(String::from_utf8_lossy(&nobody.stdout).contains("firewall"));
+}

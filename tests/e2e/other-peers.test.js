@@ -1,0 +1,115 @@
+/** WHIP and WHEP with peers that are neither Chromium nor FFmpeg: aiortc, Firefox, GStreamer. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { joinGroup, launch, peopleOf, seesAndHears } from './peer/browser.js';
+import { Aiortc, SimpleWhipClient } from './peer/clients.js';
+import { Publisher } from './peer/ffmpeg.js';
+import { Firefox } from './peer/firefox.js';
+import { ORIGIN, Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+import { helpers, play, publishCanvas } from './peer/web-session.js';
+
+const GROUP = {
+    users: {
+        ann: { password: 'a', permissions: 'op' },
+        whip: { password: 'sesame', permissions: 'present' },
+    },
+    codecs: ['vp8', 'h264', 'opus'],
+};
+
+describe('other peers', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+
+    before(async () => {
+        server = await Server.start({ groups: { test: GROUP } });
+        browser = await launch();
+    });
+
+    after(async () => {
+        await browser?.close();
+        assert.equal(await server?.stop(), 0);
+    });
+
+    for (const credentials of [['--basic', 'ann:a'], ['--bearer', 'sesame']]) {
+        test(`aiortc publishes and plays, ${credentials[0].slice(2)}`, async () => {
+            const publisher = new Aiortc(server, 'publish', `${ORIGIN}/group/test/.whip`, credentials);
+            const player = new Aiortc(server, 'play', `${ORIGIN}/group/test/.whep`, credentials);
+            try {
+                await player.hears((said) => said.status === 201);
+                await player.hears((said) => said.frames === 'audio');
+                await player.hears((said) => said.frames === 'video');
+            } finally {
+                await publisher.end();
+                await player.end();
+            }
+            assert.ok(publisher.said.some((said) => said.deleted === 200), publisher.output);
+            assert.ok(player.said.some((said) => said.deleted === 200), player.output);
+        });
+    }
+
+    test('aiortc with a wrong password is told what to do', async () => {
+        const peer = new Aiortc(server, 'publish', `${ORIGIN}/group/test/.whip`, ['--basic', 'ann:b']);
+        const refused = await peer.hears((said) => said.status);
+        assert.equal(refused.status, 401);
+        assert.match(refused.detail, /user and password/);
+        await peer.end();
+    });
+
+    test('Firefox publishes to Chromium, and plays an encoder', async (t) => {
+        if (!Firefox.isThere)
+            return t.skip('no Firefox here');
+        const ann = await joinGroup(browser, 'ann', { password: 'a' });
+        const firefox = await Firefox.launch(`${ORIGIN}/healthz`);
+        const headers = { Authorization: `Basic ${btoa('ann:a')}` };
+        try {
+            await firefox.run(helpers);
+            const published = await firefox.run(publishCanvas,
+                { url: `${ORIGIN}/group/test/.whip`, headers: { Authorization: 'Bearer sesame' } });
+            assert.equal(published.status, 201, published.body);
+            await seesAndHears(ann, 'whip', { sound: false });
+            await firefox.run(async () => {
+                await fetch(window.session, { method: 'DELETE', headers: window.headers });
+                window.pc.close();
+            });
+            await until('the publisher to leave', async () => (await peopleOf(ann)).length === 1);
+            const encoder = new Publisher(server, `${ORIGIN}/group/test/.whip`, { token: 'sesame' });
+            try {
+                const watched = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep`, headers });
+                assert.equal(watched.status, 201, watched.body);
+                const frames = async () => (await firefox.run(() => window.incoming())).frames;
+                const first = await until('a frame in Firefox', frames);
+                await until('more frames', async () => await frames() > first + 10);
+                const restarted = await firefox.run(() => window.restart());
+                assert.equal(restarted.status, 200);
+                const then = await frames();
+                await until('frames after the restart', async () => await frames() > then + 20);
+            } catch (error) {
+                server.dump();
+                throw new Error(`${error.message}\nFFmpeg: ${encoder.output}`);
+            } finally {
+                await encoder.stop();
+            }
+        } finally {
+            await firefox.close();
+            await ann.close();
+        }
+    });
+
+    test('simple-whip-client publishes', async (t) => {
+        if (!SimpleWhipClient.isThere)
+            return t.skip('no simple-whip-client here');
+        const ann = await joinGroup(browser, 'ann', { password: 'a' });
+        const client = new SimpleWhipClient(server, `${ORIGIN}/group/test/.whip`, 'sesame');
+        try {
+            await seesAndHears(ann, 'whip').catch((error) => {
+                server.dump();
+                throw new Error(`${error.message}\n${client.output}`);
+            });
+        } finally {
+            await client.stop();
+            await ann.close();
+        }
+    });
+});
