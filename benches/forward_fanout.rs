@@ -7,7 +7,7 @@
 //! means something where absolute times do not.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::fanout::{BareSeal, Fanout};
+use dataplane::bench::{BareSeal, Fanout};
 
 /// A full video packet, less headers and tag.
 const PAYLOAD_BYTES: usize = 1150;
@@ -15,7 +15,7 @@ const PAYLOAD_BYTES: usize = 1150;
 fn forward_fanout(criterion: &mut Criterion) {
     for (suite, is_256) in [("aes128gcm", false), ("aes256gcm", true)] {
         let mut group = criterion.benchmark_group(format!("forward_fanout_{suite}"));
-        for viewers in [1usize, 10, 100, 500] {
+        for viewers in [1usize, 10, 100, 1000] {
             group.throughput(Throughput::Elements(viewers as u64));
             let mut bare = BareSeal::new(viewers, PAYLOAD_BYTES, is_256);
             group.bench_function(BenchmarkId::new("bare_seal", viewers), |bencher| {

@@ -12,3 +12,4 @@ pub use crate::run::{Receiver, UdpWire, bind};
 pub use crate::sdp::{Description, Section};
 pub use crate::srtp::{DtlsKeys, Opener, Profile, ReplayWindow, SEAL_OVERHEAD_MAX_BYTES, Sealer};
 pub use crate::stats::Counters;
+pub use crate::twcc::ArrivalLog;

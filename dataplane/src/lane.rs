@@ -6,9 +6,18 @@
 //! on a cache line of its own. Each side keeps its last view of the other's index, so that the
 //! shared lines are touched once per batch.
 
-use std::cell::UnsafeCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(loom)]
+use loom::{
+    cell::UnsafeCell,
+    sync::{Arc, atomic::AtomicUsize},
+};
+#[cfg(not(loom))]
+use std::{
+    cell::UnsafeCell,
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+use std::sync::atomic::Ordering;
 
 /// Bytes of one lane. 1 MiB holds about 800 video packets: some frames of every publisher, or what
 /// a ring has since the last keyframe.
@@ -21,8 +30,66 @@ const WRAP: u32 = u32::MAX;
 #[repr(align(64))]
 struct Aligned(AtomicUsize);
 
+/// The ring's bytes. Who may touch which is the business of the two ends.
+struct Bytes(Box<[UnsafeCell<u8>]>);
+
+#[cfg(not(loom))]
+impl Bytes {
+    /// Copies `bytes` in at `at`; panics if they do not fit.
+    ///
+    /// # Safety
+    /// Nobody else may reach these bytes meanwhile.
+    unsafe fn write(&self, at: usize, bytes: &[u8]) {
+        let target = &self.0[at..at + bytes.len()];
+        if bytes.is_empty() {
+            return;
+        }
+        // SAFETY: the slice above checked the bounds, the caller vouches for the rest;
+        // `UnsafeCell<u8>` has the layout of `u8`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                UnsafeCell::raw_get(target.as_ptr()),
+                bytes.len(),
+            );
+        }
+    }
+
+    /// Shows `len` bytes at `at`; panics if there are fewer.
+    ///
+    /// # Safety
+    /// Nobody may write these bytes meanwhile.
+    unsafe fn read<T>(&self, at: usize, len: usize, show: impl FnOnce(&[u8]) -> T) -> T {
+        let source = &self.0[at..at + len];
+        // SAFETY: the slice checked the bounds, the caller vouches for the rest.
+        show(unsafe { std::slice::from_raw_parts(UnsafeCell::raw_get(source.as_ptr()), len) })
+    }
+}
+
+/// Byte by byte, so that the model checker sees every access.
+#[cfg(loom)]
+impl Bytes {
+    /// # Safety
+    /// As above; loom proves it.
+    unsafe fn write(&self, at: usize, bytes: &[u8]) {
+        for (cell, byte) in self.0[at..at + bytes.len()].iter().zip(bytes) {
+            // SAFETY: loom fails if anybody else reaches the byte meanwhile.
+            cell.with_mut(|target| unsafe { *target = *byte });
+        }
+    }
+
+    /// # Safety
+    /// As above; loom proves it.
+    unsafe fn read<T>(&self, at: usize, len: usize, show: impl FnOnce(&[u8]) -> T) -> T {
+        let cells = self.0[at..at + len].iter();
+        // SAFETY: loom fails if anybody writes the byte meanwhile.
+        let bytes: Vec<u8> = cells.map(|cell| cell.with(|source| unsafe { *source })).collect();
+        show(&bytes)
+    }
+}
+
 struct Ring {
-    bytes: Box<[UnsafeCell<u8>]>,
+    bytes: Bytes,
     tail: Aligned,
     head: Aligned,
 }
@@ -31,7 +98,7 @@ struct Ring {
 // ring. The producer writes bytes in `tail..head + len` and publishes them by a release store of
 // `tail`; the consumer reads bytes in `head..tail` after an acquire load of `tail` and gives them
 // back by a release store of `head`, which the producer acquires before it writes there again. So
-// no byte is ever reached from both sides at once.
+// no byte is ever reached from both sides at once; `dataplane/loom` checks it.
 unsafe impl Sync for Ring {}
 // SAFETY: the bytes are plain values.
 unsafe impl Send for Ring {}
@@ -56,7 +123,7 @@ pub struct Consumer {
 pub fn lane(bytes: usize) -> (Producer, Consumer) {
     debug_assert!(bytes.is_power_of_two());
     let ring = Arc::new(Ring {
-        bytes: (0..bytes).map(|_| UnsafeCell::new(0)).collect(),
+        bytes: Bytes((0..bytes).map(|_| UnsafeCell::new(0)).collect()),
         tail: Aligned(AtomicUsize::new(0)),
         head: Aligned(AtomicUsize::new(0)),
     });
@@ -69,7 +136,7 @@ impl Producer {
     /// Returns whether there was room.
     #[must_use]
     pub fn push(&mut self, parts: &[&[u8]]) -> bool {
-        let size = self.ring.bytes.len();
+        let size = self.ring.bytes.0.len();
         let len: usize = parts.iter().map(|part| part.len()).sum();
         // Records start at multiples of 4, so that a prefix never wraps.
         let record = (PREFIX_BYTES + len).next_multiple_of(4);
@@ -104,7 +171,7 @@ impl Producer {
     }
 
     fn has_room(&mut self, bytes: usize) -> bool {
-        let size = self.ring.bytes.len();
+        let size = self.ring.bytes.0.len();
         if self.tail + bytes - self.head_seen > size {
             self.head_seen = self.ring.head.0.load(Ordering::Acquire);
         }
@@ -112,26 +179,15 @@ impl Producer {
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
-        let target = &self.ring.bytes[at..at + bytes.len()];
-        if bytes.is_empty() {
-            return;
-        }
-        // SAFETY: the slice above checked the bounds; `has_room` made sure that the consumer has
-        // given these bytes back; `UnsafeCell<u8>` has the layout of `u8`.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                UnsafeCell::raw_get(target.as_ptr()),
-                bytes.len(),
-            );
-        }
+        // SAFETY: `has_room` made sure that the consumer has given these bytes back.
+        unsafe { self.ring.bytes.write(at, bytes) }
     }
 }
 
 impl Consumer {
     /// Calls `each` for up to `max` records and returns how many there were.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(&[u8])) -> usize {
-        let size = self.ring.bytes.len();
+        let size = self.ring.bytes.0.len();
         let mut taken = 0;
         while taken < max {
             if self.head == self.tail_seen {
@@ -141,17 +197,16 @@ impl Consumer {
                 }
             }
             let offset = self.head & (size - 1);
-            let prefix: [u8; PREFIX_BYTES] = match self.read(offset, PREFIX_BYTES).try_into() {
-                Ok(prefix) => prefix,
-                Err(_) => break,
+            let prefix = self.read(offset, PREFIX_BYTES, |bytes| bytes.try_into().ok());
+            let Some(len) = prefix.map(u32::from_le_bytes) else {
+                break;
             };
-            let len = u32::from_le_bytes(prefix);
             if len == WRAP {
                 self.head += size - offset;
                 continue;
             }
             let len = len as usize;
-            each(self.read(offset + PREFIX_BYTES, len));
+            self.read(offset + PREFIX_BYTES, len, &mut each);
             self.head += (PREFIX_BYTES + len).next_multiple_of(4);
             taken += 1;
         }
@@ -159,15 +214,14 @@ impl Consumer {
         taken
     }
 
-    fn read(&self, at: usize, len: usize) -> &[u8] {
-        let source = &self.ring.bytes[at..at + len];
-        // SAFETY: the slice checked the bounds; the bytes lie between `head` and the acquired
-        // `tail`, where the producer does not write until `head` moves, which needs `&mut self`.
-        unsafe { std::slice::from_raw_parts(UnsafeCell::raw_get(source.as_ptr()), len) }
+    fn read<T>(&self, at: usize, len: usize, show: impl FnOnce(&[u8]) -> T) -> T {
+        // SAFETY: the bytes lie between `head` and the acquired `tail`, where the producer does
+        // not write until `drain` gives them back, which it does at its end.
+        unsafe { self.ring.bytes.read(at, len, show) }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

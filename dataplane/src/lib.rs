@@ -1,6 +1,8 @@
 //! The data plane: RTP forwarding on pinned, share-nothing shards.
 
 mod api;
+#[doc(hidden)]
+pub mod bench;
 mod canonical;
 #[doc(hidden)]
 pub mod client;

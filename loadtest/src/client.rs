@@ -15,6 +15,10 @@ use crate::viewer::Viewer;
 
 /// Streams that one receiver report tells about (RFC 3550 s6.4.2).
 const REPORT_BLOCKS_MAX: usize = 31;
+/// The largest compound RTCP packet, sealed.
+const RTCP_BYTES_MAX: usize = 1200;
+/// Viewers speak as this source, as libwebrtc's do that send nothing.
+const VIEWER_SSRC: u32 = 1;
 /// The largest packet that a publisher sends.
 const PACKET_BYTES_MAX: usize = 1400;
 
@@ -163,13 +167,25 @@ impl Client {
         };
         let mut blocks = [ReportBlock::default(); REPORT_BLOCKS_MAX];
         let count = viewer.report(&mut blocks);
-        let mut packet = [0; 1200];
-        let mut writer = Writer::new(&mut packet[..1200 - SEAL_OVERHEAD_MAX_BYTES]);
-        writer.receiver_report(1, &blocks[..count]);
-        writer.cname(1, "load");
-        let len = writer.written();
-        let len = sealer.seal_rtcp(&mut packet, len);
-        transmit(server, &packet[..len]);
+        send_rtcp(sealer, server, transmit, |writer| {
+            writer.receiver_report(VIEWER_SSRC, &blocks[..count]);
+            writer.cname(VIEWER_SSRC, "load");
+        });
+    }
+
+    /// A viewer's transport-wide feedback about what has come since the last one.
+    pub fn feedback(&mut self, transmit: Transmit<'_>) {
+        let (Role::Viewer(viewer), Some(sealer), Some(server)) =
+            (&mut self.role, &mut self.sealer, self.server)
+        else {
+            return;
+        };
+        let mut body = [0; 1024];
+        while let Some(len) = viewer.arrivals.write(&mut body) {
+            send_rtcp(sealer, server, transmit, |writer| {
+                writer.twcc(VIEWER_SSRC, VIEWER_SSRC, &body[..len]);
+            });
+        }
     }
 
     /// Counts from zero again.
@@ -192,4 +208,18 @@ impl Client {
             viewer.add_to(totals);
         }
     }
+}
+
+fn send_rtcp(
+    sealer: &mut Sealer,
+    server: SocketAddr,
+    transmit: Transmit<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) {
+    let mut packet = [0; RTCP_BYTES_MAX];
+    let mut writer = Writer::new(&mut packet[..RTCP_BYTES_MAX - SEAL_OVERHEAD_MAX_BYTES]);
+    write(&mut writer);
+    let len = writer.written();
+    let len = sealer.seal_rtcp(&mut packet, len);
+    transmit(server, &packet[..len]);
 }

@@ -25,6 +25,8 @@ use crate::viewer::Viewer;
 /// Commands that wait; a run sends a handful per client.
 const COMMANDS_MAX: usize = 65_536;
 const WAKER: Token = Token(usize::MAX);
+/// Between two transport-wide feedback packets of a viewer, about what libwebrtc sends.
+const FEEDBACK_EVERY: Duration = Duration::from_millis(100);
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Batches read from one socket before the clients' own timers get their turn.
@@ -100,6 +102,8 @@ pub struct Checks {
     pub verify_every: u64,
     /// A longer pause between two complete frames is a freeze, in microseconds.
     pub freeze_us: u64,
+    /// Whether viewers send transport-wide feedback, as browsers do.
+    pub feedback: bool,
 }
 
 /// Starts the media thread. `is_local`: the server is on this machine.
@@ -134,6 +138,7 @@ struct Engine {
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     publishers: Vec<usize>,
     second_at: Instant,
+    feedback_at: Instant,
     totals: Totals,
 }
 
@@ -184,6 +189,7 @@ impl Engine {
             timers: BinaryHeap::new(),
             publishers: Vec::new(),
             second_at: epoch,
+            feedback_at: epoch,
             totals: Totals::default(),
         })
     }
@@ -207,6 +213,12 @@ impl Engine {
             if now >= self.second_at {
                 self.second_at = now + Duration::from_secs(1);
                 self.each_second();
+            }
+            if self.checks.feedback && now >= self.feedback_at {
+                self.feedback_at = now + FEEDBACK_EVERY;
+                for id in 0..self.clients.len() {
+                    self.with_client(id, |client, _, transmit| client.feedback(transmit));
+                }
             }
             if let Some(shared) = &mut self.shared {
                 shared.outbox.flush(&mut shared.counters);

@@ -28,6 +28,7 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   --insecure         trust any certificate     --json FILE     write the result there too
   --max-loss SHARE   fail above it (0.01)      --max-p99 MS    find-capacity's limit (50)
   --verify N         check every Nth packet (16)
+  --feedback         viewers send transport-wide feedback every 100 ms, as browsers do
   --netem SPEC       impair the viewers' media: loss=2%,delay=40ms,jitter=10ms,reorder=1%,
                      duplicate=1%,rate=2m,queue=100ms,burst=1%/30%,rebind=5s
 Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for a wrong command line.
@@ -81,6 +82,8 @@ pub struct Options {
     pub load: Load,
     /// `--protocol`.
     pub protocol: Protocol,
+    /// `--feedback`.
+    pub feedback: bool,
     /// `--netem`.
     pub netem: Option<Impairment>,
     /// `--duration`.
@@ -177,6 +180,7 @@ impl Options {
                 seed: 1,
             },
             protocol: Protocol::Native,
+            feedback: false,
             netem: None,
             duration: Duration::from_secs(30),
             ramp: 50.0,
@@ -211,6 +215,7 @@ impl Options {
             "fps" => self.load.fps = number::<u64>(name, &text()?)?.clamp(1, 240),
             "audio" => self.load.audio = true,
             "codec" => self.load.codec = codec(&text()?)?,
+            "feedback" => self.feedback = true,
             "simulcast" => self.load.simulcast = true,
             "seed" => self.load.seed = number(name, &text()?)?,
             "protocol" => {

@@ -36,8 +36,11 @@ pub async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, 
     let is_local = engine::is_local(target.address.ip());
     descriptors::ensure(descriptors_needed(options, is_local))?;
     let idle = read_all(pids)?;
-    let checks =
-        Checks { verify_every: options.verify_every, freeze_us: freeze_us(options.load.fps) };
+    let checks = Checks {
+        verify_every: options.verify_every,
+        freeze_us: freeze_us(options.load.fps),
+        feedback: options.feedback,
+    };
     let engine =
         engine::start(is_local, checks).map_err(|error| format!("cannot start: {error}"))?;
     let mut class = Class::new(options, target, tls, engine.clone());
@@ -353,6 +356,7 @@ impl Class {
             Protocol::Whip => " over WHIP and WHEP",
             Protocol::WhipToNative => " over WHIP",
         };
+        let feedback = if self.options.feedback { ", with feedback" } else { "" };
         let impaired = match &self.detour {
             Some(detour) => {
                 let (taken, lost) = detour.taken_and_lost();
@@ -385,7 +389,7 @@ impl Class {
         Outcome {
             title: format!(
                 "{publishers} publishers{among} to {viewers} viewers, {kbps} kbit/s {codec}{sound}\
-                 {by}{impaired}, {}",
+                 {by}{feedback}{impaired}, {}",
                 self.target.url
             ),
             verify_every: self.options.verify_every,

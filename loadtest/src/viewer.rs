@@ -3,7 +3,7 @@
 
 use dataplane::Codec;
 use dataplane::client::{
-    Description, Extension, ExtensionMap, Opener, ReplayWindow, ReportBlock, RtpHeader,
+    ArrivalLog, Description, Extension, ExtensionMap, Opener, ReplayWindow, ReportBlock, RtpHeader,
     parse_descriptor,
 };
 
@@ -26,6 +26,8 @@ pub struct Viewer {
     formats: Box<[Format; 128]>,
     ids: ExtensionMap,
     streams: Vec<Incoming>,
+    /// For transport-wide feedback.
+    pub arrivals: ArrivalLog,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -44,6 +46,7 @@ impl Viewer {
             formats: Box::new([Format::default(); 128]),
             ids: ExtensionMap::default(),
             streams: Vec::new(),
+            arrivals: ArrivalLog::default(),
         }
     }
 
@@ -72,6 +75,12 @@ impl Viewer {
             totals.bad += 1;
             return;
         };
+        if checks.feedback
+            && let Some(id) = self.ids.id_of(Extension::Twcc)
+            && let Some((_, [high, low])) = header.elements(datagram).find(|(at, _)| *at == id)
+        {
+            self.arrivals.record(u16::from_be_bytes([*high, *low]), at_us);
+        }
         let format = self.formats[usize::from(header.pt & 127)];
         if format.is_rtx {
             return;
@@ -302,7 +311,7 @@ impl Incoming {
 mod tests {
     use super::*;
 
-    const CHECKS: Checks = Checks { verify_every: 1, freeze_us: 200_000 };
+    const CHECKS: Checks = Checks { verify_every: 1, freeze_us: 200_000, feedback: false };
 
     fn header(seq_no: u16, rtp_time: u32, marker: bool) -> RtpHeader {
         let mut packet = vec![0x80, u8::from(marker) << 7 | 96];
