@@ -39,6 +39,7 @@ pub(crate) struct Flags {
     pub(crate) public_server: bool,
     pub(crate) check_config: bool,
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) memory_mib: Option<u64>,
     pub(crate) log: LogForm,
 }
 
@@ -51,7 +52,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 22] = [
+const FLAGS: [(&str, &str, &str); 23] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -64,6 +65,7 @@ const FLAGS: [(&str, &str, &str); 22] = [
     ("shards", "N", "media threads, 1 to 16 (one per core)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
     ("metrics", "IP:PORT", "serve /metrics, /healthz and /readyz there, without a password (off)"),
+    ("memory", "MIB", "refuse newcomers near this much memory (the control group's limit)"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
@@ -101,6 +103,7 @@ impl Flags {
             public_server: false,
             check_config: false,
             metrics: None,
+            memory_mib: None,
             log: LogForm::Text,
         }
     }
@@ -167,6 +170,7 @@ impl Flags {
             }
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
             "metrics" => self.metrics = Some(value.parse().map_err(|_| bad())?),
+            "memory" => self.memory_mib = Some(value.parse().map_err(|_| bad())?),
             "log" => {
                 self.log = match value.as_str() {
                     "text" => LogForm::Text,
