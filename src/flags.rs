@@ -41,6 +41,7 @@ pub(crate) struct Flags {
     pub(crate) whep_retry: bool,
     pub(crate) check_config: bool,
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) memory_mib: Option<u64>,
     pub(crate) log: LogForm,
 }
 
@@ -53,7 +54,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 24] = [
+const FLAGS: [(&str, &str, &str); 25] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -68,6 +69,7 @@ const FLAGS: [(&str, &str, &str); 24] = [
     ("strict-whip", "", "refuse WHIP and WHEP PATCHes without If-Match, as RFC 9725 has it"),
     ("whep-retry", "", "answer WHEP with 409 while nobody publishes, instead of holding"),
     ("metrics", "IP:PORT", "serve /metrics, /healthz and /readyz there, without a password (off)"),
+    ("memory", "MIB", "refuse newcomers near this much memory (the control group's limit)"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
@@ -107,6 +109,7 @@ impl Flags {
             whep_retry: false,
             check_config: false,
             metrics: None,
+            memory_mib: None,
             log: LogForm::Text,
         }
     }
@@ -175,6 +178,7 @@ impl Flags {
             }
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
             "metrics" => self.metrics = Some(value.parse().map_err(|_| bad())?),
+            "memory" => self.memory_mib = Some(value.parse().map_err(|_| bad())?),
             "log" => {
                 self.log = match value.as_str() {
                     "text" => LogForm::Text,

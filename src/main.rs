@@ -13,6 +13,7 @@ mod fatal;
 mod flags;
 mod http;
 mod ice;
+mod memory;
 mod metrics;
 mod outbox;
 mod redacted;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use signalling::Census;
 
 use crate::bridge::ShardCounters;
+use crate::memory::{page_bytes, resident_bytes};
 
 /// What the control plane counts since the start.
 #[derive(Default)]
@@ -153,17 +154,12 @@ impl Page {
     /// What Prometheus' own clients tell of every process.
     fn process(&mut self) {
         // SAFETY: `sysconf` has no preconditions.
-        let page_bytes =
-            u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
-        // SAFETY: as above.
         let ticks =
             u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1);
-        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-        if let Some(pages) = pages {
+        if let Some(bytes) = resident_bytes(page_bytes()) {
             let name = "process_resident_memory_bytes";
             self.family(name, "gauge", "Resident memory.");
-            self.sample(name, "", pages * page_bytes);
+            self.sample(name, "", bytes);
         }
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The fields after the program's name, which may hold anything, from the third on.

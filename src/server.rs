@@ -24,6 +24,7 @@ use crate::fatal::FatalError;
 use crate::flags::{Flags, Udp};
 use crate::http::{self, Context, Files, Listener};
 use crate::ice::IceServers;
+use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
@@ -132,6 +133,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         store: store.clone(),
         authenticator: authenticator.clone(),
         counters,
+        memory: Memory::new(flags.memory_mib),
         is_public_server: flags.public_server,
         is_draining: AtomicBool::new(false),
         sockets: Counter::new(),

@@ -154,6 +154,32 @@ fn users_and_passwords() {
     assert_eq!(api.delete(&password, &[]), 404);
 }
 
+/// One ETag for a group's file with all its users, and one for all tokens: whoever edits one after
+/// the other has to read again.
+#[test]
+fn etags_are_those_of_whole_files() {
+    let api = Api::start();
+    let etag = |path: &str| api.get(path).header("etag").map(str::to_owned);
+    for user in ["ann", "bob"] {
+        assert_eq!(api.put(&format!("/.groups/test/.users/{user}"), &[], &json!({})), 201);
+    }
+    let group = etag("/.groups/test");
+    assert!(group.is_some());
+    for path in ["/.groups/test/.users/", "/.groups/test/.users/ann", "/.groups/test/.users/bob"] {
+        assert_eq!(etag(path), group, "{path}");
+    }
+    assert_eq!(etag("/.groups/test/.tokens/"), None, "no file, no ETag");
+    let token = json!({"permissions": [], "expires": "2999-01-01T00:00:00Z"});
+    for path in ["/.groups/test/.tokens/a", "/.groups/.tokens/b"] {
+        assert_eq!(api.put(path, &[], &token), 201);
+    }
+    let tokens = etag("/.groups/test/.tokens/a");
+    assert!(tokens.is_some());
+    assert_eq!(etag("/.groups/.tokens/b"), tokens);
+    assert_eq!(api.delete("/.groups/.tokens/b", &[]), 204);
+    assert_ne!(etag("/.groups/test/.tokens/a"), tokens);
+}
+
 #[test]
 fn keys_are_written_and_never_read() {
     let api = Api::start();

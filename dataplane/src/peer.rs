@@ -302,24 +302,38 @@ impl Peer {
 
     /// Puts sending streams back for a negotiation, which names their SSRCs.
     fn wake_senders(&mut self) {
-        for (mid, ssrc, rtx) in self.senders.drain(..) {
-            // The engine panics if the section is gone.
-            if self.rtc.media(mid).is_some() {
-                self.rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
+        let senders = std::mem::take(&mut self.senders);
+        self.guarded(|rtc| {
+            for (mid, ssrc, rtx) in senders {
+                // The engine panics if the section is gone.
+                if rtc.media(mid).is_some() {
+                    rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
+                }
             }
-        }
+        });
     }
 
     /// Takes the sending streams of a description's sections out of the engine.
     fn rest_senders(&mut self, description: &str) {
         let mids = description.lines().filter_map(|line| line.strip_prefix("a=mid:"));
-        for mid in mids.map(|mid| Mid::from(mid.trim_end())) {
-            let mut api = self.rtc.direct_api();
-            let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
-            let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
-            api.remove_stream_tx(ssrc);
-            self.senders.push((mid, ssrc, rtx));
-        }
+        let mids: Vec<Mid> = mids.map(|mid| Mid::from(mid.trim_end())).collect();
+        let mut senders = Vec::new();
+        self.guarded(|rtc| {
+            for mid in mids {
+                let mut api = rtc.direct_api();
+                let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
+                let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
+                api.remove_stream_tx(ssrc);
+                senders.push((mid, ssrc, rtx));
+            }
+        });
+        self.senders.append(&mut senders);
+    }
+
+    /// A change that has no outputs, behind the same barrier against panics.
+    fn guarded(&mut self, change: impl FnOnce(&mut Rtc)) {
+        let rtc = &mut self.rtc;
+        self.is_faulty |= catch_unwind(AssertUnwindSafe(|| change(rtc))).is_err();
     }
 
     /// One mutation, one drain.

@@ -133,7 +133,7 @@ impl Endpoint {
         let offer = if wants_offer { String::new() } else { offer_of(&mut request)? };
         let found = directions(&offer);
         let is_wrong = |direction: &&str| matches!(*direction, "sendonly" | "inactive");
-        if found.iter().any(|direction| is_wrong(direction)) {
+        if found.iter().any(is_wrong) {
             let detail = "every audio and video section must be recvonly; to publish, use .whip";
             return Err(Box::new(Response::problem(422, "not an offer to receive", detail)));
         }

@@ -77,7 +77,7 @@ impl Endpoint {
     ) -> Result<(), Box<Response>> {
         let offer = offer_of(&mut request)?;
         let is_wrong = |direction: &&str| matches!(*direction, "recvonly" | "inactive");
-        if directions(&offer).iter().any(|direction| is_wrong(direction)) {
+        if directions(&offer).iter().any(is_wrong) {
             let detail = "every audio and video section must be sendonly; to watch, use .whep";
             return Err(Box::new(Response::problem(422, "not an offer to send", detail)));
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -213,6 +214,14 @@ async fn speak_http2(
 }
 
 impl Context {
+    /// Whether newcomers are welcome.
+    pub(crate) fn readiness(&self) -> StatusCode {
+        match self.is_draining.load(Ordering::Relaxed) || self.memory.is_full() {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::OK,
+        }
+    }
+
     /// From here on `/readyz` says no.
     pub(crate) fn start_draining(&self) {
         self.is_draining.store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ mod webrtc;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -29,6 +29,7 @@ use crate::authenticator::Authenticator;
 use crate::config::{Config, ConfigFile};
 use crate::control::Control;
 use crate::counter::Counter;
+use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::redacted::Redacted;
 use crate::store::GroupStore;
@@ -41,6 +42,7 @@ pub(crate) struct Context {
     pub(crate) store: Arc<GroupStore>,
     pub(crate) authenticator: Authenticator,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) memory: Memory,
     pub(crate) is_public_server: bool,
     pub(crate) is_draining: AtomicBool,
     /// WebSockets alive.
@@ -93,12 +95,15 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
     let host = host_of(&request);
     let config = context.config.get();
     let asked = Asked { request, path, query, host, config, peer };
+    if is_newcomer(&asked) && context.memory.is_full() {
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Server full, try again later\n");
+        let soon = HeaderValue::from_static("30");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+        return response;
+    }
     match asked.path.as_str() {
         "/healthz" => return plain_status(StatusCode::OK),
-        "/readyz" if context.is_draining.load(Ordering::Relaxed) => {
-            return plain_status(StatusCode::SERVICE_UNAVAILABLE);
-        }
-        "/readyz" => return plain_status(StatusCode::OK),
+        "/readyz" => return plain_status(context.readiness()),
         "/ws" => return upgrade::websocket(asked, context),
         "/public-groups.json" => return group::public_groups(&asked, context).await,
         "/galene-api" => {
@@ -131,6 +136,12 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
             response
         }
     }
+}
+
+/// Whether the request would bring somebody in: a WebSocket, or a publisher or viewer over HTTP.
+fn is_newcomer(asked: &Asked) -> bool {
+    let path = asked.path.as_str();
+    path == "/ws" || (path.starts_with("/group/") && *asked.request.method() == Method::POST)
 }
 
 /// A decoded path that names nothing outside and nothing hidden.
@@ -214,7 +225,7 @@ fn text(status: StatusCode, body: &'static str) -> Response<Body> {
 
 fn plain_status(status: StatusCode) -> Response<Body> {
     let is_ok = status == StatusCode::OK;
-    let mut response = text(status, if is_ok { "ok\n" } else { "draining\n" });
+    let mut response = text(status, if is_ok { "ok\n" } else { "draining or full\n" });
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     response

@@ -65,8 +65,7 @@ async fn answer(path: &str, context: &Context) -> Response<Body> {
             None => text(StatusCode::SERVICE_UNAVAILABLE, "The server is ending\n"),
         },
         "/healthz" => plain_status(StatusCode::OK),
-        "/readyz" if is_draining => plain_status(StatusCode::SERVICE_UNAVAILABLE),
-        "/readyz" => plain_status(StatusCode::OK),
+        "/readyz" => plain_status(context.readiness()),
         _ => text(StatusCode::NOT_FOUND, "Here are /metrics, /healthz and /readyz\n"),
     }
 }

@@ -151,7 +151,7 @@ impl Shard {
         now: Instant,
     ) {
         if self.transport(slot).is_some_and(|transport| transport.is_connected) {
-            self.handle_dtls(slot, from, local, &mut datagram.to_vec(), now);
+            self.handle_dtls(slot, from, local, datagram, now);
         } else if self.handshakes.len() < HANDSHAKES_MAX {
             self.handshakes.push_back((from, local, datagram.into()));
         } else {
@@ -163,12 +163,12 @@ impl Shard {
     /// Takes as many steps of handshakes as one loop may; says whether more wait.
     pub fn run_handshakes(&mut self, now: Instant) -> bool {
         for _ in 0..HANDSHAKES_PER_LOOP {
-            let Some((from, local, mut datagram)) = self.handshakes.pop_front() else {
+            let Some((from, local, datagram)) = self.handshakes.pop_front() else {
                 return false;
             };
             // The Transport may have ended meanwhile, and its address be another's.
             if let Some(&slot) = self.by_address.get(&from) {
-                self.handle_dtls(slot, from, local, &mut datagram, now);
+                self.handle_dtls(slot, from, local, &datagram, now);
             }
         }
         !self.handshakes.is_empty()

@@ -101,9 +101,9 @@ fn a_slot_goes_from_one_publisher_to_the_next_without_negotiation() {
     let viewer = net.slot_viewer(0, 1, 1);
     net.connect(viewer);
     let send = |net: &mut Net, seq: u64| {
-        net.publish(first, PeerKind::Video, Rtp::vp8(seq, seq % 5 == 0));
+        net.publish(first, PeerKind::Video, Rtp::vp8(seq, seq.is_multiple_of(5)));
         // The other publisher is at other numbers, timestamps and picture ids.
-        net.publish(second, PeerKind::Video, Rtp::vp8(seq + 20_000, seq % 5 == 0));
+        net.publish(second, PeerKind::Video, Rtp::vp8(seq + 20_000, seq.is_multiple_of(5)));
         net.advance(Duration::from_millis(33));
     };
     let (one, other) =
