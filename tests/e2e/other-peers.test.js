@@ -1,9 +1,9 @@
-/** WHIP and WHEP with peers that are neither Chromium nor FFmpeg: aiortc, Firefox, GStreamer. */
+/** WHIP and WHEP with peers that are neither Chromium nor FFmpeg: aiortc and Firefox. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, launch, peopleOf, seesAndHears } from './peer/browser.js';
-import { Aiortc, SimpleWhipClient } from './peer/clients.js';
+import { Aiortc } from './peer/aiortc.js';
 import { Firefox } from './peer/firefox.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
@@ -88,22 +88,6 @@ describe('other peers', { concurrency: 1 }, () => {
             throw error;
         } finally {
             await firefox.close();
-            await ann.close();
-        }
-    });
-
-    test('simple-whip-client publishes', async (t) => {
-        if (!SimpleWhipClient.isThere)
-            return t.skip('no simple-whip-client here');
-        const ann = await joinGroup(browser, 'ann', { password: 'a' });
-        const client = new SimpleWhipClient(server, `${ORIGIN}/group/test/.whip`, 'sesame');
-        try {
-            await seesAndHears(ann, 'whip').catch((error) => {
-                server.dump();
-                throw new Error(`${error.message}\n${client.output}`);
-            });
-        } finally {
-            await client.stop();
             await ann.close();
         }
     });

@@ -1,6 +1,8 @@
 """aiortc as a WHIP publisher or a WHEP player. Prints one line of JSON for each thing that happens.
 
-    aiortc_peer.py publish|play URL [--basic USER:PASSWORD | --bearer TOKEN] [--seconds N]
+    aiortc_peer.py publish|play URL [--basic USER:PASSWORD | --bearer TOKEN] [--certificate FILE]
+
+It ends its session when its standard input is closed.
 """
 
 import argparse
