@@ -73,6 +73,10 @@ impl Client {
 
     /// Takes the server's answer to our offer.
     pub fn accept_answer(&mut self, sdp: &str, transmit: Transmit<'_>) -> Result<(), String> {
+        if let Role::Publisher(publisher) = &mut self.role {
+            // A refused codec is said better here than by the SDP parser.
+            publisher.configure(sdp, |_, _| Some(0))?;
+        }
         self.peer.accept_answer(sdp, transmit)?;
         let peer = &mut self.peer;
         match &mut self.role {

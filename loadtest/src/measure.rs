@@ -143,6 +143,10 @@ pub struct Outcome {
     pub latency_histogram: Vec<(u64, u64)>,
     /// Server CPU seconds in the window, user and system, if `--pid` was given.
     pub server_cpu_s: Option<f64>,
+    /// The user part of it.
+    pub server_user_s: Option<f64>,
+    /// The system part of it.
+    pub server_system_s: Option<f64>,
     /// The same per packet that viewers received.
     pub cpu_us_per_packet: Option<f64>,
     /// Streams of audio or video that one core could forward at this cost.

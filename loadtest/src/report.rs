@@ -53,7 +53,9 @@ pub fn table(outcome: &Outcome) -> String {
     );
     if let Some(cpu) = outcome.cpu_us_per_packet {
         let cores = outcome.server_cpu_s.unwrap_or(0.0) / outcome.seconds.max(0.001);
-        row("server cores", format!("{cores:.3}"));
+        let user = outcome.server_user_s.unwrap_or(0.0);
+        let system = outcome.server_system_s.unwrap_or(0.0);
+        row("server cores", format!("{cores:.3} ({user:.2} s user, {system:.2} s system)"));
         row("CPU us per packet", format!("{cpu:.3}"));
         row("flows per core", format!("{:.0}", outcome.flows_per_core.unwrap_or(0.0)));
     }

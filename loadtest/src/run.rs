@@ -103,6 +103,11 @@ fn account(
     let rss: u64 = after.iter().map(|used| used.rss_bytes).sum();
     let rss_idle: u64 = idle.iter().map(|used| used.rss_bytes).sum();
     outcome.server_cpu_s = Some(cpu);
+    let part = |of: fn(&ProcessUse) -> Duration| {
+        after.iter().zip(before).map(|(a, b)| of(a).saturating_sub(of(b)).as_secs_f64()).sum()
+    };
+    outcome.server_user_s = Some(part(|used| used.user));
+    outcome.server_system_s = Some(part(|used| used.system));
     outcome.server_rss_bytes = Some(rss);
     if outcome.packets_received > 0 {
         let per_packet = cpu * 1e6 / outcome.packets_received as f64;

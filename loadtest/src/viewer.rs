@@ -1,11 +1,12 @@
 //! What a viewer has received, and whether it is right: numbers without gaps or repetition, frames
 //! in time, picture ids that go on.
 
-use dataplane::Codec;
 use dataplane::client::{
     ArrivalLog, Description, Extension, ExtensionMap, Opener, ReplayWindow, ReportBlock, RtpHeader,
     parse_descriptor,
 };
+
+use dataplane::{Codec, MediaKind};
 
 use crate::engine::Checks;
 use crate::media::{frame_number, read_stamp};
@@ -53,7 +54,10 @@ impl Viewer {
     /// Learns payload types and extension ids from the server's description.
     pub fn configure(&mut self, sdp: &str) {
         for section in Description::read(sdp).sections {
-            self.ids = section.extensions;
+            // All sections have the same ids (RFC 8843 s9.2), and video has the most of them.
+            if section.kind == Some(MediaKind::Video) || self.ids == ExtensionMap::default() {
+                self.ids = section.extensions;
+            }
             for format in &section.formats {
                 if let Some(slot) = self.formats.get_mut(usize::from(format.pt)) {
                     *slot = Format { codec: format.codec, is_rtx: format.is_rtx };
