@@ -86,10 +86,11 @@ impl Peer {
         Some(offer.to_sdp_string())
     }
 
-    /// An offer that receives audio and video of so many publishers.
+    /// An offer that receives audio and video of so many publishers; of one, should there be none
+    /// yet: then the viewers only stay connected.
     pub fn offer_to_receive(&mut self, publishers: usize) -> Option<String> {
         let mut changes = self.rtc.sdp_api();
-        for _ in 0..publishers {
+        for _ in 0..publishers.max(1) {
             for kind in [MediaKind::Audio, MediaKind::Video] {
                 self.mids.push(changes.add_media(kind, Direction::RecvOnly, None, None, None));
             }
