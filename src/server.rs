@@ -56,6 +56,7 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
         Certificates::open(&flags.data, &[])?;
     }
     check_groups_folder(flags)?;
+    TokenStore::new(&flags.data).check().map_err(FatalError::config)?;
     let mut groups = 0;
     for (_, description) in GroupStore::new(flags.groups.clone()).scan() {
         description.map_err(FatalError::config)?;

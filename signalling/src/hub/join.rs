@@ -253,7 +253,9 @@ impl Hub {
             (Secret::Password(given), Some(stored)) => {
                 Proof::Password { stored, given: given.clone() }
             }
-            (Secret::Password(_), None) => Proof::Nothing,
+            (Secret::Password(given), None) => {
+                Proof::Nothing { decoy: group.description.decoy(), given: given.clone() }
+            }
         };
         let check = CredentialCheck {
             group: name.clone(),
@@ -290,7 +292,6 @@ impl Hub {
                 }
             }
             (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Refused::internal(),
-            (Verdict::Unreadable, _) => Refused::internal(),
             (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => Refused::not_authorised(),
             (Verdict::Busy, _) => Refused::new(Failure::Busy, "server busy, try again"),
         };
