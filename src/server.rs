@@ -323,6 +323,27 @@ impl Reload {
             }
             self.control.set_writable(self.config.get().writable_groups).await;
             self.control.refresh(found).await;
+            self.revoke().await;
+        }
+    }
+
+    /// Ends what tokens that have been taken back let in.
+    async fn revoke(&self) {
+        let bearers = self.control.bearers().await;
+        if bearers.is_empty() {
+            return;
+        }
+        let tokens = self.authenticator.tokens().clone();
+        let gone = tokio::task::spawn_blocking(move || {
+            let is_gone = |(_, group, secret): &(_, GroupName, String)| {
+                tokens.grant(secret, group, unix_now()).is_none()
+            };
+            bearers.into_iter().filter(is_gone).map(|(conn, ..)| conn).collect::<Vec<_>>()
+        });
+        // A panic is logged; the next round tries again.
+        let gone = gone.await.unwrap_or_default();
+        if !gone.is_empty() {
+            self.control.revoke(gone).await;
         }
     }
 
