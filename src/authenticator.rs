@@ -38,6 +38,14 @@ struct Inner {
     counters: Arc<Counters>,
 }
 
+/// What a password is compared with.
+pub(crate) enum Stored {
+    /// The user's own.
+    Own(Password),
+    /// There is no such user, or it has none: the same work for nothing.
+    Decoy(Password),
+}
+
 /// Counts a check for as long as it lives.
 struct Turn(Arc<Inner>);
 
@@ -93,8 +101,12 @@ impl Authenticator {
         let started = Instant::now();
         let CredentialCheck { group, username, address, proof } = check;
         let verdict = match proof {
-            Proof::Nothing => Verdict::Wrong,
+            Proof::Nothing { decoy, given } => {
+                let stored = [Stored::Decoy(decoy)];
+                self.password(group.as_str(), &username, address.as_deref(), stored, given).await
+            }
             Proof::Password { stored, given } => {
+                let stored = [Stored::Own(stored)];
                 self.password(group.as_str(), &username, address.as_deref(), stored, given).await
             }
             Proof::Token { token, keys, otherwise } => {
@@ -103,7 +115,7 @@ impl Authenticator {
                     (Some(grant), _) => Verdict::Granted(Box::new(grant)),
                     (None, None) => Verdict::Wrong,
                     (None, Some(stored)) => {
-                        let address = address.as_deref();
+                        let (address, stored) = (address.as_deref(), [Stored::Own(stored)]);
                         self.password(group.as_str(), &username, address, stored, token).await
                     }
                 }
@@ -146,14 +158,14 @@ impl Authenticator {
         tokio::task::spawn_blocking(work).await.unwrap_or_default()
     }
 
-    /// Whether `given` is the password, after the wait that earlier guesses ask for. The caller
-    /// lets the penalty pass.
+    /// Whether `given` is one of the passwords, after the wait that earlier guesses ask for. All of
+    /// them together are one guess. The caller lets the penalty pass.
     pub(crate) async fn password(
         &self,
         realm: &str,
         username: &str,
         address: Option<&str>,
-        stored: Password,
+        candidates: impl IntoIterator<Item = Stored>,
         given: String,
     ) -> Verdict {
         let attempt = self.inner.backoff().attempt(realm, username, address);
@@ -167,7 +179,19 @@ impl Authenticator {
                 tokio::time::sleep(wait).await;
             }
         }
-        let verdict = self.compare(stored, given).await;
+        let mut verdict = Verdict::Wrong;
+        for candidate in candidates {
+            verdict = match candidate {
+                Stored::Own(stored) => self.compare(stored, given.clone()).await,
+                Stored::Decoy(decoy) => match self.compare(decoy, given.clone()).await {
+                    Verdict::Busy => Verdict::Busy,
+                    _ => Verdict::Wrong,
+                },
+            };
+            if verdict != Verdict::Wrong {
+                break;
+            }
+        }
         let is_right = verdict == Verdict::Right;
         if is_right || verdict == Verdict::Wrong {
             let now = self.inner.started.elapsed();
@@ -244,7 +268,8 @@ mod tests {
         let authenticator = authenticator();
         let started = Instant::now();
         let token = Proof::Token { token: "x".into(), keys: Vec::new().into(), otherwise: None };
-        let refused = authenticator.check(check("a", Proof::Nothing));
+        let nothing = Proof::Nothing { decoy: Password::Never, given: "x".to_owned() };
+        let refused = authenticator.check(check("a", nothing));
         let wrong = authenticator.check(check("b", password("\"a\"", "b")));
         let token = authenticator.check(check("c", token));
         let right = async {
@@ -278,6 +303,36 @@ mod tests {
         assert_eq!(authenticator.inner.waiting.load(Ordering::Relaxed), 0);
         let again = check("again", password(SLOW, "x"));
         assert_eq!(authenticator.check(again).await, Verdict::Wrong, "and it goes on");
+    }
+
+    #[tokio::test]
+    async fn a_decoy_never_opens_and_counts_as_a_guess() {
+        let authenticator = authenticator();
+        let decoy: Password = serde_json::from_str("\"word\"").unwrap();
+        for _ in 0..4 {
+            let proof = Proof::Nothing { decoy: decoy.clone(), given: "word".to_owned() };
+            assert_eq!(authenticator.check(check("ghost", proof)).await, Verdict::Wrong);
+        }
+        let inner = &authenticator.inner;
+        let ghost = inner.backoff().attempt("test", "ghost", Some("192.0.2.1:5"));
+        let wait = inner.backoff().before(ghost, inner.started.elapsed()).unwrap();
+        assert!(!wait.is_zero(), "a name that does not exist is slowed down as one that does");
+    }
+
+    #[tokio::test]
+    async fn several_candidates_are_one_guess_and_a_right_one_is_none() {
+        let authenticator = authenticator();
+        let word: Password = serde_json::from_str("\"word\"").unwrap();
+        for _ in 0..8 {
+            let candidates = [Stored::Decoy(Password::Never), Stored::Own(word.clone())];
+            let verdict =
+                authenticator.password("", "chief", None, candidates, "word".into()).await;
+            assert_eq!(verdict, Verdict::Right);
+        }
+        let inner = &authenticator.inner;
+        let chief = inner.backoff().attempt("", "chief", None);
+        let wait = inner.backoff().before(chief, inner.started.elapsed());
+        assert_eq!(wait, Some(Duration::ZERO));
     }
 
     #[tokio::test]

@@ -42,6 +42,8 @@ enum Input {
     Verdict { conn: ConnId, verdict: Verdict },
     Tokens { conn: ConnId, is_list: bool, reply: TokenReply },
     Writable { is_writable: bool },
+    Bearers { reply: oneshot::Sender<Vec<(ConnId, GroupName, String)>> },
+    Revoke { conns: Vec<ConnId> },
     Stats { reply: oneshot::Sender<serde_json::Value> },
     Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
     Status { name: String, reply: oneshot::Sender<StatusReply> },
@@ -156,6 +158,16 @@ impl Control {
     /// Whether group files may be changed over the administration API, from now on.
     pub(crate) async fn set_writable(&self, is_writable: bool) {
         self.tell(Input::Writable { is_writable }).await;
+    }
+
+    /// Who is in by which kept token without a person in front of it.
+    pub(crate) async fn bearers(&self) -> Vec<(ConnId, GroupName, String)> {
+        self.ask(|reply| Input::Bearers { reply }).await.unwrap_or_default()
+    }
+
+    /// Sends those out whose token has been taken back.
+    pub(crate) async fn revoke(&self, conns: Vec<ConnId>) {
+        self.tell(Input::Revoke { conns }).await;
     }
 
     /// All groups in memory with their members and streams, as administrators see them.
@@ -277,6 +289,10 @@ impl Task {
             Input::Tokens { conn, is_list, reply } => {
                 self.switchboard.token_reply(conn, is_list, reply, now);
             }
+            Input::Bearers { reply } => {
+                let _ = reply.send(self.switchboard.bearers());
+            }
+            Input::Revoke { conns } => self.switchboard.revoke(&conns, now),
             Input::Writable { is_writable } => self.switchboard.set_writable(is_writable),
             Input::Stats { reply } => {
                 let _ = reply.send(self.switchboard.stats());

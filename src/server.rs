@@ -56,6 +56,7 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
         Certificates::open(&flags.data, &[])?;
     }
     check_groups_folder(flags)?;
+    TokenStore::new(&flags.data).check().map_err(FatalError::config)?;
     let mut groups = 0;
     for (_, description) in GroupStore::new(flags.groups.clone()).scan() {
         description.map_err(FatalError::config)?;
@@ -323,6 +324,27 @@ impl Reload {
             }
             self.control.set_writable(self.config.get().writable_groups).await;
             self.control.refresh(found).await;
+            self.revoke().await;
+        }
+    }
+
+    /// Ends what tokens that have been taken back let in.
+    async fn revoke(&self) {
+        let bearers = self.control.bearers().await;
+        if bearers.is_empty() {
+            return;
+        }
+        let tokens = self.authenticator.tokens().clone();
+        let gone = tokio::task::spawn_blocking(move || {
+            let is_gone = |(_, group, secret): &(_, GroupName, String)| {
+                tokens.grant(secret, group, unix_now()).is_none()
+            };
+            bearers.into_iter().filter(is_gone).map(|(conn, ..)| conn).collect::<Vec<_>>()
+        });
+        // A panic is logged; the next round tries again.
+        let gone = gone.await.unwrap_or_default();
+        if !gone.is_empty() {
+            self.control.revoke(gone).await;
         }
     }
 

@@ -67,6 +67,11 @@ impl TokenStore {
         (cached.tokens.clone(), cached.stamp.map_or(String::new(), Stamp::etag))
     }
 
+    /// Reads the file, for whoever wants to know whether it is good.
+    pub(crate) fn check(&self) -> Result<usize, String> {
+        parse(&self.path, Stamp::of(&self.path)).map(|tokens| tokens.len())
+    }
+
     /// What a secret gives in a group.
     pub(crate) fn grant(&self, secret: &str, group: &GroupName, now: UnixMs) -> Option<TokenGrant> {
         let (tokens, _) = self.read();

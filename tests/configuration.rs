@@ -29,6 +29,7 @@ fn mistakes_end_with_78_and_one_line_that_names_the_fix() {
         ),
         ("data/config.json", "{\"canonicalhost\":\"x\"}", &[], &["config.json:1"]),
         ("data/cert.pem", "nonsense", &["--check-config"], &["cert.pem", "remove"]),
+        ("data/var/tokens.jsonl", "\n{\"token\":3}", &["--check-config"], &["tokens.jsonl:2"]),
         ("groups/a.json", OPEN, &["--bananas"], &["--bananas", "--help"]),
         ("groups/a.json", OPEN, &["--shards", "99"], &["--shards", "1 to 16", "N"][..1]),
         ("groups/a.json", OPEN, &["-static", "nowhere"], &["--static", "nowhere"]),

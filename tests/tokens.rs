@@ -119,3 +119,37 @@ async fn guessing_gets_slow_and_others_do_not_notice() {
     let (_, right) = join(&server, "op", "test", json!({"username": "op", "password": "pw"})).await;
     assert_eq!(right["kind"], "join");
 }
+
+/// One audio section, as an encoder would offer it.
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\n\
+    a=ice-ufrag:abcdefgh\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
+    a=fingerprint:sha-256 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:\
+    AB:AB:AB:AB:AB:AB:AB:AB\r\na=setup:actpass\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=msid:x x\r\n";
+
+#[tokio::test]
+async fn an_encoder_goes_with_its_token() {
+    let server = start();
+    let line = json!({"token": "cam", "group": "test", "username": "camera",
+        "permissions": ["present"], "expires": "2999-01-01T00:00:00Z"});
+    server.scratch.write("data/var/tokens.jsonl", format!("{line}\n"));
+    let (mut op, _) =
+        join(&server, "op", "test", json!({"username": "op", "password": "pw"})).await;
+    let post = |bearer: &str| {
+        let head = format!(
+            "POST /group/test/.whip HTTP/1.1\r\nContent-Type: application/sdp\r\n\
+             Authorization: Bearer {bearer}\r\n"
+        );
+        server.request(&head, OFFER.as_bytes())
+    };
+    assert_eq!(post("wrong").status, 401);
+    assert_eq!(post("cam").status, 201);
+    let is_camera = |said: &Value| said["type"] == "user" && said["username"] == "camera";
+    op.hear_until(is_camera).await;
+    // Somebody edits the file.
+    std::fs::remove_file(server.scratch.0.join("data/var/tokens.jsonl")).unwrap();
+    let heard = op.hear_until(|said| is_camera(said) && said["kind"] == "delete").await;
+    assert_eq!(heard.last().unwrap()["kind"], "delete");
+    assert_eq!(post("cam").status, 401);
+}

@@ -151,6 +151,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_terminal_echoes_again_afterwards() {
+        let (mut master, mut terminal) = (0, 0);
+        let nothing = std::ptr::null_mut();
+        // SAFETY: both places are valid; the other arguments may be null.
+        let opened = unsafe {
+            libc::openpty(&mut master, &mut terminal, nothing, nothing.cast(), nothing.cast())
+        };
+        assert_eq!(opened, 0);
+        let echoes = || {
+            let mut settings = std::mem::MaybeUninit::<libc::termios>::uninit();
+            // SAFETY: the descriptor is open and the place is valid; the call fills it.
+            let settings = unsafe {
+                assert_eq!(libc::tcgetattr(terminal, settings.as_mut_ptr()), 0);
+                settings.assume_init()
+            };
+            settings.c_lflag & libc::ECHO != 0
+        };
+        assert!(echoes());
+        let quiet = Quiet::start(terminal).expect("it is a terminal");
+        assert!(!echoes());
+        drop(quiet);
+        assert!(echoes());
+        assert!(Quiet::start(-1).is_none());
+        for descriptor in [master, terminal] {
+            // SAFETY: they are ours and not used again.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+
+    #[test]
     fn what_is_hashed_here_opens_there() {
         for arguments in [
             &["-password", "pässword", "-cost", "4"][..],

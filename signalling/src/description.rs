@@ -86,6 +86,14 @@ impl Description {
         self.users.get(username).or(self.wildcard_user.as_ref())
     }
 
+    /// A password to try where a user has none: it costs what that of a real user costs, so that
+    /// the time of a refusal does not tell who exists.
+    pub fn decoy(&self) -> Password {
+        let users = self.users.values().chain(&self.wildcard_user);
+        let slow = users.filter_map(|user| user.password.as_ref()).find(|found| found.is_slow());
+        slow.cloned().unwrap_or(Password::Never)
+    }
+
     /// Whether `username` is a named user.
     pub fn is_named(&self, username: &str) -> bool {
         self.users.contains_key(username)

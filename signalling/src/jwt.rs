@@ -123,6 +123,7 @@ pub fn verify(
         username: claims.sub.filter(|username| !username.is_empty()),
         permissions: claims.permissions.unwrap_or_default(),
         expires: Some(expires),
+        kept: None,
     })
 }
 

@@ -182,6 +182,18 @@ impl Switchboard {
         self.drain(now);
     }
 
+    /// Who is in by a kept token without a person in front of it, and by which: asked from time to
+    /// time, because tokens can be taken back.
+    pub fn bearers(&self) -> Vec<(ConnId, GroupName, String)> {
+        self.hub.bearers()
+    }
+
+    /// Sends those out whose token has been taken back.
+    pub fn revoke(&mut self, conns: &[ConnId], now: Now) {
+        self.hub.revoke(conns, now);
+        self.drain(now);
+    }
+
     /// What came of [`Action::Token`]; `is_list` if it was a [`TokenRequest::List`].
     pub fn token_reply(&mut self, conn: ConnId, is_list: bool, reply: TokenReply, now: Now) {
         self.hub.token_reply(conn, is_list, reply);

@@ -17,6 +17,8 @@ pub struct TokenGrant {
     pub permissions: Vec<String>,
     /// When the token ends.
     pub expires: Option<UnixMs>,
+    /// The secret, if the server keeps the token and may therefore take it back.
+    pub kept: Option<String>,
 }
 
 /// A token that the server keeps. Unknown keys are ignored.
@@ -126,6 +128,7 @@ impl Token {
             username: self.username.clone(),
             permissions: self.permissions.clone(),
             expires: self.expires,
+            kept: Some(self.token.clone()),
         }
     }
 

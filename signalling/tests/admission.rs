@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use signalling::{CredentialCheck, GroupName, Proof, StatusReply, Verdict};
+use signalling::{CredentialCheck, GroupName, Password, Proof, StatusReply, Verdict};
 use world::{OPEN, World, group, kinds};
 
 /// What a refused joiner is told.
@@ -213,8 +213,8 @@ fn a_busy_password_pool_and_a_vanished_joiner_are_no_trouble() {
     let gone = world.join_as("bob", "bob", "");
     world.disconnect(gone);
     let group = GroupName::parse("test").unwrap();
-    let check =
-        CredentialCheck { group, username: String::new(), address: None, proof: Proof::Nothing };
+    let proof = Proof::Nothing { decoy: Password::Never, given: String::new() };
+    let check = CredentialCheck { group, username: String::new(), address: None, proof };
     world.check(gone, check);
     world.board.verdict(gone, Verdict::Right, world.now);
     world.settle();

@@ -381,6 +381,39 @@ fn whip_takes_tokens_and_passwords_and_ends_with_the_token() {
 }
 
 #[test]
+fn a_token_that_is_taken_back_ends_what_it_let_in() {
+    let mut world = World::new(FILE);
+    world.tokens = vec![kept(|token| token.permissions = vec!["present".to_owned()])];
+    let op = world.member("op", "op");
+    let person = join(&mut world, "ann", json!({"token": "t", "username": "ann"}));
+    assert_eq!(person["kind"], "join");
+    let request = whip::Request {
+        method: "POST".into(),
+        group: "test".into(),
+        content_type: Some("application/sdp".into()),
+        authorization: Some("Bearer t".into()),
+        body: b"v=0\r\na=ice-ufrag:abcd\r\n".to_vec(),
+        ..whip::Request::default()
+    };
+    // The name that encoders have is a user's here; a token that names its bearer is no matter.
+    assert_eq!(world.whip(request.clone()).map(|response| response.status), Some(401));
+    world.tokens[0].username = Some("camera".to_owned());
+    assert!(world.whip(request).is_none(), "the data plane is asked");
+    let bearers = world.board.bearers();
+    assert_eq!(bearers.len(), 1, "people are not asked about: {bearers:?}");
+    assert_eq!((bearers[0].1.as_str(), bearers[0].2.as_str()), ("test", "t"));
+    world.take(op);
+    world.board.revoke(&[bearers[0].0], world.now);
+    world.settle();
+    assert_eq!(kinds(&world.take(op)), ["user/delete"]);
+    assert!(world.board.bearers().is_empty());
+    // Whoever is not in by a token is not sent out like this.
+    world.board.revoke(&[op], world.now);
+    world.settle();
+    assert!(world.board.census().clients == 2);
+}
+
+#[test]
 fn people_stay_when_their_token_ends() {
     let mut world = World::new(FILE);
     world.tokens = vec![kept(|token| token.username = Some("ann".into()))];

@@ -43,8 +43,13 @@ impl fmt::Debug for Credentials {
 /// What has to be compared.
 #[derive(Clone)]
 pub enum Proof {
-    /// Nothing: refuse, as slowly as a wrong password.
-    Nothing,
+    /// Nothing opens: refuse, as slowly as if there were a password.
+    Nothing {
+        /// A password of somebody else, to spend the same time on.
+        decoy: Password,
+        /// What was given.
+        given: String,
+    },
     /// A password.
     Password {
         /// What is stored.
@@ -93,8 +98,6 @@ pub enum Verdict {
     Wrong,
     /// The stored password cannot be used.
     Broken(PasswordError),
-    /// The tokens cannot be read; the log says why.
-    Unreadable,
     /// Too many checks are waiting.
     Busy,
 }

@@ -24,6 +24,8 @@ use crate::token::TokenGrant;
 pub(super) const NO_OP_TEXT: &str = "there are no operators in this group";
 /// What those hear whose token is over.
 pub(super) const EXPIRED_TEXT: &str = "your token has expired";
+/// What those hear whose token has been taken back.
+const REVOKED_TEXT: &str = "your token has been revoked";
 
 /// How many messages a client may send at once, and per second after that. Browsers that
 /// exchange files trickle their candidates through user messages.
@@ -49,6 +51,8 @@ struct Login {
     is_named: bool,
     /// When the token that gave it ends.
     expires: Option<UnixMs>,
+    /// The token's secret, if the server keeps it.
+    kept: Option<String>,
 }
 
 /// A refused join: why for programs, why for people.
@@ -253,7 +257,9 @@ impl Hub {
             (Secret::Password(given), Some(stored)) => {
                 Proof::Password { stored, given: given.clone() }
             }
-            (Secret::Password(_), None) => Proof::Nothing,
+            (Secret::Password(given), None) => {
+                Proof::Nothing { decoy: group.description.decoy(), given: given.clone() }
+            }
         };
         let check = CredentialCheck {
             group: name.clone(),
@@ -290,7 +296,6 @@ impl Hub {
                 }
             }
             (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Refused::internal(),
-            (Verdict::Unreadable, _) => Refused::internal(),
             (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => Refused::not_authorised(),
             (Verdict::Busy, _) => Refused::new(Failure::Busy, "server busy, try again"),
         };
@@ -324,6 +329,7 @@ impl Hub {
             permissions: Permissions::from_list(&grant.permissions),
             is_named: false,
             expires: grant.expires,
+            kept: grant.kept,
         })
     }
 
@@ -339,7 +345,7 @@ impl Hub {
         if let Some(text) = &self.closing {
             return Err(Refused(Failure::Closed, text.clone()));
         }
-        let Login { username, permissions, expires, .. } = login;
+        let Login { username, permissions, expires, kept, .. } = login;
         let group = self.groups.get(name).ok_or_else(Refused::no_such_group)?;
         if group.is_orphan {
             return Err(Refused::no_such_group());
@@ -368,6 +374,7 @@ impl Hub {
         if let Some(expires) = expires.filter(|_| !client.traits.chats) {
             let left_ms = u64::try_from(expires.0.saturating_sub(now.unix.0)).unwrap_or_default();
             self.expiries.insert((now.mono + Duration::from_millis(left_ms), conn));
+            self.bearers.extend(kept.map(|secret| (conn, secret)));
         }
         let member = Member {
             id,
@@ -475,10 +482,35 @@ impl Hub {
         true
     }
 
+    /// Those who neither chat nor hear of it, with the secrets of the kept tokens that let them
+    /// in: somebody may take these back.
+    pub fn bearers(&self) -> Vec<(ConnId, GroupName, String)> {
+        let bearers = self.bearers.iter();
+        bearers
+            .filter_map(|(conn, secret)| {
+                Some((*conn, self.place_of(*conn)?.clone(), secret.clone()))
+            })
+            .collect()
+    }
+
+    /// Sends those out whose token has been taken back.
+    pub fn revoke(&mut self, conns: &[ConnId], now: Now) {
+        for conn in conns.iter().copied() {
+            if !self.bearers.contains_key(&conn) {
+                continue;
+            }
+            if let Some(name) = self.place_of(conn).cloned() {
+                self.kick(&name, conn, None, REVOKED_TEXT.to_owned(), now);
+                self.settle(&name, now);
+            }
+        }
+    }
+
     /// Takes a member out, with its streams. [`Hub::settle`] is the caller's.
     pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
         self.close_all_streams(name, conn);
         self.expiries.retain(|(_, expiring)| *expiring != conn);
+        self.bearers.remove(&conn);
         if let Some(Client { place, .. }) = self.clients.get_mut(&conn) {
             *place = Place::Outside;
         }
@@ -530,6 +562,7 @@ fn password_login(group: &Group, credentials: &Credentials) -> Option<(Login, Pa
         permissions: group.description.permissions(user),
         username,
         expires: None,
+        kept: None,
     };
     Some((login, password))
 }

@@ -98,6 +98,8 @@ pub struct Hub {
     retries: BTreeSet<(Duration, ConnId, StreamId)>,
     /// When those who neither chat nor hear of it lose their token.
     expiries: BTreeSet<(Duration, ConnId)>,
+    /// The secrets of the kept tokens that let these in.
+    bearers: HashMap<ConnId, String>,
     outputs: VecDeque<Output>,
     entropy: Entropy,
     next_conn: u64,
@@ -122,6 +124,7 @@ impl Hub {
             announcements: BTreeSet::new(),
             retries: BTreeSet::new(),
             expiries: BTreeSet::new(),
+            bearers: HashMap::new(),
             outputs: VecDeque::new(),
             entropy: Entropy::new(seed),
             next_conn: 0,

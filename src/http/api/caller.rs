@@ -9,9 +9,11 @@ use hyper::header::{self, HeaderValue};
 use signalling::{Authorization, Description, GroupFile, GroupName, Password, Verdict, Who};
 
 use super::{Asked, Context, Refused, Route, blocking, header_text, plain};
-use crate::authenticator::unix_now;
+use crate::authenticator::{Stored, unix_now};
 
 const ADMIN: &str = "admin";
+/// Guesses here count apart from those at groups' doors. No group has this name.
+const REALM: &str = "";
 
 /// Lets the caller in, or answers for it.
 pub(super) async fn authorise(
@@ -40,7 +42,7 @@ pub(super) async fn authorise(
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             Err(response.into())
         }
-        Verdict::Wrong | Verdict::Broken(_) | Verdict::Unreadable => {
+        Verdict::Wrong | Verdict::Broken(_) => {
             context.authenticator.penalty(started).await;
             Err(refusal())
         }
@@ -89,43 +91,36 @@ async fn basic(
     context: &Arc<Context>,
 ) -> Verdict {
     let address = asked.peer.address.as_ref().map(|address| address.0.as_str());
-    let check = |realm: String, stored: Password| {
-        let (given, authenticator) = (given.clone(), context.authenticator.clone());
-        async move { authenticator.password(&realm, username, address, stored, given).await }
-    };
-    // Only a right password makes an administrator; an open door is for group members.
-    let is_secret = |password: &Password| !matches!(password, Password::Wildcard);
-    let admin = asked
-        .config
-        .users
-        .get(username)
-        .filter(|user| user.permissions.expand(Default::default()).has(ADMIN));
+    // Whoever is nobody costs the same time as somebody with a wrong password.
+    let admins = || asked.config.users.values().filter_map(|user| user.password.as_ref());
+    let decoy = admins().find(|password| password.is_slow()).cloned().unwrap_or(Password::Never);
+    let admin = asked.config.users.get(username);
+    let admin = admin.filter(|user| user.permissions.expand(Default::default()).has(ADMIN));
     let admin = admin.and_then(|user| user.password.clone()).filter(is_secret);
-    let mut verdict = Verdict::Wrong;
-    if let Some(stored) = admin {
-        verdict = check(String::new(), stored).await;
+    let mut candidates = vec![admin.map_or(Stored::Decoy(decoy), Stored::Own)];
+    if let Some(name) = route.group() {
+        let description = description(name, context).await;
+        let decoy = description.as_ref().map_or(Password::Never, |description| description.decoy());
+        let own = description.and_then(|description| own_password(&description, username, route));
+        candidates.push(own.map_or(Stored::Decoy(decoy), Stored::Own));
     }
-    if verdict != Verdict::Wrong {
-        return verdict;
-    }
-    let Some(name) = route.group() else {
-        return verdict;
-    };
-    let Some(description) = description(name, context).await else {
-        return verdict;
-    };
-    let Some(user) = description.user(username) else {
-        return verdict;
-    };
+    context.authenticator.password(REALM, username, address, candidates, given).await
+}
+
+/// Only a right password makes an administrator; an open door is for group members.
+fn is_secret(password: &Password) -> bool {
+    !matches!(password, Password::Wildcard)
+}
+
+/// The password in the group that would let this user do this.
+fn own_password(description: &Description, username: &str, route: &Route) -> Option<Password> {
+    let user = description.user(username)?;
     let is_admin = description.permissions(user).has(ADMIN);
     // Whoever knows a named user's password may change it.
     let is_own = matches!(route, Route::Password(_, Who::Named(named))
         if named == username && description.is_named(username));
     if !is_admin && !is_own {
-        return verdict;
+        return None;
     }
-    match user.password.clone().filter(is_secret) {
-        Some(stored) => check(name.as_str().to_owned(), stored).await,
-        None => verdict,
-    }
+    user.password.clone().filter(is_secret)
 }
