@@ -107,7 +107,10 @@ impl Bridge {
                 if let Some(transport) = self.transports.get(&media).copied() {
                     let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                     let subscriptions = subscriptions.collect();
-                    self.tell(Command::Watch { transport, subscriptions });
+                    // The hub does not say it again: what comes last must arrive.
+                    self.unsent.retain(|unsent| !is_watch_of(unsent, transport));
+                    self.unsent.push_back(Command::Watch { transport, subscriptions });
+                    self.send_unsent();
                 }
             }
             MediaRequest::AcceptAnswer { media, answer } => {
@@ -120,7 +123,8 @@ impl Bridge {
                 let transport = self.transports.get(&media).copied();
                 if let (Some(transport), Some(publication)) = (transport, publication) {
                     let cap = cap(want);
-                    self.tell(Command::SetCap { transport, publication, cap });
+                    self.unsent.push_back(Command::SetCap { transport, publication, cap });
+                    self.send_unsent();
                 }
             }
             MediaRequest::AddCandidate { media, candidate } => {
@@ -285,6 +289,10 @@ impl Bridge {
             }
         })
     }
+}
+
+fn is_watch_of(command: &Command, viewer: TransportId) -> bool {
+    matches!(command, Command::Watch { transport, .. } if *transport == viewer)
 }
 
 fn kind_of(kind: dataplane::MediaKind) -> MediaKind {

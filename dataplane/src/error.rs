@@ -25,6 +25,11 @@ pub enum PeerError {
         /// The line of the second.
         line: usize,
     },
+    /// A mid that is longer than 16 characters or has others than letters, digits and `_`.
+    MidUnusable {
+        /// The line's number, from 1.
+        line: usize,
+    },
     /// A payload type outside 0..=127.
     PayloadTypeRange {
         /// The line's number, from 1.
@@ -64,6 +69,7 @@ impl PeerError {
                 | Self::TooManyMSections
                 | Self::TooManyCandidates
                 | Self::DuplicateMid { .. }
+                | Self::MidUnusable { .. }
                 | Self::PayloadTypeRange { .. }
                 | Self::SdpSyntax { .. }
         )
@@ -78,6 +84,9 @@ impl fmt::Display for PeerError {
             Self::TooManyMSections => write!(f, "SDP has more than 64 m-sections"),
             Self::TooManyCandidates => write!(f, "SDP has more than 64 candidates"),
             Self::DuplicateMid { line } => write!(f, "SDP line {line} repeats a mid"),
+            Self::MidUnusable { line } => {
+                write!(f, "SDP line {line}: a mid must be 1 to 16 letters, digits or underscores")
+            }
             Self::PayloadTypeRange { line } => {
                 write!(f, "SDP line {line} has a payload type above 127")
             }

@@ -276,9 +276,14 @@ impl Peer {
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
             return Ok(Drained { timeout: Some(now), ..Drained::default() });
         };
-        let (handled, mut drained) =
-            self.mutate(now, transmit, |rtc| rtc.handle_input(Input::Receive(now, receive)))?;
-        drained.is_closed |= handled.is_err();
+        // What came is taken in by the first input, and answered by the second.
+        let (handled, first) =
+            self.mutate(now, &mut *transmit, |rtc| rtc.handle_input(Input::Receive(now, receive)))?;
+        let (looked, mut drained) =
+            self.mutate(now, transmit, |rtc| rtc.handle_input(Input::Timeout(now)))?;
+        drained.is_closed |= handled.is_err() || looked.is_err() || first.is_closed;
+        drained.is_connected |= first.is_connected;
+        drained.engine_media += first.engine_media;
         Ok(drained)
     }
 

@@ -99,6 +99,10 @@ pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
         } else if text.starts_with("a=candidate:") {
             candidates += 1;
         } else if let Some(mid) = text.strip_prefix("a=mid:") {
+            let mid = mid.trim_end();
+            if !is_mid(mid) {
+                return Err(PeerError::MidUnusable { line });
+            }
             if mids.contains(&mid) {
                 return Err(PeerError::DuplicateMid { line });
             }
@@ -127,6 +131,12 @@ fn is_media_line(media: &str) -> bool {
     let kind = words.next().is_some_and(|kind| kind.bytes().all(|b| b.is_ascii_alphanumeric()));
     let port = words.next().is_some_and(|port| port.parse::<u16>().is_ok());
     kind && port && words.count() >= 2
+}
+
+/// What the peer engine takes for a mid without changing it: it would take two that differ in
+/// other characters, or behind the sixteenth, for one.
+fn is_mid(mid: &str) -> bool {
+    (1..=16).contains(&mid.len()) && mid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// What a line must at least be, so that whoever wrote it learns which one is wrong.
@@ -423,6 +433,10 @@ mod tests {
         assert_eq!(check_limits(&long), Err(PeerError::SdpLineTooLong { line: 2 }));
         assert_eq!(check_limits(&many("m=a 9 X 1\r\n", 65)), Err(PeerError::TooManyMSections));
         assert_eq!(check_limits(&many("a=candidate:1\r\n", 65)), Err(PeerError::TooManyCandidates));
+        for mid in ["a-", "", "12345678901234567", "\u{e4}"] {
+            let sdp = format!("v=0\r\na=mid:{mid}\r\n");
+            assert_eq!(check_limits(&sdp), Err(PeerError::MidUnusable { line: 2 }), "{mid}");
+        }
         assert_eq!(check_limits(&many("a=mid:0\r\n", 2)), Err(PeerError::DuplicateMid { line: 3 }));
         let pt = check_limits("v=0\r\na=rtpmap:128 VP8/90000\r\n");
         assert_eq!(pt, Err(PeerError::PayloadTypeRange { line: 2 }));

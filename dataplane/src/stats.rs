@@ -90,6 +90,8 @@ pub struct Counters {
     pub keyframe_requests: u64,
     /// Packets asked for from publishers.
     pub nacked: u64,
+    /// Steps of peer engines: STUN, DTLS and their timers.
+    pub engine_steps: u64,
     /// Transports ended by a fault of the peer engine.
     pub engine_faults: u64,
     /// What was dropped, by reason: `(name, count)` in a fixed order.

@@ -2,6 +2,7 @@
 //! ETag is, when a PATCH trickles and when it restarts ICE (RFC 9725 s4.3).
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -24,10 +25,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// POSTs from one address: so many at once, so many per second after that. A class may sit behind
 /// one address.
 const POSTS: (u32, u32) = (256, 64);
-/// Addresses whose POSTs are counted. When there are more, counting starts again.
+/// Networks whose POSTs are counted. When so many are busy at once, further ones must wait.
 const ADDRESSES_MAX: usize = 8192;
-/// PATCHes of one session.
-const PATCHES: (u32, u32) = (64, 16);
+/// Requests of one session, of any kind but DELETE.
+const REQUESTS: (u32, u32) = (64, 16);
 /// Superseded user name fragments that a session remembers; one restarted more often has no
 /// late PATCHes of that age.
 const UFRAGS_MAX: usize = 16;
@@ -70,7 +71,15 @@ pub(crate) struct Exchange {
     old_ufrags: Vec<String>,
     /// The answer to the last restart, in case it got lost.
     last_restart: Option<Response>,
-    patches: TokenBucket,
+    requests: TokenBucket,
+}
+
+impl Exchange {
+    /// Notes the ICE credentials of the client's description.
+    pub(crate) fn adopt_credentials(&mut self, sdp: &str) {
+        attribute(sdp, "ice-ufrag").unwrap_or_default().clone_into(&mut self.ufrag);
+        attribute(sdp, "ice-pwd").unwrap_or_default().clone_into(&mut self.pwd);
+    }
 }
 
 /// What a PATCH with a fragment turns out to be.
@@ -146,7 +155,7 @@ impl Exchanges {
         };
         let has_token = request.param("token").is_some();
         let conn = hub.connect(Traits { receives: false, chats: false, address: request.address });
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             group: request.group.clone(),
             secret: hub.entropy().long_id(),
             query: if has_token { request.query } else { String::new() },
@@ -156,13 +165,14 @@ impl Exchanges {
             is_from_page: request.is_from_page,
             stage: Stage::Joining,
             waiting: Some((ticket, now.mono)),
-            ufrag: attribute(&offer, "ice-ufrag").unwrap_or_default().to_owned(),
-            pwd: attribute(&offer, "ice-pwd").unwrap_or_default().to_owned(),
+            ufrag: String::new(),
+            pwd: String::new(),
             offer,
             old_ufrags: Vec::new(),
             last_restart: None,
-            patches: TokenBucket::new(PATCHES.0, PATCHES.1, now.mono),
+            requests: TokenBucket::new(REQUESTS.0, REQUESTS.1, now.mono),
         };
+        exchange.adopt_credentials(&exchange.offer.clone());
         self.by_secret.insert(exchange.secret.clone(), conn);
         self.by_conn.insert(conn, exchange);
         let data = serde_json::Map::new();
@@ -171,11 +181,14 @@ impl Exchanges {
     }
 
     fn take_post(&mut self, address: Option<&str>, now: Now) -> bool {
-        let host = address.and_then(|address| address.rsplit_once(':')).map_or("", |(ip, _)| ip);
-        if self.posts.len() >= ADDRESSES_MAX && !self.posts.contains_key(host) {
-            self.posts.clear();
+        let network = address.map(network_of).unwrap_or_default();
+        if self.posts.len() >= ADDRESSES_MAX && !self.posts.contains_key(&network) {
+            self.posts.retain(|_, bucket| !bucket.is_full(now.mono));
+            if self.posts.len() >= ADDRESSES_MAX {
+                return false;
+            }
         }
-        let bucket = self.posts.entry(host.to_owned());
+        let bucket = self.posts.entry(network);
         bucket.or_insert_with(|| TokenBucket::new(POSTS.0, POSTS.1, now.mono)).take(now.mono)
     }
 
@@ -196,6 +209,21 @@ impl Exchanges {
         }
     }
 
+    /// The same, if it does not come too often.
+    pub(crate) fn find_within_rate(
+        &mut self,
+        request: &Request,
+        now: Now,
+    ) -> Result<ConnId, Refused> {
+        let conn = self.find(request)?;
+        let exchange = self.by_conn.get_mut(&conn);
+        if exchange.is_some_and(|exchange| !exchange.requests.take(now.mono)) {
+            let slow = problem(429, "too many requests", "wait before the next request");
+            return Err(Box::new(slow.with("retry-after", "1")));
+        }
+        Ok(conn)
+    }
+
     /// A PATCH with a fragment. The user name fragment decides between trickle and restart, the
     /// ETag only about what is stale: candidates can overtake a restart, and the other way round.
     pub(crate) fn patch(
@@ -209,7 +237,7 @@ impl Exchanges {
         let Some(exchange) = self.by_conn.get_mut(&conn) else {
             return Err(problem(404, "no such session", "POST a new offer"));
         };
-        if !exchange.patches.take(now.mono) {
+        if !exchange.requests.take(now.mono) {
             let slow = problem(429, "too many requests", "collect candidates before you send them");
             return Err(Box::new(slow.with("retry-after", "1")));
         }
@@ -387,6 +415,18 @@ impl Exchanges {
             self.by_secret.remove(&exchange.secret);
         }
         hub.disconnect(conn, now);
+    }
+}
+
+/// What counts as one client: an IPv4 address, or the /64 that an IPv6 customer has to itself.
+fn network_of(address: &str) -> String {
+    match address.parse() {
+        Ok(SocketAddr::V6(v6)) if v6.ip().to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = v6.ip().segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}")
+        }
+        Ok(address) => address.ip().to_canonical().to_string(),
+        Err(_) => address.to_owned(),
     }
 }
 

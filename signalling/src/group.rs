@@ -46,6 +46,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// How many sections its view carries.
+    pub(crate) fn carried(&self) -> usize {
+        self.view.as_ref().map_or(0, View::carried)
+    }
+
     pub(crate) fn may(&self, permission: &str) -> bool {
         self.permissions.has(permission)
     }

@@ -18,6 +18,13 @@ impl TokenBucket {
         Self { millitokens: burst, burst, per_second: u64::from(per_second), filled_at: now }
     }
 
+    /// Whether nothing has been taken lately.
+    #[must_use]
+    pub fn is_full(&self, now: Duration) -> bool {
+        let elapsed_ms = now.saturating_sub(self.filled_at).as_millis() as u64;
+        self.millitokens.saturating_add(elapsed_ms.saturating_mul(self.per_second)) >= self.burst
+    }
+
     /// Takes one token, or says that there is none.
     #[must_use]
     pub fn take(&mut self, now: Duration) -> bool {

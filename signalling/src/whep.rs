@@ -82,7 +82,7 @@ impl Endpoint {
         let handled = match (request.method.as_str(), request.below.as_str()) {
             ("OPTIONS", below) => Ok(Some(self.options(is_session, below, &request))),
             (_, below) if !below.is_empty() => {
-                return Some(match self.exchanges.find(&request) {
+                return Some(match self.exchanges.find_within_rate(&request, now) {
                     Ok(conn) => {
                         let path = self.exchanges.path_below(conn, EVENTS);
                         self.streams.handle(conn, ticket, &request, &path, hub)
@@ -199,6 +199,7 @@ impl Endpoint {
             return problem(422, "not an answer to receive", "every section must be recvonly");
         }
         exchange.waiting = Some((ticket, now.mono));
+        exchange.adopt_credentials(answer);
         hub.view_answer(conn, answer.to_owned());
         Ok(None)
     }
@@ -225,7 +226,7 @@ impl Endpoint {
                     return refused.map(|(t, response)| (t, response.with("retry-after", "5")));
                 }
                 exchange.stage = Stage::Offering;
-                let request = self.streams.request(conn)?;
+                let request = self.streams.take_request(conn)?;
                 hub.view(conn, request, now);
                 None
             }

@@ -71,8 +71,8 @@ impl Streams {
     }
 
     /// What a session wants to watch.
-    pub(crate) fn request(&self, conn: ConnId) -> Option<ViewRequest> {
-        self.sessions.get(&conn).map(|session| session.request.clone())
+    pub(crate) fn take_request(&mut self, conn: ConnId) -> Option<ViewRequest> {
+        self.sessions.get_mut(&conn).map(|session| std::mem::take(&mut session.request))
     }
 
     /// Our offer has gone out.
@@ -161,7 +161,10 @@ impl Streams {
                 }
                 // A new reader is told everything.
                 stream.told = None;
-                self.chunks.extend(news(stream, hub.view_state(conn)).map(|c| (ticket, Some(c))));
+                self.chunks.extend(
+                    news(stream, hub.view_state(conn, &mut HashMap::new()))
+                        .map(|c| (ticket, Some(c))),
+                );
                 let response = Response::new(200)
                     .with("content-type", "text/event-stream")
                     .with("cache-control", "no-store");
@@ -185,11 +188,12 @@ impl Streams {
 
     /// Tells every reader what has changed.
     pub(crate) fn tick(&mut self, hub: &Hub) {
+        let mut counts = HashMap::new();
         for (conn, session) in &mut self.sessions {
             for stream in &mut session.streams {
                 let Some(ticket) = stream.reader else { continue };
                 stream.quiet_ticks += 1;
-                let text = news(stream, hub.view_state(*conn));
+                let text = news(stream, hub.view_state(*conn, &mut counts));
                 let text = text.or_else(|| {
                     (stream.quiet_ticks >= QUIET_TICKS).then(|| ": still here\n\n".to_owned())
                 });
@@ -271,7 +275,7 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
     let Ok(choice) = serde_json::from_slice::<LayerChoice>(&request.body) else {
         return bad("send a JSON object with mediaId, rid, spatialLayerId, temporalLayerId");
     };
-    let Some(state) = hub.view_state(conn) else {
+    let Some(state) = hub.view_state(conn, &mut HashMap::new()) else {
         return Response::problem(409, "not yet", "the session is not negotiated");
     };
     let video = |mid: &Option<String>| {

@@ -190,12 +190,26 @@ fn without_an_offer_the_player_gets_one_and_answers_it() {
     };
     assert_eq!(status(&mut world, answer("hello")), 400);
     assert_eq!(status(&mut world, answer("v=0\r\nm=audio 9 X 1\r\na=sendonly\r\n")), 422);
-    assert_eq!(world.whep(answer("v=0\r\nm=audio 9 X 1\r\na=recvonly\r\n")), None);
+    assert_eq!(
+        world.whep(answer(
+            "v=0\r\na=ice-ufrag:play\r\na=ice-pwd:aPasswordOfThePlayer12\r\nm=audio 9 X 1\r\n\
+         a=recvonly\r\n"
+        )),
+        None
+    );
     assert!(matches!(world.media.last(), Some(MediaRequest::AcceptAnswer { .. })));
     viewed(&mut world, None);
     assert_eq!(taken(&mut world).status, 204);
     assert_eq!(watched(&world), [(up, 0), (up, 1)]);
     assert_eq!(status(&mut world, answer("v=0\r\n")), 409);
+    // It trickles like any other.
+    let fragment = |ufrag: &str| Request {
+        content_type: Some("application/trickle-ice-sdpfrag".into()),
+        body: format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:aPasswordOfThePlayer12\r\n").into(),
+        ..on(&offered, "PATCH")
+    };
+    assert_eq!(status(&mut world, fragment("play")), 204);
+    assert_eq!(status(&mut world, fragment("more")), 422, "our offer cannot be repeated");
     // Another player does not answer in time.
     assert_eq!(world.whep(empty()), None);
     let media = world.last_view();
@@ -332,11 +346,23 @@ fn layers_are_chosen_and_given_back() {
     let body = "{\"mediaId\":\"1\",\"maxTemporalLayerId\":1}";
     assert_eq!(status(&mut world, json_post(&created, "layer", body)), 200);
     assert_eq!(layers_of(&world).map(|layers| layers.temporal_max), Some(1));
-    // The choice holds for what comes next in the same slot.
+    // The choice holds when who publishes changes, and for what comes next in the same slot.
+    let bob = world.member("bob", "bob");
+    world.live(bob, "two");
+    let kept = world.media.iter().rev().find_map(|request| match request {
+        MediaRequest::Watch { wants, .. } => Some(wants.clone()),
+        _ => None,
+    });
+    let kept = kept.expect("a Watch").into_iter().find(|want| want.publication == video);
+    assert_eq!(kept.and_then(|want| want.layers).map(|layers| layers.temporal_max), Some(1));
     world.event(MediaEvent::Watching { media: view, slots: vec![None, Some(video)] });
     assert_eq!(layers_of(&world).map(|layers| layers.temporal_max), Some(1));
     assert_eq!(status(&mut world, json_post(&created, "layer", "{}")), 200);
     assert_eq!(layers_of(&world), None);
+    world.advance(Duration::from_secs(10));
+    let asked = (0..100).map(|_| status(&mut world, json_post(&created, "layer", "{}")));
+    assert_eq!(asked.filter(|status| *status == 429).count(), 36, "not too often");
+    world.advance(Duration::from_secs(10));
     for bad in ["x", "{\"rid\":\"q\"}", "{\"mediaId\":\"0\"}", "{\"mediaId\":\"9\"}"] {
         assert_eq!(status(&mut world, json_post(&created, "layer", bad)), 400, "{bad}");
     }

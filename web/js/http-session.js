@@ -45,9 +45,18 @@ export class HttpSession {
         this.extensions = new Map();
     }
 
-    /** Negotiates `pc`, whose transceivers are there already. Throws Refused. */
+    /** Negotiates `pc`, whose transceivers are there already. Throws; then nothing is left. */
     async open(pc) {
         this.pc = pc;
+        try {
+            await this.#negotiate(pc);
+        } catch (error) {
+            await this.close();
+            throw error;
+        }
+    }
+
+    async #negotiate(pc) {
         // The server learns addresses from checks: there is no need to wait for candidates.
         await pc.setLocalDescription();
         const response = await this.#fetch(this.endpoint, 'POST', 'application/sdp',
@@ -192,12 +201,21 @@ export function keepUp(open, tell) {
         later(error?.retryAfter ?? delay, begin);
         delay = Math.min(delay * 2, 30);
     };
+    let isMending = false;
     const mend = async () => {
+        if (isMending)
+            return;
+        isMending = true;
+        const mended = session;
         try {
-            await session.restart();
-            later(20, () => again());
+            await mended.restart();
+            if (session === mended)
+                later(20, () => again());
         } catch (error) {
-            again(error);
+            if (session === mended)
+                again(error);
+        } finally {
+            isMending = false;
         }
     };
     const begin = async () => {

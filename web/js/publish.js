@@ -24,22 +24,17 @@ async function capture(source) {
 
 async function open(source, authorization) {
     const pc = new RTCPeerConnection();
-    try {
-        for (const track of media.getTracks()) {
-            const encoding = track.kind === 'video'
-                ? { maxBitrate: BITS_PER_SECOND_MAX[source] } : {};
-            pc.addTransceiver(track, {
-                direction: 'sendonly', streams: [media], sendEncodings: [encoding],
-            });
-        }
-        const query = token === null ? '' : `?token=${encodeURIComponent(token)}`;
-        const session = new HttpSession(`${location.origin}${group}/.whip${query}`, authorization);
-        await session.open(pc);
-        return session;
-    } catch (error) {
-        pc.close();
-        throw error;
+    for (const track of media.getTracks()) {
+        const encoding = track.kind === 'video'
+            ? { maxBitrate: BITS_PER_SECOND_MAX[source] } : {};
+        pc.addTransceiver(track, {
+            direction: 'sendonly', streams: [media], sendEncodings: [encoding],
+        });
     }
+    const query = token === null ? '' : `?token=${encodeURIComponent(token)}`;
+    const session = new HttpSession(`${location.origin}${group}/.whip${query}`, authorization);
+    await session.open(pc);
+    return session;
 }
 
 function show(state, error) {

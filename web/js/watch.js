@@ -32,12 +32,7 @@ async function open() {
     const session = new HttpSession(
         `${location.origin}${group}/.whep${location.search}`, authorization,
     );
-    try {
-        await session.open(pc);
-    } catch (error) {
-        pc.close();
-        throw error;
-    }
+    await session.open(pc);
     // By the index of the m-line: the video sections come after those for sound.
     session.listen(['active', 'inactive', 'layers'], (name, data) => {
         if (name !== 'layers')

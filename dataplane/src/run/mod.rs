@@ -408,10 +408,7 @@ impl Loop {
             if let Event::Stats { counters, .. } = &event {
                 self.load.store(counters.transports as u32, Ordering::Relaxed);
             }
-            let is_repeated = matches!(
-                event,
-                Event::Stats { .. } | Event::Published { .. } | Event::Received { .. }
-            );
+            let is_repeated = matches!(event, Event::Stats { .. } | Event::Received { .. });
             if is_repeated && self.waiting.len() >= EVENTS_MAX {
                 continue;
             }

@@ -44,6 +44,8 @@ pub const ADDRESSES_MAX: usize = 65_536;
 const HINTS_MAX: usize = 4096;
 /// The base period of all housekeeping.
 pub const TICK: Duration = Duration::from_millis(20);
+/// Between two looks of a connected Transport's engine at its clock, unless something comes.
+const IDLE_STEP: Duration = Duration::from_secs(5);
 /// Ticks per second.
 const TICKS_PER_SECOND: u64 = 50;
 
@@ -309,6 +311,7 @@ impl Shard {
             return;
         };
         let Transport { peer, addresses, .. } = transport;
+        self.counters.engine_steps += 1;
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = |_candidate: SocketAddr, to: SocketAddr, datagram: &[u8]| {
             let from = addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local);
@@ -336,7 +339,9 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        if let Some(at) = drained.timeout
+        // Once connected an ICE-lite peer has nothing that is urgent: it answers when asked.
+        let earliest = if transport.is_connected { now + IDLE_STEP } else { now };
+        if let Some(at) = drained.timeout.map(|at| at.max(earliest))
             && transport.timer_at != Some(at)
             && at < now + Duration::from_secs(3600)
         {

@@ -85,7 +85,11 @@ impl Shard {
             // What our answer says of formats and extensions is what both sides can do.
             let section = Section { is_active: true, receives: true, ..answered.clone() };
             let known = viewer.lines.iter().position(|line| line.mid == offered.mid);
-            let line = match (known, answered.ssrcs.first().copied()) {
+            let ssrc = answered.ssrcs.first().copied().filter(|ssrc| {
+                // One SSRC in two slots would be one nonce for two packets.
+                lines.iter().chain(&viewer.lines).all(|line| line.ssrc.0 != *ssrc)
+            });
+            let line = match (known, ssrc) {
                 (Some(known), _) => {
                     ViewerLine { section: Some(section), ..viewer.lines.swap_remove(known) }
                 }

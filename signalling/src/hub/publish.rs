@@ -304,6 +304,7 @@ impl Hub {
         for viewer in viewers {
             self.refresh_viewer(&name, viewer, conn, &stream);
         }
+        self.refresh_views(&name);
         let Some(group) = self.groups.get_mut(&name) else {
             return;
         };

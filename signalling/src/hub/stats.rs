@@ -30,7 +30,7 @@ impl Hub {
             clients: members().count(),
             connections: self.clients.len(),
             publications: members().map(|member| member.ups.len()).sum(),
-            subscriptions: members().map(|member| member.downs.len()).sum(),
+            subscriptions: members().map(|m| m.downs.len() + m.carried()).sum(),
         }
     }
 

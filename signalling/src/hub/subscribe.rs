@@ -153,6 +153,7 @@ impl Hub {
             }
             self.refresh_viewer(name, viewer, publisher, stream);
         }
+        self.refresh_views(name);
     }
 
     /// Brings what one viewer gets of one stream in line with what it wants.
@@ -164,9 +165,6 @@ impl Hub {
         stream: &StreamId,
     ) {
         if viewer == publisher {
-            return;
-        }
-        if self.refresh_view(name, viewer) {
             return;
         }
         let near = self.near(name);
@@ -272,7 +270,6 @@ impl Hub {
         };
         let mut viewers = Vec::new();
         let mut downs = Vec::new();
-        let views: Vec<ConnId> = group.views().collect();
         for (viewer, member) in &mut group.members {
             member.failures.remove(stream);
             if member.downs.get(stream).is_some_and(|down| down.publisher == publisher) {
@@ -283,9 +280,7 @@ impl Hub {
         for down in &downs {
             self.drop_down(down);
         }
-        for viewer in views {
-            self.refresh_view(name, viewer);
-        }
+        self.refresh_views(name);
         self.tell_many(viewers, Event::Close { stream: stream.clone() });
     }
 

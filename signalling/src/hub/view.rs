@@ -1,13 +1,13 @@
 //! Views: a member that watches the group through slots, over one transport that is negotiated
 //! once. What the slots carry then follows who publishes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
-use crate::group::Group;
+use crate::group::{Group, Member};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
-use crate::stream::{Layers, MediaKind, Want};
+use crate::stream::{Layers, MediaKind, Up, Want};
 use crate::time::Now;
 
 /// Sections that one view may be offered; the data plane takes no more.
@@ -63,35 +63,54 @@ pub struct ViewState {
 }
 
 impl Group {
-    /// The members that watch by a view.
-    pub(crate) fn views(&self) -> impl Iterator<Item = ConnId> {
-        self.members.iter().filter(|(_, member)| member.view.is_some()).map(|(conn, _)| *conn)
+    /// All streams that views may carry, the most important first: shared screens before cameras,
+    /// and older streams before newer ones.
+    fn watchable(&self) -> Vec<(ConnId, &Member, &StreamId, &Up)> {
+        let mut all: Vec<_> = self
+            .members
+            .iter()
+            .flat_map(|(conn, member)| {
+                member.ups.iter().map(move |(stream, up)| (*conn, member, stream, up))
+            })
+            .filter(|(_, _, _, up)| up.is_announced)
+            .collect();
+        all.sort_by_key(|(_, _, _, up)| (up.label != "screenshare", up.media));
+        all
+    }
+}
+
+impl View {
+    /// How many slots carry something.
+    pub(crate) fn carried(&self) -> usize {
+        self.carried.iter().flatten().count()
     }
 
-    /// What a view shall carry, the most important first: shared screens before cameras, and
-    /// older streams before newer ones.
-    fn wants(&self, viewer: ConnId, view: &View) -> Vec<Want> {
-        let of_others = self.members.iter().filter(|(conn, _)| **conn != viewer);
-        let named = of_others.filter(|(_, member)| {
-            let wanted = view.request.username.as_deref();
-            wanted.is_none_or(|wanted| wanted == member.username.as_str())
+    /// What it shall carry of these.
+    fn wants(&self, viewer: ConnId, all: &[(ConnId, &Member, &StreamId, &Up)]) -> Vec<Want> {
+        let ViewRequest { stream, username, .. } = &self.request;
+        let is_wanted = |name: &Option<String>, found: &str| {
+            name.as_deref().is_none_or(|wanted| wanted == found)
+        };
+        let wanted = all.iter().filter(|(conn, member, id, _)| {
+            *conn != viewer
+                && is_wanted(username, member.username.as_str())
+                && is_wanted(stream, id.as_str())
         });
-        let mut ups: Vec<_> = named
-            .flat_map(|(_, member)| &member.ups)
-            .filter(|(stream, up)| {
-                let wanted = view.request.stream.as_deref();
-                up.is_announced && wanted.is_none_or(|wanted| wanted == stream.as_str())
-            })
-            .map(|(_, up)| up)
-            .collect();
-        ups.sort_by_key(|up| (up.label != "screenshare", up.media));
-        let sections = ups.into_iter().flat_map(|up| {
-            let section =
+        let sections = wanted.flat_map(|(_, _, _, up)| {
+            let key =
                 |(m_line, _): &(u8, MediaKind)| PublicationKey { media: up.media, m_line: *m_line };
-            up.publications.iter().map(section)
+            up.publications.iter().map(key)
         });
-        let want = |publication| Want { publication, is_low: false, layers: None };
+        let want =
+            |publication| Want { publication, is_low: false, layers: self.chosen(publication) };
         sections.map(want).take(WANTS_MAX).collect()
+    }
+
+    /// The layers that the member has chosen for the slot that carries this.
+    fn chosen(&self, publication: PublicationKey) -> Option<Layers> {
+        let slot = self.carried.iter().position(|carried| *carried == Some(publication))?;
+        let (mid, _) = self.slots.get(slot)?;
+        self.layers.get(mid).copied()
     }
 }
 
@@ -114,12 +133,10 @@ impl Hub {
         let Ok(stream) = StreamId::parse(&msid) else {
             return self.refuse_view(conn, "this client's id cannot name a stream");
         };
-        let offer = request.offer.clone().ok_or(request.slots);
+        let mut request = request;
+        let offer = request.offer.take().ok_or(request.slots);
         let media = match &mut member.view {
-            Some(view) => {
-                view.request.offer = request.offer;
-                view.media
-            }
+            Some(view) => view.media,
             None => {
                 self.next_media += 1;
                 let media = MediaId(self.next_media);
@@ -175,9 +192,15 @@ impl Hub {
         true
     }
 
-    /// What a member's view shows now. Nothing if it has none.
-    pub fn view_state(&self, conn: ConnId) -> Option<ViewState> {
-        let group = self.groups.get(self.place_of(conn)?)?;
+    /// What a member's view shows now. Nothing if it has none. `counts` remembers the viewers of
+    /// each group, for whoever asks for many views at once.
+    pub fn view_state(
+        &self,
+        conn: ConnId,
+        counts: &mut HashMap<GroupName, usize>,
+    ) -> Option<ViewState> {
+        let name = self.place_of(conn)?;
+        let group = self.groups.get(name)?;
         let view = group.members.get(&conn)?.view.as_ref()?;
         let slots = view.slots.iter().enumerate().map(|(slot, (mid, kind))| {
             let publication = view.carried.get(slot).copied().flatten();
@@ -185,12 +208,32 @@ impl Hub {
                 mid: mid.clone(),
                 kind: *kind,
                 is_active: publication.is_some(),
-                encodings: publication.map(|key| encodings(group, key)).unwrap_or_default(),
+                encodings: publication.map(|key| self.encodings(group, key)).unwrap_or_default(),
             }
         });
-        let viewers = group.members.values();
-        let viewers = viewers.filter(|member| member.traits.receives || member.view.is_some());
-        Some(ViewState { slots: slots.collect(), viewers: viewers.count() })
+        let viewers = *counts.entry(name.clone()).or_insert_with(|| {
+            let members = group.members.values();
+            members.filter(|member| member.traits.receives || member.view.is_some()).count()
+        });
+        Some(ViewState { slots: slots.collect(), viewers })
+    }
+
+    /// The Encodings of a section, as its publisher's last report has them.
+    fn encodings(&self, group: &Group, key: PublicationKey) -> Vec<(String, u64)> {
+        let owner = self.media.get(&key.media);
+        let up = owner.and_then(|owner| group.members.get(&owner.conn)?.ups.get(&owner.stream));
+        let Some(up) = up else {
+            return Vec::new();
+        };
+        let rids = up.rids.get(&key.m_line).map_or(&[][..], Vec::as_slice);
+        let rate_of = |encoding: usize| {
+            let mut rates = up.rates.iter();
+            let found =
+                rates.find(|(m_line, at, _)| *m_line == key.m_line && usize::from(*at) == encoding);
+            found.map_or(0, |(_, _, rate)| *rate)
+        };
+        let count = rids.len().max(1);
+        (0..count).map(|at| (rids.get(at).cloned().unwrap_or_default(), rate_of(at))).collect()
     }
 
     /// Whether anybody publishes in the member's group.
@@ -212,20 +255,35 @@ impl Hub {
         group.map_or(&[], |group| &group.description.codecs)
     }
 
-    /// Brings what a view carries in line with who publishes. Says whether the member watches by
-    /// a view.
-    pub(super) fn refresh_view(&mut self, name: &GroupName, viewer: ConnId) -> bool {
+    /// Brings what one view carries in line with who publishes.
+    pub(super) fn refresh_view(&mut self, name: &GroupName, viewer: ConnId) {
         let Some(group) = self.groups.get(name) else {
-            return false;
+            return;
         };
-        let Some(view) = group.members.get(&viewer).and_then(|member| member.view.as_ref()) else {
-            return false;
+        let view = group.members.get(&viewer).and_then(|member| member.view.as_ref());
+        if let Some(view) = view.filter(|view| view.is_negotiated) {
+            let wants = view.wants(viewer, &group.watchable());
+            if wants != view.wants {
+                self.want_watch(viewer, wants);
+            }
+        }
+    }
+
+    /// The same for all views of a group: who publishes is looked up once.
+    pub(super) fn refresh_views(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get(name) else {
+            return;
         };
-        let wants = group.wants(viewer, view);
-        if view.is_negotiated && wants != view.wants {
+        let all = group.watchable();
+        let views = group.members.iter().filter_map(|(conn, member)| {
+            let view = member.view.as_ref().filter(|view| view.is_negotiated)?;
+            let wants = view.wants(*conn, &all);
+            (wants != view.wants).then_some((*conn, wants))
+        });
+        let changed: Vec<(ConnId, Vec<Want>)> = views.collect();
+        for (viewer, wants) in changed {
             self.want_watch(viewer, wants);
         }
-        true
     }
 
     /// A publication is not what it was: views that carry it need to be told anew.
@@ -309,21 +367,4 @@ impl Hub {
         let text = text.to_owned();
         self.tell(conn, Event::ViewRefused { text, cause: Cause::Other });
     }
-}
-
-/// The Encodings of a section, as its publisher's last report has them.
-fn encodings(group: &Group, key: PublicationKey) -> Vec<(String, u64)> {
-    let mut ups = group.members.values().flat_map(|member| member.ups.values());
-    let Some(up) = ups.find(|up| up.media == key.media) else {
-        return Vec::new();
-    };
-    let rids = up.rids.get(&key.m_line).map_or(&[][..], Vec::as_slice);
-    let rate_of = |encoding: usize| {
-        let mut rates = up.rates.iter();
-        let found =
-            rates.find(|(m_line, at, _)| *m_line == key.m_line && usize::from(*at) == encoding);
-        found.map_or(0, |(_, _, rate)| *rate)
-    };
-    let count = rids.len().max(1);
-    (0..count).map(|at| (rids.get(at).cloned().unwrap_or_default(), rate_of(at))).collect()
 }

@@ -307,3 +307,19 @@ fn steps_of_handshakes_take_turns_with_media() {
         (0..3).map(|_| (shard.run_handshakes(now), shard.handshakes.len())).collect();
     assert_eq!(turns, [(true, 6), (true, 2), (false, 0)]);
 }
+
+/// Transports that only stay connected cost their checks and little else.
+#[test]
+fn idle_transports_are_left_alone() {
+    let mut net = Net::new(1);
+    let publisher = net.publisher(0, CODECS, &[]);
+    net.connect(publisher);
+    net.advance(Duration::from_secs(10));
+    let before = net.shards[0].counters().clone();
+    net.advance(Duration::from_secs(60));
+    let after = net.shards[0].counters().clone();
+    let steps = after.engine_steps - before.engine_steps;
+    let checks = after.datagrams_in - before.datagrams_in;
+    assert!(checks > 10, "the peer checks: {checks}");
+    assert!(steps <= 3 * checks, "{steps} steps for {checks} checks");
+}
