@@ -8,7 +8,7 @@ use dataplane::{
     Busy, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError, PublicationId,
     PublicationInfo, ShardId, SubscriptionSpec, TransportId, ViewOffer,
 };
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Want};
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Want};
 use tokio::sync::Notify;
 
 use crate::fatal::FatalError;
@@ -258,9 +258,13 @@ impl Bridge {
                 MediaEvent::Watching { media: media(self, transport)?, slots }
             }
             Event::Received { transport, rates } => {
-                let rates = rates
-                    .iter()
-                    .map(|rate| (rate.publication.m_line, rate.encoding, rate.bits_per_second));
+                let rates = rates.iter().map(|rate| Rate {
+                    m_line: rate.publication.m_line,
+                    encoding: rate.encoding,
+                    bits_per_second: rate.bits_per_second,
+                    loss_256: rate.loss_256,
+                    jitter_us: rate.jitter_us,
+                });
                 MediaEvent::Received { media: media(self, transport)?, rates: rates.collect() }
             }
             Event::Connected { transport } => {

@@ -158,6 +158,10 @@ pub struct EncodingRate {
     pub encoding: u8,
     /// Bits per second of RTP payload since the last report.
     pub bits_per_second: u64,
+    /// The share of packets lost on the way to us in the last second, in 256ths (RFC 3550 s6.4.1).
+    pub loss_256: u8,
+    /// Interarrival jitter (RFC 3550 s6.4.1), in microseconds.
+    pub jitter_us: u32,
 }
 
 /// One entry of a viewer's wish list.

@@ -60,6 +60,8 @@ pub struct Encoding {
     /// Payload octets received, and as many as [`Self::take_rate`] has told of, and when.
     octets: u64,
     told: (u64, u64),
+    /// Of the last report: loss in 256ths, jitter in microseconds.
+    quality: (u8, u32),
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +179,11 @@ impl Encoding {
         self.has_received().then(|| (self.octets - octets) * 8_000_000 / passed_us)
     }
 
+    /// Of the last report: the share of packets lost, in 256ths, and the jitter in microseconds.
+    pub fn quality(&self) -> (u8, u32) {
+        self.quality
+    }
+
     /// Whether the publisher has sent a report about it.
     pub fn has_sender_report(&self) -> bool {
         self.sender_report.is_some()
@@ -264,13 +271,16 @@ impl Encoding {
             }
             None => (0, 0),
         };
+        let jitter = (stats.jitter_16 >> 4) as u32;
+        let jitter_us = u64::from(jitter) * 1_000_000 / u64::from(self.clock_hz.max(1));
+        self.quality = (fraction as u8, u32::try_from(jitter_us).unwrap_or(u32::MAX));
         Some(ReportBlock {
             ssrc,
             fraction_lost: fraction as u8,
             packets_lost: (expected as i64 - stats.received as i64).clamp(-0x80_0000, 0x7f_ffff)
                 as i32,
             highest_seq: (stats.highest - self.seq_base) as u32,
-            jitter: (stats.jitter_16 >> 4) as u32,
+            jitter,
             last_sr,
             delay_since_sr: delay,
         })

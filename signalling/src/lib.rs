@@ -50,7 +50,7 @@ pub use native::{Reply, Session, encode};
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
-pub use stream::{Layers, MediaKind, Request, Want};
+pub use stream::{Layers, MediaKind, Rate, Request, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};
 pub use time::{Now, UnixMs};
 pub use token::{Token, TokenGrant, TokenReply, TokenRequest};

@@ -108,6 +108,21 @@ pub(crate) fn select(
     wants
 }
 
+/// What one Encoding of a section brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rate {
+    /// The index of the m-section.
+    pub m_line: u8,
+    /// The index of the Encoding among the rids.
+    pub encoding: u8,
+    /// Bits per second.
+    pub bits_per_second: u64,
+    /// The share of packets lost on the way to the server, in 256ths.
+    pub loss_256: u8,
+    /// Interarrival jitter in microseconds.
+    pub jitter_us: u32,
+}
+
 /// A stream that a member publishes.
 #[derive(Debug)]
 pub(crate) struct Up {
@@ -121,8 +136,8 @@ pub(crate) struct Up {
     pub(crate) publications: Vec<(u8, MediaKind)>,
     /// The rids of each section that has any.
     pub(crate) rids: BTreeMap<u8, Vec<String>>,
-    /// Section, Encoding, and bits per second, as last told.
-    pub(crate) rates: Vec<(u8, u8, u64)>,
+    /// What its Encodings bring, as last told.
+    pub(crate) rates: Vec<Rate>,
     /// Whether viewers know it.
     pub(crate) is_announced: bool,
     /// When to tell them at the latest.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use signalling::whip::{Request, Response};
-use signalling::{Cause, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey};
+use signalling::{
+    Cause, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate,
+};
 use world::{OPEN, World, kinds};
 
 const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:aPasswordOfTheFirstTime\r\n\
@@ -309,7 +311,8 @@ fn events_tell_what_changes() {
     let audio = Some(PublicationKey { media: up, m_line: 0 });
     let video = Some(PublicationKey { media: up, m_line: 1 });
     world.event(MediaEvent::Watching { media: view, slots: vec![audio, video] });
-    world.event(MediaEvent::Received { media: up, rates: vec![(1, 0, 700_000)] });
+    let rate = Rate { m_line: 1, bits_per_second: 700_000, ..Rate::default() };
+    world.event(MediaEvent::Received { media: up, rates: vec![rate] });
     world.advance(Duration::from_secs(2));
     let text = events(&mut world);
     assert!(text.contains("event: active\n"), "{text}");

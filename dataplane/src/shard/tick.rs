@@ -191,7 +191,14 @@ impl Shard {
                 encodings.filter_map(move |(encoding, state)| {
                     let bits_per_second = state.take_rate(now_us)?;
                     let publication = PublicationId { transport, m_line };
-                    Some(EncodingRate { publication, encoding, bits_per_second })
+                    let (loss_256, jitter_us) = state.quality();
+                    Some(EncodingRate {
+                        publication,
+                        encoding,
+                        bits_per_second,
+                        loss_256,
+                        jitter_us,
+                    })
                 })
             })
             .collect();

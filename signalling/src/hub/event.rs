@@ -11,7 +11,7 @@ use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId, Ticket};
 use crate::name::{GroupName, Username};
 use crate::permission::Permissions;
-use crate::stream::{MediaKind, Want};
+use crate::stream::{MediaKind, Rate, Want};
 use crate::token::TokenRequest;
 
 /// What a kind of client can do at all, whatever its permissions.
@@ -368,8 +368,8 @@ pub enum MediaEvent {
     Received {
         /// Whose.
         media: MediaId,
-        /// The section, its Encoding's index, and bits per second.
-        rates: Vec<(u8, u8, u64)>,
+        /// Of each Encoding that has brought anything.
+        rates: Vec<Rate>,
     },
     /// ICE and DTLS are up.
     Connected {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Hub;
 use crate::group::Member;
-use crate::ids::StreamId;
+use crate::stream::{Rate, Up};
 
 /// How many there are of what, at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,8 +34,8 @@ impl Hub {
         }
     }
 
-    /// Galene's form: sorted arrays; names of users do not show. The rates of tracks are not
-    /// known here, so `tracks` is `null`, as for a stream whose media has not come yet.
+    /// Galene's form: sorted arrays; names of users do not show. `tracks` is `null` for a stream
+    /// whose media has not come yet, and for those that go out, whose rates are not known here.
     pub fn stats(&self) -> Value {
         let mut groups: Vec<_> = self.groups.values().collect();
         groups.sort_by(|left, right| left.name.cmp(&right.name));
@@ -56,9 +56,9 @@ impl Hub {
 fn client(member: &Member) -> Value {
     let mut described = Map::new();
     described.insert("id".into(), member.id.as_str().into());
-    for (key, streams) in
-        [("up", streams(member.ups.keys())), ("down", streams(member.downs.keys()))]
-    {
+    let ups = member.ups.iter().map(|(id, up)| json!({"id": id.as_str(), "tracks": tracks(up)}));
+    let downs = member.downs.keys().map(|id| json!({"id": id.as_str(), "tracks": null}));
+    for (key, streams) in [("up", ups.collect::<Vec<_>>()), ("down", downs.collect())] {
         if !streams.is_empty() {
             described.insert(key.into(), Value::Array(streams));
         }
@@ -66,6 +66,19 @@ fn client(member: &Member) -> Value {
     Value::Object(described)
 }
 
-fn streams<'a>(ids: impl Iterator<Item = &'a StreamId>) -> Vec<Value> {
-    ids.map(|id| json!({"id": id.as_str(), "tracks": null})).collect()
+/// One entry for each Encoding that has brought anything.
+fn tracks(up: &Up) -> Value {
+    if up.rates.is_empty() {
+        return Value::Null;
+    }
+    let track = |rate: &Rate| {
+        let mut track = Map::new();
+        track.insert("bitrate".into(), rate.bits_per_second.into());
+        track.insert("loss".into(), (f64::from(rate.loss_256) / 256.0).into());
+        if rate.jitter_us > 0 {
+            track.insert("jitter".into(), (f64::from(rate.jitter_us) / 1000.0).into());
+        }
+        Value::Object(track)
+    };
+    up.rates.iter().map(track).collect()
 }

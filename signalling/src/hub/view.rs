@@ -229,8 +229,8 @@ impl Hub {
         let rate_of = |encoding: usize| {
             let mut rates = up.rates.iter();
             let found =
-                rates.find(|(m_line, at, _)| *m_line == key.m_line && usize::from(*at) == encoding);
-            found.map_or(0, |(_, _, rate)| *rate)
+                rates.find(|r| r.m_line == key.m_line && usize::from(r.encoding) == encoding);
+            found.map_or(0, |rate| rate.bits_per_second)
         };
         let count = rids.len().max(1);
         (0..count).map(|at| (rids.get(at).cloned().unwrap_or_default(), rate_of(at))).collect()

@@ -331,3 +331,36 @@ fn a_closed_publisher_and_a_closed_viewer_leave_nothing_behind() {
     }
     assert!(!net.events.iter().any(|event| matches!(event, Event::Closed { .. })));
 }
+
+/// One publisher, one viewer on each shard: every packet reaches everybody, and crosses to each
+/// other shard once, however many viewers that has.
+#[test]
+fn a_class_spreads_over_up_to_sixteen_shards_with_one_copy_for_each() {
+    for shards in [1usize, 2, 3, 8, 16] {
+        let mut net = Net::new(shards);
+        let (publisher, publications) = live_publisher(&mut net, 0);
+        // Two viewers on each shard: the second must not cost another copy.
+        let viewers: Vec<usize> = (0..shards * 2)
+            .map(|at| net.viewer((at % shards) as u8, &publications, LayerCap::High))
+            .collect();
+        viewers.iter().for_each(|viewer| net.connect(*viewer));
+        net.advance(Duration::from_millis(500));
+        let before: Vec<_> = net.shards.iter().map(|shard| shard.counters().clone()).collect();
+        for seq in 100..150 {
+            net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq == 100));
+            net.advance(Duration::from_millis(20));
+        }
+        for viewer in viewers {
+            let numbers = video_numbers(&net.peers[viewer].packets);
+            let last = numbers.len() - 50;
+            assert_eq!(numbers[last..], (100..150).collect::<Vec<u32>>(), "of {shards} shards");
+        }
+        for (at, before) in before.iter().enumerate() {
+            let after = net.shards[at].counters();
+            let copies = if at == 0 { 50 * (shards as u64 - 1) } else { 0 };
+            assert_eq!(after.lane_out - before.lane_out, copies, "shard {at} of {shards}");
+            assert_eq!(after.lane_in - before.lane_in, if at == 0 { 0 } else { 50 });
+            assert_eq!(after.rtp_out - before.rtp_out, 100, "two viewers on shard {at}");
+        }
+    }
+}
