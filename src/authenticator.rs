@@ -10,7 +10,7 @@ use signalling::jwt::{self, Audience, JwtError};
 use signalling::{CredentialCheck, GroupName, Password, Proof, TokenGrant, UnixMs, Verdict};
 use tokio::sync::Semaphore;
 
-use crate::backoff::{Attempt, Backoff};
+use crate::backoff::{Admission, Attempt, Backoff, Claim};
 use crate::config::ConfigFile;
 use crate::metrics::Counters;
 use crate::tokens::TokenStore;
@@ -55,12 +55,34 @@ impl Drop for Turn {
     }
 }
 
-/// Counts a login that waits for its time.
-struct Waiting(Arc<Inner>, Attempt);
+/// A login under way: its places are free again when it ends, whatever ends it.
+struct Login {
+    inner: Arc<Inner>,
+    attempt: Attempt,
+    admission: Option<Admission>,
+}
 
-impl Drop for Waiting {
+impl Login {
+    /// Takes its turn among those of its kind, unless there are too many.
+    fn begin(inner: &Arc<Inner>, claim: Claim<'_>) -> Option<Self> {
+        let mut backoff = inner.backoff();
+        let attempt = backoff.attempt(claim);
+        let admission = backoff.before(attempt, inner.started.elapsed())?;
+        Some(Self { inner: inner.clone(), attempt, admission: Some(admission) })
+    }
+
+    /// Whether its address may have one more password hashed.
+    fn may_hash(&mut self) -> bool {
+        let admission = self.admission.as_mut();
+        admission.is_some_and(|admission| self.inner.backoff().hashes(self.attempt, admission))
+    }
+}
+
+impl Drop for Login {
     fn drop(&mut self) {
-        self.0.backoff().waited(self.1);
+        if let Some(admission) = self.admission.take() {
+            self.inner.backoff().ended(admission);
+        }
     }
 }
 
@@ -99,15 +121,15 @@ impl Authenticator {
     /// Checks who wants to join. Only the caller waits.
     pub(crate) async fn check(&self, check: CredentialCheck) -> Verdict {
         let started = Instant::now();
-        let CredentialCheck { group, username, address, proof } = check;
+        let CredentialCheck { group, username, is_wildcard, address, proof } = check;
+        let (realm, address) = (group.as_str(), address.as_deref());
+        let claim = Claim { realm, username: &username, is_wildcard, address };
         let verdict = match proof {
             Proof::Nothing { decoy, given } => {
-                let stored = [Stored::Decoy(decoy)];
-                self.password(group.as_str(), &username, address.as_deref(), stored, given).await
+                self.password(claim, [Stored::Decoy(decoy)], given).await
             }
             Proof::Password { stored, given } => {
-                let stored = [Stored::Own(stored)];
-                self.password(group.as_str(), &username, address.as_deref(), stored, given).await
+                self.password(claim, [Stored::Own(stored)], given).await
             }
             Proof::Token { token, keys, otherwise } => {
                 let granted = self.token(token.clone(), group.clone(), keys).await;
@@ -115,8 +137,7 @@ impl Authenticator {
                     (Some(grant), _) => Verdict::Granted(Box::new(grant)),
                     (None, None) => Verdict::Wrong,
                     (None, Some(stored)) => {
-                        let (address, stored) = (address.as_deref(), [Stored::Own(stored)]);
-                        self.password(group.as_str(), &username, address, stored, token).await
+                        self.password(claim, [Stored::Own(stored)], token).await
                     }
                 }
             }
@@ -162,47 +183,46 @@ impl Authenticator {
     /// them together are one guess. The caller lets the penalty pass.
     pub(crate) async fn password(
         &self,
-        realm: &str,
-        username: &str,
-        address: Option<&str>,
+        claim: Claim<'_>,
         candidates: impl IntoIterator<Item = Stored>,
         given: String,
     ) -> Verdict {
-        let attempt = self.inner.backoff().attempt(realm, username, address);
-        let wait = self.inner.backoff().before(attempt, self.inner.started.elapsed());
-        let Some(wait) = wait else {
+        let Some(mut login) = Login::begin(&self.inner, claim) else {
             return Verdict::Busy;
         };
-        {
-            let _waiting = Waiting(self.inner.clone(), attempt);
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-            }
+        let wait = login.admission.as_ref().map_or(Duration::ZERO, |admission| admission.wait);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
         let mut verdict = Verdict::Wrong;
         for candidate in candidates {
             verdict = match candidate {
-                Stored::Own(stored) => self.compare(stored, given.clone()).await,
-                Stored::Decoy(decoy) => match self.compare(decoy, given.clone()).await {
-                    Verdict::Busy => Verdict::Busy,
-                    _ => Verdict::Wrong,
-                },
+                Stored::Own(stored) => self.compare(&mut login, stored, given.clone()).await,
+                Stored::Decoy(decoy) => {
+                    match self.compare(&mut login, decoy, given.clone()).await {
+                        Verdict::Busy => Verdict::Busy,
+                        _ => Verdict::Wrong,
+                    }
+                }
             };
             if verdict != Verdict::Wrong {
                 break;
             }
         }
-        let is_right = verdict == Verdict::Right;
-        if is_right || verdict == Verdict::Wrong {
+        // A stored password that cannot be used must not stand out by being fast.
+        if verdict != Verdict::Busy {
             let now = self.inner.started.elapsed();
-            self.inner.backoff().after(attempt, is_right, now);
+            self.inner.backoff().after(login.attempt, verdict == Verdict::Right, now);
         }
         verdict
     }
 
-    async fn compare(&self, stored: Password, given: String) -> Verdict {
+    async fn compare(&self, login: &mut Login, stored: Password, given: String) -> Verdict {
         if !stored.is_slow() {
             return verdict(stored.verify(&given));
+        }
+        if !login.may_hash() {
+            return Verdict::Busy;
         }
         let before = self.inner.waiting.fetch_add(1, Ordering::Relaxed);
         let turn = Turn(self.inner.clone());
@@ -249,6 +269,7 @@ mod tests {
         CredentialCheck {
             group: GroupName::parse("test").unwrap(),
             username: username.to_owned(),
+            is_wildcard: false,
             address: Some("192.0.2.1:5".to_owned()),
             proof,
         }
@@ -287,7 +308,8 @@ mod tests {
         let authenticator = authenticator();
         let storm = (0..WAITING_MAX + 50).map(|index| {
             let authenticator = authenticator.clone();
-            let check = check(&index.to_string(), password(SLOW, "x"));
+            let mut check = check(&index.to_string(), password(SLOW, "x"));
+            check.address = Some(format!("192.0.2.{}:5", index % 200));
             tokio::spawn(async move { authenticator.check(check).await })
         });
         let storm: Vec<_> = storm.collect();
@@ -314,25 +336,30 @@ mod tests {
             assert_eq!(authenticator.check(check("ghost", proof)).await, Verdict::Wrong);
         }
         let inner = &authenticator.inner;
-        let ghost = inner.backoff().attempt("test", "ghost", Some("192.0.2.1:5"));
-        let wait = inner.backoff().before(ghost, inner.started.elapsed()).unwrap();
-        assert!(!wait.is_zero(), "a name that does not exist is slowed down as one that does");
+        let address = Some("192.0.2.1:5");
+        let claim = Claim { realm: "test", username: "ghost", is_wildcard: false, address };
+        let ghost = inner.backoff().attempt(claim);
+        let admission = inner.backoff().before(ghost, inner.started.elapsed()).unwrap();
+        assert!(
+            !admission.wait.is_zero(),
+            "a name that does not exist is slowed down as one that does"
+        );
     }
 
     #[tokio::test]
     async fn several_candidates_are_one_guess_and_a_right_one_is_none() {
         let authenticator = authenticator();
         let word: Password = serde_json::from_str("\"word\"").unwrap();
+        let claim = Claim { realm: "", username: "chief", is_wildcard: false, address: None };
         for _ in 0..8 {
             let candidates = [Stored::Decoy(Password::Never), Stored::Own(word.clone())];
-            let verdict =
-                authenticator.password("", "chief", None, candidates, "word".into()).await;
+            let verdict = authenticator.password(claim, candidates, "word".into()).await;
             assert_eq!(verdict, Verdict::Right);
         }
         let inner = &authenticator.inner;
-        let chief = inner.backoff().attempt("", "chief", None);
-        let wait = inner.backoff().before(chief, inner.started.elapsed());
-        assert_eq!(wait, Some(Duration::ZERO));
+        let chief = inner.backoff().attempt(claim);
+        let admission = inner.backoff().before(chief, inner.started.elapsed()).unwrap();
+        assert_eq!(admission.wait, Duration::ZERO);
     }
 
     #[tokio::test]

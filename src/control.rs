@@ -407,7 +407,7 @@ impl Task {
 
     fn ask_tokens(&self, conn: ConnId, request: TokenRequest) {
         let (tokens, control) = (self.authenticator.tokens().clone(), self.control.clone());
-        let is_list = matches!(request, TokenRequest::List(_));
+        let is_list = matches!(request, TokenRequest::List { .. });
         tokio::spawn(async move {
             let reply = tokio::task::spawn_blocking(move || tokens.answer(request)).await;
             let reply = reply.unwrap_or(TokenReply::Failed);

@@ -140,10 +140,10 @@ impl TokenStore {
                 });
                 made.map_or(TokenReply::Failed, |()| TokenReply::Token(token))
             }
-            TokenRequest::Edit { token, group, expires, not_before } => {
+            TokenRequest::Edit { token, group, held, expires, not_before } => {
                 let edited = self.change(|tokens, _| {
                     let token = tokens.get_mut(&token);
-                    let Some(token) = token.filter(|token| token.group == group.as_str()) else {
+                    let Some(token) = token.filter(|token| token.is_within(&group, &held)) else {
                         return Ok::<_, Unusable>(TokenReply::Unknown);
                     };
                     token.expires = expires.or(token.expires);
@@ -152,7 +152,11 @@ impl TokenStore {
                 });
                 edited.unwrap_or(TokenReply::Failed)
             }
-            TokenRequest::List(group) => TokenReply::List(self.of_group(group.as_str())),
+            TokenRequest::List { group, held } => {
+                let mut tokens = self.of_group(group.as_str());
+                tokens.retain(|token| token.is_within(&group, &held));
+                TokenReply::List(tokens)
+            }
         }
     }
 
@@ -206,7 +210,50 @@ fn parse(path: &Path, stamp: Option<Stamp>) -> Result<Tokens, String> {
 
 #[cfg(test)]
 mod tests {
+    use signalling::Permissions;
+
     use super::*;
+
+    #[test]
+    fn regression_a_member_sees_and_changes_no_token_that_gives_more_than_it_has() {
+        let data = std::env::temp_dir().join(format!("aula-tokens-held-{}", std::process::id()));
+        let store = TokenStore::new(&data);
+        let group = GroupName::parse("g").unwrap();
+        let atoms = |atoms: &[&str]| atoms.iter().map(|&atom| atom.to_owned()).collect::<Vec<_>>();
+        let made = |secret: &str, permissions: &[&str], include_subgroups| {
+            let token = Token {
+                token: secret.into(),
+                group: "g".into(),
+                permissions: atoms(permissions),
+                include_subgroups,
+                ..Token::default()
+            };
+            store.answer(TokenRequest::Make(Box::new(token)))
+        };
+        made("own", &["op", "message"], false);
+        made("admin", &["admin"], false);
+        made("record", &["message", "record"], false);
+        made("below", &["message"], true);
+        let held = Permissions::from_list(&atoms(&["op", "present", "message", "token"]));
+        let list = TokenRequest::List { group: group.clone(), held: held.clone() };
+        let TokenReply::List(listed) = store.answer(list) else { panic!("no list") };
+        assert_eq!(listed.iter().map(|token| token.token.as_str()).collect::<Vec<_>>(), ["own"]);
+        let edit = |secret: &str| {
+            store.answer(TokenRequest::Edit {
+                token: secret.into(),
+                group: group.clone(),
+                held: held.clone(),
+                expires: Some(UnixMs(1)),
+                not_before: None,
+            })
+        };
+        assert!(matches!(edit("own"), TokenReply::Token(_)));
+        for secret in ["admin", "record", "below"] {
+            assert_eq!(edit(secret), TokenReply::Unknown, "{secret}");
+            assert_eq!(store.read().0[secret].expires, None, "{secret}");
+        }
+        fs::remove_dir_all(data).unwrap();
+    }
 
     #[test]
     fn galenes_file_is_read_changed_and_kept_whole() {
@@ -241,6 +288,7 @@ mod tests {
         let edit = TokenRequest::Edit {
             token: "b".into(),
             group: group.clone(),
+            held: Permissions::from_list(&["message".to_owned()]),
             expires: Some(now),
             not_before: None,
         };

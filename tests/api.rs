@@ -322,6 +322,38 @@ fn pages_of_other_origins_need_leave() {
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("If-Match"));
 }
 
+#[test]
+fn regression_a_form_on_another_page_changes_no_password() {
+    let api = Api::start();
+    let path = "/.groups/test/.users/ann/.password";
+    assert_eq!(api.put("/.groups/test/.users/ann", &[], &json!({"permissions": "present"})), 201);
+    let own = format!("http://127.0.0.1:{}", api.server.port);
+    let post = |more: &[(&str, &str)]| {
+        let mut headers = vec![("Authorization", ROOT), ("Content-Type", "text/plain")];
+        headers.extend(more);
+        api.ask("POST", path, &headers, "x=y\r\n").status
+    };
+    let file = || std::fs::read(api.server.scratch.0.join("groups/test.json")).unwrap();
+    let before = file();
+    for refused in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ] {
+        assert_eq!(post(&[refused]), 403, "{refused:?}");
+        assert_eq!(api.delete("/.groups/test", &[refused]), 403, "{refused:?}");
+    }
+    assert_eq!(file(), before, "nothing is written");
+    for allowed in [
+        vec![("Origin", "https://admin.example"), ("Sec-Fetch-Site", "cross-site")],
+        vec![("Origin", own.as_str()), ("Sec-Fetch-Site", "same-origin")],
+        vec![],
+    ] {
+        assert_eq!(post(&allowed), 204, "{allowed:?}");
+    }
+}
+
 #[tokio::test]
 async fn stats_show_groups_and_streams_and_no_names() {
     let api = Api::start();

@@ -86,6 +86,11 @@ impl Description {
         self.users.get(username).or(self.wildcard_user.as_ref())
     }
 
+    /// Whether the wildcard decides on `username`, and so on all names that are no user's.
+    pub fn is_wildcard(&self, username: &str) -> bool {
+        !self.is_named(username) && self.wildcard_user.is_some()
+    }
+
     /// A password to try where a user has none: it costs what that of a real user costs, so that
     /// the time of a refusal does not tell who exists.
     pub fn decoy(&self) -> Password {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::entropy::Entropy;
 use crate::name::GroupName;
+use crate::permission::Permissions;
 use crate::time::UnixMs;
 
 /// What a token gives, whatever its kind.
@@ -111,6 +112,14 @@ impl Token {
                     .is_some_and(|rest| rest.starts_with('/')))
     }
 
+    /// Whether it is a token of exactly this group that gives nothing beyond `held`, the
+    /// permissions that somebody has in the group. A token that opens the groups below does.
+    pub fn is_within(&self, group: &GroupName, held: &Permissions) -> bool {
+        self.group == group.as_str()
+            && !self.include_subgroups
+            && self.permissions.iter().all(|permission| held.has(permission))
+    }
+
     /// Whether the token is for the server as a whole.
     pub fn is_global(&self) -> bool {
         self.group.is_empty() && self.include_subgroups
@@ -138,7 +147,8 @@ impl Token {
     }
 }
 
-/// What a member asks of the server's tokens. The hub has checked that it may.
+/// What a member asks of the server's tokens. The hub has checked that it may; whoever answers
+/// leaves out what is not [`Token::is_within`] the permissions that the member holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TokenRequest {
     /// Keep this one.
@@ -149,13 +159,20 @@ pub enum TokenRequest {
         token: String,
         /// It must be a token of this group.
         group: GroupName,
+        /// What the member may.
+        held: Permissions,
         /// Its end.
         expires: Option<UnixMs>,
         /// Its beginning.
         not_before: Option<UnixMs>,
     },
-    /// All tokens of exactly this group.
-    List(GroupName),
+    /// The tokens of exactly this group.
+    List {
+        /// Which group.
+        group: GroupName,
+        /// What the member may.
+        held: Permissions,
+    },
 }
 
 /// What came of a [`TokenRequest`].
@@ -165,7 +182,7 @@ pub enum TokenReply {
     Token(Box<Token>),
     /// The tokens, in [`Token::order`].
     List(Vec<Token>),
-    /// There is no such token in this group.
+    /// There is no such token in this group, or it gives more than the member has.
     Unknown,
     /// The tokens cannot be read or written; the log says why.
     Failed,

@@ -214,11 +214,38 @@ fn a_busy_password_pool_and_a_vanished_joiner_are_no_trouble() {
     world.disconnect(gone);
     let group = GroupName::parse("test").unwrap();
     let proof = Proof::Nothing { decoy: Password::Never, given: String::new() };
-    let check = CredentialCheck { group, username: String::new(), address: None, proof };
+    let check = CredentialCheck {
+        group,
+        username: String::new(),
+        is_wildcard: false,
+        address: None,
+        proof,
+    };
     world.check(gone, check);
     world.board.verdict(gone, Verdict::Right, world.now);
     world.settle();
     assert!(world.take(gone).is_empty());
+}
+
+#[test]
+fn regression_a_check_says_whether_all_names_share_the_password() {
+    let users = r#""users":{"ann":{"password":"a"},"none":{}}"#;
+    let wildcard = r#","wildcard-user":{"password":"guest"}"#;
+    for (more, username, is_wildcard) in [
+        (wildcard, "zoe", true),
+        (wildcard, "../zoe", true),
+        (wildcard, "ann", false),
+        (wildcard, "none", false),
+        ("", "zoe", false),
+        ("", "ann", false),
+    ] {
+        let mut world = World::new(&format!("{{{users}{more}}}"));
+        world.held_checks = Some(Vec::new());
+        world.join_as("one", username, "guess");
+        let held = world.held_checks.as_deref().unwrap();
+        assert_eq!(held.len(), 1, "{username}");
+        assert_eq!(held[0].1.is_wildcard, is_wildcard, "{username} {more}");
+    }
 }
 
 #[test]

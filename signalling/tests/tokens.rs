@@ -466,6 +466,25 @@ fn invitations_are_made_changed_and_listed() {
 }
 
 #[test]
+fn regression_an_operator_reaches_no_token_that_gives_more_than_it_has() {
+    let mut world = World::new(FILE);
+    let op = world.member("op", "op");
+    world.tokens = vec![
+        kept(|token| token.token = "own".into()),
+        kept(|token| (token.token, token.permissions) = ("admin".into(), vec!["admin".into()])),
+        kept(|token| (token.token, token.include_subgroups) = ("below".into(), true)),
+    ];
+    let listed = ask(&mut world, op, "listtokens", Value::Null)["value"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["token"]), (1, &json!("own")));
+    for (secret, is_its_own) in [("own", true), ("admin", false), ("below", false)] {
+        let edit = json!({"token": secret, "expires": 86_400_000});
+        let edited = ask(&mut world, op, "edittoken", edit);
+        assert_eq!(edited["value"] != "token unknown", is_its_own, "{secret}");
+    }
+    assert_eq!(world.tokens[1].expires, kept(|_| {}).expires, "it ends when it did");
+}
+
+#[test]
 fn invitations_that_make_no_sense_are_refused_in_their_own_form() {
     let mut world = World::new(FILE);
     let (op, present) = (world.member("op", "op"), world.member("p", "present"));

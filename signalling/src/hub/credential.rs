@@ -75,6 +75,8 @@ pub struct CredentialCheck {
     pub group: GroupName,
     /// The claimed name; empty if none.
     pub username: String,
+    /// Whether any other name that is no user's would be compared with the same password.
+    pub is_wildcard: bool,
     /// Where the client is, `ip:port`.
     pub address: Option<String>,
     /// What to compare.

@@ -59,7 +59,10 @@ impl Hub {
             return Err(Right);
         }
         if action.kind == "listtokens" {
-            return Ok(TokenRequest::List(name.clone()));
+            return Ok(TokenRequest::List {
+                group: name.clone(),
+                held: member.permissions.clone(),
+            });
         }
         let wanted = Wanted::read(action.value.as_ref(), now.unix).map_err(Sense)?;
         if action.kind == "edittoken" {
@@ -74,6 +77,7 @@ impl Hub {
             return Ok(TokenRequest::Edit {
                 token: token.ok_or(Sense("token unknown"))?,
                 group: name.clone(),
+                held: member.permissions.clone(),
                 expires: wanted.expires,
                 not_before: wanted.not_before,
             });

@@ -261,9 +261,11 @@ impl Hub {
                 Proof::Nothing { decoy: group.description.decoy(), given: given.clone() }
             }
         };
+        let username = credentials.username.clone().unwrap_or_default();
         let check = CredentialCheck {
             group: name.clone(),
-            username: credentials.username.clone().unwrap_or_default(),
+            is_wildcard: group.description.is_wildcard(&username),
+            username,
             address: client.traits.address.clone(),
             proof,
         };

@@ -244,15 +244,15 @@ impl World {
     }
 
     fn ask_tokens(&mut self, conn: ConnId, request: TokenRequest) {
-        let is_list = matches!(request, TokenRequest::List(_));
+        let is_list = matches!(request, TokenRequest::List { .. });
         let reply = match request {
             TokenRequest::Make(token) => {
                 self.tokens.push((*token).clone());
                 TokenReply::Token(token)
             }
-            TokenRequest::Edit { token, group, expires, not_before } => {
+            TokenRequest::Edit { token, group, held, expires, not_before } => {
                 let kept = self.tokens.iter_mut();
-                let mut kept = kept.filter(|kept| kept.group == group.as_str());
+                let mut kept = kept.filter(|kept| kept.is_within(&group, &held));
                 match kept.find(|kept| kept.token == token) {
                     None => TokenReply::Unknown,
                     Some(kept) => {
@@ -262,8 +262,8 @@ impl World {
                     }
                 }
             }
-            TokenRequest::List(group) => {
-                let own = self.tokens.iter().filter(|kept| kept.group == group.as_str());
+            TokenRequest::List { group, held } => {
+                let own = self.tokens.iter().filter(|kept| kept.is_within(&group, &held));
                 TokenReply::List(own.cloned().collect())
             }
         };

@@ -10,6 +10,7 @@ use signalling::{Authorization, Description, GroupFile, GroupName, Password, Ver
 
 use super::{Asked, Context, Refused, Route, blocking, header_text, plain};
 use crate::authenticator::{Stored, unix_now};
+use crate::backoff::Claim;
 
 const ADMIN: &str = "admin";
 /// Guesses here count apart from those at groups' doors. No group has this name.
@@ -97,14 +98,18 @@ async fn basic(
     let admin = asked.config.users.get(username);
     let admin = admin.filter(|user| user.permissions.expand(Default::default()).has(ADMIN));
     let admin = admin.and_then(|user| user.password.clone()).filter(is_secret);
+    let mut is_wildcard = false;
     let mut candidates = vec![admin.map_or(Stored::Decoy(decoy), Stored::Own)];
     if let Some(name) = route.group() {
         let description = description(name, context).await;
+        is_wildcard = !asked.config.users.contains_key(username)
+            && description.as_ref().is_some_and(|description| description.is_wildcard(username));
         let decoy = description.as_ref().map_or(Password::Never, |description| description.decoy());
         let own = description.and_then(|description| own_password(&description, username, route));
         candidates.push(own.map_or(Stored::Decoy(decoy), Stored::Own));
     }
-    context.authenticator.password(REALM, username, address, candidates, given).await
+    let claim = Claim { realm: REALM, username, is_wildcard, address };
+    context.authenticator.password(claim, candidates, given).await
 }
 
 /// Only a right password makes an administrator; an open door is for group members.

@@ -1,5 +1,5 @@
 //! The administration API, `/galene-api/v0/`, as Galene's `galenectl` speaks it. Every request is
-//! judged in one order: preflight, credentials, method, existence, preconditions, body.
+//! judged in one order: preflight, web origin, credentials, method, existence, preconditions, body.
 
 mod caller;
 mod groups;
@@ -34,12 +34,16 @@ type Answer = Result<Response<Body>, Refused>;
 pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body> {
     context.counters.api_requests.fetch_add(1, Ordering::Relaxed);
     let origin = asked.request.headers().get(header::ORIGIN).cloned();
+    let is_foreign = is_foreign(&asked);
     let allowed = origin.filter(|origin| is_allowed(origin, &asked));
     let below = asked.path.strip_prefix("/galene-api").unwrap_or_default();
     let route = below.strip_prefix("/v0").and_then(route::parse);
     let mut response = match route {
         None => plain(StatusCode::NOT_FOUND, "404 page not found"),
         Some(route) if *asked.request.method() == Method::OPTIONS => preflight(&route),
+        Some(_) if is_foreign && !is_read(asked.request.method()) => {
+            plain(StatusCode::FORBIDDEN, "pages of this origin may not change anything")
+        }
         Some(Route::Description) => openapi(asked.request.method()),
         Some(route) => {
             dispatch(asked, route, context).await.unwrap_or_else(|Refused(response)| *response)
@@ -63,8 +67,7 @@ async fn dispatch(asked: Asked, route: Route, context: &Arc<Context>) -> Answer 
         response.headers_mut().insert(header::ALLOW, methods_of(&route));
         return Err(response.into());
     }
-    let is_write = !matches!(*method, Method::GET | Method::HEAD);
-    if is_write && route.is_group_file() && !asked.config.writable_groups {
+    if !is_read(method) && route.is_group_file() && !asked.config.writable_groups {
         return Err(refuse(StatusCode::UNAUTHORIZED, "not authorised"));
     }
     let is_head = *method == Method::HEAD;
@@ -105,6 +108,23 @@ fn openapi(method: &Method) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a page asks that has no leave to. Browsers send forms to any server without asking it
+/// first, with the credentials that they remember, so such a request must not change anything.
+fn is_foreign(asked: &Asked) -> bool {
+    let headers = asked.request.headers();
+    match headers.get(header::ORIGIN) {
+        Some(origin) => !is_allowed(origin, asked),
+        None => {
+            let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+            site.is_some_and(|site| matches!(site, "cross-site" | "same-site"))
+        }
+    }
 }
 
 /// Galene's rule for `allowAdminOrigin`: our own host, or one of the list.
