@@ -44,7 +44,7 @@ impl Default for Endpoint {
 pub enum Reply {
     /// Sends it.
     Whole(Response),
-    /// Sends it and keeps its body open for [`Endpoint::poll_chunk`].
+    /// Sends it and keeps its body open: more follows.
     Stream(Response),
 }
 
