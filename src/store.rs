@@ -39,14 +39,6 @@ pub(crate) struct GroupStore {
     changing: Mutex<()>,
 }
 
-/// What an edit makes of a group file.
-pub(crate) enum Edit {
-    /// This is in it.
-    Write(Document),
-    /// It is gone.
-    Delete,
-}
-
 /// Why an edit did not happen.
 #[derive(Debug)]
 pub(crate) enum Unedited {
@@ -140,22 +132,38 @@ impl GroupStore {
     pub(crate) fn change<T, E: From<Unedited>>(
         &self,
         name: &GroupName,
-        edit: impl FnOnce(Option<(Document, String)>) -> Result<(Edit, T), E>,
+        edit: impl FnOnce(Option<(Document, String)>) -> Result<(Document, T), E>,
     ) -> Result<T, E> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.root.join(name.file_path());
-        let (edit, result) = edit(self.document(name)?)?;
-        let done = match edit {
-            Edit::Write(document) => durable::replace(&path, document.to_text().as_bytes()),
-            Edit::Delete => durable::remove(&path),
+        let (document, result) = edit(self.document(name)?)?;
+        durable::replace(&path, document.to_text().as_bytes()).map_err(|error| {
+            tracing::error!("{}: {error}", path.display());
+            Unedited::System(error)
+        })?;
+        Ok(result)
+    }
+
+    /// Deletes the group's own file, whatever is in it, or refuses to. `check` sees its ETag,
+    /// nothing if there is no file; if it fails nothing is deleted.
+    pub(crate) fn delete<E: From<Unedited>>(
+        &self,
+        name: &GroupName,
+        check: impl FnOnce(Option<&str>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(name.file_path());
+        let etag = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Some(Stamp::from(&metadata).etag()),
+            Ok(_) => None,
+            Err(error) if is_absent(&error) => None,
+            Err(error) => return Err(Unedited::System(error).into()),
         };
-        match done {
-            Ok(()) => Ok(result),
-            Err(error) => {
-                tracing::error!("{}: {error}", path.display());
-                Err(Unedited::System(error).into())
-            }
-        }
+        check(etag.as_deref())?;
+        durable::remove(&path).map_err(|error| {
+            tracing::error!("{}: {error}", path.display());
+            Unedited::System(error).into()
+        })
     }
 
     /// The names of all groups that have files, sorted.

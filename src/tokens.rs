@@ -153,20 +153,21 @@ impl TokenStore {
                 edited.unwrap_or(TokenReply::Failed)
             }
             TokenRequest::List { group, held } => {
-                let mut tokens = self.of_group(group.as_str());
+                let (mut tokens, _) = self.of_group(group.as_str());
                 tokens.retain(|token| token.is_within(&group, &held));
                 TokenReply::List(tokens)
             }
         }
     }
 
-    /// The tokens of exactly this group, in their order.
-    pub(crate) fn of_group(&self, group: &str) -> Vec<Token> {
-        let (tokens, _) = self.read();
+    /// The tokens of exactly this group, in their order, with the ETag of the whole file that has
+    /// just these.
+    pub(crate) fn of_group(&self, group: &str) -> (Vec<Token>, String) {
+        let (tokens, etag) = self.read();
         let own = tokens.values().filter(|token| token.group == group);
         let mut own: Vec<Token> = own.cloned().collect();
         own.sort_by(|left, right| left.order().cmp(&right.order()));
-        own
+        (own, etag)
     }
 
     /// Drops what ended long ago.
@@ -282,7 +283,7 @@ mod tests {
         assert!(store.grant("old", &group, now).is_none());
         store.sweep(now);
         let secrets: Vec<String> =
-            store.of_group("g").into_iter().map(|token| token.token).collect();
+            store.of_group("g").0.into_iter().map(|token| token.token).collect();
         assert_eq!(secrets, ["a", "b"]);
         let etag = store.read().1;
         let edit = TokenRequest::Edit {

@@ -323,6 +323,22 @@ fn pages_of_other_origins_need_leave() {
 }
 
 #[test]
+fn regression_a_broken_file_can_be_deleted() {
+    let api = Api::start();
+    let (path, file) = ("/.groups/bad", api.server.scratch.0.join("groups/bad.json"));
+    api.server.scratch.write("groups/bad.json", "{\"max-clients\":");
+    assert_eq!(api.get(path).status, 500);
+    assert_eq!(api.put(path, &[], &json!({})), 500);
+    // Whoever has seen another state of it does not want this one deleted.
+    assert_eq!(api.delete(path, &[("If-Match", "\"seen\"")]), 412);
+    assert!(file.exists());
+    assert_eq!(api.delete(path, &[("If-Match", "*")]), 204);
+    assert!(!file.exists());
+    assert_eq!(api.delete(path, &[]), 404);
+    assert_eq!(api.put(path, &[], &json!({})), 201);
+}
+
+#[test]
 fn regression_a_form_on_another_page_changes_no_password() {
     let api = Api::start();
     let path = "/.groups/test/.users/ann/.password";

@@ -11,7 +11,6 @@ use super::{
     Answer, Asked, Context, Refused, StatusCode, blocking, json, not_found, read_json, refuse,
     written,
 };
-use crate::store::Edit;
 
 const KEY_SET: &str = "application/jwk-set+json";
 
@@ -36,19 +35,10 @@ pub(super) async fn document(
 pub(super) async fn group(asked: Asked, name: GroupName, context: &Arc<Context>) -> Answer {
     let method = asked.request.method().clone();
     let preconditions = Preconditions::of(&method, asked.request.headers());
-    let found = document(&name, context).await;
     if method == Method::DELETE {
-        // A broken file can be deleted, if nobody asks what is in it.
-        if let Ok(found) = &found {
-            let etag = found.as_ref().map(|(_, etag)| etag.as_str());
-            if etag.is_none() {
-                return Err(not_found());
-            }
-            preconditions.check(etag)?;
-        }
         return delete(name, preconditions, context).await;
     }
-    let found = found?;
+    let found = document(&name, context).await?;
     let etag = found.as_ref().map(|(_, etag)| etag.as_str());
     if method != Method::PUT {
         let Some((document, etag)) = &found else {
@@ -64,21 +54,23 @@ pub(super) async fn group(asked: Asked, name: GroupName, context: &Arc<Context>)
         let is_created = found.is_none();
         let mut document = found.map(|(document, _)| document).unwrap_or_default();
         document.set_settings(body)?;
-        Ok((Edit::Write(document), is_created))
+        Ok((document, is_created))
     })
     .await?;
     Ok(written(is_created))
 }
 
+/// A file that cannot be used can be deleted like any other.
 async fn delete(name: GroupName, preconditions: Preconditions, context: &Arc<Context>) -> Answer {
-    change(name, context, move |found| {
-        let Some((_, etag)) = found else {
-            return Err(not_found());
-        };
-        preconditions.check(Some(&etag))?;
-        Ok((Edit::Delete, ()))
+    let (store, file) = (context.store.clone(), name.clone());
+    blocking(move || {
+        store.delete(&file, |etag| match etag {
+            Some(etag) => preconditions.check(Some(etag)),
+            None => Err(not_found()),
+        })
     })
     .await?;
+    context.control.reload(name).await;
     Ok(written(false))
 }
 
@@ -107,7 +99,7 @@ pub(super) async fn keys(asked: Asked, name: GroupName, context: &Arc<Context>) 
             Some(keys) => document.set_keys(keys)?,
             None => document.remove_keys(),
         }
-        Ok((Edit::Write(document), ()))
+        Ok((document, ()))
     })
     .await?;
     Ok(written(false))
@@ -117,7 +109,7 @@ pub(super) async fn keys(asked: Asked, name: GroupName, context: &Arc<Context>) 
 pub(super) async fn change<T: Send + 'static>(
     name: GroupName,
     context: &Arc<Context>,
-    edit: impl FnOnce(Option<(Document, String)>) -> Result<(Edit, T), Refused> + Send + 'static,
+    edit: impl FnOnce(Option<(Document, String)>) -> Result<(Document, T), Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     let (store, file) = (context.store.clone(), name.clone());
     let done = blocking(move || store.change(&file, edit)).await?;

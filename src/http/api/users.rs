@@ -12,7 +12,6 @@ use super::{
     Answer, Asked, Context, Refused, StatusCode, blocking, internal, json, not_found, read_body,
     read_json, refuse, written,
 };
-use crate::store::Edit;
 
 /// The cost of new bcrypt hashes, as Galene's.
 const BCRYPT_COST: u32 = 8;
@@ -83,7 +82,7 @@ pub(super) async fn user(
             if !document.remove_user(&who) {
                 return Err(not_found());
             }
-            Ok((Edit::Write(document), ()))
+            Ok((document, ()))
         })
         .await?;
         return Ok(written(false));
@@ -95,7 +94,7 @@ pub(super) async fn user(
         let is_there = document.user(&who).is_some();
         preconditions.check(is_there.then_some(etag.as_str()))?;
         document.set_user(&who, body)?;
-        Ok((Edit::Write(document), !is_there))
+        Ok((document, !is_there))
     })
     .await?;
     Ok(written(is_created))
@@ -126,7 +125,7 @@ pub(super) async fn password(
     change(name, context, move |found| {
         let (mut document, _) = found.ok_or_else(not_found)?;
         document.set_password(&who, password).map_err(Refused::from)?;
-        Ok((Edit::Write(document), ()))
+        Ok((document, ()))
     })
     .await?;
     Ok(written(false))
