@@ -370,6 +370,26 @@ fn regression_a_form_on_another_page_changes_no_password() {
     }
 }
 
+/// Two accounts of one name: each password opens its own door.
+#[test]
+fn a_group_may_have_an_administrator_of_the_servers_administrators_name() {
+    let api = Api::start();
+    api.server
+        .scratch
+        .write("groups/own.json", r#"{"users":{"root":{"password":"gp","permissions":"admin"}}}"#);
+    // root:gp
+    let namesake = "Basic cm9vdDpncA==";
+    let ask =
+        |path: &str, basic: &str| api.ask("GET", path, &[("Authorization", basic)], "").status;
+    for _ in 0..3 {
+        assert_eq!(ask("/.groups/own", namesake), 200);
+        assert_eq!(ask("/.stats", namesake), 401);
+        assert_eq!(ask("/.groups/test", namesake), 401);
+    }
+    assert_eq!(ask("/.groups/own", ROOT), 200);
+    assert_eq!(ask("/.stats", ROOT), 200);
+}
+
 #[tokio::test]
 async fn stats_show_groups_and_streams_and_no_names() {
     let api = Api::start();

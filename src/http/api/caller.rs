@@ -13,7 +13,8 @@ use crate::authenticator::{Stored, unix_now};
 use crate::backoff::Claim;
 
 const ADMIN: &str = "admin";
-/// Guesses here count apart from those at groups' doors. No group has this name.
+/// Guesses at administrators of the server count apart from those at groups. No group has this
+/// name.
 const REALM: &str = "";
 
 /// Lets the caller in, or answers for it.
@@ -98,18 +99,40 @@ async fn basic(
     let admin = asked.config.users.get(username);
     let admin = admin.filter(|user| user.permissions.expand(Default::default()).has(ADMIN));
     let admin = admin.and_then(|user| user.password.clone()).filter(is_secret);
-    let mut is_wildcard = false;
-    let mut candidates = vec![admin.map_or(Stored::Decoy(decoy), Stored::Own)];
-    if let Some(name) = route.group() {
-        let description = description(name, context).await;
-        is_wildcard = !asked.config.users.contains_key(username)
-            && description.as_ref().is_some_and(|description| description.is_wildcard(username));
-        let decoy = description.as_ref().map_or(Password::Never, |description| description.decoy());
-        let own = description.and_then(|description| own_password(&description, username, route));
-        candidates.push(own.map_or(Stored::Decoy(decoy), Stored::Own));
+    let of_server = Claim { realm: REALM, username, is_wildcard: false, address };
+    let Some(name) = route.group() else {
+        let stored = admin.map_or(Stored::Decoy(decoy), Stored::Own);
+        return context.authenticator.password(of_server, vec![stored], given).await;
+    };
+    let description = description(name, context).await;
+    let is_wildcard = !asked.config.users.contains_key(username)
+        && description.as_ref().is_some_and(|description| description.is_wildcard(username));
+    let group_decoy = description.as_ref().map_or(Password::Never, |found| found.decoy());
+    let own = description.and_then(|description| own_password(&description, username, route));
+    let of_group = Claim { realm: name.as_str(), username, is_wildcard, address };
+    match (own, admin) {
+        // The administrator of the server and a user of the group may have one name. They are two
+        // accounts: a right password of the one must not forgive guesses at the other.
+        (Some(own), Some(admin)) => {
+            let found = vec![Stored::Own(own)];
+            match context.authenticator.password(of_group, found, given.clone()).await {
+                Verdict::Wrong | Verdict::Broken(_) => {
+                    let found = vec![Stored::Own(admin)];
+                    context.authenticator.password(of_server, found, given).await
+                }
+                verdict => verdict,
+            }
+        }
+        (None, Some(admin)) => {
+            let found = vec![Stored::Own(admin), Stored::Decoy(group_decoy)];
+            context.authenticator.password(of_server, found, given).await
+        }
+        (own, None) => {
+            let own = own.map_or(Stored::Decoy(group_decoy), Stored::Own);
+            let found = vec![Stored::Decoy(decoy), own];
+            context.authenticator.password(of_group, found, given).await
+        }
     }
-    let claim = Claim { realm: REALM, username, is_wildcard, address };
-    context.authenticator.password(claim, candidates, given).await
 }
 
 /// Only a right password makes an administrator; an open door is for group members.
