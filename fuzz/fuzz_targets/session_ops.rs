@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use signalling::{
-    Action, ConnId, GroupFile, MediaEvent, MediaKind, MediaRequest, Now, PublicationKey,
+    Action, Cause, ConnId, GroupFile, MediaEvent, MediaKind, MediaRequest, Now, PublicationKey,
     Switchboard, UnixMs, Verdict, parse_description,
 };
 
@@ -73,7 +73,7 @@ fn settle(switchboard: &mut Switchboard, now: Now) {
             Action::Media(MediaRequest::Publish { media, offer, .. }) => {
                 if offer.len() % 5 == 4 {
                     let text = "no".to_owned();
-                    switchboard.media(MediaEvent::Refused { media, text, is_busy: false }, now);
+                    switchboard.media(MediaEvent::Refused { media, text, cause: Cause::Other }, now);
                     continue;
                 }
                 let answer = "answer".to_owned();
@@ -81,7 +81,7 @@ fn settle(switchboard: &mut Switchboard, now: Now) {
                 switchboard.media(MediaEvent::Connected { media }, now);
                 for (m_line, kind) in [(0, MediaKind::Audio), (1, MediaKind::Video)] {
                     let publication = PublicationKey { media, m_line };
-                    switchboard.media(MediaEvent::Published { publication, kind }, now);
+                    switchboard.media(MediaEvent::Published { publication, kind, rids: Vec::new() }, now);
                 }
             }
             Action::Media(MediaRequest::Subscribe { media, .. }) => {
