@@ -7,6 +7,7 @@ import { joinGroup, launch, openPage, peopleOf, seesAndHears } from './peer/brow
 import { Publisher } from './peer/ffmpeg.js';
 import { ADDRESS, ORIGIN, request, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
+import { helpers, publishCanvas } from './peer/web-session.js';
 
 const FOREIGN_PORT = 9080;
 
@@ -61,8 +62,9 @@ describe('the recipe of 2021', { concurrency: 1 }, () => {
     test('a page of another origin publishes over WHIP to the group URL', async () => {
         const ann = await joinGroup(browser, 'ann');
         const page = await openPage(browser, 'elsewhere');
+        await page.addInitScript(helpers);
         await page.goto(`http://${ADDRESS}:${FOREIGN_PORT}/`);
-        const reply = await page.evaluate(publishCanvas, `${ORIGIN}/group/test/`);
+        const reply = await page.evaluate(publishCanvas, { url: `${ORIGIN}/group/test/` });
         assert.equal(reply.status, 201);
         assert.match(reply.location, /^https:\/\/[^/]+\/group\/test\//);
         await seesAndHears(ann, 'whip');
@@ -90,36 +92,3 @@ describe('the recipe of 2021', { concurrency: 1 }, () => {
         }
     });
 });
-
-/** Runs in the page: a moving canvas and a tone, since this origin gets no camera. */
-async function publishCanvas(url) {
-    const canvas = document.createElement('canvas');
-    const context = canvas.getContext('2d');
-    setInterval(() => {
-        context.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
-        context.fillRect(0, 0, canvas.width, canvas.height);
-    }, 50);
-    const sound = new AudioContext();
-    const oscillator = sound.createOscillator();
-    const speaker = sound.createMediaStreamDestination();
-    oscillator.connect(speaker);
-    oscillator.start();
-    const pc = window.pc = new RTCPeerConnection();
-    for (const track of [...canvas.captureStream(15).getTracks(), ...speaker.stream.getTracks()])
-        pc.addTransceiver(track, { direction: 'sendonly' });
-    await pc.setLocalDescription();
-    while (pc.iceGatheringState !== 'complete')
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    const response = await fetch(url, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/sdp' },
-        body: pc.localDescription.sdp,
-    });
-    const sdp = await response.text();
-    if (response.status === 201)
-        await pc.setRemoteDescription({ type: 'answer', sdp });
-    return {
-        status: response.status,
-        location: new URL(response.headers.get('Location') ?? '', url).href,
-    };
-}
