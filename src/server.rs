@@ -57,10 +57,20 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
     }
     check_groups_folder(flags)?;
     TokenStore::new(&flags.data).check().map_err(FatalError::config)?;
-    let mut groups = 0;
-    for (_, description) in GroupStore::new(flags.groups.clone()).scan() {
-        description.map_err(FatalError::config)?;
-        groups += 1;
+    let found = GroupStore::new(flags.groups.clone()).scan();
+    let groups = found.iter().filter(|(_, description)| description.is_ok()).count();
+    let broken: Vec<String> = found
+        .into_iter()
+        .filter_map(|(_, description)| description.err().map(|error| error.to_string()))
+        .collect();
+    if !broken.is_empty() {
+        return Err(FatalError::config(broken.join("\n")));
+    }
+    if !flags.groups.exists() {
+        return Ok(format!(
+            "configuration is good, but there is no folder {}: no groups\n",
+            flags.groups.display()
+        ));
     }
     Ok(format!("configuration is good: {groups} groups\n"))
 }

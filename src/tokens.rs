@@ -170,6 +170,21 @@ impl TokenStore {
         (own, etag)
     }
 
+    /// Drops the tokens of a group that is no more. If they cannot be dropped the log says so.
+    pub(crate) fn forget_group(&self, group: &GroupName) {
+        let done = self.change(|tokens, _| {
+            tokens.retain(|_, token| token.group != group.as_str());
+            Ok::<_, Unusable>(())
+        });
+        if done.is_err() {
+            tracing::error!(
+                "the tokens of the deleted group {} are still there: mend {}",
+                group.as_str(),
+                self.path.display()
+            );
+        }
+    }
+
     /// Drops what ended long ago.
     pub(crate) fn sweep(&self, now: UnixMs) {
         let oldest = UnixMs(now.0.saturating_sub(KEPT_AFTER_END_MS));

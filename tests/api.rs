@@ -370,6 +370,21 @@ fn regression_a_form_on_another_page_changes_no_password() {
     }
 }
 
+/// Last year's invitations must not open next year's group.
+#[test]
+fn a_deleted_groups_tokens_go_with_it() {
+    let api = Api::start();
+    let description = json!({"displayName": "Year"});
+    assert_eq!(api.put("/.groups/year", &[("If-None-Match", "*")], &description), 201);
+    let headers = [("Authorization", ROOT), ("Content-Type", "application/json")];
+    let token = r#"{"permissions":["present"],"expires":"2099-01-01T00:00:00Z"}"#;
+    assert_eq!(api.ask("POST", "/.groups/year/.tokens/", &headers, token).status, 201);
+    assert_eq!(api.json("/.groups/year/.tokens/").as_array().map(Vec::len), Some(1));
+    assert_eq!(api.delete("/.groups/year", &[]), 204);
+    assert_eq!(api.put("/.groups/year", &[("If-None-Match", "*")], &description), 201);
+    assert_eq!(api.json("/.groups/year/.tokens/"), json!([]));
+}
+
 /// Two accounts of one name: each password opens its own door.
 #[test]
 fn a_group_may_have_an_administrator_of_the_servers_administrators_name() {

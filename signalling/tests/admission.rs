@@ -360,3 +360,13 @@ fn shutting_down_locks_and_sends_everybody_out() {
     let late = world.join_as("late", "bob", "");
     assert_eq!(world.take(late)[0]["value"], "server is shutting down");
 }
+
+#[test]
+fn a_file_that_locks_no_more_opens_its_group() {
+    let mut world = World::new(r#"{"autolock":true,"presenter":[{}]}"#);
+    let locked = world.join_as("ann", "ann", "");
+    assert_eq!(world.take(locked)[0]["kind"], "fail");
+    world.reload(r#"{"presenter":[{}]}"#);
+    let open = world.join_as("bob", "bob", "");
+    assert_eq!(world.take(open)[0]["kind"], "join");
+}

@@ -155,6 +155,12 @@ impl Hub {
                     group.is_orphan = false;
                     group.told_broken = None;
                     if group.description != description {
+                        let locks_no_more =
+                            group.description.is_autolock && !description.is_autolock;
+                        if locks_no_more && group.lock.as_deref() == Some(LOCKED_TEXT) {
+                            // Nobody has locked it but the old file.
+                            group.lock = None;
+                        }
                         group.description = description;
                         self.tell_changed(name, true);
                     }

@@ -63,11 +63,15 @@ pub(super) async fn group(asked: Asked, name: GroupName, context: &Arc<Context>)
 /// A file that cannot be used can be deleted like any other.
 async fn delete(name: GroupName, preconditions: Preconditions, context: &Arc<Context>) -> Answer {
     let (store, file) = (context.store.clone(), name.clone());
+    let tokens = context.authenticator.tokens().clone();
     blocking(move || {
         store.delete(&file, |etag| match etag {
             Some(etag) => preconditions.check(Some(etag)),
             None => Err(not_found()),
-        })
+        })?;
+        // Last year's invitations must not open next year's group of the same name.
+        tokens.forget_group(&file);
+        Ok(())
     })
     .await?;
     context.control.reload(name).await;
