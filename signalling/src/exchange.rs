@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use crate::authorization::credentials;
 use crate::fragment::{FRAGMENT, Fragment, polished, with_credentials};
-use crate::http::{Request, Response, attribute, challenge, digest, is_media_type};
+use crate::http::{Request, Response, attribute, challenge, digest, is_media_type, options};
 use crate::hub::{Cause, Failure, Hub, JoinRequest, Joined, JoinedKind, Traits};
 use crate::ids::{ConnId, StreamId, Ticket};
 use crate::limit::TokenBucket;
@@ -102,9 +102,9 @@ pub(crate) struct Exchanges {
     by_secret: HashMap<String, ConnId>,
     posts: HashMap<String, TokenBucket>,
     /// Ready-made values of `Link` headers.
-    pub(crate) links: Vec<String>,
+    links: Vec<String>,
     /// Whether a PATCH needs If-Match (RFC 9725 s4.3.1), which some clients do not send.
-    pub(crate) is_strict: bool,
+    is_strict: bool,
 }
 
 type Refused = Box<Response>;
@@ -123,6 +123,21 @@ impl Exchanges {
             links: Vec::new(),
             is_strict: false,
         }
+    }
+
+    /// Values of `Link` headers, and whether a PATCH needs If-Match; nothing leaves it as it is.
+    pub(crate) fn configure(&mut self, links: Option<Vec<String>>, is_strict: Option<bool>) {
+        self.links = links.unwrap_or_else(|| std::mem::take(&mut self.links));
+        self.is_strict = is_strict.unwrap_or(self.is_strict);
+    }
+
+    /// The answer to OPTIONS on the endpoint.
+    pub(crate) fn endpoint_options(&self, methods: &str, request: &Request) -> Response {
+        let mut response = options(methods).with("accept-post", SDP);
+        for link in self.links.iter().filter(|_| !request.is_preflight) {
+            response = response.with("link", link.clone());
+        }
+        response
     }
 
     pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Exchange> {

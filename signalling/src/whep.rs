@@ -51,8 +51,7 @@ pub enum Reply {
 impl Endpoint {
     /// Values of `Link` headers, and whether a PATCH needs If-Match.
     pub(crate) fn configure(&mut self, links: Option<Vec<String>>, is_strict: Option<bool>) {
-        self.exchanges.links = links.unwrap_or_else(|| std::mem::take(&mut self.exchanges.links));
-        self.exchanges.is_strict = is_strict.unwrap_or(self.exchanges.is_strict);
+        self.exchanges.configure(links, is_strict);
     }
 
     /// Whether to answer 409 while nobody publishes.
@@ -109,13 +108,7 @@ impl Endpoint {
 
     fn options(&self, is_session: bool, below: &str, request: &Request) -> Response {
         match (is_session, below) {
-            (false, _) => {
-                let mut response = options(ENDPOINT_METHODS).with("accept-post", SDP);
-                for link in self.exchanges.links.iter().filter(|_| !request.is_preflight) {
-                    response = response.with("link", link.clone());
-                }
-                response
-            }
+            (false, _) => self.exchanges.endpoint_options(ENDPOINT_METHODS, request),
             (true, "") => options(SESSION_METHODS).with("accept-patch", ACCEPT_PATCH),
             (true, _) => options("OPTIONS, GET, POST, DELETE"),
         }

@@ -28,8 +28,7 @@ impl Default for Endpoint {
 impl Endpoint {
     /// Values of `Link` headers, and whether a PATCH needs If-Match.
     pub(crate) fn configure(&mut self, links: Option<Vec<String>>, is_strict: Option<bool>) {
-        self.exchanges.links = links.unwrap_or_else(|| std::mem::take(&mut self.exchanges.links));
-        self.exchanges.is_strict = is_strict.unwrap_or(self.exchanges.is_strict);
+        self.exchanges.configure(links, is_strict);
     }
 
     /// Answers at once, or later by [`Self::event`] or [`Self::tick`].
@@ -43,11 +42,7 @@ impl Endpoint {
         let handled = match (&request.session, request.method.as_str()) {
             (None, "POST") => self.post(ticket, request, now, hub).map(|()| None),
             (None, "OPTIONS") => {
-                let mut response = options(ENDPOINT_METHODS).with("accept-post", SDP);
-                for link in self.exchanges.links.iter().filter(|_| !request.is_preflight) {
-                    response = response.with("link", link.clone());
-                }
-                Ok(Some(response))
+                Ok(Some(self.exchanges.endpoint_options(ENDPOINT_METHODS, &request)))
             }
             (None, "GET" | "HEAD") => Ok(Some(Response::new(204).with("accept-post", SDP))),
             (Some(_), "OPTIONS") => {
