@@ -276,7 +276,8 @@ fn offers_that_receive_nothing_are_refused_and_leave_nothing() {
 fn publishers_rates_are_told_every_second() {
     let mut net = Net::new(1);
     let (publisher, publications) = live_publisher(&mut net, 0);
-    for seq in 2..100 {
+    // Long enough for some whole seconds, whenever the first one began.
+    for seq in 2..250 {
         net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, false));
         net.advance(Duration::from_millis(20));
     }
