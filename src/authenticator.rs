@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::backoff::{Admission, Attempt, Backoff, Claim};
 use crate::config::ConfigFile;
+use crate::guesses::Guesses;
 use crate::metrics::Counters;
 use crate::tokens::TokenStore;
 
@@ -32,6 +33,7 @@ struct Inner {
     workers: Arc<Semaphore>,
     waiting: AtomicUsize,
     backoff: Mutex<Backoff>,
+    guesses: Mutex<Guesses>,
     started: Instant,
     tokens: Arc<TokenStore>,
     config: Arc<ConfigFile>,
@@ -90,6 +92,10 @@ impl Inner {
     fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff> {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Authenticator {
@@ -105,6 +111,7 @@ impl Authenticator {
                 workers: Arc::new(Semaphore::new(cores)),
                 waiting: AtomicUsize::new(0),
                 backoff: Mutex::new(Backoff::new()),
+                guesses: Mutex::new(Guesses::new()),
                 started: Instant::now(),
                 tokens,
                 config,
@@ -154,6 +161,29 @@ impl Authenticator {
         let spent = started.elapsed().as_millis() / PENALTY.as_millis();
         let until = PENALTY.saturating_mul(u32::try_from(spent).unwrap_or(u32::MAX - 1) + 1);
         tokio::time::sleep_until((started + until).into()).await;
+    }
+
+    /// How long this name must leave the administration API alone from this address, because of
+    /// wrong guesses. Whoever has been right from there before only waits: guesses of a neighbour
+    /// do not shut anybody out.
+    pub(crate) fn shut_for(&self, claims: &[Claim<'_>]) -> Option<Duration> {
+        let claim = claims.first()?;
+        let now = self.inner.started.elapsed();
+        let shut_for = {
+            let guesses = self.inner.guesses();
+            guesses.shut_for(guesses.guesser(claim.address, claim.username), now)?
+        };
+        let backoff = self.inner.backoff();
+        let is_known = claims.iter().any(|claim| backoff.is_known(backoff.attempt(*claim)));
+        (!is_known).then_some(shut_for)
+    }
+
+    /// A password was wrong at the administration API.
+    pub(crate) fn guessed(&self, address: Option<&str>, username: &str) {
+        let now = self.inner.started.elapsed();
+        let mut guesses = self.inner.guesses();
+        let guesser = guesses.guesser(address, username);
+        guesses.wrong(guesser, now);
     }
 
     /// What a token gives in a group.

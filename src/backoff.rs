@@ -76,7 +76,7 @@ pub(crate) struct Claim<'a> {
 /// Who tries to be whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Attempt {
-    /// Nothing over a Unix socket. An IPv6 customer has a /64 at least.
+    /// Nothing over a Unix socket.
     address: Option<IpAddr>,
     /// A hash: names may be long.
     name: u64,
@@ -88,6 +88,15 @@ impl Attempt {
     fn pair(&self) -> (Option<IpAddr>, u64) {
         (self.address, self.name)
     }
+}
+
+/// Whose address `ip:port` is. An IPv6 customer has a /64 at least.
+pub(crate) fn customer(address: Option<&str>) -> Option<IpAddr> {
+    let address = address?.parse::<SocketAddr>().ok()?;
+    Some(match address.ip().to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
+        ip => ip,
+    })
 }
 
 /// Something of which one may take only so much at a time.
@@ -132,17 +141,18 @@ impl Backoff {
     /// Whose guesses this login counts among.
     pub(crate) fn attempt(&self, claim: Claim<'_>) -> Attempt {
         let Claim { realm, username, is_wildcard, address } = claim;
-        let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
-        let address = address.map(|address| match address.ip().to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
-            ip => ip,
-        });
+        let address = customer(address);
         let account = (!is_wildcard).then_some(username);
         Attempt {
             address,
             name: self.hasher.hash_one((realm, username)),
             account: self.hasher.hash_one((realm, account)),
         }
+    }
+
+    /// Whether it has been right before.
+    pub(crate) fn is_known(&self, attempt: Attempt) -> bool {
+        self.pairs.get(&attempt.pair()).is_some_and(|record| record.is_known)
     }
 
     /// How long the login has to wait before it is looked at; nothing if too many of its kind are

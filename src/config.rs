@@ -9,6 +9,7 @@ use serde::Deserialize;
 use signalling::{DescriptionError, User, json_error};
 
 use crate::durable::Stamp;
+use crate::forwarded::Proxy;
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     /// Overrides parts of the URLs in statuses.
     #[serde(rename = "proxyURL")]
     pub(crate) proxy_url: String,
+    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether the administration API may change group files.
     pub(crate) writable_groups: bool,
     /// Administrators of the whole server: those with the permission `admin`.
@@ -137,6 +140,9 @@ mod tests {
             error.to_string(),
             "config.json:2: unknown key \"canonicalhost\": did you mean \"canonicalHost\"?"
         );
+        let error = parse("config.json", b"{\n\"trustedProxies\":[\"unix\",\"me\"]}").unwrap_err();
+        assert!(error.to_string().contains("config.json:2"), "{error}");
+        assert!(error.to_string().contains("\"me\" is no proxy"), "{error}");
     }
 
     #[test]

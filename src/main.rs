@@ -11,6 +11,8 @@ mod descriptors;
 mod durable;
 mod fatal;
 mod flags;
+mod forwarded;
+mod guesses;
 mod http;
 mod ice;
 mod memory;

@@ -29,6 +29,7 @@ use crate::authenticator::Authenticator;
 use crate::config::{Config, ConfigFile};
 use crate::control::Control;
 use crate::counter::Counter;
+use crate::forwarded;
 use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::redacted::Redacted;
@@ -52,9 +53,9 @@ pub(crate) struct Context {
 /// Who asks, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// `ip:port`; nothing over a Unix socket.
+    /// `ip:port`, that of the client if a trusted proxy names it; nothing over a Unix socket.
     pub(crate) address: Option<Redacted<String>>,
-    /// Whether TLS ends here.
+    /// Whether the client uses TLS.
     pub(crate) is_tls: bool,
 }
 
@@ -94,6 +95,7 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
     };
     let host = host_of(&request);
     let config = context.config.get();
+    let peer = forwarded::behind(peer, request.headers(), &config.trusted_proxies);
     let asked = Asked { request, path, query, host, config, peer };
     if is_newcomer(&asked) && context.memory.is_full() {
         let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Server full, try again later\n");

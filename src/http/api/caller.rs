@@ -2,7 +2,7 @@
 //! knows it. All refusals look the same and take the same time.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
@@ -34,7 +34,11 @@ pub(super) async fn authorise(
         None => Verdict::Wrong,
         Some(Authorization::Bearer(token)) => bearer(token, route, context).await,
         Some(Authorization::Basic { username, password }) => {
-            basic(asked, route, &username, password, context).await
+            let verdict = basic(asked, route, &username, password, context).await?;
+            if matches!(verdict, Verdict::Wrong | Verdict::Broken(_)) {
+                context.authenticator.guessed(address(asked), &username);
+            }
+            verdict
         }
     };
     match verdict {
@@ -49,6 +53,20 @@ pub(super) async fn authorise(
             Err(refusal())
         }
     }
+}
+
+/// Too many guesses (RFC 6585 s4).
+fn too_many(shut_for: Duration) -> Refused {
+    let mut response = plain(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many wrong passwords for this name from this address: wait a minute",
+    );
+    response.headers_mut().insert(header::RETRY_AFTER, (shut_for.as_secs() + 1).into());
+    response.into()
+}
+
+fn address(asked: &Asked) -> Option<&str> {
+    asked.peer.address.as_ref().map(|address| address.0.as_str())
 }
 
 fn refusal() -> Refused {
@@ -91,8 +109,12 @@ async fn basic(
     username: &str,
     given: String,
     context: &Arc<Context>,
-) -> Verdict {
-    let address = asked.peer.address.as_ref().map(|address| address.0.as_str());
+) -> Result<Verdict, Refused> {
+    let address = address(asked);
+    let may_try = |claims: &[Claim<'_>]| match context.authenticator.shut_for(claims) {
+        Some(shut_for) => Err(too_many(shut_for)),
+        None => Ok(()),
+    };
     // Whoever is nobody costs the same time as somebody with a wrong password.
     let admins = || asked.config.users.values().filter_map(|user| user.password.as_ref());
     let decoy = admins().find(|password| password.is_slow()).cloned().unwrap_or(Password::Never);
@@ -101,8 +123,9 @@ async fn basic(
     let admin = admin.and_then(|user| user.password.clone()).filter(is_secret);
     let of_server = Claim { realm: REALM, username, is_wildcard: false, address };
     let Some(name) = route.group() else {
+        may_try(&[of_server])?;
         let stored = admin.map_or(Stored::Decoy(decoy), Stored::Own);
-        return context.authenticator.password(of_server, vec![stored], given).await;
+        return Ok(context.authenticator.password(of_server, vec![stored], given).await);
     };
     let description = description(name, context).await;
     let is_wildcard = !asked.config.users.contains_key(username)
@@ -110,7 +133,8 @@ async fn basic(
     let group_decoy = description.as_ref().map_or(Password::Never, |found| found.decoy());
     let own = description.and_then(|description| own_password(&description, username, route));
     let of_group = Claim { realm: name.as_str(), username, is_wildcard, address };
-    match (own, admin) {
+    may_try(&[of_server, of_group])?;
+    Ok(match (own, admin) {
         // The administrator of the server and a user of the group may have one name. They are two
         // accounts: a right password of the one must not forgive guesses at the other.
         (Some(own), Some(admin)) => {
@@ -132,7 +156,7 @@ async fn basic(
             let found = vec![Stored::Decoy(decoy), own];
             context.authenticator.password(of_group, found, given).await
         }
-    }
+    })
 }
 
 /// Only a right password makes an administrator; an open door is for group members.
