@@ -64,7 +64,7 @@ const FLAGS: [(&str, &str, &str); 25] = [
     ("public-server", "", "pages of any web origin may use WebSocket, WHIP and status"),
     ("udp-port", "N", "the UDP port of all media (the number of the HTTP port)"),
     ("udp-range", "A-B", "one UDP port per shard instead"),
-    ("shards", "N", "media threads, 1 to 16 (one per core)"),
+    ("shards", "1..16", "media threads (one per core)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
     ("strict-whip", "", "refuse WHIP and WHEP PATCHes without If-Match, as RFC 9725 has it"),
     ("whep-retry", "", "answer WHEP with 409 while nobody publishes, instead of holding"),
@@ -132,7 +132,9 @@ impl Flags {
             };
             let name = if name == "h" { "help" } else { name };
             let Some((_, wants, _)) = FLAGS.iter().find(|(known, _, _)| *known == name) else {
-                return Err(FatalError::config(format!("unknown flag --{name}: see --help")));
+                let near = signalling::nearest(name, FLAGS.iter().map(|(known, _, _)| *known));
+                let hint = near.map(|near| format!("did you mean --{near}? ")).unwrap_or_default();
+                return Err(FatalError::config(format!("unknown flag --{name}: {hint}See --help")));
             };
             if wants.is_empty() {
                 let is_on = switch(name, value.as_deref())?;
@@ -284,7 +286,8 @@ mod tests {
             (&["-udp-range", "9-1"][..], "udp-range"),
             (&["-udp-range=0"], "udp-range"),
             (&["--shards", "0"], "shards"),
-            (&["--shards", "17"], "shards"),
+            (&["--shards", "17"], "1..16"),
+            (&["--shard", "2"], "did you mean --shards"),
             (&["--advertise", "example.org"], "advertise"),
             (&["--log", "xml"], "text|json"),
             (&["--metrics", "localhost"], "metrics"),

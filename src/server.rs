@@ -251,7 +251,7 @@ fn announce(
     names: &[&GroupName],
 ) {
     let scheme = if flags.insecure { "http" } else { "https" };
-    // A group of the folder itself before those in subfolders, which may be examples.
+    // A group of the folder itself before those in subfolders.
     let top = names.iter().find(|name| !name.as_str().contains('/'));
     let first = top
         .or_else(|| names.first())
@@ -261,11 +261,7 @@ fn announce(
     // Writing to a string cannot fail.
     let _ = match port {
         Some(port) => {
-            let mut hosts = vec!["localhost".to_owned()];
-            hosts.extend(local.iter().filter(|ip| !ip.is_loopback()).map(|ip| match ip {
-                IpAddr::V4(ip) => ip.to_string(),
-                IpAddr::V6(ip) => format!("[{ip}]"),
-            }));
+            let hosts = hosts_to_open(&flags.http, &flags.advertise, local);
             let _ = writeln!(text, "Open in a browser:");
             for host in hosts {
                 let _ = writeln!(text, "  {scheme}://{host}:{port}/{first}");
@@ -280,8 +276,13 @@ fn announce(
     let more = names.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let _ = if shown.is_empty() {
-        let folder = flags.groups.display();
-        writeln!(text, "Groups: none in {folder}: create one, such as {folder}/test.json")
+        let (folder, file) = (&flags.groups, flags.groups.join("test.json"));
+        writeln!(
+            text,
+            "Groups: none in {}: create one, such as {}",
+            folder.display(),
+            file.display()
+        )
     } else {
         writeln!(text, "Groups: {}{more}", shown.join(", "))
     };
@@ -289,6 +290,22 @@ fn announce(
     // A closed standard output is no reason not to serve.
     let _ = std::io::stdout().write_all(text.as_bytes());
     let _ = std::io::stdout().flush();
+}
+
+/// Where a browser finds us: the one host we listen on; else this machine and what we tell
+/// clients of, or what the interfaces have.
+fn hosts_to_open(http: &str, advertise: &[IpAddr], local: &[IpAddr]) -> Vec<String> {
+    let host = http.rsplit_once(':').map_or("", |(host, _)| host);
+    let bare: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    if !host.is_empty() && !bare.is_some_and(|ip| ip.is_unspecified()) {
+        return vec![host.to_owned()];
+    }
+    let others = if advertise.is_empty() { local } else { advertise };
+    let others = others.iter().filter(|ip| !ip.is_loopback()).map(|ip| match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    });
+    std::iter::once("localhost".to_owned()).chain(others).collect()
 }
 
 fn public(store: &GroupStore) -> Vec<GroupName> {
@@ -371,5 +388,25 @@ impl Reload {
         let is_scan = is_told || round.is_multiple_of(SCAN_EVERY_RELOADS);
         let found = if is_scan { public(&self.store) } else { Vec::new() };
         (found, self.ice_servers.refresh())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_message_names_hosts_that_lead_here() {
+        let local: Vec<IpAddr> =
+            ["127.0.0.1", "192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap()).to_vec();
+        let all = ["localhost", "192.0.2.1", "[2001:db8::1]"];
+        for any in [":8443", "0.0.0.0:8443", "[::]:8443"] {
+            assert_eq!(hosts_to_open(any, &[], &local), all, "{any}");
+        }
+        assert_eq!(hosts_to_open("127.0.0.1:0", &[], &local), ["127.0.0.1"]);
+        assert_eq!(hosts_to_open("aula.example:443", &[], &local), ["aula.example"]);
+        assert_eq!(hosts_to_open("[2001:db8::1]:443", &[], &local), ["[2001:db8::1]"]);
+        let advertised = ["203.0.113.9".parse().unwrap()];
+        assert_eq!(hosts_to_open(":8443", &advertised, &local), ["localhost", "203.0.113.9"]);
     }
 }

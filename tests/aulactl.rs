@@ -82,7 +82,8 @@ async fn create_edit_invite_revoke_delete() {
     assert_eq!(admin.good(&["list-groups"]), "");
     let template = r#"{"displayName":"Algebra","codecs":["vp8","opus"]}"#;
     admin.run(&with("create-group", &["-json", "--unrestricted-tokens"]), template).unwrap();
-    admin.bad(&with("create-group", &[]), "412");
+    admin
+        .bad(&with("create-group", &[]), "412 Precondition Failed: the group \"maths/algebra\" is");
     assert_eq!(admin.good(&["list-groups", "maths/*"]), "maths/algebra\n");
     assert_eq!(admin.good(&["list-groups", "x*"]), "");
     let change = r#"{"displayName":null,"max-clients":7}"#;
@@ -98,7 +99,7 @@ async fn create_edit_invite_revoke_delete() {
     admin.good(&with("create-user", &["-wildcard", "-permissions", "[\"message\"]"]));
     admin.good(&with("create-user", &["-user", ""]));
     admin.bad(&with("create-user", &["-user", "ann"]), "412");
-    admin.bad(&with("update-user", &["-user", "bob", "-permissions", "op"]), "404");
+    admin.bad(&with("update-user", &["-user", "bob", "-permissions", "op"]), "no user \"bob\"");
     assert_eq!(admin.good(&with("list-users", &["-l", "a*"])), "ann              op\n");
     admin.good(&with("set-password", &["-user", "ann", "-password", "pw1", "-cost", "4"]));
     admin.good(&with("set-password", &["-wildcard", "-type", "wildcard"]));
@@ -165,7 +166,9 @@ fn the_first_setup_makes_an_administrator() {
         "-server",
         &url,
     ];
-    assert!(run(&setup).status.success());
+    let done = run(&setup);
+    assert!(done.status.success());
+    assert!(String::from_utf8_lossy(&done.stdout).contains("needs -insecure"));
     assert!(!run(&setup).status.success(), "what is there stays");
     server::until("the server to have noticed", || run(&["list-groups"]).status.success());
     assert_eq!(String::from_utf8_lossy(&run(&["list-groups"]).stdout), "test\n");
@@ -173,16 +176,22 @@ fn the_first_setup_makes_an_administrator() {
 
 #[test]
 fn the_doctor_reaches_the_media_over_udp() {
-    let server = Server::start();
+    let server = Server::start_with(&["-insecure", "--shards", "2"], |scratch| {
+        scratch.write("groups/test.json", server::OPEN);
+    });
     let url = format!("http://127.0.0.1:{}", server.port);
     let output = Command::new(&*AULACTL)
-        .args(["doctor", "-remote", "-server", &url, "-group", "test", "-probes", "2"])
+        .args(["doctor", "-remote", "-server", &url, "-group", "test", "-shards", "2"])
         .env("XDG_CONFIG_HOME", "/nonexistent")
         .output()
         .expect("aulactl runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("UDP to 127.0.0.1") && said.contains("2 of 2 transports"), "{said}");
+    assert!(
+        said.contains("UDP to 127.0.0.1") && said.contains("8 of 8 transports of shards 0, 1"),
+        "{said}"
+    );
+    assert!(said.contains("2 shards were seen"), "{said}");
     assert!(said.contains("the clocks agree"), "{said}");
     let nobody = Command::new(&*AULACTL)
         .args(["doctor", "-server", "http://127.0.0.1:1"])

@@ -1,13 +1,13 @@
 //! One HTTP/1.1 request at a time to the administration API.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::header::{self, HeaderMap, HeaderName};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{self, HeaderName};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -18,6 +18,7 @@ use signalling::base64;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::answer::{Answer, Asked};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -38,7 +39,8 @@ pub(crate) struct Client {
     runtime: tokio::runtime::Runtime,
     pub(crate) url: Url,
     authorization: Option<String>,
-    is_insecure: bool,
+    /// Whether any certificate will do.
+    pub(crate) is_insecure: bool,
 }
 
 /// The server's URL, in parts.
@@ -49,13 +51,6 @@ pub(crate) struct Url {
     pub(crate) port: u16,
     /// Without a slash at the end.
     base: String,
-}
-
-/// An answer of the server.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
 }
 
 impl Url {
@@ -95,6 +90,13 @@ impl Url {
     }
 }
 
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.base)
+    }
+}
+
 impl Client {
     /// Does not connect yet.
     pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
@@ -126,23 +128,19 @@ impl Client {
         headers: &[(HeaderName, &str)],
         body: Option<(&str, String)>,
     ) -> Result<Answer, Failure> {
-        let path = format!("/galene-api/v0/.groups/{path}");
+        let url = format!("/galene-api/v0/.groups/{path}");
         let own = self.authorization.as_deref().map(|value| (header::AUTHORIZATION, value));
-        let headers: Vec<_> = headers.iter().cloned().chain(own).collect();
-        let answer = self.request(method, &path, &headers, body)?;
+        let all: Vec<_> = headers.iter().cloned().chain(own).collect();
+        let answer = self.request(method.clone(), &url, &all, body)?;
         if answer.status.as_u16() < 300 {
             return Ok(answer);
         }
-        let said = String::from_utf8_lossy(&answer.body);
-        let said = said.lines().next().unwrap_or_default().trim();
-        let hint = match answer.status.as_u16() {
-            401 if self.authorization.is_none() => {
-                " (give -admin-username and -admin-password, or -admin-token)"
-            }
-            401 => " (are the credentials right, and does config.json have writableGroups?)",
-            _ => "",
-        };
-        Err(Failure::about(answer.status, format!("{said}{hint}")))
+        Err(answer.refusal(&Asked {
+            method: &method,
+            path,
+            is_anonymous: self.authorization.is_none(),
+            condition: headers.first().map(|(name, _)| name),
+        }))
     }
 
     /// One request.
@@ -181,13 +179,17 @@ impl Client {
             .await
             .map_err(Failure::new)?;
         if !self.url.is_tls {
-            return talk(TokioIo::new(stream), request).await;
+            return talk(TokioIo::new(stream), request).await.map_err(|failure| {
+                Failure::about(failure, "does the server want https:// in -server?")
+            });
         }
         let connector = TlsConnector::from(Arc::new(tls(self.is_insecure)?));
         let name = ServerName::try_from(self.url.host.clone()).map_err(Failure::new)?;
         let stream = connector.connect(name, stream).await.map_err(|error| {
-            let hint = "a self-signed certificate needs -insecure";
-            Failure::new(format!("{error} ({hint})"))
+            Failure::about(
+                error,
+                "a self-signed certificate needs -insecure, a server without TLS http://",
+            )
         })?;
         talk(TokioIo::new(stream), request).await
     }

@@ -23,8 +23,8 @@ pub(crate) struct Config {
     pub(crate) admin_password: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) admin_token: String,
-    /// Never in the file.
-    #[serde(skip)]
+    /// Not among Galene's keys.
+    #[serde(rename = "insecure", skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_insecure: bool,
 }
 
@@ -66,7 +66,9 @@ impl Config {
         if config.server.is_empty() {
             config.server = SERVER_DEFAULT.to_owned();
         }
-        config.is_insecure = flags.is_on("insecure");
+        if flags.get("insecure").is_some() {
+            config.is_insecure = flags.is_on("insecure");
+        }
         Ok(config)
     }
 

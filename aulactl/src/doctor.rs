@@ -1,9 +1,10 @@
 //! `doctor`: looks for what keeps people from joining. Every line says what was found, and where
 //! something is wrong what to do.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::ToSocketAddrs as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
 use hyper::header;
@@ -22,10 +23,15 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::value("user", "NAME", "who may present in the group (whip)"),
     Flag::value("password", "TEXT", "that user's password"),
     Flag::value("token", "TOKEN", "a token instead"),
-    Flag::value("probes", "N", "transports to try, 1 to 16, one per shard or more (4)"),
+    Flag::value("probes", "N", "transports to try, 1 to 64, one per shard or more (8)"),
+    Flag::value("shards", "N", "how many shards there are, all of which must be reached"),
     Flag::switch("remote", "leave out what is about this machine"),
 ];
 
+/// Every transport goes to the least-loaded shard, so that a few reach all of them.
+const PROBES: u32 = 8;
+/// So many checks of an address without an answer are enough.
+const SILENT_MAX: usize = 2;
 /// A certificate that ends sooner is worth a word.
 const CERTIFICATE_DAYS_MIN: i64 = 14;
 /// Clocks that differ by more make tokens fail.
@@ -104,11 +110,10 @@ fn web(client: &Client, report: &mut Report) -> Result<bool, Failure> {
     if answer.status.is_success() {
         report.good("the web server answers")?;
     } else {
-        let status = answer.status;
-        report.bad(format!("/public-groups.json gives {status}: look into the server's log"))?;
+        let said = answer.said();
+        report.bad(format!("/public-groups.json gives {said}: look into the server's log"))?;
     }
-    let date = answer.headers.get(header::DATE).and_then(|date| date.to_str().ok());
-    match date.and_then(http_date) {
+    match answer.header(header::DATE).and_then(http_date) {
         None => report.note("the server does not tell the time")?,
         Some(theirs) => {
             let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -147,6 +152,9 @@ fn certificate(client: &Client, report: &mut Report) -> Done {
     };
     match error {
         None => report.good("the certificate is trusted")?,
+        Some(error) if client.is_insecure => report.note(format!(
+            "the certificate is not trusted ({error}), as -insecure allows; encoders insist on it"
+        ))?,
         Some(error) => report.bad(format!(
             "the certificate is not trusted ({error}): put one of a public authority into \
              cert.pem and key.pem of the data folder; encoders insist on it"
@@ -179,7 +187,7 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
     };
     let authorization: Vec<_> =
         authorization.as_deref().map(|value| (header::AUTHORIZATION, value)).into_iter().collect();
-    let probes = flags.number("probes", 4)?.clamp(1, 16);
+    let probes = flags.number("probes", PROBES)?.clamp(1, 64);
     let mut sessions = Vec::new();
     let mut targets = Vec::new();
     for index in 0..probes {
@@ -190,14 +198,17 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
         let answer = client.request(Method::POST, &path, &authorization, body);
         match answer {
             Ok(answer) if answer.status == hyper::StatusCode::CREATED => {
-                let at = answer.headers.get(header::LOCATION).and_then(|at| at.to_str().ok());
-                sessions.extend(at.map(str::to_owned));
+                sessions.extend(answer.header(header::LOCATION).map(str::to_owned));
                 let text = String::from_utf8_lossy(&answer.body);
                 targets.extend(Target::parse(&text).map(|target| (ufrag, target)));
             }
+            // The group may be small, or full by now: what there is will do.
+            Ok(answer) if index > 0 => {
+                report.note(format!("transport {index} of {probes}: {}", answer.said()))?;
+                break;
+            }
             Ok(answer) => {
-                let said = String::from_utf8_lossy(&answer.body).into_owned();
-                report.bad(format!("no transport in {group}: {} {said}", answer.status))?;
+                report.bad(format!("no transport in {group}: {}", answer.said()))?;
                 break;
             }
             Err(failure) => {
@@ -206,7 +217,7 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
             }
         }
     }
-    let tried = try_all(&targets, report);
+    let tried = try_all(&targets, flags, report);
     for session in sessions {
         // One that cannot be ended now ends by itself.
         let _ = client.request(Method::DELETE, &session, &authorization, None);
@@ -214,32 +225,54 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
     tried
 }
 
-fn try_all(targets: &[(String, Target)], report: &mut Report) -> Done {
-    let mut addresses = std::collections::BTreeMap::<_, (usize, usize, std::time::Duration)>::new();
+/// What came of the checks of one address.
+#[derive(Default)]
+struct Reached {
+    tried: usize,
+    answered: usize,
+    took: Duration,
+    /// Whose transports answered, where that can be told.
+    shards: BTreeSet<u32>,
+    /// Whose did not.
+    silent: BTreeSet<u32>,
+}
+
+fn try_all(targets: &[(String, Target)], flags: &Flags, report: &mut Report) -> Done {
+    let mut addresses = BTreeMap::<SocketAddr, Reached>::new();
     for (ufrag, target) in targets {
         for address in &target.addresses {
-            let answered = probe::check(*address, target, ufrag).unwrap_or_default();
-            let entry = addresses.entry(*address).or_default();
-            entry.0 += 1;
-            if let Some(took) = answered {
-                entry.1 += 1;
-                entry.2 = entry.2.max(took);
+            let reached = addresses.entry(*address).or_default();
+            // An address that never answers is known by its first ones.
+            if reached.answered == 0 && reached.tried >= SILENT_MAX {
+                continue;
+            }
+            reached.tried += 1;
+            match probe::check(*address, target, ufrag).unwrap_or_default() {
+                Some(took) => {
+                    reached.answered += 1;
+                    reached.took = reached.took.max(took);
+                    reached.shards.extend(target.shard());
+                }
+                None => reached.silent.extend(target.shard()),
             }
         }
     }
-    let reached = addresses.values().any(|(_, answered, _)| *answered > 0);
-    for (address, (tried, answered, took)) in addresses {
+    let is_reached = addresses.values().any(|reached| reached.answered > 0);
+    for (address, reached) in &addresses {
+        let Reached { tried, answered, took, shards, silent } = reached;
         if answered == tried {
             report.good(format!(
-                "UDP to {address}: {answered} of {tried} transports, {} ms",
+                "UDP to {address}: {answered} of {tried} transports{}, {} ms",
+                of_shards(shards),
                 took.as_millis()
             ))?;
-        } else if answered > 0 {
+        } else if *answered > 0 {
             report.bad(format!(
-                "UDP to {address}: only {answered} of {tried} transports answered: is a port of \
-                 --udp-range closed, or are packets lost?"
+                "UDP to {address}: only {answered} of {tried} transports answered, too few{}: \
+                 is a port of --udp-range closed, or are packets lost?",
+                of_shards(silent)
             ))?;
-        } else if reached {
+        } else if is_reached {
             report.note(format!("UDP to {address} does not get through; another address does"))?;
         } else {
             report.bad(format!(
@@ -249,7 +282,54 @@ fn try_all(targets: &[(String, Target)], report: &mut Report) -> Done {
             ))?;
         }
     }
-    Ok(())
+    every_shard(targets, &addresses, flags, report)
+}
+
+/// Whether each shard that shows has answered somewhere, and whether all have shown.
+fn every_shard(
+    targets: &[(String, Target)],
+    addresses: &BTreeMap<SocketAddr, Reached>,
+    flags: &Flags,
+    report: &mut Report,
+) -> Done {
+    let seen: BTreeSet<u32> = targets.iter().filter_map(|(_, target)| target.shard()).collect();
+    let answered: BTreeSet<u32> =
+        addresses.values().flat_map(|reached| reached.shards.iter().copied()).collect();
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let silent: BTreeSet<u32> = seen.difference(&answered).copied().collect();
+    if !silent.is_empty() {
+        report.bad(format!(
+            "transports{} answer at no address: open their UDP port in the firewall",
+            of_shards(&silent)
+        ))?;
+    }
+    match flags.number("shards", 0)? {
+        0 => report.note(format!(
+            "{} seen: if the server said another number of shards at its start, give it as \
+             -shards, and more -probes",
+            shards_are(seen.len())
+        )),
+        shards if seen.len() < shards as usize => report.bad(format!(
+            "{} seen, not {shards}: give more -probes, or ask again when fewer people are in",
+            shards_are(seen.len())
+        )),
+        _ => report.good(format!("{} seen", shards_are(seen.len()))),
+    }
+}
+
+fn shards_are(shards: usize) -> String {
+    if shards == 1 { "one shard was".to_owned() } else { format!("{shards} shards were") }
+}
+
+fn of_shards(shards: &BTreeSet<u32>) -> String {
+    let names: Vec<String> = shards.iter().map(u32::to_string).collect();
+    match names.len() {
+        0 => String::new(),
+        1 => format!(" of shard {}", names.concat()),
+        _ => format!(" of shards {}", names.join(", ")),
+    }
 }
 
 fn machine(report: &mut Report) -> Done {

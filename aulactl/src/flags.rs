@@ -59,7 +59,12 @@ pub(crate) fn split(
             None => (flag.as_str(), None),
         };
         let Some(flag) = known.iter().find(|flag| flag.name == name) else {
-            return Err(Failure::new(format!("unknown flag -{name}")));
+            let near = signalling::nearest(name, known.iter().map(|flag| flag.name));
+            let hint = near.map_or_else(
+                || "see aulactl help COMMAND".to_owned(),
+                |near| format!("did you mean -{near}?"),
+            );
+            return Err(Failure::new(format!("unknown flag -{name}: {hint}")));
         };
         let value = match (flag.wants.is_empty(), value) {
             (true, value) => switch(name, value.as_deref())?.to_string(),
@@ -160,8 +165,14 @@ mod tests {
         assert_eq!(parse(&["-group", ""]).unwrap().get("group"), Some(""));
         assert!(!parse(&["-l=false"]).unwrap().is_on("l"));
         assert!(parse(&[]).unwrap().need("group").is_err());
-        for bad in [&["-nothing"][..], &["-group"], &["-l=maybe"]] {
-            assert!(parse(bad).is_err(), "{bad:?}");
+        for (bad, word) in [
+            (&["-nothing"][..], "aulactl help"),
+            (&["-grup", "g"], "did you mean -group?"),
+            (&["-group"], "needs a value"),
+            (&["-l=maybe"], "true or false"),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(error.contains(word), "{bad:?}: {error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Commands about groups.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 use signalling::encode_path;
@@ -55,8 +55,25 @@ pub(crate) fn merge(value: &mut Value, change: &Value) {
     }
 }
 
+/// The API drops keys that it does not know, which would go unnoticed. A newer server may know
+/// them, so this is not for us to refuse.
+fn warn(settings: &Value) {
+    let Value::Object(fields) = settings else {
+        return;
+    };
+    let given = fields.iter().filter(|(_, value)| !value.is_null());
+    let given: serde_json::Map<_, _> =
+        given.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let text = Value::Object(given).to_string();
+    if let Err(error) = signalling::parse_description("standard input", text.as_bytes()) {
+        // Where standard error is gone nobody can be warned.
+        let _ = writeln!(std::io::stderr(), "aulactl: warning: {}", error.message);
+    }
+}
+
 fn settings(flags: &Flags) -> Result<Value, Failure> {
     let mut settings = template(flags)?;
+    warn(&settings);
     for name in ["unrestricted-tokens", "auto-subgroups"] {
         if flags.get(name).is_some() {
             merge(&mut settings, &json!({name: flags.is_on(name)}));

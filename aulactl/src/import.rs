@@ -54,13 +54,22 @@ pub(crate) fn run(flags: &Flags) -> Done {
         say(&format!("note  {line}\n"))?;
     }
     say(&format!(
-        "{groups} groups read, {} of them or of the other files broken.\n",
-        broken.len()
+        "{} can be taken over, {} broken.\n",
+        count(groups, "group"),
+        match broken.len() {
+            0 => "nothing is".to_owned(),
+            1 => "one thing is".to_owned(),
+            things => format!("{things} things are"),
+        }
     ))?;
     match broken.len() {
         0 => Ok(()),
         _ => Err(Failure::new("mend what is marked BAD, and run this again")),
     }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn folder(at: &Path, prefix: &str, depth: usize, findings: &mut Findings) {
@@ -127,11 +136,12 @@ fn differences(description: &Description) -> Vec<String> {
 }
 
 fn config(path: &Path, findings: &mut Findings) {
-    const KNOWN: [&str; 7] = [
+    const KNOWN: [&str; 8] = [
         "canonicalHost",
         "allowOrigin",
         "allowAdminOrigin",
         "proxyURL",
+        "trustedProxies",
         "writableGroups",
         "users",
         "admin",

@@ -1,6 +1,7 @@
 //! `aulactl`: administers an Aula server, or a Galene one, from the command line. The commands and
 //! flags are those of Galene's `galenectl`, with `doctor` and `import` besides.
 
+mod answer;
 mod certificate;
 mod client;
 mod config;
@@ -55,12 +56,16 @@ const GLOBAL: &[Flag] = &[
 const GROUP: Flag = Flag::value("group", "NAME", "the group");
 const USER: Flag = Flag::value("user", "NAME", "the user; empty for the anonymous one");
 const WILDCARD: Flag = Flag::switch("wildcard", "the user that stands for all other names");
-const PERMISSIONS: Flag =
-    Flag::value("permissions", "NAME|LIST", "op, present, message, observe, or a JSON list");
+const PERMISSIONS: Flag = Flag::value(
+    "permissions",
+    "NAME|LIST",
+    "op, present, message, observe, or a JSON list (what is new: present)",
+);
 const JSON: Flag = Flag::switch("json", "read a template from standard input");
 const LONG: Flag = Flag::switch("l", "show more");
 const TOKEN: Flag = Flag::value("token", "TOKEN", "the token");
-const DURATION: Flag = Flag::value("duration", "TIME", "how long it is good, such as 24h or 7d");
+const DURATION: Flag =
+    Flag::value("duration", "TIME", "how long it is good, such as 90m or 7d (what is new: 24h)");
 
 const COMMANDS: &[Command] = &[
     Command {
@@ -165,7 +170,7 @@ const COMMANDS: &[Command] = &[
         name: "create-token",
         flags: tokens::CREATING,
         words: "",
-        meaning: "make a token and print it",
+        meaning: "make a token, print it, and say the link on standard error",
         run: Run::Remote(tokens::create),
     },
     Command {
@@ -250,7 +255,11 @@ fn run(arguments: Vec<String>) -> Done {
 
 fn find(name: &str) -> Result<&'static Command, Failure> {
     let found = COMMANDS.iter().find(|command| command.name == name);
-    found.ok_or_else(|| Failure::new(format!("unknown command {name:?}: see aulactl help")))
+    found.ok_or_else(|| {
+        let near = signalling::nearest(name, COMMANDS.iter().map(|command| command.name));
+        let hint = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+        Failure::new(format!("unknown command {name:?}: {hint}See aulactl help"))
+    })
 }
 
 fn help() -> String {

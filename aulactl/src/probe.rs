@@ -32,6 +32,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Which shard owns the transport: the second character of an Aula's ufrags is its number, a
+    /// base-36 digit. Other servers have ufrags of other forms.
+    pub(crate) fn shard(&self) -> Option<u32> {
+        const UFRAG_LEN: usize = 19;
+        let digits = self.ufrag.strip_prefix('a').filter(|_| self.ufrag.len() == UFRAG_LEN)?;
+        digits.chars().next()?.to_digit(36)
+    }
+
     pub(crate) fn parse(answer: &str) -> Option<Self> {
         let mut target = Self::default();
         for line in answer.lines() {
@@ -148,6 +156,15 @@ mod tests {
         let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["192.0.2.1:8443", "[2001:db8::1]:8443"]);
         assert_eq!(Target::parse("v=0"), None);
+    }
+
+    #[test]
+    fn ufrags_name_the_shard() {
+        let of = |ufrag: &str| Target { ufrag: ufrag.to_owned(), ..Target::default() }.shard();
+        assert_eq!(of("a000001xxxxxxxxxxxx"), Some(0));
+        assert_eq!(of("af00001xxxxxxxxxxxx"), Some(15));
+        assert_eq!(of("abcd"), None);
+        assert_eq!(of("b000001xxxxxxxxxxxx"), None);
     }
 
     #[test]

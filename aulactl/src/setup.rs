@@ -40,6 +40,7 @@ pub(crate) fn initial(flags: &Flags) -> Done {
         server: flags.get("server").unwrap_or_default().to_owned(),
         admin_username: username,
         admin_password: password,
+        is_insecure: flags.is_on("insecure"),
         ..Config::default()
     };
     if let Some(folder) = own.parent() {
@@ -48,9 +49,13 @@ pub(crate) fn initial(flags: &Flags) -> Done {
     let text = serde_json::to_string_pretty(&client).map_err(Failure::new)?;
     write(&own, &format!("{text}\n"))?;
     crate::say(&format!(
-        "{} is for the server's data folder; {} has the password in clear.\n",
+        "{} is for the server's data folder; {} has the password in clear.\n{}",
         server.display(),
-        own.display()
+        own.display(),
+        match client.is_insecure {
+            true => "",
+            false => "While the server's certificate is self-signed, aulactl needs -insecure.\n",
+        }
     ))
 }
 

@@ -1,5 +1,6 @@
 //! Commands about tokens.
 
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
@@ -134,6 +135,16 @@ pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
     let answer = client.api(Method::POST, &folder(flags)?, &[], body)?;
     let location = answer.headers.get(header::LOCATION).and_then(|at| at.to_str().ok());
     let location = location.ok_or_else(|| Failure::new("the server did not say which token"))?;
+    let token = location.rsplit('/').next().unwrap_or(location);
+    if let Some(group) = flags.get("group").filter(|group| !group.is_empty()) {
+        // Only the token goes to standard output, for scripts.
+        let _ = writeln!(
+            std::io::stderr(),
+            "aulactl: the link is {}/group/{}/?token={token}",
+            client.url,
+            encode_path(group)
+        );
+    }
     say(&format!("{location}\n"))
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::key::Key;
 use crate::name::GroupName;
+use crate::nearest::nearest;
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
 use crate::time::UnixMs;
@@ -333,46 +334,13 @@ pub fn json_error(file: &str, error: &serde_json::Error) -> DescriptionError {
         Some((key, rest)) => {
             let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
             let what = if text.starts_with("unknown field") { "key" } else { "permission" };
-            let hint = nearest(key, &known)
+            let hint = nearest(key, known)
                 .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean \"{near}\"?"));
             (Some(key.to_owned()), format!("unknown {what} \"{key}\": {hint}"))
         }
         None => (None, text.to_owned()),
     };
     DescriptionError { file: file.to_owned(), line: error.line(), key, message }
-}
-
-/// The known word nearest to `word`, if one is near enough to be meant.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    /// Longer words are cut: the distance is quadratic in their length.
-    const WORD_CHARS_MAX: usize = 64;
-    let word: String = word.chars().take(WORD_CHARS_MAX).collect();
-    known
-        .iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).max(1))
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance, one row at a time.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, left) in left.chars().enumerate() {
-        let mut diagonal = index;
-        let mut previous = index + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(&right) {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = *cell;
-            *cell = replaced.min(*cell + 1).min(previous + 1);
-            previous = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = index + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

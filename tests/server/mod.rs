@@ -101,8 +101,9 @@ impl Server {
             if let Some(url) = line.strip_prefix("Metrics: http://127.0.0.1:") {
                 metrics_port = url.split('/').next().and_then(|port| port.parse().ok());
             }
-            let (_, rest) = line.split_once("localhost:")?;
-            rest.split('/').next()?.parse().ok()
+            let (_, url) = line.split_once("://")?;
+            let (_, port) = url.split('/').next()?.rsplit_once(':')?;
+            port.parse().ok()
         });
         let port = port.unwrap_or_else(|| panic!("no port: {}", log_of(&scratch)));
         Self { scratch, port, metrics_port, child }
