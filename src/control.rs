@@ -1,7 +1,7 @@
 //! The control plane's one task: it owns the switchboard and the bridge. Everything else talks to
 //! it through a bounded queue, and it never waits for anybody.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,6 +50,7 @@ enum Input {
     PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
     WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
     Refresh { also: Vec<GroupName> },
+    RefreshThese { changed: BTreeSet<GroupName>, also: Vec<GroupName> },
     Reload { name: GroupName },
     IceServers { configuration: serde_json::Value },
     HttpRules { needs_if_match: bool, refuses_empty: bool },
@@ -148,6 +149,12 @@ impl Control {
     /// Looks at the files of all groups in memory, and of these.
     pub(crate) async fn refresh(&self, also: Vec<GroupName>) {
         self.tell(Input::Refresh { also }).await;
+    }
+
+    /// Looks at the files of those groups in memory that live off one that has changed, and of
+    /// these.
+    pub(crate) async fn refresh_these(&self, changed: BTreeSet<GroupName>, also: Vec<GroupName>) {
+        self.tell(Input::RefreshThese { changed, also }).await;
     }
 
     /// A group's file has been changed.
@@ -323,6 +330,16 @@ impl Task {
             }
             Input::Refresh { also } => {
                 for name in self.switchboard.groups().into_iter().chain(also) {
+                    self.switchboard.refresh(name, now);
+                }
+            }
+            Input::RefreshThese { changed, also } => {
+                let mut names = self.switchboard.groups();
+                names.retain(|name| {
+                    let mut above = std::iter::successors(Some(name.clone()), GroupName::parent);
+                    above.any(|name| changed.contains(&name))
+                });
+                for name in names.into_iter().chain(also) {
                     self.switchboard.refresh(name, now);
                 }
             }

@@ -1,5 +1,6 @@
 //! Putting it together: start, what the operator is told, reload, and an orderly end.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ use crate::metrics::Counters;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
 use crate::tokens::TokenStore;
-use crate::watch::Watch;
+use crate::watch::{Changed, Changes, Watch};
 
 /// How often files are looked at, in case that nobody told of a change.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
@@ -161,8 +162,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     if let Some(monitor) = monitor {
         tokio::spawn(http::monitor(monitor, context.clone()));
     }
-    let changed = Arc::new(Notify::new());
-    let watch = Watch::new(&[&flags.groups, &flags.data], changed.clone());
+    let (watch, changes) = Watch::new(&[&flags.groups, &flags.data]);
     let reload = Reload {
         control: control.clone(),
         store,
@@ -171,7 +171,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         ice_servers,
         authenticator,
     };
-    tokio::spawn(reload.run(watch, changed));
+    tokio::spawn(reload.run(watch, changes));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -327,30 +327,34 @@ struct Reload {
 
 impl Reload {
     /// Forever.
-    async fn run(mut self, mut watch: Watch, changed: Arc<Notify>) {
+    async fn run(mut self, mut watch: Watch, changes: Arc<Changes>) {
         for round in 1u32.. {
             let is_told = tokio::select! {
-                () = changed.notified() => true,
+                () = changes.notified() => true,
                 () = tokio::time::sleep(RELOAD_INTERVAL) => false,
             };
             if is_told {
                 tokio::time::sleep(SETTLE_FOR).await;
             }
+            let changed = is_told.then(|| changes.take());
             let looked = tokio::task::spawn_blocking(move || {
                 watch.look();
-                let found = self.look(round, is_told);
+                let found = self.look(round, changed);
                 (self, watch, found)
             });
             // It only ends early by a panic, which is logged; nothing is reloaded after that.
-            let Ok((kept, kept_watch, (found, configuration))) = looked.await else {
+            let Ok((kept, kept_watch, found)) = looked.await else {
                 return;
             };
             (self, watch) = (kept, kept_watch);
-            if let Some(configuration) = configuration {
+            if let Some(configuration) = found.ice_servers {
                 self.control.set_ice_servers(configuration).await;
             }
             self.control.set_writable(self.config.get().writable_groups).await;
-            self.control.refresh(found).await;
+            match found.changed {
+                Some(changed) => self.control.refresh_these(changed, found.public).await,
+                None => self.control.refresh(found.public).await,
+            }
             self.revoke().await;
         }
     }
@@ -375,9 +379,8 @@ impl Reload {
         }
     }
 
-    /// Public groups if it is time to look for them, and ICE servers if they have changed.
-    /// Blocking.
-    fn look(&mut self, round: u32, is_told: bool) -> (Vec<GroupName>, Option<serde_json::Value>) {
+    /// Looks at what has changed, if that is known, and otherwise at everything. Blocking.
+    fn look(&mut self, round: u32, changed: Option<Changed>) -> Found {
         self.config.refresh();
         if let Some(certificates) = &self.certificates {
             certificates.refresh();
@@ -385,10 +388,31 @@ impl Reload {
         if round.is_multiple_of(SWEEP_EVERY_RELOADS) {
             self.authenticator.tokens().sweep(unix_now());
         }
-        let is_scan = is_told || round.is_multiple_of(SCAN_EVERY_RELOADS);
-        let found = if is_scan { public(&self.store) } else { Vec::new() };
-        (found, self.ice_servers.refresh())
+        let groups = match &changed {
+            Some(Changed::Paths(paths)) => self.store.changed(paths),
+            Some(Changed::All) | None => None,
+        };
+        let public = match &groups {
+            Some(groups) => {
+                groups.iter().filter(|name| self.store.is_public(name)).cloned().collect()
+            }
+            None if changed.is_some() || round.is_multiple_of(SCAN_EVERY_RELOADS) => {
+                public(&self.store)
+            }
+            None => Vec::new(),
+        };
+        Found { changed: groups, public, ice_servers: self.ice_servers.refresh() }
     }
+}
+
+/// What a look has found.
+struct Found {
+    /// The groups whose files have changed; nothing if that is not known.
+    changed: Option<BTreeSet<GroupName>>,
+    /// Public groups that may be new.
+    public: Vec<GroupName>,
+    /// If they have changed.
+    ice_servers: Option<serde_json::Value>,
 }
 
 #[cfg(test)]

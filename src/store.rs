@@ -1,7 +1,7 @@
 //! Group files on disk. Every look at a group stats its file; it is parsed again only if it has
 //! changed. Blocking: call it off the request path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -166,6 +166,29 @@ impl GroupStore {
         })
     }
 
+    /// The groups whose files these are; nothing if something else below the folder has changed,
+    /// such as a folder.
+    pub(crate) fn changed(&self, paths: &BTreeSet<PathBuf>) -> Option<BTreeSet<GroupName>> {
+        let mut names = BTreeSet::new();
+        for path in paths.iter().filter_map(|path| path.strip_prefix(&self.root).ok()) {
+            let Some(path) = path.to_str() else {
+                continue;
+            };
+            // Our own temporary files, and those of editors.
+            if path.split('/').any(|part| part.starts_with('.')) {
+                continue;
+            }
+            // What has no name as a group is no group.
+            names.extend(GroupName::parse(path.strip_suffix(".json")?));
+        }
+        Some(names)
+    }
+
+    /// Whether there is a good file of this name, for a group that is listed.
+    pub(crate) fn is_public(&self, name: &GroupName) -> bool {
+        matches!(self.read(name), Some(Ok(description)) if description.listing.is_public)
+    }
+
     /// The names of all groups that have files, sorted.
     pub(crate) fn names(&self) -> Vec<GroupName> {
         let mut names = Vec::new();
@@ -248,5 +271,24 @@ fn collect(
         } else if let Some(stem) = file_name.strip_suffix(".json") {
             names.extend(GroupName::parse(&format!("{prefix}{stem}")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_paths_have_groups() {
+        let store = GroupStore::new(PathBuf::from("./groups/"));
+        let changed = |paths: &[&str]| {
+            let names = store.changed(&paths.iter().map(PathBuf::from).collect())?;
+            Some(names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
+        };
+        let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(changed(&["./groups/a.json", "./groups/b/c.json"]), some(&["a", "b/c"]));
+        assert_eq!(changed(&["./data/config.json", "./groups/.a.json.temp"]), some(&[]));
+        assert_eq!(changed(&["./groups/a.json", "./groups/b"]), None, "a folder");
+        assert_eq!(changed(&["./groups/"]), None);
     }
 }

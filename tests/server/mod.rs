@@ -100,6 +100,7 @@ impl Server {
             let line = line.ok()?;
             if let Some(url) = line.strip_prefix("Metrics: http://127.0.0.1:") {
                 metrics_port = url.split('/').next().and_then(|port| port.parse().ok());
+                return None;
             }
             let (_, url) = line.split_once("://")?;
             let (_, port) = url.split('/').next()?.rsplit_once(':')?;
