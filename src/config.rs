@@ -16,7 +16,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The file's keys. A missing file is an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, default, rename_all = "camelCase")]
 pub(crate) struct Config {
     /// `host[:port]`: pages of other hosts are redirected there.
     pub(crate) canonical_host: String,
@@ -36,6 +36,7 @@ pub(crate) struct Config {
     #[serde(rename = "admin")]
     _admin: Option<serde_json::Value>,
 }
+signalling::only_objects!(Config);
 
 impl Config {
     /// Scheme, host and path of the proxy's URL, each optional: `/base`, `https:`,

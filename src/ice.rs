@@ -18,7 +18,7 @@ const CREDENTIAL_FOR: Duration = Duration::from_secs(86_400);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1800);
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct Server {
     #[serde(default)]
     urls: Vec<String>,
@@ -26,6 +26,7 @@ struct Server {
     credential: Option<String>,
     credential_type: Option<String>,
 }
+signalling::only_objects!(Server);
 
 /// The file, and what was made of it.
 pub(crate) struct IceServers {
@@ -77,7 +78,10 @@ impl IceServers {
 fn configuration(servers: &[Value], is_relay_only: bool, unix_s: u64) -> Value {
     let mut listed = Vec::new();
     for server in servers {
-        match Server::deserialize(server).ok().and_then(|server| described(server, unix_s)) {
+        match <Server as Deserialize>::deserialize(server)
+            .ok()
+            .and_then(|server| described(server, unix_s))
+        {
             Some(server) => listed.push(server),
             None => tracing::error!("an entry of ice-servers.json cannot be used and is skipped"),
         }

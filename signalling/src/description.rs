@@ -24,7 +24,7 @@ const CODECS: [&str; 8] = ["vp8", "vp9", "av1", "h264", "opus", "g722", "pcmu", 
 
 /// One entry of `users`, or the wildcard user.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
 pub struct User {
     /// Absent means that nobody can log in with a password.
     pub password: Option<Password>,
@@ -143,14 +143,14 @@ impl fmt::Display for DescriptionError {
 impl std::error::Error for DescriptionError {}
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
 struct LegacyUser {
     username: Option<String>,
     password: Option<Password>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(remote = "Self", deny_unknown_fields, default, rename_all = "kebab-case")]
 struct File {
     #[serde(rename = "displayName")]
     display_name: Option<String>,
@@ -185,6 +185,7 @@ struct File {
     allow_subgroups: Option<bool>,
     allow_anonymous: Option<bool>,
 }
+crate::only_objects!(User, LegacyUser, File);
 
 struct Date(UnixMs);
 
@@ -450,5 +451,20 @@ mod tests {
         assert_eq!(subgroup.listing.display_name, "D");
         assert!(subgroup.listing.description.is_empty() && !subgroup.listing.is_public);
         assert_eq!(subgroup.wildcard_user, description.wildcard_user);
+    }
+
+    #[test]
+    fn regression_arrays_are_no_objects() {
+        for text in [
+            "[]",
+            r#"["name"]"#,
+            r#"{"users":{"ann":["secret","op"]}}"#,
+            r#"{"users":["ann"]}"#,
+            r#"{"wildcard-user":[{"type":"wildcard"},"op"]}"#,
+            r#"{"op":[["ann"]]}"#,
+        ] {
+            let error = parse_description("g.json", text.as_bytes()).expect_err(text);
+            assert!(error.to_string().contains("g.json:1"), "{error}");
+        }
     }
 }

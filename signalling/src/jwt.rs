@@ -36,6 +36,7 @@ pub enum JwtError {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 struct Header {
     alg: String,
     kid: Option<String>,
@@ -44,6 +45,7 @@ struct Header {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 struct Claims {
     sub: Option<String>,
     aud: Option<OneOrMany>,
@@ -54,6 +56,7 @@ struct Claims {
     #[serde(rename = "include-subgroups")]
     include_subgroups: Option<bool>,
 }
+crate::only_objects!(Header, Claims);
 
 #[derive(Deserialize)]
 #[serde(untagged)]

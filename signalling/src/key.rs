@@ -104,6 +104,7 @@ impl fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 struct Jwk {
     kty: String,
     alg: Option<String>,
@@ -117,11 +118,12 @@ struct Jwk {
     n: Option<String>,
     e: Option<String>,
 }
+crate::only_objects!(Jwk);
 
 impl Key {
     /// Checks one entry of `authKeys`.
     pub fn from_jwk(value: &Value) -> Result<Self, KeyError> {
-        let jwk = Jwk::deserialize(value).map_err(|_| KeyError::NotAKey)?;
+        let jwk = <Jwk as Deserialize>::deserialize(value).map_err(|_| KeyError::NotAKey)?;
         let name = jwk.alg.as_deref().unwrap_or_default();
         let algorithm = ALGORITHMS.iter().find(|(known, _)| *known == name);
         let (_, algorithm) = *algorithm.ok_or(KeyError::UnknownAlgorithm)?;

@@ -18,6 +18,7 @@ mod limit;
 mod name;
 mod native;
 mod nearest;
+mod object;
 mod password;
 mod permission;
 mod problem;

@@ -21,10 +21,11 @@ pub struct TokenGrant {
     /// The secret, if the server keeps the token and may therefore take it back.
     pub kept: Option<String>,
 }
+crate::only_objects!(; Token);
 
 /// A token that the server keeps. Unknown keys are ignored.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(remote = "Self", default, rename_all = "camelCase")]
 pub struct Token {
     /// The secret itself.
     #[serde(skip_serializing_if = "String::is_empty")]

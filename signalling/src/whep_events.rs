@@ -54,7 +54,7 @@ pub(crate) struct Streams {
 
 /// The body of a layer selection.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct LayerChoice {
     media_id: Option<String>,
     rid: Option<String>,
@@ -63,6 +63,7 @@ struct LayerChoice {
     max_spatial_layer_id: Option<u8>,
     max_temporal_layer_id: Option<u8>,
 }
+crate::only_objects!(LayerChoice);
 
 impl Streams {
     /// A session begins, with this wish.

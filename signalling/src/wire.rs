@@ -9,7 +9,7 @@ pub const VERSION: &str = "2";
 
 /// An ICE candidate as browsers write it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(remote = "Self", default, rename_all = "camelCase")]
 pub struct Candidate {
     /// The value of the `candidate` attribute.
     #[serde(deserialize_with = "null_as_default")]
@@ -24,7 +24,7 @@ pub struct Candidate {
 
 /// A message from a client.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 #[allow(missing_docs)]
 pub struct Incoming {
     #[serde(rename = "type", deserialize_with = "null_as_default")]
@@ -60,6 +60,7 @@ pub struct Incoming {
     pub request: Option<Value>,
     pub candidate: Option<Candidate>,
 }
+crate::only_objects!(Incoming; Candidate);
 
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -73,7 +74,7 @@ impl Incoming {
     /// Reads one message. What follows the first JSON value is ignored. Nesting beyond
     /// serde_json's limit of 128 is an error, not a stack overflow.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        Self::deserialize(&mut serde_json::Deserializer::from_str(text))
+        <Self as Deserialize>::deserialize(&mut serde_json::Deserializer::from_str(text))
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::Method;
 use hyper::header::{self, HeaderValue};
-use serde::Deserialize as _;
 use serde_json::Value;
 use signalling::{Entropy, GroupFile, Token};
 
@@ -139,7 +138,7 @@ async fn read_token(asked: Asked, scope: &Scope) -> Result<Token, Refused> {
     };
     fields.remove("token");
     fields.remove("group");
-    match Token::deserialize(Value::Object(fields)) {
+    match serde_json::from_value::<Token>(Value::Object(fields)) {
         Ok(token) => Ok(Token { group: scope.as_str().to_owned(), ..token }),
         Err(error) => bad(&format!("not a token: {error}")),
     }
