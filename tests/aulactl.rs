@@ -86,6 +86,8 @@ async fn create_edit_invite_revoke_delete() {
         .bad(&with("create-group", &[]), "412 Precondition Failed: the group \"maths/algebra\" is");
     assert_eq!(admin.good(&["list-groups", "maths/*"]), "maths/algebra\n");
     assert_eq!(admin.good(&["list-groups", "x*"]), "");
+    assert_eq!(admin.good(&["list-groups", "m*"]), "", "a star stops at a slash");
+    admin.bad(&["list-groups", "["], "not a pattern");
     let change = r#"{"displayName":null,"max-clients":7}"#;
     admin.run(&with("update-group", &["-json"]), change).unwrap();
     let shown: Value = serde_json::from_str(&admin.good(&with("show-group", &[]))).unwrap();
@@ -100,9 +102,13 @@ async fn create_edit_invite_revoke_delete() {
     admin.good(&with("create-user", &["-user", ""]));
     admin.bad(&with("create-user", &["-user", "ann"]), "412");
     admin.bad(&with("update-user", &["-user", "bob", "-permissions", "op"]), "no user \"bob\"");
-    assert_eq!(admin.good(&with("list-users", &["-l", "a*"])), "ann              op\n");
+    let long = "ann          op\n";
+    assert_eq!(admin.good(&with("list-users", &["-l", "a*"])), long, "as Galene's tool has it");
     admin.good(&with("set-password", &["-user", "ann", "-password", "pw1", "-cost", "4"]));
-    admin.good(&with("set-password", &["-wildcard", "-type", "wildcard"]));
+    let wildcard = ["-wildcard", "-type", "wildcard"];
+    admin
+        .bad(&with("set-password", &[&wildcard[..], &["-password", "x"]].concat()), "any password");
+    admin.good(&with("set-password", &wildcard));
     let ann = json!({"username": "ann", "password": "pw1"});
     assert_eq!(admin.join(ann.clone()).await["kind"], "join");
     assert_eq!(admin.join(json!({"username": "zoe"})).await["permissions"], json!(["message"]));
@@ -118,13 +124,18 @@ async fn create_edit_invite_revoke_delete() {
     let made = admin.good(&with("create-token", &["-user", "bob", "-duration=2h"]));
     let token: &str = made.trim();
     let long = admin.good(&with("list-tokens", &["-l"]));
-    assert!(long.starts_with(token) && long.contains("bob"), "{long}");
+    assert!(long.starts_with(&format!("{token} bob                  mp   20")), "{long}");
+    let for_anybody = admin.good(&with("create-token", &["-user", ""]));
+    let joined = admin.join(json!({"token": for_anybody.trim(), "username": "zoe"})).await;
+    assert_eq!(joined["username"], "zoe", "an empty name in a token is none");
+    admin.good(&[&["delete-token"][..], &group, &["-token", for_anybody.trim()]].concat());
     let joined = admin.join(json!({"token": token})).await;
     assert_eq!((&joined["kind"], &joined["username"]), (&json!("join"), &json!("bob")));
     let about = |command: &'static str| [&[command][..], &group, &["-token", token]].concat();
     admin.good(&[&about("update-token")[..], &["-permissions", "op"]].concat());
-    assert!(admin.good(&with("list-tokens", &["-l"])).contains("\"op\""));
+    assert!(admin.good(&with("list-tokens", &["-l"])).contains(" cmopt "));
     admin.good(&about("revoke-token"));
+    assert!(admin.good(&with("list-tokens", &["-l"])).contains("(expired)"));
     assert_eq!(admin.join(json!({"token": token})).await["value"], "not authorised");
     admin.good(&about("delete-token"));
     assert_eq!(admin.good(&with("list-tokens", &[])), "");
@@ -172,6 +183,20 @@ fn the_first_setup_makes_an_administrator() {
     assert!(!run(&setup).status.success(), "what is there stays");
     server::until("the server to have noticed", || run(&["list-groups"]).status.success());
     assert_eq!(String::from_utf8_lossy(&run(&["list-groups"]).stdout), "test\n");
+
+    // Galene's tool takes its own file before the command and the server's after it.
+    let setup =
+        "-config own/ctl.json -admin-username x -admin-token y initial-setup -config srv.json";
+    assert!(run(&setup.split(' ').collect::<Vec<_>>()).status.success());
+    let read = |name: &str| {
+        let text = std::fs::read(server.scratch.0.join(name)).expect(name);
+        serde_json::from_slice::<Value>(&text).expect(name)
+    };
+    assert_eq!(read("own/ctl.json"), json!({"admin-username": "x", "admin-token": "y"}));
+    assert_eq!(read("srv.json"), json!({"writableGroups": true}));
+    for (arguments, code) in [(&["list-groups", "-x"][..], 2), (&["create-group"], 1), (&[], 1)] {
+        assert_eq!(run(arguments).status.code(), Some(code), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -31,7 +31,10 @@ impl Flag {
 /// What was given.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
-    given: BTreeMap<&'static str, String>,
+    /// Before the command.
+    before: BTreeMap<&'static str, String>,
+    /// After it.
+    after: BTreeMap<&'static str, String>,
     words: Vec<String>,
 }
 
@@ -64,14 +67,14 @@ pub(crate) fn split(
                 || "see aulactl help COMMAND".to_owned(),
                 |near| format!("did you mean -{near}?"),
             );
-            return Err(Failure::new(format!("unknown flag -{name}: {hint}")));
+            return Err(Failure::flag(format!("unknown flag -{name}: {hint}")));
         };
         let value = match (flag.wants.is_empty(), value) {
             (true, value) => switch(name, value.as_deref())?.to_string(),
             (false, Some(value)) => value,
             (false, None) => arguments
                 .next()
-                .ok_or_else(|| Failure::new(format!("flag -{name} needs a value")))?,
+                .ok_or_else(|| Failure::flag(format!("flag -{name} needs a value")))?,
         };
         given.insert(flag.name, value);
     }
@@ -82,7 +85,7 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Failure> {
     match value {
         None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
         Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
-        Some(_) => Err(Failure::new(format!("flag -{name} must be true or false"))),
+        Some(_) => Err(Failure::flag(format!("flag -{name} must be true or false"))),
     }
 }
 
@@ -102,16 +105,23 @@ impl Flags {
         before: BTreeMap<&'static str, String>,
         arguments: Vec<String>,
     ) -> Result<Self, Failure> {
-        let (mut given, words) = split(&known.concat(), arguments)?;
-        for (name, value) in before {
-            given.entry(name).or_insert(value);
-        }
-        Ok(Self { given, words })
+        let (after, words) = split(&known.concat(), arguments)?;
+        Ok(Self { before, after, words })
     }
 
     /// A flag's value, if it was given.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.given.get(name).map(String::as_str)
+        self.get_after(name).or_else(|| self.get_before(name))
+    }
+
+    /// What was given before the command.
+    pub(crate) fn get_before(&self, name: &str) -> Option<&str> {
+        self.before.get(name).map(String::as_str)
+    }
+
+    /// What was given after the command.
+    pub(crate) fn get_after(&self, name: &str) -> Option<&str> {
+        self.after.get(name).map(String::as_str)
     }
 
     /// A flag's value.
@@ -129,7 +139,7 @@ impl Flags {
         match self.get(name) {
             None => Ok(default),
             Some(text) => {
-                text.parse().map_err(|_| Failure::new(format!("flag -{name} must be a number")))
+                text.parse().map_err(|_| Failure::flag(format!("flag -{name} must be a number")))
             }
         }
     }

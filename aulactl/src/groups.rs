@@ -2,13 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 
+use serde::Serialize as _;
+use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Value, json};
 use signalling::encode_path;
 
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
-use crate::pattern::is_listed;
+use crate::pattern::listed;
 use crate::{Done, GROUP, JSON, say};
 
 /// Of `create-group` and `update-group`.
@@ -86,7 +88,7 @@ fn settings(flags: &Flags) -> Result<Value, Failure> {
 pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
     let mut names = client.names("")?;
     names.sort();
-    for name in names.iter().filter(|name| is_listed(flags.words(), name)) {
+    for name in listed(flags.words(), &names)? {
         say(&format!("{name}\n"))?;
     }
     Ok(())
@@ -95,7 +97,10 @@ pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
 /// `show-group`
 pub(crate) fn show(flags: &Flags, client: &Client) -> Done {
     let (value, _) = client.get(&path(flags)?)?;
-    say(&format!("{value:#}\n"))
+    let mut text = Vec::new();
+    let format = PrettyFormatter::with_indent(b"    ");
+    value.serialize(&mut Serializer::with_formatter(&mut text, format)).map_err(Failure::new)?;
+    say(&format!("{}\n", String::from_utf8_lossy(&text)))
 }
 
 /// `create-group`

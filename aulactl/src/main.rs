@@ -70,9 +70,10 @@ const DURATION: Flag =
 const COMMANDS: &[Command] = &[
     Command {
         name: "initial-setup",
-        flags: &[],
+        flags: setup::FLAGS,
         words: "",
-        meaning: "make the configurations of the server (-config) and of this program",
+        meaning: "make the configurations of the server and, where -config before the command says, of \
+                  this program",
         run: Run::Local(setup::initial),
     },
     Command {
@@ -216,7 +217,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             // Where standard error is gone the exit code still speaks.
             let _ = writeln!(std::io::stderr(), "aulactl: {failure}");
-            ExitCode::FAILURE
+            failure.exit_code()
         }
     }
 }

@@ -47,6 +47,9 @@ pub(crate) fn delete(flags: &Flags, client: &Client) -> Done {
 fn hashed(flags: &Flags) -> Result<Value, Failure> {
     let kind = flags.get("type").unwrap_or("bcrypt");
     if kind == "wildcard" {
+        if flags.get("password").is_some_and(|password| !password.is_empty()) {
+            return Err(Failure::new("-type wildcard takes any password: leave out -password"));
+        }
         return Ok(json!({"type": "wildcard"}));
     }
     let password = match flags.get("password") {

@@ -1,69 +1,122 @@
-//! Patterns of shells: `*`, `?` and `[a-z]`.
+//! Patterns of names: `*`, `?`, `[a-z]`, `[^a-z]` and `\` before a character that stands for
+//! itself. As in Galene's tool, neither `*` nor `?` stands for a slash.
 
-/// Whether a name matches one of the patterns; without any, all do.
-pub(crate) fn is_listed(patterns: &[String], name: &str) -> bool {
-    let name: Vec<char> = name.chars().collect();
-    patterns.is_empty()
-        || patterns.iter().any(|pattern| {
-            let pattern: Vec<char> = pattern.chars().collect();
-            matches(&pattern, &name)
-        })
+use crate::failure::Failure;
+
+/// One that has been read.
+struct Pattern(Vec<Part>);
+
+/// A part of a pattern.
+enum Part {
+    /// Any number of characters other than a slash.
+    Star,
+    /// One character other than a slash.
+    Any,
+    Literal(char),
+    /// One character in one of the ranges, or in none of them.
+    Class {
+        is_not: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
-fn matches(pattern: &[char], name: &[char]) -> bool {
-    // Where to go on after a mismatch: behind the last star, one character further.
-    let (mut at, mut read) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    loop {
-        let step = match (pattern.get(at), name.get(read)) {
-            (None, None) => return true,
-            (Some('*'), _) => {
-                retry = Some((at + 1, read));
+/// The names that match one of the patterns; without any, all of them.
+///
+/// # Errors
+/// A pattern that ends within a class or an escape.
+pub(crate) fn listed<'a>(
+    patterns: &[String],
+    names: &'a [String],
+) -> Result<Vec<&'a String>, Failure> {
+    let parsed: Option<Vec<Pattern>> = patterns.iter().map(|text| Pattern::parse(text)).collect();
+    let patterns =
+        parsed.ok_or_else(|| Failure::new(format!("not a pattern: {}", patterns.join(" "))))?;
+    let is_listed = |name: &&String| {
+        let name: Vec<char> = name.chars().collect();
+        patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(&name))
+    };
+    Ok(names.iter().filter(is_listed).collect())
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Self> {
+        let mut rest = text.chars().peekable();
+        let mut parts = Vec::new();
+        while let Some(c) = rest.next() {
+            parts.push(match c {
+                '*' => Part::Star,
+                '?' => Part::Any,
+                '\\' => Part::Literal(rest.next()?),
+                '[' => {
+                    let is_not = rest.next_if_eq(&'^').is_some();
+                    let mut ranges = Vec::new();
+                    while ranges.is_empty() || rest.next_if_eq(&']').is_none() {
+                        let first = member(&mut rest)?;
+                        let last = match rest.next_if_eq(&'-') {
+                            Some(_) => member(&mut rest)?,
+                            None => first,
+                        };
+                        ranges.push((first, last));
+                    }
+                    Part::Class { is_not, ranges }
+                }
+                c => Part::Literal(c),
+            });
+        }
+        Some(Self(parts))
+    }
+
+    fn matches(&self, name: &[char]) -> bool {
+        // Where to go on after a mismatch: behind the last star, one character further.
+        let (mut at, mut read) = (0, 0);
+        let mut retry: Option<(usize, usize)> = None;
+        loop {
+            let fits = match (self.0.get(at), name.get(read)) {
+                (None, None) => return true,
+                (Some(Part::Star), _) => {
+                    retry = Some((at + 1, read));
+                    at += 1;
+                    continue;
+                }
+                (Some(part), Some(c)) => part.fits(*c),
+                _ => false,
+            };
+            if fits {
                 at += 1;
+                read += 1;
                 continue;
             }
-            (Some('?'), Some(_)) => Some(1),
-            (Some('['), Some(c)) => class(pattern.get(at..).unwrap_or_default(), *c),
-            (Some(wanted), Some(c)) if wanted == c => Some(1),
-            _ => None,
-        };
-        match (step, retry) {
-            (Some(step), _) => {
-                at += step;
-                read += 1;
+            match retry {
+                Some((after, from)) if name.get(from).is_some_and(|c| *c != '/') => {
+                    retry = Some((after, from + 1));
+                    (at, read) = (after, from + 1);
+                }
+                _ => return false,
             }
-            (None, Some((after, from))) if from < name.len() => {
-                retry = Some((after, from + 1));
-                (at, read) = (after, from + 1);
-            }
-            (None, _) => return false,
         }
     }
 }
 
-/// How long the class at the front is, if `c` is in it.
-fn class(pattern: &[char], c: char) -> Option<usize> {
-    let end = pattern.iter().skip(2).position(|end| *end == ']')? + 2;
-    let inner = pattern.get(1..end)?;
-    let (is_not, inner) = match inner.split_first() {
-        Some(('^' | '!', rest)) => (true, rest),
-        _ => (false, inner),
-    };
-    let mut rest = inner;
-    let mut is_in = false;
-    while let [first, more @ ..] = rest {
-        rest = match more {
-            ['-', last, more @ ..] => {
-                is_in |= (*first..=*last).contains(&c);
-                more
+impl Part {
+    fn fits(&self, c: char) -> bool {
+        match self {
+            Self::Star => false,
+            Self::Any => c != '/',
+            Self::Literal(wanted) => *wanted == c,
+            Self::Class { is_not, ranges } => {
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&c)) != *is_not
             }
-            more => {
-                is_in |= *first == c;
-                more
-            }
-        };
+        }
     }
-    (is_in != is_not).then_some(end + 1)
+}
+
+/// An end of a range.
+fn member(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
+    match rest.next()? {
+        '-' | ']' => None,
+        '\\' => rest.next(),
+        c => Some(c),
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shell_patterns() {
+    fn patterns_as_galenes_tool_has_them() {
         for (pattern, name, expected) in [
             ("a", "a", true),
             ("a", "ab", false),
@@ -82,12 +135,27 @@ mod tests {
             ("?", "", false),
             ("[a-c]x", "bx", true),
             ("[^a-c]x", "bx", false),
+            ("[!a]", "!", true),
+            ("[ab-]", "a", false),
+            ("[a\\]]", "]", true),
+            ("\\*", "*", true),
+            ("\\*", "x", false),
             ("maths/*", "maths/algebra", true),
-            ("[a", "a", false),
+            ("maths*", "maths/algebra", false),
+            ("*", "maths/algebra", false),
+            ("*/*", "maths/algebra", true),
+            ("maths?algebra", "maths/algebra", false),
+            ("*a/b", "xa/b", true),
             ("ü*", "übung", true),
         ] {
-            assert_eq!(is_listed(&[pattern.to_owned()], name), expected, "{pattern} {name}");
+            let (patterns, names) = ([pattern.to_owned()], [name.to_owned()]);
+            let is_listed = listed(&patterns, &names).is_ok_and(|names| !names.is_empty());
+            assert_eq!(is_listed, expected, "{pattern} {name}");
         }
-        assert!(is_listed(&[], "anything"));
+        let names = ["anything".to_owned()];
+        assert_eq!(listed(&[], &names).unwrap().len(), 1);
+        for bad in ["[a", "[", "[]", "[a-", "[-b]", "a\\"] {
+            assert!(listed(&[bad.to_owned()], &names).is_err(), "{bad}");
+        }
     }
 }

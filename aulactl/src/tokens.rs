@@ -12,14 +12,14 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
 use crate::groups::{self, merge};
-use crate::pattern::is_listed;
-use crate::users::permissions;
-use crate::{DURATION, Done, GROUP, PERMISSIONS, USER, say};
+use crate::pattern::listed;
+use crate::users::{initials, permissions};
+use crate::{DURATION, Done, GROUP, PERMISSIONS, say};
 
 /// Of `create-token`.
 pub(crate) const CREATING: &[Flag] = &[
     GROUP,
-    USER,
+    Flag::value("user", "NAME", "who enters with it; if empty, whatever name they choose"),
     PERMISSIONS,
     Flag::switch("include-subgroups", "good for groups below as well"),
     DURATION,
@@ -62,12 +62,15 @@ fn expanded(text: &str) -> Result<Value, Failure> {
 
 /// Numbers with units, as in `1h30m`; days, too. In milliseconds.
 fn duration(text: &str) -> Result<i64, Failure> {
-    let bad = || Failure::about("-duration", format!("{text:?} is not a time like 24h, 90m or 7d"));
+    let bad = || Failure::flag(format!("-duration: {text:?} is not a time like 24h, 90m or 7d"));
     let (is_negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
     };
     let mut total = 0.0;
+    if rest == "0" {
+        return Ok(0);
+    }
     if rest.is_empty() {
         return Err(bad());
     }
@@ -94,25 +97,34 @@ fn duration(text: &str) -> Result<i64, Failure> {
     Ok(if is_negative { -total as i64 } else { total as i64 })
 }
 
+/// When a token ends, as a person reads it: date and time of day as they are written.
+fn ends(expires: Option<&str>, now: UnixMs) -> String {
+    let Some(expires) = expires else {
+        return "(no expiration date)".to_owned();
+    };
+    match UnixMs::parse(expires) {
+        Some(at) if at < now => "(expired)".to_owned(),
+        _ => expires.chars().take(19).collect::<String>().replace(['T', 't'], " "),
+    }
+}
+
 /// `list-tokens`
 pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
     let folder = folder(flags)?;
-    let names = client.names(&folder)?;
-    for name in names.iter().filter(|name| is_listed(flags.words(), name)) {
+    let mut names = client.names(&folder)?;
+    names.sort();
+    for name in listed(flags.words(), &names)? {
         if !flags.is_on("l") {
             say(&format!("{name}\n"))?;
             continue;
         }
         let (token, _) = client.get(&format!("{folder}{}", encode_path(name)))?;
-        let text = |key: &str| token.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let username = token.get("username").and_then(Value::as_str).unwrap_or_default();
         let is_deep = token.get("includeSubgroups").and_then(Value::as_bool).unwrap_or_default();
-        let permissions = token.get("permissions").cloned().unwrap_or_default();
-        say(&format!(
-            "{name:<12} {} {:<20} {:<12} {permissions}\n",
-            if is_deep { "H" } else { "-" },
-            text("expires"),
-            text("username"),
-        ))?;
+        let permissions = initials(token.get("permissions").unwrap_or(&Value::Null));
+        let permissions = format!("{}{permissions}", if is_deep { "H" } else { "" });
+        let expires = ends(token.get("expires").and_then(Value::as_str), now());
+        say(&format!("{name:<11} {username:<20} {permissions:<4} {expires:<20}\n"))?;
     }
     Ok(())
 }
@@ -125,7 +137,7 @@ pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
         "expires": after(ms),
         "issuedAt": after(0),
     });
-    if let Some(username) = flags.get("user") {
+    if let Some(username) = flags.get("user").filter(|name| !name.is_empty()) {
         merge(&mut token, &json!({"username": username}));
     }
     if flags.is_on("include-subgroups") {
@@ -188,11 +200,26 @@ mod tests {
             ("-1m", -60_000),
             ("7d", 604_800_000),
             ("1.5s", 1500),
+            ("0", 0),
         ] {
             assert_eq!(duration(text).ok(), Some(ms), "{text}");
         }
         for bad in ["", "24", "h", "1y", "-", "1..5s", "999999999d"] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ends_as_written() {
+        let now = UnixMs::parse("2026-11-22T21:00:00Z").unwrap();
+        for (expires, text) in [
+            (None, "(no expiration date)"),
+            (Some("2026-11-22T20:59:59Z"), "(expired)"),
+            (Some("2026-11-22T22:30:00+02:00"), "(expired)"),
+            (Some("2026-11-23T01:02:03.456Z"), "2026-11-23 01:02:03"),
+            (Some("2026-11-23T01:02:03+02:00"), "2026-11-23 01:02:03"),
+        ] {
+            assert_eq!(ends(expires, now), text);
         }
     }
 

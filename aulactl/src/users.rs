@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::groups::{self, merge, template};
-use crate::pattern::is_listed;
+use crate::pattern::listed;
 use crate::{Done, say};
 
 /// The user's path below `.groups/`.
@@ -44,12 +44,21 @@ pub(crate) fn permissions(text: &str) -> Result<Value, Failure> {
     }
 }
 
+/// The first letters of a list of permissions, in alphabetical order.
+pub(crate) fn initials(permissions: &Value) -> String {
+    let list = permissions.as_array().map(Vec::as_slice).unwrap_or_default();
+    let initial = |name: &Value| name.as_str().and_then(|name| name.chars().next()).unwrap_or('?');
+    let mut initials: Vec<char> = list.iter().map(initial).collect();
+    initials.sort_unstable();
+    initials.into_iter().collect()
+}
+
 /// `list-users`
 pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
     let group = groups::path(flags)?;
     let mut names = client.names(&format!("{group}/.users/"))?;
     names.sort();
-    for name in names.iter().filter(|name| is_listed(flags.words(), name)) {
+    for name in listed(flags.words(), &names)? {
         if !flags.is_on("l") {
             say(&format!("{name}\n"))?;
             continue;
@@ -59,10 +68,12 @@ pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
             name => format!("{group}/.users/{}", encode_path(name)),
         };
         let (user, _) = client.get(&user)?;
-        let permissions = user.get("permissions").cloned().unwrap_or_else(|| json!([]));
-        let permissions =
-            permissions.as_str().map_or_else(|| permissions.to_string(), str::to_owned);
-        say(&format!("{name:<16} {permissions}\n"))?;
+        let permissions = user.get("permissions").unwrap_or(&Value::Null);
+        let permissions = match permissions.as_str() {
+            Some(name) => name.to_owned(),
+            None => format!("[{}]", initials(permissions)),
+        };
+        say(&format!("{name:<12} {permissions}\n"))?;
     }
     Ok(())
 }

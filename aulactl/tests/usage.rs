@@ -51,26 +51,26 @@ fn every_command_has_help() {
 }
 
 #[test]
-fn mistakes_are_one_line_and_exit_code_1() {
-    for (arguments, word) in [
-        (&[][..], "help"),
-        (&["bananas"], "unknown command"),
-        (&["-bananas", "list-groups"], "-bananas"),
-        (&["list-groups", "-group", "x"], "-group"),
-        (&["show-group"], "-group"),
-        (&["show-group", "-group", "../x"], "-group"),
-        (&["show-group", "-group", "x", "y"], "unexpected word"),
-        (&["create-user", "-group", "x"], "-user"),
-        (&["create-user", "-group", "x", "-user", "a", "-permissions", "boss"], "boss"),
-        (&["create-token", "-group", "x", "-duration", "long"], "-duration"),
-        (&["list-groups", "-server", "nowhere"], "URL"),
-        (&["list-groups", "-server", "http://127.0.0.1:1"], "127.0.0.1:1"),
-        (&["list-groups", "-config", "/nonexistent"], "/nonexistent"),
-        (&["hash-password"], "no password"),
+fn mistakes_are_one_line_with_the_exit_codes_of_galenes_tool() {
+    for (code, arguments, word) in [
+        (1, &[][..], "help"),
+        (1, &["bananas"], "unknown command"),
+        (2, &["-bananas", "list-groups"], "-bananas"),
+        (2, &["list-groups", "-group", "x"], "-group"),
+        (1, &["show-group"], "-group"),
+        (1, &["show-group", "-group", "../x"], "-group"),
+        (1, &["show-group", "-group", "x", "y"], "unexpected word"),
+        (1, &["create-user", "-group", "x"], "-user"),
+        (1, &["create-user", "-group", "x", "-user", "a", "-permissions", "boss"], "boss"),
+        (2, &["create-token", "-group", "x", "-duration", "long"], "-duration"),
+        (1, &["list-groups", "-server", "nowhere"], "URL"),
+        (1, &["list-groups", "-server", "http://127.0.0.1:1"], "127.0.0.1:1"),
+        (1, &["list-groups", "-config", "/nonexistent"], "/nonexistent"),
+        (1, &["hash-password"], "no password"),
     ] {
         let output = run(arguments);
         let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         assert!(error.contains(word) && error.lines().count() == 1, "{arguments:?}: {error}");
     }
 }

@@ -77,7 +77,7 @@ fn crooked_and_unknown_groups_are_refused() {
     world.files.insert("bad".into(), group("{\"x\":1}"));
     for (name, text) in [
         ("nothing", "group does not exist"),
-        ("bad", "internal server error"),
+        ("bad", "this group has a mistake in its settings: tell who runs this server"),
         ("", "illegal group name"),
         ("/test", "illegal group name"),
         ("../test", "illegal group name"),

@@ -71,6 +71,14 @@ impl Refused {
         Self::new(Failure::NotAuthorised, "not authorised")
     }
 
+    /// The file has a mistake, which the log names: not for guests to read.
+    fn broken() -> Self {
+        Self::new(
+            Failure::Internal,
+            "this group has a mistake in its settings: tell who runs this server",
+        )
+    }
+
     fn internal() -> Self {
         Self::new(Failure::Internal, "internal server error")
     }
@@ -239,7 +247,7 @@ impl Hub {
         let refusal = match usable {
             Ok(()) => None,
             Err(Unusable::Missing) => Some(Refused::no_such_group()),
-            Err(Unusable::Broken) => Some(Refused::internal()),
+            Err(Unusable::Broken) => Some(Refused::broken()),
         };
         if let Some(refused) = refusal {
             let request = joining.request.clone();
