@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
-    Busy, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError, PublicationId,
-    PublicationInfo, ShardId, SubscriptionSpec, TransportId, ViewOffer,
+    Busy, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
+    PublicationId, PublicationInfo, ShardId, SubscriptionSpec, TransportId, ViewOffer,
 };
 use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Want};
 use tokio::sync::Notify;
@@ -285,7 +285,8 @@ impl Bridge {
             Event::Closed { transport, reason } => {
                 let media = media(self, transport)?;
                 self.forget(media);
-                MediaEvent::Closed { media, text: reason.to_string() }
+                let is_by_peer = reason == CloseReason::DtlsClosed;
+                MediaEvent::Closed { media, text: reason.to_string(), is_by_peer }
             }
             Event::Stats { shard: ShardId(shard), counters } => {
                 self.counters.insert(usize::from(shard), *counters);

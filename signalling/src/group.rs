@@ -168,9 +168,7 @@ impl Group {
         if self.lock.is_some() {
             status.insert("locked".into(), true.into());
         }
-        if !self.members.is_empty() {
-            status.insert("clientCount".into(), self.members.len().into());
-        }
+        status.insert("clientCount".into(), self.members.len().into());
         status
     }
 
@@ -228,9 +226,7 @@ pub fn unauthenticated_status(
         if view.is_locked {
             put("locked", true.into());
         }
-        if view.clients > 0 {
-            put("clientCount", view.clients.into());
-        }
+        put("clientCount", view.clients.into());
     }
     status
 }
@@ -266,7 +262,7 @@ mod tests {
             name: GroupName::parse("a").unwrap(),
             listing: Listing::default(),
             is_locked: true,
-            clients: 3,
+            clients: 0,
         };
         let keys = |view: &StatusView| {
             unauthenticated_status(view, "l", "e").keys().cloned().collect::<Vec<_>>()

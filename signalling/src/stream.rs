@@ -140,8 +140,12 @@ pub(crate) struct Up {
     pub(crate) rates: Vec<Rate>,
     /// Whether viewers know it.
     pub(crate) is_announced: bool,
-    /// When to tell them at the latest.
+    /// When to tell them at the latest; once it has ended, that it has.
     pub(crate) announce_at: Option<Duration>,
+    /// Its transport has been up.
+    pub(crate) is_connected: bool,
+    /// Its owner has closed the transport, and will say what becomes of the stream.
+    pub(crate) is_ended: bool,
 }
 
 impl Up {
@@ -156,6 +160,8 @@ impl Up {
             rates: Vec::new(),
             is_announced: false,
             announce_at: None,
+            is_connected: false,
+            is_ended: false,
         }
     }
 

@@ -270,13 +270,17 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     assert_eq!(world.take(ann), [json!({"type": "renegotiate", "id": "s"})]);
     world.event(MediaEvent::Disconnected { media: down });
     assert_eq!(subscribes(&world), [(down, 2, true)]);
-    world.event(MediaEvent::Closed { media: up, text: "the peer vanished".into() });
+    world.event(MediaEvent::Closed {
+        media: up,
+        text: "the peer vanished".into(),
+        is_by_peer: false,
+    });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
     assert_eq!(kinds(&world.take(bob)), ["close"]);
     assert_eq!(closes(&world), [down]);
     // News of what is gone is no news.
     for event in [
-        MediaEvent::Closed { media: down, text: String::new() },
+        MediaEvent::Closed { media: down, text: String::new(), is_by_peer: false },
         MediaEvent::Offered { media: down, offer: "v=0".into() },
         MediaEvent::Answered { media: up, answer: "v=0".into(), publications: 1 },
         MediaEvent::Disconnected { media: MediaId(999) },
@@ -284,6 +288,54 @@ fn lost_connections_are_restarted_and_ends_are_told() {
         world.event(event);
     }
     assert!(world.take(ann).is_empty() && world.take(bob).is_empty());
+}
+
+/// Galene's client closes the transport before it says what becomes of the stream, and raises an
+/// error when it is told to abort a stream that it has ended.
+#[test]
+fn who_closes_a_transport_may_say_what_replaces_it() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let left = |world: &mut World, stream: &str| {
+        let up = world.live(ann, stream);
+        world.offered();
+        world.say(bob, json!({"type": "answer", "id": stream, "sdp": "v=0"}));
+        world.forget();
+        world.event(MediaEvent::Closed { media: up, text: "left".into(), is_by_peer: true });
+        assert!(world.take(ann).is_empty() && world.take(bob).is_empty());
+    };
+    left(&mut world, "a");
+    world.say(ann, json!({"type": "close", "id": "a"}));
+    assert_eq!(world.take(bob), [json!({"type": "close", "id": "a"})]);
+
+    left(&mut world, "b");
+    let up = world.publish(ann, "c", json!({"replace": "b"}));
+    world.arrives(up, 0, MediaKind::Audio);
+    world.arrives(up, 1, MediaKind::Video);
+    world.offered();
+    let told = world.take(bob);
+    assert_eq!(kinds(&told), ["offer"]);
+    assert_eq!(told[0]["replace"], "b");
+    world.say(ann, json!({"type": "close", "id": "c"}));
+    world.take(bob);
+
+    // The same id may come again, and silence is the end as well.
+    left(&mut world, "d");
+    world.publish(ann, "d", json!({}));
+    assert_eq!(kinds(&world.take(bob)), ["close"]);
+    world.say(ann, json!({"type": "close", "id": "d"}));
+    left(&mut world, "e");
+    world.advance(Duration::from_secs(9));
+    assert!(world.take(bob).is_empty());
+    world.advance(Duration::from_secs(2));
+    assert_eq!(kinds(&world.take(bob)), ["close"]);
+    assert!(world.take(ann).is_empty());
+
+    // One that never came up has failed, whoever has ended it.
+    let up = world.publish(ann, "f", json!({}));
+    world.event(MediaEvent::Closed { media: up, text: "failed".into(), is_by_peer: true });
+    assert!(kinds(&world.take(ann)).contains(&"abort".to_owned()));
 }
 
 #[test]
@@ -296,7 +348,11 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     for _ in 0..4 {
         world.forget();
         let media = *downs.last().unwrap();
-        world.event(MediaEvent::Closed { media, text: "no connection in time".into() });
+        world.event(MediaEvent::Closed {
+            media,
+            text: "no connection in time".into(),
+            is_by_peer: false,
+        });
         assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
         assert!(subscribes(&world).is_empty(), "not at once");
         world.advance(Duration::from_secs(20));
@@ -310,7 +366,11 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     }
     world.forget();
     let media = *downs.last().unwrap();
-    world.event(MediaEvent::Closed { media, text: "no connection in time".into() });
+    world.event(MediaEvent::Closed {
+        media,
+        text: "no connection in time".into(),
+        is_by_peer: false,
+    });
     assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
     world.advance(Duration::from_secs(20));
     assert!(subscribes(&world).is_empty());
@@ -444,7 +504,11 @@ fn every_interleaving_ends_with_nothing_left() {
                 }),
                 15 => {
                     outstanding.remove(&media);
-                    world.event(MediaEvent::Closed { media, text: "gone".into() });
+                    world.event(MediaEvent::Closed {
+                        media,
+                        text: "gone".into(),
+                        is_by_peer: false,
+                    });
                     opened.remove(&media);
                 }
                 16 => world.advance(Duration::from_millis(300)),

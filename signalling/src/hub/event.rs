@@ -396,6 +396,8 @@ pub enum MediaEvent {
         media: MediaId,
         /// In plain words.
         text: String,
+        /// The peer has closed it, as it does with a stream that it ends or replaces.
+        is_by_peer: bool,
     },
 }
 

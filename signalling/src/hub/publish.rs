@@ -16,6 +16,10 @@ const UPS_MAX: usize = 16;
 const LABEL_BYTES_MAX: usize = 256;
 /// Viewers learn of a stream when all its sections have media, or this long after the first has.
 const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
+/// A client that has closed a stream's transport says within this time that the stream is over or
+/// what replaces it: the two come by different ways, and a camera may have to start in between.
+/// Galene waits without end.
+const END_AFTER: Duration = Duration::from_secs(10);
 
 impl Hub {
     /// A member publishes, or renegotiates what it publishes. Answered by [`Event::Answer`], or
@@ -37,6 +41,12 @@ impl Hub {
             return;
         };
         let is_in_budget = member.offer_budget.take(now.mono);
+        if member.ups.get(&stream).is_some_and(|up| up.is_ended) {
+            self.close_up(&name, conn, &stream, false);
+        }
+        let Some(group) = self.groups.get(&name) else {
+            return;
+        };
         let Some(member) = group.members.get(&conn) else {
             return;
         };
@@ -144,7 +154,9 @@ impl Hub {
     fn forget_up(&mut self, up: &Up) {
         self.media.remove(&up.media);
         self.unschedule(up);
-        self.want_media(MediaRequest::Close { media: up.media });
+        if !up.is_ended {
+            self.want_media(MediaRequest::Close { media: up.media });
+        }
     }
 
     fn unschedule(&mut self, up: &Up) {
@@ -265,20 +277,30 @@ impl Hub {
                 }
             }
             MediaEvent::Disconnected { .. } => self.tell(conn, Event::Renegotiate { stream }),
+            // Its owner knows, and is about to say more; viewers keep what they have until then.
+            MediaEvent::Closed { media, is_by_peer: true, .. }
+                if member.traits.chats && (up.is_connected || !up.publications.is_empty()) =>
+            {
+                up.is_ended = true;
+                if let Some(at) = up.announce_at.replace(now.mono + END_AFTER) {
+                    self.announcements.remove(&(at, media));
+                }
+                self.announcements.insert((now.mono + END_AFTER, media));
+            }
             MediaEvent::Closed { text, .. } => {
                 self.close_up(&name, conn, &stream, false);
                 self.tell(conn, Event::Abort { stream });
                 self.tell_error(conn, text);
             }
             MediaEvent::Received { rates, .. } => up.rates = rates,
-            MediaEvent::Connected { .. }
-            | MediaEvent::Offered { .. }
+            MediaEvent::Connected { .. } => up.is_connected = true,
+            MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. } => {}
         }
     }
 
-    /// Tells viewers of a stream whose media is known.
+    /// Tells viewers of a stream whose media is known, or that has ended.
     pub(super) fn announce_media(&mut self, media: MediaId) {
         let Some(MediaOwner { group: name, conn, stream, .. }) = self.media.get(&media).cloned()
         else {
@@ -293,6 +315,9 @@ impl Hub {
         let Some(up) = member.ups.get_mut(&stream) else {
             return;
         };
+        if up.is_ended {
+            return self.close_up(&name, conn, &stream, false);
+        }
         up.is_announced = true;
         if let Some(at) = up.announce_at.take() {
             self.announcements.remove(&(at, media));

@@ -175,7 +175,7 @@ impl Hub {
         else {
             return;
         };
-        if !up.is_announced {
+        if !up.is_announced || up.is_ended {
             return;
         }
         let (label, replace) = (up.label.clone(), up.replace.clone());
