@@ -1,23 +1,40 @@
 //! How much memory there is to use, and whether newcomers still fit. The limit is that of the
-//! control group (Linux cgroup v2) unless the operator names one.
+//! control group (Linux, either version) unless the operator names one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Of the limit; beyond it newcomers are refused, so that those inside keep what they have.
 const FULL_PERCENT: u64 = 85;
+/// Giving memory back takes some milliseconds.
+const TRIM_INTERVAL: Duration = Duration::from_secs(2);
+/// Control groups of version 1 without a limit have one that no machine has.
+const NO_LIMIT_BYTES: u64 = 1 << 60;
 
 /// The limit, if there is one.
 pub(crate) struct Memory {
     bytes_max: Option<u64>,
+    /// Where the limit comes from, unless it is the operator's.
+    group: Option<Group>,
     page_bytes: u64,
+    /// When the allocator last gave back what it held.
+    trimmed_at: Mutex<Option<Instant>>,
 }
 
 impl Memory {
     /// `limit_mib` is what the operator says.
     pub(crate) fn new(limit_mib: Option<u64>) -> Self {
         let own = limit_mib.map(|mib| mib.saturating_mul(1024 * 1024));
-        Self { bytes_max: own.or_else(of_control_group), page_bytes: page_bytes() }
+        let group = match own {
+            Some(_) => None,
+            None => fs::read_to_string("/proc/self/cgroup")
+                .ok()
+                .and_then(|groups| Group::find(&groups, Path::new("/sys/fs/cgroup"))),
+        };
+        let bytes_max = own.or_else(|| Some(group.as_ref()?.bytes_max));
+        Self { bytes_max, group, page_bytes: page_bytes(), trimmed_at: Mutex::new(None) }
     }
 
     /// Whether newcomers must be refused.
@@ -25,7 +42,34 @@ impl Memory {
         let Some(bytes_max) = self.bytes_max else {
             return false;
         };
-        resident_bytes(self.page_bytes).is_some_and(|bytes| bytes > bytes_max / 100 * FULL_PERCENT)
+        // Of those that have left, the allocator keeps the memory for others to come: without
+        // being asked it would give none back, and the server would stay full.
+        self.is_beyond(bytes_max) && (!self.trim() || self.is_beyond(bytes_max))
+    }
+
+    fn is_beyond(&self, bytes_max: u64) -> bool {
+        let own = resident_bytes(self.page_bytes).unwrap_or_default();
+        // The group counts what the kernel keeps for us, such as the buffers of sockets, as well
+        // as what others in it use.
+        let all = self.group.as_ref().and_then(Group::used_bytes).unwrap_or_default();
+        own.max(all) > bytes_max / 100 * FULL_PERCENT
+    }
+}
+
+impl Memory {
+    /// Lets the allocator give back what nobody uses, unless it did so just now.
+    fn trim(&self) -> bool {
+        let mut trimmed_at = self.trimmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if trimmed_at.is_some_and(|at| at.elapsed() < TRIM_INTERVAL) {
+            return false;
+        }
+        *trimmed_at = Some(Instant::now());
+        #[cfg(target_env = "gnu")]
+        // SAFETY: `malloc_trim` has no preconditions.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+        true
     }
 }
 
@@ -42,15 +86,66 @@ pub(crate) fn resident_bytes(page_bytes: u64) -> Option<u64> {
     Some(pages * page_bytes)
 }
 
-/// The smallest limit of the process's control group and those above it.
-fn of_control_group() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let folders = Path::new("/sys/fs/cgroup").join(own);
-    let limits = folders.ancestors().take_while(|folder| folder.starts_with("/sys/fs/cgroup"));
-    let read = |folder: &Path| fs::read_to_string(folder.join("memory.max")).ok();
-    // "max" is no limit.
-    limits.filter_map(|folder| read(folder)?.trim().parse().ok()).min()
+/// Where one version of control groups keeps what.
+struct Files {
+    limit: &'static str,
+    used: &'static str,
+    /// The key in `memory.stat` of what the kernel takes back before it kills anybody.
+    reclaimable: &'static str,
+}
+
+const VERSION_1: Files = Files {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    reclaimable: "total_inactive_file ",
+};
+const VERSION_2: Files =
+    Files { limit: "memory.max", used: "memory.current", reclaimable: "inactive_file " };
+
+/// The control group, of those that the process is in, with the smallest limit.
+struct Group {
+    folder: PathBuf,
+    files: &'static Files,
+    bytes_max: u64,
+}
+
+impl Group {
+    /// `groups` is what `/proc/self/cgroup` says, `root` where the file systems of both versions
+    /// are mounted.
+    fn find(groups: &str, root: &Path) -> Option<Self> {
+        let of_version_1 = groups.lines().find_map(|line| line.split_once(":memory:/"));
+        let of_version_2 = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+        let (top, own, files) = match (of_version_1, of_version_2) {
+            (Some((_, own)), _) => (root.join("memory"), own, &VERSION_1),
+            (None, Some(own)) => (root.to_owned(), own, &VERSION_2),
+            (None, None) => return None,
+        };
+        let own = top.join(own);
+        let folders = own.ancestors().take_while(|folder| folder.starts_with(&top));
+        let limited = folders.filter_map(|folder| {
+            // "max" is no limit.
+            let bytes_max = number(&folder.join(files.limit))?;
+            (bytes_max < NO_LIMIT_BYTES).then(|| Self {
+                folder: folder.to_owned(),
+                files,
+                bytes_max,
+            })
+        });
+        limited.min_by_key(|group| group.bytes_max)
+    }
+
+    /// What counts against the limit and cannot be taken back.
+    fn used_bytes(&self) -> Option<u64> {
+        let used = number(&self.folder.join(self.files.used))?;
+        let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
+        let mut lines = stat.lines();
+        let reclaimable = lines.find_map(|line| line.strip_prefix(self.files.reclaimable));
+        Some(used.saturating_sub(reclaimable.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)))
+    }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -61,9 +156,67 @@ mod tests {
     fn what_is_used_counts_against_the_limit() {
         let used = resident_bytes(page_bytes()).unwrap();
         assert!(used > 0);
-        assert!(!Memory { bytes_max: None, page_bytes: page_bytes() }.is_full());
-        assert!(!Memory { bytes_max: Some(u64::MAX), page_bytes: page_bytes() }.is_full());
-        assert!(Memory { bytes_max: Some(used / 2), page_bytes: page_bytes() }.is_full());
+        let is_full = |bytes_max| {
+            let memory = Memory { bytes_max, ..Memory::new(Some(0)) };
+            memory.is_full()
+        };
+        assert!(!is_full(None) && !is_full(Some(u64::MAX)) && is_full(Some(used / 2)));
         assert!(Memory::new(Some(0)).is_full());
+    }
+
+    /// Files below a folder of their own, gone with the value.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let root =
+                std::env::temp_dir().join(format!("aula-memory-{}-{name}", std::process::id()));
+            for (file, text) in files {
+                let path = root.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Self(root)
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_above_us_counts() {
+        let tree = Tree::new(
+            "v2",
+            &[
+                ("a/memory.max", "2000\n"),
+                ("a/memory.current", "900\n"),
+                ("a/memory.stat", "anon 1\ninactive_file 300\n"),
+                ("a/b/memory.max", "max\n"),
+                ("other/memory.max", "5\n"),
+            ],
+        );
+        let group = Group::find("0::/a/b\n", &tree.0).unwrap();
+        assert_eq!((group.bytes_max, group.used_bytes()), (2000, Some(600)));
+        assert!(Group::find("0::/c\n", &tree.0).is_none());
+        assert!(Group::find("", &tree.0).is_none());
+    }
+
+    #[test]
+    fn version_1_has_a_tree_for_memory() {
+        let tree = Tree::new(
+            "v1",
+            &[
+                ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("memory/x/memory.limit_in_bytes", "4096\n"),
+                ("memory/x/memory.usage_in_bytes", "1000\n"),
+                ("memory/x/memory.stat", "inactive_file 1\ntotal_inactive_file 400\n"),
+            ],
+        );
+        let group = Group::find("5:cpu:/\n4:memory:/x\n0::/\n", &tree.0).unwrap();
+        assert_eq!((group.bytes_max, group.used_bytes()), (4096, Some(600)));
+        assert!(Group::find("4:memory:/\n0::/\n", &tree.0).is_none(), "no limit at all");
     }
 }

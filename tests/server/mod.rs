@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+const OWN: [&str; 6] = ["-http", "127.0.0.1:0", "--shards", "1", "--advertise", "127.0.0.1"];
 pub const OPEN: &str = r#"{"op":[{}],"allow-anonymous":true}"#;
 /// Far beyond what anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(240);
@@ -86,9 +87,29 @@ impl Server {
 
     /// In a directory that is there already.
     pub fn start_in(scratch: Scratch, arguments: &[&str]) -> Self {
-        let own = ["-http", "127.0.0.1:0", "--shards", "1", "--advertise", "127.0.0.1"];
-        let arguments: Vec<&str> = own.iter().chain(arguments).copied().collect();
-        let mut child = command(&scratch.0, &arguments)
+        let arguments: Vec<&str> = OWN.iter().chain(arguments).copied().collect();
+        let command = command(&scratch.0, &arguments);
+        Self::spawn(scratch, command)
+    }
+
+    /// In the control group of this folder.
+    pub fn start_grouped(folder: &Path, prepare: impl FnOnce(&Scratch)) -> Self {
+        let scratch = Scratch::new();
+        prepare(&scratch);
+        let mut command = Command::new("sh");
+        command
+            .current_dir(&scratch.0)
+            .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(folder)
+            .arg(env!("CARGO_BIN_EXE_aula"))
+            .args(OWN)
+            .arg("-insecure")
+            .stdin(Stdio::null());
+        Self::spawn(scratch, command)
+    }
+
+    fn spawn(scratch: Scratch, mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(fs::File::create(scratch.0.join("log")).expect("a log file"))
             .spawn()
