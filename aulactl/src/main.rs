@@ -1,7 +1,6 @@
 //! `aulactl`: administers an Aula server, or a Galene one, from the command line. The commands and
 //! flags are those of Galene's `galenectl`, with `doctor` and `import` besides.
 
-mod certificate;
 mod client;
 mod config;
 mod doctor;

@@ -3,6 +3,7 @@
 
 mod authorization;
 pub mod base64;
+mod certificate;
 mod description;
 mod document;
 mod entropy;
@@ -30,6 +31,7 @@ pub mod whip;
 pub mod wire;
 
 pub use authorization::Authorization;
+pub use certificate::not_after;
 pub use description::{
     Description, DescriptionError, Listing, User, json_error, parse_description,
 };
