@@ -1,7 +1,9 @@
-//! Puts every file of the web client into the binary, as a table sorted by path.
+//! Puts every file of the web client into the binary, as a table sorted by path, and the commit
+//! that it is built from.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 /// Deeper folders are somebody's mistake.
@@ -9,6 +11,7 @@ const DEPTH_MAX: usize = 8;
 
 fn main() {
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    name_commit(Path::new(&manifest_dir));
     let root = Path::new(&manifest_dir).join("web");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
@@ -31,6 +34,35 @@ fn main() {
     table.push(']');
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out_dir.join("embedded.rs"), table).expect("cargo's output folder is writable");
+}
+
+/// `AULA_COMMIT` wins, for builds without Git; where there is neither, it is not known.
+fn name_commit(folder: &Path) {
+    let git = |arguments: &[&str]| {
+        let done = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
+        let text = String::from_utf8(done.stdout).ok()?.trim().to_owned();
+        (done.status.success() && !text.is_empty()).then_some(text)
+    };
+    println!("cargo::rerun-if-env-changed=AULA_COMMIT");
+    // Grows with every commit and checkout. Of another repository around this folder it would say
+    // nothing.
+    let log = git(&["rev-parse", "--show-prefix"])
+        .is_none()
+        .then(|| git(&["rev-parse", "--git-path", "logs/HEAD"]))
+        .flatten()
+        .map(|log| folder.join(log))
+        .filter(|log| log.exists());
+    let commit = log.and_then(|log| {
+        println!("cargo::rerun-if-changed={}", log.display());
+        git(&["rev-parse", "--short=12", "HEAD"])
+    });
+    let told = env::var("AULA_COMMIT")
+        .ok()
+        .filter(|told| !told.is_empty())
+        .or(commit)
+        .unwrap_or_else(|| "unknown".to_owned());
+    let told: String = told.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+    println!("cargo::rustc-env=AULA_COMMIT={told}");
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) {

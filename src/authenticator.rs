@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::backoff::{Admission, Attempt, Backoff, Claim};
 use crate::config::ConfigFile;
 use crate::guesses::Guesses;
-use crate::metrics::Counters;
+use crate::metrics::{AuthFailure, Counters};
 use crate::tokens::TokenStore;
 
 /// Checks waiting or running; more are told that the server is busy. At 50 ms each and two cores
@@ -131,6 +131,11 @@ impl Authenticator {
         let CredentialCheck { group, username, is_wildcard, address, proof } = check;
         let (realm, address) = (group.as_str(), address.as_deref());
         let claim = Claim { realm, username: &username, is_wildcard, address };
+        let why = match &proof {
+            Proof::Nothing { .. } => AuthFailure::NoPassword,
+            Proof::Password { .. } => AuthFailure::Password,
+            Proof::Token { .. } => AuthFailure::Token,
+        };
         let verdict = match proof {
             Proof::Nothing { decoy, given } => {
                 self.password(claim, [Stored::Decoy(decoy)], given).await
@@ -150,14 +155,14 @@ impl Authenticator {
             }
         };
         if verdict == Verdict::Wrong {
-            self.penalty(started).await;
+            self.penalty(started, why).await;
         }
         verdict
     }
 
     /// What every refusal costs. Counts it, too.
-    pub(crate) async fn penalty(&self, started: Instant) {
-        self.inner.counters.auth_failures.fetch_add(1, Ordering::Relaxed);
+    pub(crate) async fn penalty(&self, started: Instant, why: AuthFailure) {
+        self.inner.counters.auth_failed(why);
         let spent = started.elapsed().as_millis() / PENALTY.as_millis();
         let until = PENALTY.saturating_mul(u32::try_from(spent).unwrap_or(u32::MAX - 1) + 1);
         tokio::time::sleep_until((started + until).into()).await;

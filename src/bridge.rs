@@ -1,14 +1,17 @@
 //! Signalling's words to the data plane's and back. The only file that names both crates; it owns
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
     Busy, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
-    PublicationId, PublicationInfo, ShardId, SubscriptionSpec, TransportId, ViewOffer,
+    PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, TransportId,
+    ViewOffer,
 };
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Want};
+use signalling::{
+    Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Sent, SentRate, Want,
+};
 use tokio::sync::Notify;
 
 use crate::fatal::FatalError;
@@ -27,21 +30,40 @@ pub(crate) struct Bridge {
     /// Which of the transports view.
     viewers: HashSet<TransportId>,
     /// The latest of each shard.
-    counters: BTreeMap<usize, ShardCounters>,
+    counters: Vec<ShardCounters>,
+    survey: Survey,
     /// What a full queue did not take and must not be lost.
     unsent: VecDeque<Command>,
 }
 
+/// The last question to all shards how viewers fare.
+#[derive(Default)]
+struct Survey {
+    id: u64,
+    /// How many shards have not told all yet.
+    waiting: usize,
+    sent: Sent,
+}
+
 /// Where and how the data plane runs.
 pub(crate) use dataplane::{
-    Config as MediaConfig, Counters as ShardCounters, SHARDS_MAX, UdpPorts,
+    Config as MediaConfig, Counters as ShardCounters, Histogram, SHARDS_MAX, UdpPorts,
 };
+
+/// Kind and name of every codec, in the order in which shards count them.
+pub(crate) fn codec_labels() -> impl Iterator<Item = (&'static str, &'static str)> {
+    Codec::ALL.into_iter().map(|codec| match codec.kind() {
+        dataplane::MediaKind::Audio => ("audio", codec.name()),
+        dataplane::MediaKind::Video => ("video", codec.name()),
+    })
+}
 
 impl Bridge {
     /// Starts the shards. `notify` is woken when there are events.
     pub(crate) fn start(config: MediaConfig, notify: Arc<Notify>) -> Result<Self, FatalError> {
         let wake = Arc::new(move || notify.notify_one());
         let dataplane = DataPlane::start(config, wake).map_err(FatalError::system)?;
+        let counters = vec![ShardCounters::new(); dataplane.shards()];
         Ok(Self {
             dataplane,
             transports: HashMap::new(),
@@ -49,7 +71,8 @@ impl Bridge {
             publications: HashMap::new(),
             own_events: Vec::new(),
             viewers: HashSet::new(),
-            counters: BTreeMap::new(),
+            counters,
+            survey: Survey::default(),
             unsent: VecDeque::new(),
         })
     }
@@ -70,7 +93,42 @@ impl Bridge {
 
     /// The latest counters of each shard, in order.
     pub(crate) fn counters(&self) -> Vec<ShardCounters> {
-        self.counters.values().cloned().collect()
+        self.counters.clone()
+    }
+
+    /// Asks all shards how viewers fare; [`Self::events`] takes the answers in.
+    pub(crate) fn begin_survey(&mut self) {
+        let id = self.survey.id + 1;
+        self.survey = Survey { id, waiting: self.dataplane.survey(id), sent: Sent::new() };
+    }
+
+    /// Whether every shard has told all.
+    pub(crate) fn is_surveyed(&self) -> bool {
+        self.survey.waiting == 0
+    }
+
+    /// What the shards have told so far. What they tell later is ignored.
+    pub(crate) fn take_survey(&mut self) -> Sent {
+        let id = self.survey.id + 1;
+        std::mem::replace(&mut self.survey, Survey { id, ..Survey::default() }).sent
+    }
+
+    fn note_sent(&mut self, rate: &SubscriptionRate) {
+        let publisher = self.media.get(&rate.publication.transport).copied();
+        let viewer = self.media.get(&rate.transport).copied();
+        if let (Some(publisher), Some(viewer)) = (publisher, viewer) {
+            let rates = self.survey.sent.entry(viewer).or_default();
+            rates.push(SentRate {
+                publication: PublicationKey { media: publisher, m_line: rate.publication.m_line },
+                spatial: rate.spatial,
+                temporal: rate.temporal,
+                bits_per_second: rate.bits_per_second,
+                estimate_bits_per_second: rate.estimate_bits_per_second,
+                loss_256: rate.loss_256,
+                rtt_us: rate.rtt_us,
+                jitter_us: rate.jitter_us,
+            });
+        }
     }
 
     /// Closes every transport.
@@ -289,7 +347,17 @@ impl Bridge {
                 MediaEvent::Closed { media, text: reason.to_string(), is_by_peer }
             }
             Event::Stats { shard: ShardId(shard), counters } => {
-                self.counters.insert(usize::from(shard), *counters);
+                if let Some(known) = self.counters.get_mut(usize::from(shard)) {
+                    *known = *counters;
+                }
+                return None;
+            }
+            Event::Surveyed { survey, rates, is_last } => {
+                // A late answer to an earlier question is of no use to anybody.
+                if survey == self.survey.id {
+                    rates.iter().for_each(|rate| self.note_sent(rate));
+                    self.survey.waiting -= usize::from(is_last).min(self.survey.waiting);
+                }
                 return None;
             }
         })

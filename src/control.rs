@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
@@ -29,6 +29,8 @@ const CHUNKS_MAX: usize = 64;
 /// Groups of fewer transports stay on one shard. With none, every transport goes to the
 /// least-loaded shard.
 const SPREAD_ABOVE: usize = 0;
+/// How long the shards may take to tell how viewers fare; after that statistics are given without.
+const SURVEY_WITHIN: Duration = Duration::from_secs(1);
 
 /// The answer to a WHIP or WHEP request, and what its body brings later, if it stays open.
 pub(crate) type Answered = (whip::Response, Option<mpsc::Receiver<String>>);
@@ -44,7 +46,7 @@ enum Input {
     Writable { is_writable: bool },
     Bearers { reply: oneshot::Sender<Vec<(ConnId, GroupName, String)>> },
     Revoke { conns: Vec<ConnId> },
-    Stats { reply: oneshot::Sender<serde_json::Value> },
+    Stats { reply: oneshot::Sender<Arc<serde_json::Value>> },
     Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
     Status { name: String, reply: oneshot::Sender<StatusReply> },
     PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
@@ -84,6 +86,8 @@ impl Control {
             statuses: HashMap::new(),
             webrtc: HashMap::new(),
             bodies: HashMap::new(),
+            stats: Vec::new(),
+            stats_by: None,
             next_ticket: 0,
             started: Instant::now(),
             control: control.clone(),
@@ -178,7 +182,7 @@ impl Control {
     }
 
     /// All groups in memory with their members and streams, as administrators see them.
-    pub(crate) async fn stats(&self) -> Option<serde_json::Value> {
+    pub(crate) async fn stats(&self) -> Option<Arc<serde_json::Value>> {
         self.ask(|reply| Input::Stats { reply }).await
     }
 
@@ -213,6 +217,10 @@ struct Task {
     webrtc: HashMap<Ticket, oneshot::Sender<Answered>>,
     /// Bodies that are open.
     bodies: HashMap<Ticket, mpsc::Sender<String>>,
+    /// Who waits for statistics: all of them for the same survey.
+    stats: Vec<oneshot::Sender<Arc<serde_json::Value>>>,
+    /// When they get them at the latest.
+    stats_by: Option<Instant>,
     next_ticket: u64,
     started: Instant,
     control: Control,
@@ -222,6 +230,7 @@ impl Task {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>, wake: Arc<Notify>) {
         loop {
             let deadline = self.started + self.switchboard.poll_timeout();
+            let deadline = self.stats_by.map_or(deadline, |by| deadline.min(by));
             let input = tokio::select! {
                 input = inputs.recv() => input,
                 () = wake.notified() => None,
@@ -249,6 +258,7 @@ impl Task {
                 self.act();
             }
             self.take_media();
+            self.give_stats();
             let now = self.now();
             self.switchboard.tick(now);
             self.act();
@@ -268,6 +278,20 @@ impl Task {
         for event in self.bridge.events() {
             self.switchboard.media(event, now);
             self.act();
+        }
+    }
+
+    /// Answers those who wait for statistics, once the shards have told all or the time is up.
+    fn give_stats(&mut self) {
+        let Some(by) = self.stats_by else {
+            return;
+        };
+        if self.bridge.is_surveyed() || Instant::now() >= by {
+            self.stats_by = None;
+            let stats = Arc::new(self.switchboard.stats(&self.bridge.take_survey()));
+            for reply in self.stats.drain(..) {
+                let _ = reply.send(stats.clone());
+            }
         }
     }
 
@@ -302,7 +326,11 @@ impl Task {
             Input::Revoke { conns } => self.switchboard.revoke(&conns, now),
             Input::Writable { is_writable } => self.switchboard.set_writable(is_writable),
             Input::Stats { reply } => {
-                let _ = reply.send(self.switchboard.stats());
+                if self.stats_by.is_none() {
+                    self.bridge.begin_survey();
+                    self.stats_by = Some(Instant::now() + SURVEY_WITHIN);
+                }
+                self.stats.push(reply);
             }
             Input::Census { reply } => {
                 let _ = reply.send((self.switchboard.census(), self.bridge.counters()));

@@ -3,13 +3,18 @@
 /// With fewer than this, a large class does not fit.
 const WANTED: u64 = 65_535;
 
-/// Raises the soft limit as far as it goes, and says so if that is not far.
-pub(crate) fn raise() {
+/// The limit now.
+pub(crate) fn limit() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the result.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0).then_some(limit)
+}
+
+/// Raises the soft limit as far as it goes, and says so if that is not far.
+pub(crate) fn raise() {
+    let Some(mut limit) = limit() else {
         return;
-    }
+    };
     if limit.rlim_cur < limit.rlim_max {
         let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
         // SAFETY: `raised` outlives the call.

@@ -145,6 +145,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         store: store.clone(),
         authenticator: authenticator.clone(),
         counters,
+        certificates: certificates.clone(),
         memory: Memory::new(flags.memory_mib),
         is_public_server: flags.public_server,
         is_draining: AtomicBool::new(false),

@@ -6,12 +6,13 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use signalling::UnixMs;
 use tokio_rustls::TlsAcceptor;
 
 use crate::fatal::FatalError;
@@ -20,7 +21,13 @@ type Stamp = (Option<SystemTime>, Option<SystemTime>);
 
 struct Current {
     stamp: Stamp,
+    usable: Usable,
+}
+
+/// A certificate with its key, ready for connections, and when it ends.
+struct Usable {
     config: Arc<ServerConfig>,
+    not_after: Option<UnixMs>,
 }
 
 /// What TLS connections are accepted with.
@@ -35,7 +42,7 @@ impl Certificates {
     pub(crate) fn open(data: &Path, addresses: &[IpAddr]) -> Result<Self, FatalError> {
         let (cert, key) = (data.join("cert.pem"), data.join("key.pem"));
         let mut stamp = stamp(&cert, &key);
-        let config = if stamp.0.is_some() {
+        let usable = if stamp.0.is_some() {
             read(&cert, &key).map_err(|message| {
                 FatalError::config(format!(
                     "{message}: replace it, or remove {} and {} to have them made",
@@ -60,28 +67,36 @@ impl Certificates {
             }
             configure(made.cert.as_bytes(), made.key.as_bytes()).map_err(FatalError::system)?
         };
-        Ok(Self { cert, key, current: Mutex::new(Current { stamp, config: Arc::new(config) }) })
+        Ok(Self { cert, key, current: Mutex::new(Current { stamp, usable }) })
     }
 
     /// For one connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(current.config.clone())
+        TlsAcceptor::from(self.current().usable.config.clone())
+    }
+
+    /// When the certificate ends, if that can be told.
+    pub(crate) fn not_after(&self) -> Option<UnixMs> {
+        self.current().usable.not_after
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks whether the files have changed. Files that cannot be used leave the old ones in
     /// force.
     pub(crate) fn refresh(&self) {
         let stamp = stamp(&self.cert, &self.key);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current();
         if current.stamp == stamp || stamp.0.is_none() {
             return;
         }
         current.stamp = stamp;
         match read(&self.cert, &self.key) {
-            Ok(config) => {
+            Ok(usable) => {
                 tracing::info!(file = %self.cert.display(), "certificate read again");
-                current.config = Arc::new(config);
+                current.usable = usable;
             }
             Err(message) => tracing::error!("{message}; the old certificate stays"),
         }
@@ -93,19 +108,20 @@ fn stamp(cert: &Path, key: &Path) -> Stamp {
     (modified(cert), modified(key))
 }
 
-fn read(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
+fn read(cert: &Path, key: &Path) -> Result<Usable, String> {
     let text = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     configure(&text(cert)?, &text(key)?)
         .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))
 }
 
-fn configure(cert: &[u8], key: &[u8]) -> Result<ServerConfig, String> {
+fn configure(cert: &[u8], key: &[u8]) -> Result<Usable, String> {
     let certs: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(cert)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("not a PEM certificate ({error})"))?;
     if certs.is_empty() {
         return Err("no certificate in it".to_owned());
     }
+    let not_after = certs.first().and_then(|cert| signalling::not_after(cert));
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|error| format!("not a PEM private key ({error})"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -116,7 +132,7 @@ fn configure(cert: &[u8], key: &[u8]) -> Result<ServerConfig, String> {
         .with_single_cert(certs, key)
         .map_err(|error| format!("certificate and key do not fit ({error})"))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Usable { config: Arc::new(config), not_after })
 }
 
 struct Made {

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::control::Control;
+use crate::metrics::Counters;
 use crate::outbox::{Item, OutboxReader, outbox};
 
 /// The largest message; a larger one closes with 1009.
@@ -37,7 +38,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Serves one WebSocket to its end.
-pub(crate) async fn serve(upgraded: Upgraded, address: Option<String>, control: Control) {
+pub(crate) async fn serve(
+    upgraded: Upgraded,
+    address: Option<String>,
+    control: Control,
+    counters: &Counters,
+) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
@@ -54,6 +60,11 @@ pub(crate) async fn serve(upgraded: Upgraded, address: Option<String>, control: 
         ended = talk(&mut socket, &mut reader, &control, conn) => ended,
         code = overflown => Ended::Ours(code),
     };
+    counters.ws_closed(match &ended {
+        Ended::Theirs(code) => *code,
+        Ended::Ours(CloseCode::Frame { code, .. }) => Some(*code),
+        Ended::Ours(CloseCode::Abrupt) => None,
+    });
     control.disconnected(conn).await;
     // Whoever does not take the last words in time does not get them.
     let _ = tokio::time::timeout(CLOSE_WITHIN, say_goodbye(&mut socket, ended)).await;
@@ -61,15 +72,15 @@ pub(crate) async fn serve(upgraded: Upgraded, address: Option<String>, control: 
 
 /// Who ended it.
 enum Ended {
-    /// The client; the library answers its close frame.
-    Theirs,
+    /// The client, with this code; the library answers its close frame.
+    Theirs(Option<u16>),
     /// This server.
     Ours(CloseCode),
 }
 
 async fn say_goodbye(socket: &mut Socket, ended: Ended) {
     match ended {
-        Ended::Theirs => {}
+        Ended::Theirs(_) => {}
         Ended::Ours(CloseCode::Abrupt) => return,
         Ended::Ours(CloseCode::Frame { code, reason }) => {
             let frame = CloseFrame { code: WireCode::from(code), reason: Utf8Bytes::from(reason) };
@@ -111,7 +122,10 @@ async fn talk(
                         Err(_) => return Ended::Ours(close(1007, "not UTF-8")),
                     },
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => return Ended::Theirs,
+                    Some(Ok(Message::Close(frame))) => {
+                        return Ended::Theirs(frame.map(|frame| frame.code.into()));
+                    }
+                    None => return Ended::Theirs(None),
                     Some(Err(error)) => return Ended::Ours(code_for(&error)),
                 }
                 while !frames.take(started.elapsed()) {

@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
 use hyper::header;
-use signalling::{UnixMs, base64, encode_path};
+use signalling::{UnixMs, base64, encode_path, not_after};
 
-use crate::certificate::not_after;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};

@@ -2,7 +2,6 @@
 //! flags are those of Galene's `galenectl`, with `doctor` and `import` besides.
 
 mod answer;
-mod certificate;
 mod client;
 mod config;
 mod doctor;

@@ -164,6 +164,31 @@ pub struct EncodingRate {
     pub jitter_us: u32,
 }
 
+/// How much of a Publication a viewer has been sent lately, and what it says of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SubscriptionRate {
+    /// The viewer.
+    pub transport: TransportId,
+    /// What it gets.
+    pub publication: PublicationId,
+    /// The spatial layer that it gets, `0..=7`, and the highest one that there is.
+    pub spatial: (u8, u8),
+    /// The temporal layer that it gets, `0..=7`, and the highest one that there is.
+    pub temporal: (u8, u8),
+    /// Bits per second of RTP payload in the last second, without RTX.
+    pub bits_per_second: u64,
+    /// What the viewer believes that its path takes, in bits per second for all that it gets
+    /// together (REMB), if it has said so within 30 s. Only with video.
+    pub estimate_bits_per_second: Option<u64>,
+    /// The share of packets lost in the viewer's last report, in 256ths (RFC 3550 s6.4.1); 0 if
+    /// that is older than 30 s.
+    pub loss_256: u8,
+    /// The smoothed round trip (RFC 3550 s6.4.1), in microseconds; 0 if it is not known.
+    pub rtt_us: u32,
+    /// Interarrival jitter in the viewer's last report, in microseconds; 0 as for loss.
+    pub jitter_us: u32,
+}
+
 /// One entry of a viewer's wish list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SubscriptionSpec {
@@ -345,6 +370,15 @@ pub enum Event {
         transport: TransportId,
         /// Why.
         reason: CloseReason,
+    },
+    /// A part of the answer to [`crate::DataPlane::survey`].
+    Surveyed {
+        /// Which question this answers.
+        survey: u64,
+        /// Subscriptions of connected viewers.
+        rates: Vec<SubscriptionRate>,
+        /// Whether the shard has told all.
+        is_last: bool,
     },
     /// A shard's counters, about once per second.
     Stats {

@@ -20,6 +20,10 @@ impl Wire for Nowhere {
         std::hint::black_box(slab);
         batch.len()
     }
+
+    fn now_us(&mut self) -> u64 {
+        0
+    }
 }
 
 /// One video Publication with viewers.
@@ -113,7 +117,7 @@ impl Fanout {
         self.source.fan_out(&mut sending);
         // Only the first one had to be a keyframe.
         self.meta.frame = FrameInfo { is_keyframe: false, ..self.meta.frame };
-        self.counters.rtp_out
+        self.counters.rtp_out.video.packets
     }
 }
 

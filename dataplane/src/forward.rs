@@ -3,9 +3,10 @@
 //! SSRC for its whole life; a switch between Encodings shows only as a keyframe. Pure state: no
 //! bytes, no clocks, no keys.
 
-use crate::api::{Codec, LayerCap};
+use crate::api::{Codec, LayerCap, MediaKind};
 use crate::canonical::PacketMeta;
 use crate::srtp::ReplayWindow;
+use crate::stats::Switches;
 
 /// Runs of packets with the same mapping that are remembered for retransmission. Each drop or
 /// switch starts one; beyond that the oldest is forgotten and its packets cannot be asked for.
@@ -93,6 +94,8 @@ pub struct Forwarder {
     tid_max: u8,
     /// The current Encoding has broken off; only a switch goes on.
     is_cut: bool,
+    /// Changes of what goes out, not told yet.
+    switches: Switches,
     /// The outgoing numbers that have been used. Whatever else goes wrong, none is used again:
     /// under one key that would be fatal.
     sent: ReplayWindow,
@@ -143,6 +146,7 @@ impl Forwarder {
             sid_max: cap.spatial_max(),
             tid_max: cap.temporal_max(),
             is_cut: false,
+            switches: Switches::default(),
             sent: ReplayWindow::default(),
         }
     }
@@ -156,6 +160,21 @@ impl Forwarder {
     /// The codec that was negotiated with the viewer.
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Audio or video.
+    pub fn kind(&self) -> MediaKind {
+        self.codec.kind()
+    }
+
+    /// The highest spatial and temporal layer that may go out.
+    pub fn layers(&self) -> (u8, u8) {
+        (self.sid_max, self.tid_max)
+    }
+
+    /// How often what goes out has changed since the last call.
+    pub fn take_switches(&mut self) -> Switches {
+        std::mem::take(&mut self.switches)
     }
 
     /// When the last packet that went out had arrived; `None` before the first.
@@ -186,15 +205,15 @@ impl Forwarder {
     /// Whether viewers of this codec ask for lost packets, which then go out on the same SSRC if
     /// there is no RTX.
     pub fn repairs_in_place(&self) -> bool {
-        self.codec.kind() == crate::api::MediaKind::Video
+        self.kind() == MediaKind::Video
     }
 
     /// Changes the cap; returns whether a keyframe of the current Encoding is needed to follow.
     /// Down at once, up only at a keyframe, which `place` waits for.
     pub fn set_cap(&mut self, cap: LayerCap) -> bool {
         self.cap = cap;
-        self.sid_max = self.sid_max.min(cap.spatial_max());
-        self.tid_max = self.tid_max.min(cap.temporal_max());
+        let layers = (self.sid_max.min(cap.spatial_max()), self.tid_max.min(cap.temporal_max()));
+        self.set_layers(layers);
         let has_tid = matches!(self.codec, Codec::Vp8 | Codec::Vp9);
         (self.codec == Codec::Vp9 && self.sid_max < cap.spatial_max())
             || (has_tid && self.tid_max < cap.temporal_max())
@@ -207,7 +226,7 @@ impl Forwarder {
 
     /// Decides about a packet in the order of arrival.
     pub fn place(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
-        let is_video = self.codec.kind() == crate::api::MediaKind::Video;
+        let is_video = self.kind() == MediaKind::Video;
         self.cut_at_gap(encoding, meta);
         if self.current() != Some(encoding) {
             if encoding != self.target || (is_video && !meta.frame.is_keyframe) {
@@ -218,7 +237,7 @@ impl Forwarder {
             return self.place_late(encoding, meta);
         }
         if meta.frame.is_keyframe {
-            (self.sid_max, self.tid_max) = (self.cap.spatial_max(), self.cap.temporal_max());
+            self.set_layers((self.cap.spatial_max(), self.cap.temporal_max()));
         }
         if self.is_above_cap(meta) {
             self.skip(meta);
@@ -278,6 +297,18 @@ impl Forwarder {
         Some(rtp_time_in.wrapping_add(segment.time_delta))
     }
 
+    /// Changes the layers, and counts what is a change for the codec.
+    fn set_layers(&mut self, (sid_max, tid_max): (u8, u8)) {
+        let has_tid = matches!(self.codec, Codec::Vp8 | Codec::Vp9);
+        let spatial = (self.codec == Codec::Vp9).then_some((self.sid_max, sid_max));
+        let temporal = has_tid.then_some((self.tid_max, tid_max));
+        for (before, after) in spatial.into_iter().chain(temporal) {
+            self.switches.up += u64::from(after > before);
+            self.switches.down += u64::from(after < before);
+        }
+        (self.sid_max, self.tid_max) = (sid_max, tid_max);
+    }
+
     fn is_above_cap(&self, meta: &PacketMeta) -> bool {
         meta.frame.sid > self.sid_max || meta.frame.tid > self.tid_max
     }
@@ -303,6 +334,11 @@ impl Forwarder {
     /// RFC 3550 s8: the receiver must see one continuous stream. The timestamp goes on by the
     /// time that passed between the two arrivals, picture ids by one.
     fn switch(&mut self, encoding: u8, meta: &PacketMeta) {
+        // The best Encoding is the first one.
+        if let Some(before) = self.segments.last().map(|segment| segment.encoding) {
+            self.switches.up += u64::from(encoding < before);
+            self.switches.down += u64::from(encoding > before);
+        }
         let (mut time_delta, mut picture_delta, mut tl0_delta) = (0, 0, 0);
         if let Some(last) = self.last {
             let passed_us = meta.at_us.saturating_sub(last.at_us).min(10_000_000);
@@ -454,6 +490,10 @@ mod tests {
         assert_eq!(forwarder.find(101), Some((0, 51)));
         assert_eq!(forwarder.find(102), Some((1, 9001)));
         assert_eq!(forwarder.place_again(0, &packet(51, false)).map(|p| p.seq), Some(101));
+        assert_eq!(forwarder.take_switches(), Switches { up: 0, down: 1 });
+        forwarder.set_target(0);
+        assert!(forwarder.place(0, &packet(60, true)).is_ok());
+        assert_eq!(forwarder.take_switches(), Switches { up: 1, down: 0 });
     }
 
     #[test]
@@ -479,6 +519,7 @@ mod tests {
         assert_eq!(forwarder.place(0, &layer(21, 1, false)), Err(Skip::NotWanted));
         assert!(forwarder.place(0, &layer(22, 0, true)).is_ok());
         assert!(forwarder.place(0, &layer(23, 1, false)).is_ok());
+        assert_eq!(forwarder.take_switches(), Switches { up: 1, down: 1 });
     }
 
     /// Row 21: whatever arrives, what goes out is numbered without repetition.

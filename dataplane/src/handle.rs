@@ -71,6 +71,21 @@ impl DataPlane {
         Ok(())
     }
 
+    /// Asks every shard how all viewers fare. Each answers with one or more [`Event::Surveyed`]
+    /// that carry `survey`, the last of them marked, unless it gets another question meanwhile or
+    /// has more events waiting than it may. Returns how many shards were asked: one with a full
+    /// queue is not.
+    pub fn survey(&self, survey: u64) -> usize {
+        let mut asked = 0;
+        for end in &self.running.shards {
+            if end.inputs.try_send(ShardInput::Survey(survey)).is_ok() {
+                asked += 1;
+                let _ = end.waker.wake();
+            }
+        }
+        asked
+    }
+
     /// The events of all shards, in order per shard.
     pub fn events(&self) -> &Receiver<Event> {
         &self.running.events

@@ -17,12 +17,14 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod handle;
+mod histogram;
 mod id;
 mod keys;
 mod lane;
 mod outbox;
 mod peer;
 mod publication;
+mod quality;
 mod record;
 mod ring;
 mod rtcp;
@@ -41,9 +43,10 @@ mod ufrag;
 
 pub use api::{
     Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
-    PublicationInfo, SubscriptionSpec, UdpPorts, ViewOffer,
+    PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
 };
 pub use error::{CloseReason, PeerError, StartError};
 pub use handle::{Busy, DataPlane};
+pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
-pub use stats::Counters;
+pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};

@@ -27,6 +27,9 @@ pub trait Wire {
     /// Sends the datagrams, in order. What cannot be sent is dropped and counted: a UDP sender
     /// that waits helps nobody. Returns how many were taken.
     fn send(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize;
+
+    /// What the clock says: microseconds since the shards' epoch.
+    fn now_us(&mut self) -> u64;
 }
 
 /// See the module's documentation.
@@ -34,6 +37,10 @@ pub struct Outbox {
     slab: Box<[u8]>,
     batch: Vec<Outgoing>,
     used: usize,
+    /// When what is being fanned out had arrived, and where in the batch its copies begin.
+    fan_out: Option<(u64, usize)>,
+    /// The same for those that wait in the batch: arrivals and numbers of copies.
+    arrivals: Vec<(u64, u64)>,
     wire: Box<dyn Wire>,
 }
 
@@ -44,7 +51,31 @@ impl Outbox {
             slab: vec![0; BATCH_MAX * DATAGRAM_BYTES_MAX].into_boxed_slice(),
             batch: Vec::with_capacity(BATCH_MAX),
             used: 0,
+            fan_out: None,
+            arrivals: Vec::with_capacity(BATCH_MAX),
             wire,
+        }
+    }
+
+    /// What is put in from here on are copies of packets that arrived at `since_us` (of several
+    /// the oldest), until [`Self::end_fan_out`]: how long they take is measured.
+    pub fn begin_fan_out(&mut self, since_us: u64) {
+        self.fan_out = Some((since_us, self.batch.len()));
+    }
+
+    /// See [`Self::begin_fan_out`].
+    pub fn end_fan_out(&mut self) {
+        self.note_arrivals();
+        self.fan_out = None;
+    }
+
+    fn note_arrivals(&mut self) {
+        if let Some((since_us, first)) = &mut self.fan_out {
+            let copies = self.batch.len() - *first;
+            if copies > 0 {
+                self.arrivals.push((*since_us, copies as u64));
+            }
+            *first = self.batch.len();
         }
     }
 
@@ -84,13 +115,23 @@ impl Outbox {
         if self.batch.is_empty() {
             return;
         }
+        self.note_arrivals();
         let taken = self.wire.send(&self.slab[..self.used], &self.batch);
         counters.datagrams_out += taken as u64;
         counters.bytes_out += self.batch.iter().map(|out| out.len as u64).sum::<u64>();
         for _ in taken..self.batch.len() {
             counters.drop(crate::stats::DropReason::SendFailed);
         }
+        if !self.arrivals.is_empty() {
+            let now_us = self.wire.now_us();
+            for (since_us, copies) in self.arrivals.drain(..) {
+                counters.forward.add(now_us.saturating_sub(since_us), copies);
+            }
+        }
         self.batch.clear();
         self.used = 0;
+        if let Some((_, first)) = &mut self.fan_out {
+            *first = 0;
+        }
     }
 }

@@ -342,6 +342,16 @@ impl<'a> Writer<'a> {
         self.packet(1, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), used]);
     }
 
+    /// A receiver estimated maximum bitrate for everything that comes; of its 64 bits the 18
+    /// highest are kept.
+    #[cfg(test)]
+    pub fn remb(&mut self, sender: u32, bitrate_bps: u64) {
+        let exponent = (u64::BITS - bitrate_bps.leading_zeros()).saturating_sub(18);
+        let word = exponent << 18 | (bitrate_bps >> exponent) as u32;
+        let parts: [&[u8]; 4] = [&sender.to_be_bytes(), &[0; 4], b"REMB", &word.to_be_bytes()];
+        self.packet(15, PSFB, &parts);
+    }
+
     /// Transport-wide feedback, `body` as written by `twcc.rs`.
     pub fn twcc(&mut self, sender: u32, media: u32, body: &[u8]) {
         self.packet(15, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), body]);

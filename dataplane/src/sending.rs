@@ -108,7 +108,7 @@ pub fn send(
         egress.sealer.seal_rtp(out, header.len(), &edited[..end], roc)
     };
     outbox.commit(len, egress.to, egress.from);
-    counters.rtp_out += 1;
+    counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
     subscriber.sent.0 = subscriber.sent.0.wrapping_add(1);
     subscriber.sent.1 = subscriber.sent.1.wrapping_add(payload.len() as u32);
     let earned = subscriber.retransmit_bytes + payload.len() as u32 / 4;
@@ -148,7 +148,7 @@ pub fn send_rtx(
     }
     let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
     outbox.commit(len, egress.to, egress.from);
-    counters.rtp_out += 1;
+    counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
 }
 
 /// Copies the canonical header into `out` and makes it this viewer's.

@@ -6,6 +6,7 @@ use crate::canonical::MidBytes;
 use crate::clock::SenderClock;
 use crate::forward::{Forwarder, Skip};
 use crate::publication::ENCODINGS_MAX;
+use crate::quality::Quality;
 use crate::ring::{self, PacketRing};
 use crate::sending::{Packet, Sending, send, send_rtx};
 use crate::srtp::ReplayWindow;
@@ -62,6 +63,8 @@ pub struct Subscriber {
     pub rtx_next: u64,
     /// What it may still have retransmitted, in octets.
     pub retransmit_bytes: u32,
+    /// How it fares.
+    pub quality: Quality,
     recent: [(u16, u8); RECENT],
 }
 
@@ -95,6 +98,7 @@ impl Subscriber {
             waiting_since_us: None,
             rtx_next,
             retransmit_bytes: RETRANSMIT_BURST_BYTES,
+            quality: Quality::default(),
             recent: [(0, 0); RECENT],
         }
     }
@@ -137,6 +141,8 @@ struct SourceEncoding {
     kept: ReplayWindow,
     last_at_us: Option<u64>,
     clock: Option<SenderClock>,
+    /// The highest spatial and temporal layer seen.
+    layers_max: (u8, u8),
 }
 
 impl Source {
@@ -167,6 +173,7 @@ impl Source {
             self.clock_hz = clock_hz(codec);
             for encoding in &mut self.encodings {
                 (encoding.ring, encoding.clock) = (None, None);
+                encoding.layers_max = (0, 0);
             }
             self.pending.clear();
         }
@@ -214,6 +221,11 @@ impl Source {
         self.encodings.get(usize::from(encoding))?.clock
     }
 
+    /// The highest spatial and temporal layer that an Encoding has had.
+    pub fn layers_max(&self, encoding: u8) -> (u8, u8) {
+        self.encodings.get(usize::from(encoding)).map_or((0, 0), |encoding| encoding.layers_max)
+    }
+
     /// The ring of an Encoding, if any packet has come.
     pub fn ring(&self, encoding: u8) -> Option<&PacketRing> {
         self.encodings.get(usize::from(encoding))?.ring.as_ref()
@@ -254,6 +266,8 @@ impl Source {
         }
         state.kept.record(packet.meta.seq);
         state.last_at_us = Some(packet.meta.at_us);
+        let (frame, (sid_max, tid_max)) = (&packet.meta.frame, &mut state.layers_max);
+        (*sid_max, *tid_max) = ((*sid_max).max(frame.sid), (*tid_max).max(frame.tid));
         state
             .ring
             .get_or_insert_with(|| {
@@ -287,6 +301,10 @@ impl Source {
             }
         }
         equalise(&mut waiting[..count]);
+        let arrivals = waiting[..count].iter().flatten().map(|waiting| waiting.packet.meta.at_us);
+        if let Some(oldest) = arrivals.min() {
+            sending.outbox.begin_fan_out(oldest);
+        }
         for subscriber in subscribers.iter_mut().flatten() {
             // Negotiated for another codec: the control plane will offer this one.
             if subscriber.forwarder.codec() != *codec {
@@ -311,6 +329,7 @@ impl Source {
                 }
             }
         }
+        sending.outbox.end_fan_out();
     }
 
     /// Starts, or starts again, a Subscriber whose viewer is connected: chooses its Encoding and

@@ -1,5 +1,9 @@
 //! Plain counters of a shard, copied out by value about once per second.
 
+use crate::api::{Codec, MediaKind};
+use crate::histogram::Histogram;
+use crate::id::{SHARDS_MAX, ShardId};
+
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// Why a datagram or packet went no further. Nothing a packet can do ends a Transport.
@@ -65,31 +69,136 @@ drop_reasons! {
     HandshakeBusy = "handshake_busy",
 }
 
+/// One value for each kind of media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByKind<T> {
+    /// Of audio.
+    pub audio: T,
+    /// Of video.
+    pub video: T,
+}
+
+impl<T> ByKind<T> {
+    /// The one of a kind.
+    pub fn of(&mut self, kind: MediaKind) -> &mut T {
+        match kind {
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+        }
+    }
+}
+
+/// RTP packets, and their bytes as they are on the wire: header, payload and SRTP's tag, without
+/// UDP and IP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many.
+    pub packets: u64,
+    /// How large they are together.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Counts one packet.
+    pub fn count(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+impl ByKind<Traffic> {
+    /// Packets of both kinds.
+    pub fn packets(&self) -> u64 {
+        self.audio.packets + self.video.packets
+    }
+}
+
+/// Steps to better and to worse layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// To a better Encoding or a higher layer.
+    pub up: u64,
+    /// To a worse Encoding or a lower layer.
+    pub down: u64,
+}
+
+impl Switches {
+    /// Adds what another one has.
+    pub fn merge(&mut self, other: Self) {
+        self.up += other.up;
+        self.down += other.down;
+    }
+}
+
+/// What there is of everything, looked at once per second.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Transports whose ICE and DTLS are not up yet.
+    pub connecting: u64,
+    /// Transports that are heard.
+    pub connected: u64,
+    /// Transports that were connected and have said nothing for ten seconds.
+    pub silent: u64,
+    /// Publications, by codec in the order of [`Codec::ALL`].
+    pub publications: [u64; Codec::ALL.len()],
+    /// Subscriptions.
+    pub subscriptions: ByKind<u64>,
+}
+
 /// Sums since the start unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Transports alive now.
     pub transports: u64,
+    /// What there is of everything.
+    pub gauges: Gauges,
     /// Datagrams read from the sockets.
     pub datagrams_in: u64,
-    /// RTP packets that passed authentication.
-    pub rtp_in: u64,
-    /// RTP packets sealed for viewers.
-    pub rtp_out: u64,
+    /// Bytes of those.
+    pub bytes_in: u64,
+    /// RTP packets that passed authentication and belong to a Publication.
+    pub rtp_in: ByKind<Traffic>,
+    /// RTP packets sealed for viewers, retransmissions too.
+    pub rtp_out: ByKind<Traffic>,
     /// Of those, retransmissions.
     pub retransmitted: u64,
     /// Datagrams handed to the kernel.
     pub datagrams_out: u64,
     /// Bytes of those.
     pub bytes_out: u64,
+    /// Datagrams that the kernel dropped at the socket before they could be read.
+    pub socket_overflows: u64,
     /// Packets copied to other shards.
     pub lane_out: u64,
     /// Packets taken from other shards.
     pub lane_in: u64,
+    /// Records that did not fit, by the shard that they were meant for.
+    pub lane_drops: [u64; SHARDS_MAX],
+    /// Keyframe requests from viewers.
+    pub keyframe_requests_in: u64,
     /// Keyframe requests sent to publishers.
-    pub keyframe_requests: u64,
-    /// Packets asked for from publishers.
-    pub nacked: u64,
+    pub keyframe_requests_out: u64,
+    /// Packets that viewers have asked for again.
+    pub nacked_in: u64,
+    /// Packets asked for from publishers again.
+    pub nacked_out: u64,
+    /// Changes of what viewers get of their Publications.
+    pub switches: Switches,
+    /// From a packet's arrival until the kernel has its copies, one entry for each copy. Of packets
+    /// that leave together the oldest counts. Retransmissions and replays do not count.
+    pub forward: Histogram,
+    /// How long each turn of the shard's loop took, sleep excluded.
+    pub turns: Histogram,
+    /// The share of the last second in which the shard did not sleep, in millionths.
+    pub busy_ppm: u64,
+    /// From a Transport's first description until ICE and DTLS are up.
+    pub join: Histogram,
+    /// Transports to whose candidates no authentic connectivity check came in time.
+    pub ice_unchecked: u64,
+    /// Connected Transports that have vanished (RFC 7675).
+    pub ice_expired: u64,
+    /// Handshakes that failed, or did not end in time after ICE was up.
+    pub dtls_failures: u64,
     /// Steps of peer engines: STUN, DTLS and their timers.
     pub engine_steps: u64,
     /// Transports ended by a fault of the peer engine.
@@ -117,5 +226,13 @@ impl Counters {
     /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops.get(reason as usize).map_or(0, |(_, count)| *count)
+    }
+
+    /// A record for another shard did not fit into the lane.
+    pub fn drop_from_lane(&mut self, to: ShardId) {
+        self.drop(DropReason::LaneFull);
+        if let Some(count) = self.lane_drops.get_mut(to.index()) {
+            *count += 1;
+        }
     }
 }

@@ -99,6 +99,8 @@ pub struct Viewer {
     pub codecs: Vec<Codec>,
     /// What the offer that waits for an answer says, by m-line.
     pub wanted: Vec<Option<(PublicationInfo, LayerCap)>>,
+    /// What it believes that its path takes (REMB), in bits per second, and when it said so.
+    pub estimate: Option<(u64, u64)>,
     /// Whether its m-sections are slots ([`crate::Command::View`]).
     pub has_slots: bool,
 }

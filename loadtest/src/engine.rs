@@ -161,7 +161,7 @@ impl Engine {
     ) -> io::Result<Self> {
         let shared = match shared {
             Some(socket) => {
-                let wire = Box::new(UdpWire::new(socket.try_clone()?));
+                let wire = Box::new(UdpWire::new(socket.try_clone()?, Instant::now()));
                 let port = socket.local_addr()?.port();
                 let mut socket = mio::net::UdpSocket::from_std(socket);
                 poll.registry().register(&mut socket, Token(usize::MAX - 1), Interest::READABLE)?;

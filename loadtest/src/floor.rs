@@ -25,7 +25,7 @@ pub fn measure(seconds: f64) -> Result<f64, String> {
     let peers: Vec<SocketAddr> =
         sinks.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>().map_err(describe)?;
     let socket = bind(0).map_err(|(_, error)| describe(error))?;
-    let mut outbox = Outbox::new(Box::new(UdpWire::new(socket)));
+    let mut outbox = Outbox::new(Box::new(UdpWire::new(socket, Instant::now())));
     let mut counters = Counters::new();
     let profile = Profile::AeadAes256Gcm;
     let material = vec![7; profile.material_bytes()];

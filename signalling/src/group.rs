@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::description::{Description, Listing};
 use crate::hub::{Message, Traits, View};
-use crate::ids::{ClientId, ConnId, StreamId};
+use crate::ids::{ClientId, ConnId, PublicationKey, StreamId};
 use crate::limit::TokenBucket;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
@@ -46,9 +46,9 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// How many sections its view carries.
-    pub(crate) fn carried(&self) -> usize {
-        self.view.as_ref().map_or(0, View::carried)
+    /// The sections that its view carries.
+    pub(crate) fn carried(&self) -> impl Iterator<Item = &PublicationKey> {
+        self.view.iter().flat_map(View::carried)
     }
 
     pub(crate) fn may(&self, permission: &str) -> bool {

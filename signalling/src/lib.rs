@@ -3,6 +3,7 @@
 
 mod authorization;
 pub mod base64;
+mod certificate;
 mod description;
 mod document;
 mod entropy;
@@ -32,6 +33,7 @@ pub mod whip;
 pub mod wire;
 
 pub use authorization::Authorization;
+pub use certificate::not_after;
 pub use description::{
     Description, DescriptionError, Listing, User, json_error, parse_description,
 };
@@ -41,8 +43,8 @@ pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
     ActionRequest, Cause, Census, CredentialCheck, Credentials, Event, Failure, GroupFile, Hub,
     JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, Message, Output, Proof, Recipients,
-    Refusal, Secret, SlotState, StatusReply, Traits, UserKind, Utterance, Verdict, ViewRequest,
-    ViewState,
+    Refusal, Secret, Sent, SlotState, StatusReply, Traits, UserKind, Utterance, Verdict,
+    ViewRequest, ViewState,
 };
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
 pub use key::{Key, KeyError};
@@ -53,7 +55,7 @@ pub use nearest::nearest;
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
-pub use stream::{Layers, MediaKind, Rate, Request, Want};
+pub use stream::{Layers, MediaKind, Rate, Request, SentRate, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};
 pub use time::{Now, UnixMs};
 pub use token::{Token, TokenGrant, TokenReply, TokenRequest};

@@ -123,6 +123,27 @@ pub struct Rate {
     pub jitter_us: u32,
 }
 
+/// What a viewer is sent of one section, and what it says of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SentRate {
+    /// The section.
+    pub publication: PublicationKey,
+    /// The spatial layer that it gets, and the highest one that there is.
+    pub spatial: (u8, u8),
+    /// The temporal layer that it gets, and the highest one that there is.
+    pub temporal: (u8, u8),
+    /// Bits per second.
+    pub bits_per_second: u64,
+    /// What the viewer believes that its path takes, if it says so, in bits per second.
+    pub estimate_bits_per_second: Option<u64>,
+    /// The share of packets lost on the way to the viewer, in 256ths.
+    pub loss_256: u8,
+    /// The round trip to the viewer in microseconds; 0 if it is not known.
+    pub rtt_us: u32,
+    /// Interarrival jitter in microseconds; 0 if it is not known.
+    pub jitter_us: u32,
+}
+
 /// A stream that a member publishes.
 #[derive(Debug)]
 pub(crate) struct Up {

@@ -10,7 +10,7 @@ use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
     Census, CredentialCheck, Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, Recipients,
-    StatusReply, Traits, Verdict,
+    Sent, StatusReply, Traits, Verdict,
 };
 use crate::ids::{ConnId, Ticket};
 use crate::name::GroupName;
@@ -259,9 +259,9 @@ impl Switchboard {
     }
 
     /// All groups in memory with their members and streams, in Galene's form. Only for
-    /// administrators.
-    pub fn stats(&self) -> Value {
-        self.hub.stats()
+    /// administrators. `sent` is what the data plane knows of viewers; it may be empty.
+    pub fn stats(&self, sent: &Sent) -> Value {
+        self.hub.stats(sent)
     }
 
     /// How many there are of what.

@@ -4,8 +4,8 @@ mod world;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, Rate};
+use serde_json::json;
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest};
 use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
@@ -545,27 +545,4 @@ fn every_interleaving_ends_with_nothing_left() {
         }
         assert!(opened.is_empty(), "seed {seed}: {opened:?} left open");
     }
-}
-
-#[test]
-fn statistics_show_what_publishers_bring() {
-    let mut world = World::new(OPEN);
-    let ann = world.member("ann", "ann");
-    let media = world.live(ann, "one");
-    let tracks = |world: &World| world.board.stats()[0]["clients"][0]["up"][0]["tracks"].clone();
-    assert_eq!(tracks(&world), Value::Null);
-    let audio = Rate { bits_per_second: 40_000, ..Rate::default() };
-    let video = Rate {
-        m_line: 1,
-        bits_per_second: 700_000,
-        loss_256: 64,
-        jitter_us: 1500,
-        ..Rate::default()
-    };
-    world.event(MediaEvent::Received { media, rates: vec![audio, video] });
-    assert_eq!(
-        tracks(&world),
-        json!([{"bitrate": 40_000, "loss": 0.0},
-            {"bitrate": 700_000, "loss": 0.25, "jitter": 1.5}])
-    );
 }

@@ -34,6 +34,7 @@ use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::redacted::Redacted;
 use crate::store::GroupStore;
+use crate::tls::Certificates;
 
 /// What every request may need.
 pub(crate) struct Context {
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) store: Arc<GroupStore>,
     pub(crate) authenticator: Authenticator,
     pub(crate) counters: Arc<Counters>,
+    /// Where TLS ends here.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) memory: Memory,
     pub(crate) is_public_server: bool,
     pub(crate) is_draining: AtomicBool,

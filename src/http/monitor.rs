@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::body::{Body, full};
 use super::{Context, plain_status, text};
-use crate::metrics;
+use crate::metrics::{self, Observed};
 
 /// Connections at once; more wait.
 const CONNECTIONS_MAX: usize = 32;
@@ -56,7 +56,14 @@ async fn answer(path: &str, context: &Context) -> Response<Body> {
     match path {
         "/metrics" => match context.control.census().await {
             Some((census, shards)) => {
-                let page = metrics::render(census, &shards, &context.counters, is_draining);
+                let certificates = context.certificates.as_ref();
+                let page = metrics::render(&Observed {
+                    census,
+                    shards: &shards,
+                    counters: &context.counters,
+                    certificate_not_after: certificates.and_then(|held| held.not_after()),
+                    is_draining,
+                });
                 let mut response = Response::new(full(page));
                 let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(header::CONTENT_TYPE, version);

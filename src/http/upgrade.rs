@@ -44,11 +44,12 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
     let (control, address) = (context.control.clone(), asked.peer.address.clone());
     let address = address.map(|Redacted(address)| address);
     let counted = context.sockets.enter();
+    let counters = context.counters.clone();
     let upgrade = hyper::upgrade::on(&mut asked.request);
     tokio::spawn(async move {
         let _counted = counted;
         if let Ok(upgraded) = upgrade.await {
-            ws::serve(upgraded, address, control).await;
+            ws::serve(upgraded, address, control, &counters).await;
         }
     });
     let mut response = Response::new(empty());

@@ -3,7 +3,7 @@
 
 mod udp;
 
-pub use udp::{Receiver, UdpWire, bind};
+pub use udp::{Receiver, UdpWire, bind, overflows};
 
 use std::collections::VecDeque;
 use std::io;
@@ -51,6 +51,8 @@ pub enum ShardInput {
     Command(Command),
     /// From another shard.
     Message(PeerMessage),
+    /// How do all viewers fare?
+    Survey(u64),
     /// Close everything and end.
     Stop,
 }
@@ -251,6 +253,8 @@ struct Loop {
     waiting: VecDeque<Event>,
     notify: Arc<dyn Fn() + Send + Sync>,
     load: Arc<AtomicU32>,
+    /// What the kernel said last of how much it has dropped, and the sum.
+    overflows: (u32, u64),
 }
 
 impl Loop {
@@ -261,7 +265,7 @@ impl Loop {
         // The duplicate shares the socket; `expect` because start-up fails loudly or not at all.
         #[expect(clippy::expect_used, reason = "without its socket a shard cannot run")]
         let sending = socket.try_clone().expect("a descriptor for the sending side");
-        let wire = Box::new(UdpWire::new(sending));
+        let wire = Box::new(UdpWire::new(sending, config.epoch));
         let shard = Shard::new(config, lanes_out, wire, Instant::now());
         Self {
             shard,
@@ -277,6 +281,7 @@ impl Loop {
             waiting: VecDeque::new(),
             notify: setup.notify,
             load: setup.load,
+            overflows: (0, 0),
         }
     }
 
@@ -289,14 +294,17 @@ impl Loop {
         let mut polled = Events::with_capacity(16);
         let mut has_more = false;
         let mut is_readable = true;
+        let mut woke_at = Instant::now();
         loop {
             let now = Instant::now();
+            self.shard.count_turn(now.saturating_duration_since(woke_at));
             let wait = self.shard.poll_timeout().saturating_duration_since(now).min(SLEEP_MAX);
             let wait = if has_more { Duration::ZERO } else { wait };
             // Interrupted or not: what is there is read below.
             let _ = self.poll.poll(&mut polled, Some(wait));
             is_readable |= polled.iter().any(|event| event.token() == SOCKET);
             let now = Instant::now();
+            woke_at = now;
             has_more = false;
             if is_readable {
                 is_readable = self.read_socket(now);
@@ -315,6 +323,7 @@ impl Loop {
             if self.shard.run_handshakes(now) {
                 has_more = true;
             }
+            has_more |= self.shard.run_survey(now);
             self.deliver();
         }
     }
@@ -362,6 +371,7 @@ impl Loop {
                     self.shard.handle_command(command, now);
                 }
                 Ok(ShardInput::Message(message)) => self.shard.handle_message(message),
+                Ok(ShardInput::Survey(survey)) => self.shard.begin_survey(survey),
                 Ok(ShardInput::Stop) => {
                     self.shard.close_all(now);
                     self.deliver();
@@ -404,11 +414,18 @@ impl Loop {
     }
 
     fn send_events(&mut self) {
-        for event in self.shard.events.drain(..) {
-            if let Event::Stats { counters, .. } = &event {
+        for mut event in self.shard.events.drain(..) {
+            if let Event::Stats { counters, .. } = &mut event {
                 self.load.store(counters.transports as u32, Ordering::Relaxed);
+                let (seen, sum) = &mut self.overflows;
+                let known = overflows(self.socket.as_raw_fd()).unwrap_or(*seen);
+                *sum += u64::from(known.wrapping_sub(std::mem::replace(seen, known)));
+                counters.socket_overflows = *sum;
             }
-            let is_repeated = matches!(event, Event::Stats { .. } | Event::Received { .. });
+            let is_repeated = matches!(
+                event,
+                Event::Stats { .. } | Event::Received { .. } | Event::Surveyed { .. }
+            );
             if is_repeated && self.waiting.len() >= EVENTS_MAX {
                 continue;
             }

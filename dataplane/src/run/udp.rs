@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Instant;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -199,6 +200,7 @@ const RUN_BYTES_MAX: usize = 60_000;
 /// (UDP_SEGMENT), which costs the stack about as much as a single one.
 pub struct UdpWire {
     socket: UdpSocket,
+    epoch: Instant,
     is_v6: bool,
     /// Whether the kernel takes GSO sends; off after the first that it refuses.
     has_gso: bool,
@@ -211,13 +213,14 @@ pub struct UdpWire {
 }
 
 impl UdpWire {
-    /// A sender on a socket made by [`bind`].
-    pub fn new(socket: UdpSocket) -> Self {
+    /// A sender on a socket made by [`bind`]; its clock counts from `epoch`.
+    pub fn new(socket: UdpSocket, epoch: Instant) -> Self {
         let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
         // SAFETY: zeros are valid for all four types: no address, null pointers, no length.
         let (name, vector, header) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
         Self {
             socket,
+            epoch,
             is_v6,
             has_gso: true,
             names: Box::new([name; BATCH_MAX]),
@@ -329,6 +332,28 @@ impl Wire for UdpWire {
         }
         taken
     }
+
+    fn now_us(&mut self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64 + 1
+    }
+}
+
+/// How many datagrams the kernel has dropped at a socket since it was made, modulo 2^32: no room in
+/// the receive buffer, or a wrong checksum. Linux 4.12 and newer tell.
+pub fn overflows(socket: RawFd) -> Option<u32> {
+    let mut words = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut len = size_of_val(&words) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, the size of `words`, and its length to `len`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            words.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    (result == 0 && len as usize == size_of_val(&words)).then_some(words[words.len() - 1])
 }
 
 /// Appends the control message that says how to cut a GSO send; returns the new length.
@@ -439,7 +464,7 @@ mod tests {
         let batch: Vec<Outgoing> =
             (0..10).map(|i| Outgoing { to, from, start: i * 10, len: 10 }).collect();
         let a_port = port(&a);
-        assert_eq!(UdpWire::new(a).send(&slab, &batch), 10);
+        assert_eq!(UdpWire::new(a, Instant::now()).send(&slab, &batch), 10);
         let got = receive_all(&b, 10);
         for (i, (sender, local, data)) in got.into_iter().enumerate() {
             assert_eq!(sender, ([127, 0, 0, 2], a_port).into());
@@ -469,7 +494,7 @@ mod tests {
             .collect();
         assert_eq!(run_length(&batch), 3);
         assert_eq!(run_length(&batch[3..]), 1);
-        assert_eq!(UdpWire::new(a).send(&slab, &batch), 5);
+        assert_eq!(UdpWire::new(a, Instant::now()).send(&slab, &batch), 5);
         let got: Vec<Vec<u8>> = receive_all(&b, 4).into_iter().map(|(_, _, data)| data).collect();
         let expected: Vec<Vec<u8>> =
             batch[..4].iter().map(|out| slab[out.start..out.start + out.len].to_vec()).collect();
@@ -485,7 +510,24 @@ mod tests {
         let good = Outgoing { to, from: None, start: 0, len: 10 };
         let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
         let batch = [good, Outgoing { to: nowhere, ..good }, good];
-        assert_eq!(UdpWire::new(a).send(&slab, &batch), 2);
+        assert_eq!(UdpWire::new(a, Instant::now()).send(&slab, &batch), 2);
         assert_eq!(receive_all(&b, 2).len(), 2);
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_told() {
+        let a = UdpSocket::bind(("127.0.0.1", 0)).expect("binds");
+        let b = bind(0).expect("binds");
+        let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
+        assert_eq!(overflows(b.as_raw_fd()), Some(0));
+        // Nobody reads: the buffer is full at some time.
+        for _ in 0..1_000_000 {
+            if overflows(b.as_raw_fd()) != Some(0) {
+                break;
+            }
+            let _ = a.send_to(&[0; 1400], to);
+        }
+        assert!(overflows(b.as_raw_fd()).is_some_and(|count| count > 0));
+        assert_eq!(overflows(-1), None);
     }
 }

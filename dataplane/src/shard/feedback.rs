@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Shard;
 use crate::id::PublicationId;
-use crate::rtcp::{self, Feedback, Twcc};
+use crate::rtcp::{self, Feedback, ReportBlock, Twcc};
 use crate::sending::Sending;
 use crate::stats::DropReason;
 use crate::transport::Role;
@@ -18,6 +18,9 @@ const NACKED_MAX: usize = 256;
 struct Asked {
     keyframes: Vec<u32>,
     lost: Vec<(u32, u16)>,
+    reports: Vec<ReportBlock>,
+    /// REMB, in bits per second.
+    estimate: Option<u64>,
 }
 
 impl Shard {
@@ -39,7 +42,7 @@ impl Shard {
         let compound = &datagram[..len];
         match transport.role {
             Role::Publisher(_) => self.publisher_feedback(slot, compound, at_us),
-            Role::Viewer(_) => self.viewer_feedback(slot, compound),
+            Role::Viewer(_) => self.viewer_feedback(slot, compound, at_us),
         }
     }
 
@@ -77,7 +80,7 @@ impl Shard {
         }
     }
 
-    fn viewer_feedback(&mut self, slot: usize, compound: &[u8]) {
+    fn viewer_feedback(&mut self, slot: usize, compound: &[u8], at_us: u64) {
         let mut asked = Asked::default();
         let is_whole = rtcp::parse(compound, |feedback| match feedback {
             Feedback::Pli { ssrc } | Feedback::Fir { ssrc } => {
@@ -96,14 +99,16 @@ impl Shard {
             Feedback::Twcc(body) => {
                 let _ = Twcc::parse(body);
             }
-            Feedback::Report(_)
-            | Feedback::Remb { .. }
-            | Feedback::SenderReport { .. }
-            | Feedback::Bye(_) => {}
+            Feedback::Report(block) => asked.reports.push(block),
+            Feedback::Remb { bitrate_bps } => asked.estimate = Some(bitrate_bps),
+            Feedback::SenderReport { .. } | Feedback::Bye(_) => {}
         });
         if !is_whole {
             self.count(DropReason::BadRtcp);
         }
+        self.counters.keyframe_requests_in += asked.keyframes.len() as u64;
+        self.counters.nacked_in += asked.lost.len() as u64;
+        self.take_reports(slot, &asked, at_us);
         for ssrc in asked.keyframes {
             let Some((publication, at)) = self.subscription(slot, ssrc) else {
                 self.count(DropReason::FeedbackForeign);
@@ -133,6 +138,27 @@ impl Shard {
                 counters: &mut self.counters,
             };
             source.retransmit(at, seq_no, &mut sending);
+        }
+    }
+
+    /// What a viewer says of what it gets.
+    fn take_reports(&mut self, slot: usize, asked: &Asked, at_us: u64) {
+        let ntp_now = self.ntp_at(at_us);
+        for block in &asked.reports {
+            // Reports about RTX say nothing about the media.
+            if let Some((publication, at)) = self.subscription(slot, block.ssrc)
+                && let Some(source) = self.sources.get_mut(&publication)
+                && let Some(Some(subscriber)) = source.subscribers.get_mut(at)
+                && subscriber.ssrc == block.ssrc
+            {
+                subscriber.quality.report(block, source.clock_hz, at_us, ntp_now);
+            }
+        }
+        if let Some(bits_per_second) = asked.estimate
+            && let Some(Some(transport)) = self.slots.get_mut(slot)
+            && let Role::Viewer(viewer) = &mut transport.role
+        {
+            viewer.estimate = Some((bits_per_second, at_us));
         }
     }
 

@@ -25,6 +25,7 @@ impl Shard {
         now: Instant,
     ) {
         self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
         self.handle_local_datagram(from, local, datagram, now);
     }
 
@@ -72,7 +73,7 @@ impl Shard {
             return;
         };
         if !record::push(lane, &Record::Datagram { from, to, bytes }) {
-            self.count(DropReason::LaneFull);
+            self.counters.drop_from_lane(shard);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, write_hea
 use crate::clock::{self, SenderClock};
 use crate::descriptor;
 use crate::extension::Extension;
-use crate::id::PublicationId;
+use crate::id::{PublicationId, ShardId};
 use crate::publication::{Encoding, Publication};
 use crate::record::{self, Record};
 use crate::rtp::RtpHeader;
@@ -56,13 +56,16 @@ impl Shard {
             opener.open_rtp(datagram, header.header_len).ok_or(DropReason::SrtpDenied)?;
         transport.heard_at = now;
         transport.is_silence_told = false;
-        self.counters.rtp_in += 1;
+        let size = datagram.len();
         let packet = datagram.get(..len).ok_or(DropReason::BadRtp)?;
         let id = transport.id;
         let Role::Publisher(publisher) = &mut transport.role else {
             return Err(DropReason::NotReady);
         };
-        let Some(received) = receive(publisher, header, packet, index, at_us)? else {
+        let stream = stream_of(publisher, &header, packet, at_us)?;
+        let kind = publisher.publication(stream.m_line).ok_or(DropReason::UnknownSsrc)?.kind;
+        self.counters.rtp_in.of(kind).count(size);
+        let Some(received) = receive(publisher, stream, header, packet, index)? else {
             return Ok(());
         };
         self.forward(slot, id, &received, at_us)
@@ -183,7 +186,7 @@ impl Shard {
             if record::push(lane, &record) {
                 self.counters.lane_out += 1;
             } else {
-                self.counters.drop(DropReason::LaneFull);
+                self.counters.drop_from_lane(ShardId(shard as u8));
             }
         }
     }
@@ -226,14 +229,13 @@ fn info(
     }
 }
 
-/// Finds out what an authentic packet is and where it belongs; `None` for what carries no media.
-fn receive<'a>(
+/// Finds out where an authentic packet belongs, and notes its arrival for the feedback.
+fn stream_of(
     publisher: &mut Publisher,
-    header: RtpHeader,
-    packet: &'a [u8],
-    index: u64,
+    header: &RtpHeader,
+    packet: &[u8],
     at_us: u64,
-) -> Result<Option<Received<'a>>, DropReason> {
+) -> Result<Stream, DropReason> {
     if publisher.arrivals.is_some() {
         let extensions = publisher.extensions;
         let mut elements = header.elements(packet);
@@ -242,10 +244,20 @@ fn receive<'a>(
             arrivals.record(u16::from_be_bytes([*high, *low]), at_us);
         }
     }
-    let stream = match publisher.stream(header.ssrc) {
-        Some(stream) => stream,
-        None => bind(publisher, &header, packet, at_us).ok_or(DropReason::UnknownSsrc)?,
-    };
+    match publisher.stream(header.ssrc) {
+        Some(stream) => Ok(stream),
+        None => bind(publisher, header, packet, at_us).ok_or(DropReason::UnknownSsrc),
+    }
+}
+
+/// Finds out what a packet of a known stream is; `None` for what carries no media.
+fn receive<'a>(
+    publisher: &mut Publisher,
+    stream: Stream,
+    header: RtpHeader,
+    packet: &'a [u8],
+    index: u64,
+) -> Result<Option<Received<'a>>, DropReason> {
     let (start, end) = header.payload(packet).ok_or(DropReason::BadRtp)?;
     let payload = packet.get(start..end).ok_or(DropReason::BadRtp)?;
     if !stream.is_rtx {

@@ -7,9 +7,11 @@
 
 mod commands;
 mod feedback;
+mod foreign;
 mod ingress;
 mod media;
 mod slots;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -23,17 +25,16 @@ use std::time::{Duration, Instant};
 
 use str0m::config::DtlsCert;
 
-use crate::api::{Event, MediaKind};
+use crate::api::Event;
 use crate::error::CloseReason;
 use crate::forward::Parked;
 use crate::id::{PublicationId, ShardId, TransportId};
-use crate::lane::{LANE_BYTES, Producer};
+use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
 use crate::peer::{Drained, Fault};
-use crate::record::{self, Record};
-use crate::sending::{Egress, Packet, Sending};
+use crate::sending::{Egress, Sending};
 use crate::source::Source;
-use crate::stats::{Counters, DropReason};
+use crate::stats::{Counters, DropReason, Gauges};
 use crate::transport::{Role, Transport};
 
 /// Transports of one shard; one more is refused as "server full".
@@ -131,6 +132,14 @@ pub struct Shard {
     tick: u64,
     random: Random,
     counters: Counters,
+    /// What the look at every Transport, once per second, has found so far.
+    gauges: Gauges,
+    /// Microseconds in which the shard did not sleep, in all and up to the last second, and when
+    /// that was.
+    busy_us: u64,
+    busy_told: (u64, u64),
+    /// A question about all viewers that is being answered, and the slot to go on at.
+    survey: Option<(u64, usize)>,
     /// For the control plane, to be taken after each step.
     pub events: Vec<Event>,
     /// For other shards, to be taken after each step.
@@ -167,6 +176,10 @@ impl Shard {
             tick: 0,
             random,
             counters: Counters::new(),
+            gauges: Gauges::default(),
+            busy_us: 0,
+            busy_told: (0, 0),
+            survey: None,
             events: Vec::new(),
             messages: Vec::new(),
         }
@@ -176,6 +189,13 @@ impl Shard {
     #[cfg(test)]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Counts a turn of the loop that drives this shard: the time from waking up to sleeping.
+    pub fn count_turn(&mut self, turn: Duration) {
+        let us = turn.as_micros() as u64;
+        self.counters.turns.add(us, 1);
+        self.busy_us += us;
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -227,8 +247,8 @@ impl Shard {
         });
     }
 
-    /// Fans out what was kept, sends what is in the batch and publishes what is in the lanes. Calls `wake` for each shard
-    /// that has something to read.
+    /// Fans out what was kept, sends what is in the batch and publishes what is in the lanes. Calls
+    /// `wake` for each shard that has something to read.
     pub fn flush(&mut self, mut wake: impl FnMut(ShardId)) {
         while let Some(publication) = self.dirty.pop() {
             self.fan_out(publication);
@@ -241,54 +261,9 @@ impl Shard {
         }
     }
 
-    /// Takes a record from a lane.
-    pub fn handle_record(&mut self, record: &[u8], now: Instant) {
-        match record::read(record) {
-            Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
-                self.counters.lane_in += 1;
-                self.deliver_foreign(publication, encoding, codec, &meta, bytes);
-            }
-            Some(Record::Clock { publication, encoding, clock }) => {
-                if let Some(source) = self.sources.get_mut(&publication) {
-                    source.set_clock(encoding, clock);
-                }
-            }
-            Some(Record::Datagram { from, to, bytes }) => {
-                let mut copy = [0; crate::outbox::DATAGRAM_BYTES_MAX];
-                if let Some(copy) = copy.get_mut(..bytes.len()) {
-                    copy.copy_from_slice(bytes);
-                    self.handle_local_datagram(from, to, copy, now);
-                }
-            }
-            None => debug_assert!(false, "a record that no shard wrote"),
-        }
-    }
-
-    /// Takes a message from another shard.
-    pub fn handle_message(&mut self, message: PeerMessage) {
-        match message {
-            PeerMessage::Attach { publication, from } => self.attach(publication, from),
-            PeerMessage::Detach { publication, from } => {
-                if let Some(mask) = self.remote.get_mut(&publication) {
-                    *mask &= !(1 << from.0);
-                }
-            }
-            PeerMessage::Route { address, owner } => {
-                self.hints.remove(&address);
-                match owner {
-                    Some(owner) if self.foreign.len() < ADDRESSES_MAX => {
-                        self.foreign.insert(address, owner);
-                    }
-                    Some(_) => self.count(DropReason::AddressLimit),
-                    None => {
-                        self.foreign.remove(&address);
-                    }
-                }
-            }
-            PeerMessage::KeyframeWanted { publication, encoding } => {
-                self.want_keyframe(publication, encoding);
-            }
-        }
+    /// NTP time (32.32) on the clock of our sender reports.
+    fn ntp_at(&self, at_us: u64) -> u64 {
+        self.config.ntp_epoch.wrapping_add(((u128::from(at_us) << 32) / 1_000_000) as u64)
     }
 
     /// Microseconds since the epoch; never 0, so that 0 can mean "long ago".
@@ -370,6 +345,8 @@ impl Shard {
         };
         transport.nominated = Some((to, local));
         transport.is_connected = true;
+        let joined_for = now.saturating_duration_since(transport.created_at);
+        self.counters.join.add(joined_for.as_micros() as u64, 1);
         transport.opener = Some(opener);
         let id = transport.id;
         if self.egress.len() <= slot {
@@ -381,10 +358,25 @@ impl Shard {
     }
 
     fn close_with_event(&mut self, slot: usize, reason: CloseReason) {
-        if let Some(id) = self.transport(slot).map(|transport| transport.id) {
-            self.close(slot);
-            self.events.push(Event::Closed { transport: id, reason });
+        let Some(transport) = self.transport(slot) else {
+            return;
+        };
+        let id = transport.id;
+        let (is_checked, is_connected) = (!transport.addresses.is_empty(), transport.is_connected);
+        match reason {
+            CloseReason::ConsentExpired => self.counters.ice_expired += 1,
+            // The engine may give up before we do.
+            CloseReason::ConnectTimeout | CloseReason::DtlsClosed if !is_connected => {
+                if is_checked {
+                    self.counters.dtls_failures += 1;
+                } else {
+                    self.counters.ice_unchecked += 1;
+                }
+            }
+            CloseReason::ConnectTimeout | CloseReason::DtlsClosed | CloseReason::EngineFault => {}
         }
+        self.close(slot);
+        self.events.push(Event::Closed { transport: id, reason });
     }
 
     /// Forgets a Transport and all that hangs on it.
@@ -428,7 +420,8 @@ impl Shard {
     /// Removes a Subscriber; returns where its SSRCs go on.
     fn remove_subscriber(&mut self, publication: PublicationId, at: usize) -> Option<Parked> {
         let source = self.sources.get_mut(&publication)?;
-        let subscriber = source.subscribers.get(at)?.as_ref()?;
+        let subscriber = source.subscribers.get_mut(at)?.as_mut()?;
+        self.counters.switches.merge(subscriber.forwarder.take_switches());
         let parked = subscriber.forwarder.park(subscriber.rtx_next);
         source.remove(at);
         if source.live == 0 {
@@ -477,96 +470,6 @@ impl Shard {
 
     fn count(&mut self, reason: DropReason) {
         self.counters.drop(reason);
-    }
-
-    fn deliver_foreign(
-        &mut self,
-        publication: PublicationId,
-        encoding: u8,
-        codec: crate::api::Codec,
-        meta: &crate::canonical::PacketMeta,
-        bytes: &[u8],
-    ) {
-        // The last viewer may have left while the packet was on its way.
-        let Some(source) = self.sources.get_mut(&publication) else {
-            return;
-        };
-        source.set_codec(codec);
-        let Some(packet) = Packet::split(meta, bytes) else {
-            return;
-        };
-        let is_full = source.keep(encoding, packet);
-        self.mark_dirty(publication);
-        if is_full {
-            self.fan_out(publication);
-        }
-    }
-
-    /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
-    /// rings have since the last keyframe.
-    fn attach(&mut self, publication: PublicationId, from: ShardId) {
-        // It may have closed while the message was on its way.
-        if !self.by_id.contains_key(&publication.transport) {
-            return;
-        }
-        *self.remote.entry(publication).or_default() |= 1 << from.0;
-        let Some(source) = self.sources.get(&publication) else {
-            return;
-        };
-        let Some(Some(lane)) = self.lanes.get_mut(from.index()) else {
-            return;
-        };
-        let codec = source.codec;
-        for encoding in 0..crate::publication::ENCODINGS_MAX as u8 {
-            if let Some(clock) = source.clock(encoding) {
-                // Repeated with each report: a full lane delays it, no more.
-                let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
-            }
-            let Some(ring) = source.ring(encoding) else {
-                continue;
-            };
-            if codec.kind() == MediaKind::Audio {
-                continue;
-            }
-            let Some(run) = ring.since_keyframe() else {
-                continue;
-            };
-            let packets = || run.clone().filter_map(|seq| ring.get(seq));
-            // A run cut short would be worse than none: then the viewer asks for a keyframe.
-            if packets().map(|(_, bytes)| bytes.len()).sum::<usize>() > LANE_BYTES / 2 {
-                continue;
-            }
-            for (meta, bytes) in packets() {
-                let meta = *meta;
-                let record = Record::Packet { publication, encoding, codec, meta, bytes };
-                if !record::push(lane, &record) {
-                    self.counters.drop(DropReason::LaneFull);
-                    break;
-                }
-                self.counters.lane_out += 1;
-            }
-        }
-    }
-
-    fn want_keyframe(&mut self, publication: PublicationId, encoding: u8) {
-        let home = publication.transport.shard();
-        if home != self.config.id {
-            let message = PeerMessage::KeyframeWanted { publication, encoding };
-            if !self.messages.contains(&(home, message.clone())) {
-                self.messages.push((home, message));
-            }
-            return;
-        }
-        let Some(slot) = self.by_id.get(&publication.transport) else {
-            return;
-        };
-        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(*slot)
-            && let Some(publication) = publisher.publication(publication.m_line)
-            && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
-        {
-            encoding.is_keyframe_wanted = true;
-        }
     }
 }
 

@@ -40,10 +40,18 @@ impl Shard {
             slot += TICKS_PER_SECOND as usize;
         }
         if phase == 0 {
-            self.counters.transports = self.by_id.len() as u64;
-            let counters = Box::new(self.counters.clone());
-            self.events.push(Event::Stats { shard: self.config.id, counters });
+            self.tell_counters(now_us);
         }
+    }
+
+    fn tell_counters(&mut self, now_us: u64) {
+        self.counters.transports = self.by_id.len() as u64;
+        self.counters.gauges = std::mem::take(&mut self.gauges);
+        let (busy_us, at_us) = std::mem::replace(&mut self.busy_told, (self.busy_us, now_us));
+        let passed_us = now_us.saturating_sub(at_us).max(1);
+        self.counters.busy_ppm = ((self.busy_us - busy_us) * 1_000_000 / passed_us).min(1_000_000);
+        let counters = Box::new(self.counters.clone());
+        self.events.push(Event::Stats { shard: self.config.id, counters });
     }
 
     fn publisher_tick(&mut self, slot: usize, now_us: u64) {
@@ -64,7 +72,7 @@ impl Shard {
             for encoding in &mut publication.encodings {
                 let Some(ssrc) = encoding.ssrc else { continue };
                 if takes_requests && encoding.take_keyframe_request(now_us) {
-                    self.counters.keyframe_requests += 1;
+                    self.counters.keyframe_requests_out += 1;
                     send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
                         writer.pli(sender, ssrc);
                     });
@@ -73,7 +81,7 @@ impl Shard {
                     let mut items = [(0, 0); NACK_ITEMS_MAX];
                     let used = encoding.nacks(now_us, &mut items);
                     if used > 0 {
-                        self.counters.nacked += items[..used]
+                        self.counters.nacked_out += items[..used]
                             .iter()
                             .map(|(_, mask)| 1 + u64::from(mask.count_ones()))
                             .sum::<u64>();
@@ -128,6 +136,24 @@ impl Shard {
             return;
         };
         let silent_for = now.saturating_duration_since(transport.heard_at);
+        match (transport.is_connected, transport.is_silence_told) {
+            (false, _) => self.gauges.connecting += 1,
+            (true, false) => self.gauges.connected += 1,
+            (true, true) => self.gauges.silent += 1,
+        }
+        match &transport.role {
+            Role::Publisher(publisher) => {
+                let publications = publisher.publications.iter().flatten();
+                for codec in publications.filter_map(|publication| publication.announced) {
+                    self.gauges.publications[codec as usize] += 1;
+                }
+            }
+            Role::Viewer(viewer) => {
+                for line in viewer.lines.iter().filter(|line| line.subscription.is_some()) {
+                    *self.gauges.subscriptions.of(line.kind) += 1;
+                }
+            }
+        }
         if !transport.is_connected {
             let age = now.saturating_duration_since(transport.created_at);
             if age >= self.config.connect_for_max {
@@ -148,7 +174,25 @@ impl Shard {
                 self.receiver_report(slot, now_us);
                 self.rates(slot, now_us);
             }
-            Role::Viewer(_) => self.sender_reports(slot, now_us),
+            Role::Viewer(_) => {
+                self.sender_reports(slot, now_us);
+                self.look_at_viewer(slot, now_us);
+            }
+        }
+    }
+
+    /// Measures what a viewer gets.
+    fn look_at_viewer(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get(slot) else {
+            return;
+        };
+        for (info, at) in viewer.lines.iter().filter_map(|line| line.subscription.as_ref()) {
+            if let Some(source) = self.sources.get_mut(&info.id)
+                && let Some(Some(subscriber)) = source.subscribers.get_mut(*at)
+            {
+                subscriber.quality.look(subscriber.sent.1, now_us);
+                self.counters.switches.merge(subscriber.forwarder.take_switches());
+            }
         }
     }
 
@@ -211,8 +255,7 @@ impl Shard {
         let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get(slot) else {
             return;
         };
-        let ntp_now =
-            self.config.ntp_epoch.wrapping_add(((u128::from(now_us) << 32) / 1_000_000) as u64);
+        let ntp_now = self.ntp_at(now_us);
         for line in &viewer.lines {
             let Some((info, at)) = &line.subscription else {
                 continue;

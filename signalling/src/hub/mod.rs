@@ -34,7 +34,7 @@ pub use event::{
 };
 use join::Joining;
 pub use speak::Utterance;
-pub use stats::Census;
+pub use stats::{Census, Sent};
 pub(crate) use view::View;
 pub use view::{SlotState, ViewRequest, ViewState};
 

@@ -1,10 +1,13 @@
 //! What administrators see: every group in memory with its members and streams.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::{Map, Value, json};
 
 use super::Hub;
 use crate::group::Member;
-use crate::stream::{Rate, Up};
+use crate::ids::MediaId;
+use crate::stream::{Rate, SentRate, Up};
 
 /// How many there are of what, at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -16,10 +19,13 @@ pub struct Census {
     /// Connections, members or not.
     pub connections: usize,
     /// Streams that members send.
-    pub publications: usize,
+    pub ups: usize,
     /// Streams that members receive.
-    pub subscriptions: usize,
+    pub downs: usize,
 }
+
+/// What viewers are sent, by transport.
+pub type Sent = HashMap<MediaId, Vec<SentRate>>;
 
 impl Hub {
     /// Counts.
@@ -29,14 +35,14 @@ impl Hub {
             groups: self.groups.len(),
             clients: members().count(),
             connections: self.clients.len(),
-            publications: members().map(|member| member.ups.len()).sum(),
-            subscriptions: members().map(|m| m.downs.len() + m.carried()).sum(),
+            ups: members().map(|member| member.ups.len()).sum(),
+            downs: members().map(|m| m.downs.len() + m.carried().count()).sum(),
         }
     }
 
     /// Galene's form: sorted arrays; names of users do not show. `tracks` is `null` for a stream
-    /// whose media has not come yet, and for those that go out, whose rates are not known here.
-    pub fn stats(&self) -> Value {
+    /// whose media has not come yet, and for one that goes out of which `sent` says nothing.
+    pub fn stats(&self, sent: &Sent) -> Value {
         let mut groups: Vec<_> = self.groups.values().collect();
         groups.sort_by(|left, right| left.name.cmp(&right.name));
         let groups = groups.into_iter().map(|group| {
@@ -45,25 +51,53 @@ impl Hub {
             let mut members: Vec<&Member> = group.members.values().collect();
             members.sort_by(|left, right| left.id.cmp(&right.id));
             if !members.is_empty() {
-                described.insert("clients".into(), members.into_iter().map(client).collect());
+                described.insert(
+                    "clients".into(),
+                    members.into_iter().map(|member| self.client(member, sent)).collect(),
+                );
             }
             Value::Object(described)
         });
         groups.collect()
     }
-}
 
-fn client(member: &Member) -> Value {
-    let mut described = Map::new();
-    described.insert("id".into(), member.id.as_str().into());
-    let ups = member.ups.iter().map(|(id, up)| json!({"id": id.as_str(), "tracks": tracks(up)}));
-    let downs = member.downs.keys().map(|id| json!({"id": id.as_str(), "tracks": null}));
-    for (key, streams) in [("up", ups.collect::<Vec<_>>()), ("down", downs.collect())] {
-        if !streams.is_empty() {
-            described.insert(key.into(), Value::Array(streams));
+    fn client(&self, member: &Member, sent: &Sent) -> Value {
+        let mut described = Map::new();
+        described.insert("id".into(), member.id.as_str().into());
+        let stream = |id: &str, tracks: Value| json!({"id": id, "tracks": tracks});
+        let ups = member.ups.iter().map(|(id, up)| stream(id.as_str(), tracks(up)));
+        let downs = self.downs(member, sent);
+        let downs = downs.into_iter().map(|(id, rates)| stream(id, sent_tracks(&rates)));
+        for (key, streams) in [("up", ups.collect::<Vec<_>>()), ("down", downs.collect())] {
+            if !streams.is_empty() {
+                described.insert(key.into(), Value::Array(streams));
+            }
         }
+        Value::Object(described)
     }
-    Value::Object(described)
+
+    /// What a member gets of each stream: on a transport of its own, or in the slots of its view.
+    fn downs<'a>(
+        &'a self,
+        member: &'a Member,
+        sent: &'a Sent,
+    ) -> BTreeMap<&'a str, Vec<&'a SentRate>> {
+        let rates = |media| sent.get(&media).into_iter().flatten();
+        let mut downs: BTreeMap<&str, Vec<&SentRate>> = BTreeMap::new();
+        for (id, down) in &member.downs {
+            downs.entry(id.as_str()).or_default().extend(rates(down.media));
+        }
+        for key in member.carried() {
+            // A publisher that has just left still has its slot.
+            let Some(owner) = self.media.get(&key.media) else {
+                continue;
+            };
+            let found = member.view.as_ref().map(|view| rates(view.media()));
+            let found = found.into_iter().flatten().filter(|rate| rate.publication == *key);
+            downs.entry(owner.stream.as_str()).or_default().extend(found);
+        }
+        downs
+    }
 }
 
 /// One entry for each Encoding that has brought anything.
@@ -81,4 +115,30 @@ fn tracks(up: &Up) -> Value {
         Value::Object(track)
     };
     up.rates.iter().map(track).collect()
+}
+
+/// One entry for each section that the viewer gets.
+fn sent_tracks(rates: &[&SentRate]) -> Value {
+    if rates.is_empty() {
+        return Value::Null;
+    }
+    let track = |rate: &&SentRate| {
+        let mut track = Map::new();
+        let layers = [rate.spatial.0, rate.spatial.1, rate.temporal.0, rate.temporal.1];
+        for (key, layer) in ["sid", "maxSid", "tid", "maxTid"].into_iter().zip(layers) {
+            track.insert(key.into(), layer.into());
+        }
+        track.insert("bitrate".into(), rate.bits_per_second.into());
+        if let Some(estimate) = rate.estimate_bits_per_second {
+            track.insert("maxBitrate".into(), estimate.into());
+        }
+        track.insert("loss".into(), (f64::from(rate.loss_256) / 256.0).into());
+        for (key, us) in [("rtt", rate.rtt_us), ("jitter", rate.jitter_us)] {
+            if us > 0 {
+                track.insert(key.into(), (f64::from(us) / 1000.0).into());
+            }
+        }
+        Value::Object(track)
+    };
+    rates.iter().map(track).collect()
 }

@@ -80,9 +80,14 @@ impl Group {
 }
 
 impl View {
-    /// How many slots carry something.
-    pub(crate) fn carried(&self) -> usize {
-        self.carried.iter().flatten().count()
+    /// What its slots carry.
+    pub(crate) fn carried(&self) -> impl Iterator<Item = &PublicationKey> {
+        self.carried.iter().flatten()
+    }
+
+    /// Its transport.
+    pub(crate) fn media(&self) -> MediaId {
+        self.media
     }
 
     /// What it shall carry of these.

@@ -11,6 +11,7 @@ use signalling::{Authorization, Description, GroupFile, GroupName, Password, Ver
 use super::{Asked, Context, Refused, Route, blocking, header_text, plain};
 use crate::authenticator::{Stored, unix_now};
 use crate::backoff::Claim;
+use crate::metrics::AuthFailure;
 
 const ADMIN: &str = "admin";
 /// Guesses at administrators of the server count apart from those at groups. No group has this
@@ -30,6 +31,11 @@ pub(super) async fn authorise(
         return Err(refusal());
     };
     let shown = header.split(',').find_map(Authorization::parse);
+    let why = match &shown {
+        None => AuthFailure::Malformed,
+        Some(Authorization::Bearer(_)) => AuthFailure::Token,
+        Some(Authorization::Basic { .. }) => AuthFailure::Password,
+    };
     let verdict = match shown {
         None => Verdict::Wrong,
         Some(Authorization::Bearer(token)) => bearer(token, route, context).await,
@@ -49,7 +55,7 @@ pub(super) async fn authorise(
             Err(response.into())
         }
         Verdict::Wrong | Verdict::Broken(_) => {
-            context.authenticator.penalty(started).await;
+            context.authenticator.penalty(started, why).await;
             Err(refusal())
         }
     }

@@ -17,7 +17,7 @@ fn layer(rid: &str, seq: u64, is_keyframe: bool) -> Rtp<'_> {
     rtp
 }
 
-fn start(net: &mut Net) -> (usize, PublicationInfo) {
+pub(super) fn start(net: &mut Net) -> (usize, PublicationInfo) {
     let publisher = net.publisher(0, CODECS, &["h", "l"]);
     net.connect(publisher);
     send(net, publisher, &["h", "l"], 1, true);
@@ -27,7 +27,7 @@ fn start(net: &mut Net) -> (usize, PublicationInfo) {
     (publisher, info)
 }
 
-fn send(net: &mut Net, publisher: usize, rids: &[&str], seq: u64, is_keyframe: bool) {
+pub(super) fn send(net: &mut Net, publisher: usize, rids: &[&str], seq: u64, is_keyframe: bool) {
     for rid in rids {
         let mut rtp = layer(rid, seq + if *rid == "l" { 5000 } else { 0 }, is_keyframe);
         rtp.ext.mid = Some(net.mid(publisher, PeerKind::Video));

@@ -4,6 +4,7 @@ mod attacks;
 mod forwarding;
 mod layers;
 mod lifecycle;
+mod measuring;
 mod net;
 mod probe;
 mod slots;

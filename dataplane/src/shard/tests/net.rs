@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,10 @@ pub(super) const SERVER: &str = "10.0.0.1:8443";
 
 type Sent = Arc<Mutex<VecDeque<(SocketAddr, Vec<u8>)>>>;
 
-struct TestWire(Sent);
+/// The virtual clock in microseconds, as the shards count them.
+type Clock = Arc<AtomicU64>;
+
+struct TestWire(Sent, Clock);
 
 impl Wire for TestWire {
     fn send(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
@@ -39,6 +43,10 @@ impl Wire for TestWire {
             sent.push_back((out.to, slab[out.start..out.start + out.len].to_vec()));
         }
         batch.len()
+    }
+
+    fn now_us(&mut self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -65,6 +73,9 @@ pub(super) struct TestPeer {
 /// The network with all that hangs on it.
 pub(super) struct Net {
     pub(super) now: Instant,
+    /// Time zero of the shards.
+    pub(super) epoch: Instant,
+    clock: Clock,
     pub(super) shards: Vec<Shard>,
     pub(super) peers: Vec<TestPeer>,
     pub(super) events: Vec<Event>,
@@ -82,6 +93,8 @@ pub(super) struct Net {
     pub(super) nat: Option<(usize, u16)>,
     /// Whether peers leave our offers unanswered.
     pub(super) is_mute: bool,
+    /// Which of the peers' datagrams are lost, by their first octet.
+    pub(super) is_lost: fn(u8) -> bool,
 }
 
 impl Net {
@@ -89,6 +102,7 @@ impl Net {
         let epoch = Instant::now();
         let cert = Arc::new(crate::peer::generate_certificate().expect("a certificate"));
         let mut lanes: Vec<Vec<Consumer>> = (0..shards).map(|_| Vec::new()).collect();
+        let clock = Clock::default();
         let sent: Vec<Sent> = (0..shards).map(|_| Sent::default()).collect();
         let shards_list = (0..shards)
             .map(|index| {
@@ -112,12 +126,14 @@ impl Net {
                     connect_for_max: Duration::from_secs(60),
                     consent_for_max: Duration::from_secs(30),
                 };
-                let wire = Box::new(TestWire(Arc::clone(&sent[index])));
+                let wire = Box::new(TestWire(Arc::clone(&sent[index]), Arc::clone(&clock)));
                 Shard::new(config, producers, wire, epoch)
             })
             .collect();
         Self {
             now: epoch,
+            epoch,
+            clock,
             shards: shards_list,
             peers: Vec::new(),
             events: Vec::new(),
@@ -131,6 +147,7 @@ impl Net {
             recorded: Vec::new(),
             nat: None,
             is_mute: false,
+            is_lost: |_| false,
         }
     }
 
@@ -361,6 +378,11 @@ impl Net {
         self.settle();
     }
 
+    /// What the shards' clock says now.
+    pub(super) fn now_us(&self) -> u64 {
+        (self.now - self.epoch).as_micros() as u64 + 1
+    }
+
     /// Moves datagrams, records, messages and events until nothing moves at this instant.
     pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
@@ -378,6 +400,7 @@ impl Net {
 
     fn settle_shards(&mut self) -> bool {
         let mut moved = false;
+        self.clock.store(self.now_us(), Ordering::Relaxed);
         for at in 0..self.shards.len() {
             let now = self.now;
             for lane in &mut self.lanes[at] {
@@ -385,6 +408,7 @@ impl Net {
                 moved |= lane.drain(1000, |record| shard.handle_record(record, now)) > 0;
             }
             moved |= self.shards[at].run_handshakes(now);
+            moved |= self.shards[at].run_survey(now);
             self.shards[at].flush(|_| {});
             for (to, message) in std::mem::take(&mut self.shards[at].messages) {
                 self.shards[to.index()].handle_message(message);
@@ -498,6 +522,9 @@ impl Net {
 
     /// A datagram from anywhere to the server's port.
     pub(super) fn reach_server(&mut self, from: SocketAddr, datagram: &[u8]) {
+        if datagram.first().is_some_and(|first| (self.is_lost)(*first)) {
+            return;
+        }
         if self.record_up {
             self.recorded.push((from, datagram.to_vec()));
         }

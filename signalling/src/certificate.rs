@@ -1,6 +1,6 @@
 //! When a certificate ends: as much of DER (X.690) and X.509 (RFC 5280 s4.1) as that takes.
 
-use signalling::UnixMs;
+use crate::time::UnixMs;
 
 /// One value: its tag, its contents, and what follows it.
 fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
@@ -18,8 +18,8 @@ fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, contents, rest))
 }
 
-/// The `notAfter` of a certificate.
-pub(crate) fn not_after(certificate: &[u8]) -> Option<UnixMs> {
+/// The `notAfter` of a certificate in DER; nothing if it cannot be read.
+pub fn not_after(certificate: &[u8]) -> Option<UnixMs> {
     const VERSION: u8 = 0xa0;
     let (_, certificate, _) = value(certificate)?;
     let (_, signed, _) = value(certificate)?;

@@ -1,0 +1,156 @@
+//! What shards have to do with each other: packets and records that came through a lane, messages,
+//! and the first viewer of a Publication on another shard.
+
+use std::time::Instant;
+
+use super::{ADDRESSES_MAX, PeerMessage, Shard};
+use crate::api::{Codec, MediaKind};
+use crate::canonical::PacketMeta;
+use crate::id::{PublicationId, ShardId};
+use crate::lane::LANE_BYTES;
+use crate::record::{self, Record};
+use crate::sending::Packet;
+use crate::stats::DropReason;
+use crate::transport::{Role, Transport};
+
+impl Shard {
+    /// Takes a record from a lane.
+    pub fn handle_record(&mut self, record: &[u8], now: Instant) {
+        match record::read(record) {
+            Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
+                self.counters.lane_in += 1;
+                self.deliver_foreign(publication, encoding, codec, &meta, bytes);
+            }
+            Some(Record::Clock { publication, encoding, clock }) => {
+                if let Some(source) = self.sources.get_mut(&publication) {
+                    source.set_clock(encoding, clock);
+                }
+            }
+            Some(Record::Datagram { from, to, bytes }) => {
+                let mut copy = [0; crate::outbox::DATAGRAM_BYTES_MAX];
+                if let Some(copy) = copy.get_mut(..bytes.len()) {
+                    copy.copy_from_slice(bytes);
+                    self.handle_local_datagram(from, to, copy, now);
+                }
+            }
+            None => debug_assert!(false, "a record that no shard wrote"),
+        }
+    }
+
+    /// Takes a message from another shard.
+    pub fn handle_message(&mut self, message: PeerMessage) {
+        match message {
+            PeerMessage::Attach { publication, from } => self.attach(publication, from),
+            PeerMessage::Detach { publication, from } => {
+                if let Some(mask) = self.remote.get_mut(&publication) {
+                    *mask &= !(1 << from.0);
+                }
+            }
+            PeerMessage::Route { address, owner } => {
+                self.hints.remove(&address);
+                match owner {
+                    Some(owner) if self.foreign.len() < ADDRESSES_MAX => {
+                        self.foreign.insert(address, owner);
+                    }
+                    Some(_) => self.count(DropReason::AddressLimit),
+                    None => {
+                        self.foreign.remove(&address);
+                    }
+                }
+            }
+            PeerMessage::KeyframeWanted { publication, encoding } => {
+                self.want_keyframe(publication, encoding);
+            }
+        }
+    }
+
+    fn deliver_foreign(
+        &mut self,
+        publication: PublicationId,
+        encoding: u8,
+        codec: Codec,
+        meta: &PacketMeta,
+        bytes: &[u8],
+    ) {
+        // The last viewer may have left while the packet was on its way.
+        let Some(source) = self.sources.get_mut(&publication) else {
+            return;
+        };
+        source.set_codec(codec);
+        let Some(packet) = Packet::split(meta, bytes) else {
+            return;
+        };
+        let is_full = source.keep(encoding, packet);
+        self.mark_dirty(publication);
+        if is_full {
+            self.fan_out(publication);
+        }
+    }
+
+    /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
+    /// rings have since the last keyframe.
+    fn attach(&mut self, publication: PublicationId, from: ShardId) {
+        // It may have closed while the message was on its way.
+        if !self.by_id.contains_key(&publication.transport) {
+            return;
+        }
+        *self.remote.entry(publication).or_default() |= 1 << from.0;
+        let Some(source) = self.sources.get(&publication) else {
+            return;
+        };
+        let Some(Some(lane)) = self.lanes.get_mut(from.index()) else {
+            return;
+        };
+        let codec = source.codec;
+        for encoding in 0..crate::publication::ENCODINGS_MAX as u8 {
+            if let Some(clock) = source.clock(encoding) {
+                // Repeated with each report: a full lane delays it, no more.
+                let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
+            }
+            let Some(ring) = source.ring(encoding) else {
+                continue;
+            };
+            if codec.kind() == MediaKind::Audio {
+                continue;
+            }
+            let Some(run) = ring.since_keyframe() else {
+                continue;
+            };
+            let packets = || run.clone().filter_map(|seq| ring.get(seq));
+            // A run cut short would be worse than none: then the viewer asks for a keyframe.
+            if packets().map(|(_, bytes)| bytes.len()).sum::<usize>() > LANE_BYTES / 2 {
+                continue;
+            }
+            for (meta, bytes) in packets() {
+                let meta = *meta;
+                let record = Record::Packet { publication, encoding, codec, meta, bytes };
+                if !record::push(lane, &record) {
+                    self.counters.drop_from_lane(from);
+                    break;
+                }
+                self.counters.lane_out += 1;
+            }
+        }
+    }
+
+    pub(super) fn want_keyframe(&mut self, publication: PublicationId, encoding: u8) {
+        let home = publication.transport.shard();
+        if home != self.config.id {
+            let message = PeerMessage::KeyframeWanted { publication, encoding };
+            if !self.messages.contains(&(home, message.clone())) {
+                self.messages.push((home, message));
+            }
+            return;
+        }
+        let Some(slot) = self.by_id.get(&publication.transport) else {
+            return;
+        };
+        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(*slot)
+            && let Some(publication) = publisher.publication(publication.m_line)
+            && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
+        {
+            encoding.is_keyframe_wanted = true;
+        }
+    }
+}

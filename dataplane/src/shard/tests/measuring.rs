@@ -1,0 +1,259 @@
+//! What a shard counts and tells of its Transports and viewers.
+
+use std::time::Duration;
+
+use str0m::media::MediaKind as PeerKind;
+
+use super::forwarding::{CODECS, live_publisher};
+use super::layers;
+use super::net::{Net, Rtp};
+use crate::api::{Codec, Command, Event, LayerCap, MediaKind, PublicationInfo, SubscriptionRate};
+use crate::rtcp::{ReportBlock, Writer};
+use crate::stats::Counters;
+
+/// Asks a shard, and checks that the answer comes in parts of which one is the last.
+fn survey(net: &mut Net, shard: usize) -> Vec<SubscriptionRate> {
+    let first = net.events.len();
+    net.shards[shard].begin_survey(77);
+    net.settle();
+    let mut all = Vec::new();
+    let mut ends = 0;
+    for event in &net.events[first..] {
+        if let Event::Surveyed { survey: 77, rates, is_last } = event {
+            assert_eq!(ends, 0, "nothing comes after the last part");
+            all.extend(rates.iter().copied());
+            ends += usize::from(*is_last);
+        }
+    }
+    assert_eq!(ends, 1);
+    all
+}
+
+/// The counters that a shard has told last.
+fn told(net: &Net, shard: u8) -> Counters {
+    let last = net.events.iter().rev().find_map(|event| match event {
+        Event::Stats { shard: from, counters } if from.0 == shard => Some(counters.clone()),
+        _ => None,
+    });
+    *last.expect("a second has passed")
+}
+
+/// A publisher that sends 50 packets per second of each kind to one viewer, for some seconds.
+fn class(shards: usize, viewer_shard: u8, seconds: u64) -> (Net, usize, Vec<PublicationInfo>) {
+    let mut net = Net::new(shards);
+    let (publisher, publications) = live_publisher(&mut net, 0);
+    let viewer = net.viewer(viewer_shard, &publications, LayerCap::High);
+    net.connect(viewer);
+    for seq in 2..2 + 50 * seconds {
+        net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq % 50 == 0));
+        net.publish(publisher, PeerKind::Audio, Rtp::opus(seq));
+        net.advance(Duration::from_millis(20));
+    }
+    (net, viewer, publications)
+}
+
+/// Sends a report of a viewer about its video, sealed as its engine would.
+fn report(net: &mut Net, viewer: usize, write: impl FnOnce(&mut Writer<'_>)) {
+    let mut sealer = net.steal_keys(viewer);
+    let mut buf = [0; 1000];
+    // The engine has used some indices already, and a replay is refused.
+    for _ in 0..10_000 {
+        sealer.seal_rtcp(&mut [0; 100], 28);
+    }
+    let mut writer = Writer::new(&mut buf[..900]);
+    write(&mut writer);
+    let len = writer.written();
+    let len = sealer.seal_rtcp(&mut buf, len);
+    let address = net.peers[viewer].address;
+    net.reach_server(address, &buf[..len]);
+}
+
+fn of_kind(
+    rates: &[SubscriptionRate],
+    publications: &[PublicationInfo],
+    kind: MediaKind,
+) -> SubscriptionRate {
+    let info = publications.iter().find(|info| info.kind == kind).expect("published");
+    *rates.iter().find(|rate| rate.publication == info.id).expect("told")
+}
+
+#[test]
+fn a_survey_tells_what_each_viewer_is_sent() {
+    for viewer_shard in [0, 1] {
+        let (mut net, viewer, publications) = class(2, viewer_shard, 4);
+        let rates = survey(&mut net, usize::from(viewer_shard));
+        assert_eq!(rates.len(), 2);
+        assert!(survey(&mut net, usize::from(1 - viewer_shard)).is_empty());
+        let id = net.peers[viewer].id;
+        assert!(rates.iter().all(|rate| rate.transport == id));
+        // Payloads of 200 and 8 octets, 50 of each in a second.
+        let video = of_kind(&rates, &publications, MediaKind::Video);
+        assert!((75_000..=85_000).contains(&video.bits_per_second), "{video:?}");
+        let audio = of_kind(&rates, &publications, MediaKind::Audio);
+        assert!((3000..=3400).contains(&audio.bits_per_second), "{audio:?}");
+        assert_eq!((video.spatial, video.temporal), ((0, 0), (0, 0)));
+        // Who gets nothing any more has no rate.
+        net.advance(Duration::from_secs(3));
+        let rates = survey(&mut net, usize::from(viewer_shard));
+        assert_eq!(of_kind(&rates, &publications, MediaKind::Video).bits_per_second, 0);
+    }
+}
+
+#[test]
+fn a_survey_tells_what_viewers_report_until_it_is_old() {
+    let (mut net, viewer, publications) = class(1, 0, 2);
+    let ssrc = net.video_ssrc(viewer);
+    let ntp_now = (3_900_000_000u64 << 32) + ((u128::from(net.now_us()) << 32) / 1_000_000) as u64;
+    let block = ReportBlock {
+        ssrc,
+        fraction_lost: 64,
+        jitter: 450,
+        last_sr: (ntp_now >> 16) as u32 - 65_536 / 2,
+        delay_since_sr: 65_536 * 2 / 5,
+        ..ReportBlock::default()
+    };
+    // One about somebody else's stream changes nothing.
+    let foreign = ReportBlock { ssrc: ssrc.wrapping_add(77), fraction_lost: 200, ..block };
+    // As often as it takes for what the engine itself has reported to be smoothed away.
+    let mut blocks = [block; 31];
+    blocks[0] = foreign;
+    report(&mut net, viewer, |writer| writer.receiver_report(1, &blocks));
+    let rates = survey(&mut net, 0);
+    let video = of_kind(&rates, &publications, MediaKind::Video);
+    assert_eq!((video.loss_256, video.jitter_us), (64, 5000));
+    assert!((99_000..=101_000).contains(&video.rtt_us), "{}", video.rtt_us);
+    // The engine of the peer is silenced, or it would report as well.
+    net.peers[viewer].loss_up = 100;
+    net.advance(Duration::from_secs(25));
+    let rates = survey(&mut net, 0);
+    assert_eq!(of_kind(&rates, &publications, MediaKind::Video).loss_256, 64);
+}
+
+#[test]
+fn a_viewers_own_estimate_is_told_with_its_video() {
+    let (mut net, viewer, publications) = class(1, 0, 2);
+    let rates = survey(&mut net, 0);
+    assert!(rates.iter().all(|rate| rate.estimate_bits_per_second.is_none()));
+    report(&mut net, viewer, |writer| writer.remb(1, 800_000));
+    let rates = survey(&mut net, 0);
+    let estimate = |kind| of_kind(&rates, &publications, kind).estimate_bits_per_second;
+    assert_eq!((estimate(MediaKind::Video), estimate(MediaKind::Audio)), (Some(800_000), None));
+    net.advance(Duration::from_secs(30));
+    let rates = survey(&mut net, 0);
+    assert!(rates.iter().all(|rate| rate.estimate_bits_per_second.is_none()), "it is old");
+}
+
+#[test]
+fn a_survey_of_many_comes_in_parts_and_a_new_one_replaces_it() {
+    let (mut net, viewer, _) = class(1, 0, 1);
+    // Slots that are taken, though nobody is connected.
+    let offer = {
+        let mut changes = net.peers[viewer].rtc.sdp_api();
+        let send = str0m::media::Direction::SendOnly;
+        changes.add_media(PeerKind::Audio, send, None, None, None);
+        changes.apply().expect("an offer").0.to_sdp_string()
+    };
+    for _ in 0..400 {
+        let transport = net.id_on(0);
+        let offer = offer.clone();
+        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec() });
+    }
+    assert!(net.shards[0].transport_count() > 300, "the offers are good");
+    let now = net.now;
+    net.shards[0].begin_survey(76);
+    assert!(net.shards[0].run_survey(now), "one turn is not enough");
+    assert_eq!(survey(&mut net, 0).len(), 2);
+    assert!(!net.shards[0].run_survey(now), "nothing is left of the old one");
+}
+
+#[test]
+fn counters_and_gauges_follow_a_class() {
+    let (mut net, viewer, _) = class(2, 1, 3);
+    net.advance(Duration::from_secs(2));
+    let (home, away) = (told(&net, 0), told(&net, 1));
+    assert_eq!((home.gauges.connected, home.gauges.connecting), (1, 0));
+    let mut by_codec = [0; Codec::ALL.len()];
+    (by_codec[Codec::Vp8 as usize], by_codec[Codec::Opus as usize]) = (1, 1);
+    assert_eq!(home.gauges.publications, by_codec);
+    assert_eq!(away.gauges.publications, [0; Codec::ALL.len()]);
+    assert_eq!((away.gauges.subscriptions.audio, away.gauges.subscriptions.video), (1, 1));
+    assert_eq!((home.join.count(), away.join.count()), (1, 1));
+    // 150 packets and the first ones; the header has 12 octets or more, the tag 16.
+    for (counted, payload) in [(home.rtp_in.audio, 8), (home.rtp_in.video, 200)] {
+        assert_eq!(counted.packets, 151);
+        assert!(counted.bytes >= 151 * (payload + 28), "{counted:?}");
+    }
+    assert_eq!(home.rtp_out.packets(), 0);
+    let sent = away.rtp_out.audio.packets + away.rtp_out.video.packets;
+    assert_eq!((away.rtp_out.audio.packets, sent), (150, 301), "the keyframe came from the ring");
+    assert_eq!(away.forward.count(), 300, "what the ring gave does not count");
+    assert!(home.bytes_in > home.rtp_in.audio.bytes + home.rtp_in.video.bytes);
+    net.peers[viewer].loss_up = 100;
+    net.advance(Duration::from_secs(13));
+    let gauges = told(&net, 1).gauges;
+    assert_eq!((gauges.connected, gauges.silent), (0, 1));
+    net.advance(Duration::from_secs(25));
+    let away = told(&net, 1);
+    assert_eq!((away.gauges.silent, away.gauges.subscriptions.video), (0, 0));
+    assert_eq!((away.ice_expired, away.ice_unchecked), (1, 0));
+}
+
+#[test]
+fn who_never_connects_is_counted_by_what_was_missing() {
+    let mut net = Net::new(1);
+    net.is_lost = |_| true;
+    net.publisher(0, CODECS, &[]);
+    net.advance(Duration::from_secs(62));
+    let counters = net.shards[0].counters();
+    assert_eq!((counters.ice_unchecked, counters.dtls_failures), (1, 0));
+    // Another one comes through, but its handshake does not.
+    net.is_lost = |first| (20..64).contains(&first);
+    let stuck = net.publisher(0, CODECS, &[]);
+    net.advance(Duration::from_secs(62));
+    assert!(!net.peers[stuck].is_connected);
+    let counters = net.shards[0].counters();
+    assert_eq!((counters.ice_unchecked, counters.dtls_failures, counters.ice_expired), (1, 1, 0));
+    assert_eq!(counters.join.count(), 0);
+}
+
+#[test]
+fn requests_of_viewers_and_changes_of_their_layers_are_counted() {
+    let mut net = Net::new(1);
+    let (publisher, info) = layers::start(&mut net);
+    let viewer = net.viewer(0, std::slice::from_ref(&info), LayerCap::High);
+    net.connect(viewer);
+    let transport = net.peers[viewer].id;
+    for (cap, seqs) in [(LayerCap::High, 2..20), (LayerCap::Low, 20..40), (LayerCap::High, 40..60)]
+    {
+        net.command(Command::SetCap { transport, publication: info.id, cap });
+        for seq in seqs {
+            layers::send(&mut net, publisher, &["h", "l"], seq, seq % 5 == 0);
+        }
+        let rates = survey(&mut net, 0);
+        let wanted = if cap == LayerCap::Low { 0 } else { 1 };
+        assert_eq!(rates[0].spatial, (wanted, 1));
+    }
+    net.advance(Duration::from_secs(2));
+    let counters = told(&net, 0);
+    assert_eq!((counters.switches.up, counters.switches.down), (1, 1));
+    let ssrc = net.video_ssrc(viewer);
+    let (nacks, keyframes) = (counters.nacked_in, counters.keyframe_requests_in);
+    report(&mut net, viewer, |writer| {
+        writer.pli(1, ssrc);
+        writer.nack(1, ssrc, &[(7, 0b101)]);
+    });
+    let counters = net.shards[0].counters();
+    assert_eq!((counters.nacked_in, counters.keyframe_requests_in), (nacks + 3, keyframes + 1));
+}
+
+#[test]
+fn the_loop_is_as_busy_as_its_turns_are_long() {
+    let mut net = Net::new(1);
+    for _ in 0..200 {
+        net.shards[0].count_turn(Duration::from_millis(5));
+        net.advance(Duration::from_millis(20));
+    }
+    let counters = told(&net, 0);
+    assert!((240_000..=260_000).contains(&counters.busy_ppm), "{}", counters.busy_ppm);
+    assert_eq!(net.shards[0].counters().turns.count(), 200);
+}
