@@ -43,7 +43,7 @@ impl Quality {
         let jitter_us = u32::try_from(jitter_us).unwrap_or(u32::MAX);
         self.report = Some(Report { at_us, loss_256: block.fraction_lost, jitter_us });
         if let Some(rtt_us) = round_trip_us(block, ntp_now) {
-            // As libwebrtc and Galene smooth it: a quarter of the new one.
+            // As Galene smooths it (compat 8.6).
             let before = if self.rtt_us == 0 { rtt_us } else { self.rtt_us };
             self.rtt_us = ((3 * u64::from(before) + u64::from(rtt_us)) / 4) as u32;
         }

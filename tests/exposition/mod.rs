@@ -152,9 +152,7 @@ impl Family {
         if name.ends_with("_total") != (self.kind == "counter") {
             return Err("counters, and only they, end in _total".to_owned());
         }
-        if self.kind != "gauge"
-            && self.samples.iter().any(|sample| sample.value.is_nan() || sample.value < 0.0)
-        {
+        if self.kind != "gauge" && self.samples.iter().any(|sample| sample.value < 0.0) {
             return Err("a negative count".to_owned());
         }
         if self.samples.iter().any(|sample| !sample.value.is_finite()) {
