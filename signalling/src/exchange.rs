@@ -391,15 +391,29 @@ impl Exchanges {
         Some((ticket, response))
     }
 
-    /// The response to a join that failed.
+    /// Ends the session of a join that failed.
     pub(crate) fn not_joined(
         &mut self,
         conn: ConnId,
         joined: &Joined,
+        now: Now,
+        hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
-        let exchange = self.by_conn.get_mut(&conn)?;
-        let (ticket, _) = exchange.waiting.take()?;
-        Some((ticket, refusal(joined, exchange.is_from_page)))
+        let is_from_page = self.by_conn.get(&conn)?.is_from_page;
+        self.give_up(conn, refusal(joined, is_from_page), now, hub)
+    }
+
+    /// Ends a session; whoever waits for it gets the problem.
+    pub(crate) fn give_up(
+        &mut self,
+        conn: ConnId,
+        problem: Response,
+        now: Now,
+        hub: &mut Hub,
+    ) -> Option<(Ticket, Response)> {
+        let waiting = self.take_waiting(conn);
+        self.end(conn, now, hub);
+        Some((waiting?, problem))
     }
 
     /// Sessions whose answer is overdue.

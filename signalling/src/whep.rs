@@ -209,14 +209,13 @@ impl Endpoint {
         match event {
             Event::Joined(joined) if matches!(exchange.stage, Stage::Joining) => {
                 if joined.kind != JoinedKind::Join {
-                    let answer = self.exchanges.not_joined(conn, joined);
-                    self.end(conn, now, hub);
-                    return answer;
+                    self.streams.end(conn);
+                    return self.exchanges.not_joined(conn, joined, now, hub);
                 }
                 if self.refuses_empty && !hub.has_streams(conn) {
                     let detail = "nobody publishes here yet";
-                    let refused = self.give_up(conn, 409, "nothing to watch", detail, now, hub);
-                    return refused.map(|(t, response)| (t, response.with("retry-after", "5")));
+                    let refused = Response::problem(409, "nothing to watch", detail);
+                    return self.give_up(conn, refused.with("retry-after", "5"), now, hub);
                 }
                 exchange.stage = Stage::Offering;
                 let request = self.streams.take_request(conn)?;
@@ -230,7 +229,7 @@ impl Endpoint {
                     let takes = hub.codecs(conn).join(", ");
                     let detail = format!("not every section can be used; this group has {takes}");
                     let title = "unsupported media";
-                    return self.give_up(conn, 422, title, &detail, now, hub);
+                    return self.give_up(conn, Response::problem(422, title, &detail), now, hub);
                 }
                 let (ticket, response) = self.exchanges.answered(conn, 201, sdp, hub)?;
                 if response.status != 201 {
@@ -264,10 +263,10 @@ impl Endpoint {
                 Some(refused)
             }
             Event::ViewClosed { text } => {
-                self.give_up(conn, 503, "the connection is gone", text, now, hub)
+                self.give_up(conn, Response::problem(503, "the connection is gone", text), now, hub)
             }
             Event::Kicked { message, .. } => {
-                self.give_up(conn, 403, "kicked out", message, now, hub)
+                self.give_up(conn, Response::problem(403, "kicked out", message), now, hub)
             }
             _ => None,
         }
@@ -282,15 +281,12 @@ impl Endpoint {
     fn give_up(
         &mut self,
         conn: ConnId,
-        status: u16,
-        title: &str,
-        detail: &str,
+        problem: Response,
         now: Now,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
-        let waiting = self.exchanges.take_waiting(conn);
-        self.end(conn, now, hub);
-        Some((waiting?, Response::problem(status, title, detail)))
+        self.streams.end(conn);
+        self.exchanges.give_up(conn, problem, now, hub)
     }
 
     /// Gives up what is not answered, and tells those who listen what has changed.

@@ -117,13 +117,16 @@ impl Endpoint {
         match event {
             Event::Joined(joined) if matches!(exchange.stage, Stage::Joining) => {
                 if joined.kind != JoinedKind::Join {
-                    let answer = self.exchanges.not_joined(conn, joined);
-                    self.exchanges.end(conn, now, hub);
-                    return answer;
+                    return self.exchanges.not_joined(conn, joined, now, hub);
                 }
                 if !joined.permissions.has(PRESENT) {
                     let detail = "this user may not present in this group";
-                    return self.give_up(conn, 403, "not allowed", detail, now, hub);
+                    return self.exchanges.give_up(
+                        conn,
+                        Response::problem(403, "not allowed", detail),
+                        now,
+                        hub,
+                    );
                 }
                 exchange.stage = Stage::Offering;
                 let (stream, offer) = (exchange.stream.clone(), exchange.offer.clone());
@@ -137,7 +140,12 @@ impl Endpoint {
                     let takes = hub.codecs(conn).join(", ");
                     let detail = format!("not every section can be used; this group takes {takes}");
                     let title = "unsupported media";
-                    return self.give_up(conn, 422, title, &detail, now, hub);
+                    return self.exchanges.give_up(
+                        conn,
+                        Response::problem(422, title, &detail),
+                        now,
+                        hub,
+                    );
                 }
                 self.exchanges.answered(conn, 201, sdp, hub)
             }
@@ -157,26 +165,14 @@ impl Endpoint {
                 }
                 None
             }
-            Event::Kicked { message, .. } => {
-                self.give_up(conn, 403, "kicked out", message, now, hub)
-            }
+            Event::Kicked { message, .. } => self.exchanges.give_up(
+                conn,
+                Response::problem(403, "kicked out", message),
+                now,
+                hub,
+            ),
             _ => None,
         }
-    }
-
-    /// Ends a session; whoever waits for it gets a problem.
-    fn give_up(
-        &mut self,
-        conn: ConnId,
-        status: u16,
-        title: &str,
-        detail: &str,
-        now: Now,
-        hub: &mut Hub,
-    ) -> Option<(Ticket, Response)> {
-        let waiting = self.exchanges.take_waiting(conn);
-        self.exchanges.end(conn, now, hub);
-        Some((waiting?, Response::problem(status, title, detail)))
     }
 
     /// Gives up what the data plane does not answer.
