@@ -9,6 +9,7 @@ use signalling::whip::{Request, Response};
 use signalling::{
     Cause, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate,
 };
+use world::http::{header, on, post, taken};
 use world::{OPEN, World, kinds};
 
 const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:aPasswordOfTheFirstTime\r\n\
@@ -17,26 +18,6 @@ const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:aPasswordOfTheFirstTim
 const ANSWER: &str = "v=0\r\na=ice-lite\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
     a=ice-ufrag:serv\r\na=ice-pwd:theServersNewPassword1\r\na=rtcp-mux\r\na=sendonly\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendonly\r\n";
-
-fn post() -> Request {
-    Request {
-        method: "POST".into(),
-        group: "test".into(),
-        content_type: Some("application/sdp".into()),
-        body: OFFER.into(),
-        ..Request::default()
-    }
-}
-
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-    let mut headers = response.headers.iter();
-    headers.find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
-}
-
-fn taken(world: &mut World) -> Response {
-    let ticket = *world.responses.keys().next().expect("answered");
-    world.responses.remove(&ticket).expect("just found")
-}
 
 fn viewed(world: &mut World, answer: Option<&str>) {
     let media = world.last_view();
@@ -48,17 +29,6 @@ fn live(world: &mut World, request: Request) -> Response {
     assert_eq!(world.whep(request), None, "the answer waits for the data plane");
     viewed(world, Some(ANSWER));
     taken(world)
-}
-
-fn on(created: &Response, method: &str) -> Request {
-    let location = header(created, "location").expect("a location");
-    let session = location.strip_prefix("/group/test/.whep/").expect("an absolute path");
-    Request {
-        method: method.into(),
-        group: "test".into(),
-        session: Some(session.into()),
-        ..Request::default()
-    }
 }
 
 fn status(world: &mut World, request: Request) -> u16 {
@@ -80,7 +50,7 @@ fn a_player_sees_who_publishes_and_who_comes_later() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     let camera = world.live(ann, "one");
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     assert_eq!(created.status, 201);
     assert!(created.body.contains("a=rtcp-mux\r\na=rtcp-mux-only\r\n"), "{}", created.body);
     assert!(header(&created, "etag").unwrap().starts_with('"'));
@@ -109,7 +79,7 @@ fn a_player_may_ask_for_one_stream_or_one_user() {
         let bob = world.member("bob", "bob");
         let ups = [world.live(ann, "one"), world.live(bob, "two")];
         let params = vec![(name.to_owned(), value.to_owned())];
-        live(&mut world, Request { params, ..post() });
+        live(&mut world, Request { params, ..post(OFFER) });
         assert_eq!(watched(&world), [(ups[which], 0), (ups[which], 1)], "{name}");
     }
 }
@@ -119,7 +89,7 @@ fn a_publication_that_changes_its_codec_is_watched_anew() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     let up = world.live(ann, "one");
-    live(&mut world, post());
+    live(&mut world, post(OFFER));
     world.forget();
     world.arrives(up, 1, MediaKind::Video);
     assert_eq!(watched(&world), [(up, 0), (up, 1)]);
@@ -129,7 +99,7 @@ fn a_publication_that_changes_its_codec_is_watched_anew() {
 fn refusals_have_a_status() {
     let mut world = World::new(r#"{"presenter":[{"password":"sesame"}],"max-clients":0}"#);
     let with = |change: &dyn Fn(&mut Request)| {
-        let mut request = post();
+        let mut request = post(OFFER);
         change(&mut request);
         request
     };
@@ -140,8 +110,8 @@ fn refusals_have_a_status() {
         (with(&|_| {}), 401),
         (with(&|request| request.group = "nothing".into()), 404),
         (with(&|request| request.method = "PUT".into()), 405),
-        (Request { session: Some("guess".into()), method: "DELETE".into(), ..post() }, 404),
-        (Request { session: Some("guess".into()), below: "events".into(), ..post() }, 404),
+        (Request { session: Some("guess".into()), method: "DELETE".into(), ..post(OFFER) }, 404),
+        (Request { session: Some("guess".into()), below: "events".into(), ..post(OFFER) }, 404),
     ] {
         let shown = format!("{request:?}");
         assert_eq!(status(&mut world, request), expected, "{shown}");
@@ -165,11 +135,11 @@ fn an_empty_group_may_be_refused_until_somebody_publishes() {
     let mut world = World::new(OPEN);
     world.board.set_http_rules(false, true);
     let ann = world.member("ann", "ann");
-    let refused = world.whep(post()).unwrap();
+    let refused = world.whep(post(OFFER)).unwrap();
     assert_eq!((refused.status, header(&refused, "retry-after")), (409, Some("5")));
     assert_eq!(kinds(&world.take(ann)), ["user/add", "user/delete"]);
     world.live(ann, "one");
-    assert_eq!(live(&mut world, post()).status, 201);
+    assert_eq!(live(&mut world, post(OFFER)).status, 201);
 }
 
 #[test]
@@ -177,7 +147,7 @@ fn without_an_offer_the_player_gets_one_and_answers_it() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     let up = world.live(ann, "one");
-    let empty = || Request { content_type: None, body: Vec::new(), ..post() };
+    let empty = || Request { content_type: None, body: Vec::new(), ..post(OFFER) };
     assert_eq!(world.whep(empty()), None);
     let media = world.last_view();
     assert!(matches!(world.media.last(), Some(MediaRequest::View { offer: Err((1, 1)), .. })));
@@ -225,7 +195,7 @@ fn without_an_offer_the_player_gets_one_and_answers_it() {
 #[test]
 fn ice_restarts_by_patch() {
     let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     let patch = |body: &str, if_match: &str| Request {
         content_type: Some("application/trickle-ice-sdpfrag".into()),
         body: body.into(),
@@ -254,7 +224,7 @@ fn a_session_ends_with_its_transport_and_by_kick() {
     for is_kick in [true, false] {
         let mut world = World::new(OPEN);
         let ann = world.member("ann", "ann");
-        let created = live(&mut world, post());
+        let created = live(&mut world, post(OFFER));
         let id = world.take(ann)[0]["id"].as_str().unwrap().to_owned();
         if is_kick {
             world.say(ann, json!({"type": "useraction", "kind": "kick", "dest": id}));
@@ -284,7 +254,7 @@ fn events(world: &mut World) -> String {
 #[test]
 fn events_tell_what_changes() {
     let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     let link = created
         .headers
         .iter()
@@ -336,7 +306,7 @@ fn layers_are_chosen_and_given_back() {
     let video = PublicationKey { media: up, m_line: 1 };
     let rids = vec!["h".to_owned(), "l".to_owned()];
     world.event(MediaEvent::Published { publication: video, kind: MediaKind::Video, rids });
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     let view = world.last_view();
     world.event(MediaEvent::Watching { media: view, slots: vec![None, Some(video)] });
     let layers_of = |world: &World| match world.media.last() {

@@ -7,25 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use signalling::whip::{Request, Response};
 use signalling::{Cause, MediaEvent, MediaKind, MediaRequest};
+use world::http::{header, on, post, taken};
 use world::{OPEN, World, group, kinds};
 
 const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:aPasswordOfTheFirstTime\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\n";
-
-fn post() -> Request {
-    Request {
-        method: "POST".into(),
-        group: "test".into(),
-        content_type: Some("application/sdp".into()),
-        body: OFFER.into(),
-        ..Request::default()
-    }
-}
-
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-    let mut headers = response.headers.iter();
-    headers.find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
-}
 
 /// The answer to a request that needs no data plane.
 fn answer(world: &mut World, request: Request) -> Response {
@@ -42,26 +28,14 @@ fn live(world: &mut World, request: Request) -> Response {
     assert_eq!(waiting, None, "the answer waits for the data plane");
     let media = world.last_publish();
     world.event(MediaEvent::Answered { media, answer: "v=0 re".into(), publications: 2 });
-    let ticket = *world.responses.keys().next().expect("answered");
-    world.responses.remove(&ticket).expect("just found")
-}
-
-fn on(response: &Response, method: &str) -> Request {
-    let location = header(response, "location").expect("a location");
-    let session = location.strip_prefix("/group/test/.whip/").expect("an absolute path");
-    Request {
-        method: method.into(),
-        group: "test".into(),
-        session: Some(session.into()),
-        ..Request::default()
-    }
+    taken(world)
 }
 
 #[test]
 fn a_session_is_a_member_with_one_stream_of_its_own_id() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     assert_eq!(created.status, 201);
     assert_eq!(created.body, "v=0 re");
     assert_eq!(header(&created, "content-type"), Some("application/sdp"));
@@ -108,7 +82,7 @@ fn refusals_have_a_status_and_words() {
         Some(format!("Basic {encoded}"))
     };
     let with = |change: &dyn Fn(&mut Request)| {
-        let mut request = post();
+        let mut request = post(OFFER);
         change(&mut request);
         request
     };
@@ -129,7 +103,7 @@ fn refusals_have_a_status_and_words() {
         (with(&|request| request.group = "bad".into()), 500),
         (with(&|request| request.method = "PUT".into()), 405),
         (with(&|request| request.session = Some("guess".into())), 405),
-        (Request { session: Some("guess".into()), method: "DELETE".into(), ..post() }, 404),
+        (Request { session: Some("guess".into()), method: "DELETE".into(), ..post(OFFER) }, 404),
     ];
     for (request, expected) in cases {
         let shown = format!("{request:?}");
@@ -154,7 +128,7 @@ fn refusals_have_a_status_and_words() {
 fn media_types_are_compared_without_case_and_parameters() {
     for content_type in ["application/sdp", "Application/SDP", "application/sdp; charset=utf-8"] {
         let mut world = World::new(OPEN);
-        let request = Request { content_type: Some(content_type.into()), ..post() };
+        let request = Request { content_type: Some(content_type.into()), ..post(OFFER) };
         assert_eq!(live(&mut world, request).status, 201, "{content_type}");
     }
 }
@@ -164,7 +138,7 @@ fn a_bad_offer_is_422_and_leaves_nobody_behind() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     for (cause, expected) in [(Cause::Other, 422), (Cause::Busy, 503), (Cause::Malformed, 400)] {
-        assert_eq!(world.whip(post()), None);
+        assert_eq!(world.whip(post(OFFER)), None);
         let media = world.last_publish();
         world.event(MediaEvent::Refused { media, text: "no media".into(), cause });
         let ticket = *world.responses.keys().next().unwrap();
@@ -179,7 +153,7 @@ fn a_bad_offer_is_422_and_leaves_nobody_behind() {
 fn an_offer_that_nobody_answers_is_given_up() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
-    assert_eq!(world.whip(post()), None);
+    assert_eq!(world.whip(post(OFFER)), None);
     world.advance(Duration::from_secs(17));
     let response = world.responses.values().next().unwrap();
     assert_eq!(response.status, 503);
@@ -189,7 +163,7 @@ fn an_offer_that_nobody_answers_is_given_up() {
 #[test]
 fn a_session_belongs_to_who_made_it() {
     let mut world = World::new(r#"{"presenter":[{"password":"sesame"}]}"#);
-    let request = Request { authorization: Some("Bearer sesame".into()), ..post() };
+    let request = Request { authorization: Some("Bearer sesame".into()), ..post(OFFER) };
     let created = live(&mut world, request);
     assert_eq!(status(&mut world, on(&created, "DELETE")), 401);
     let other = Request { authorization: Some("Bearer other".into()), ..on(&created, "DELETE") };
@@ -224,7 +198,7 @@ fn patch(created: &Response, body: &str, if_match: Option<&str>) -> Request {
 #[test]
 fn candidates_trickle() {
     let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     world.forget();
     assert_eq!(status(&mut world, patch(&created, FIRST, None)), 204);
     assert!(matches!(&world.media[..], [MediaRequest::AddCandidate { candidate, .. }]
@@ -258,7 +232,7 @@ fn restarted(world: &mut World) -> Response {
 #[test]
 fn a_restart_gives_new_credentials_and_a_new_etag_and_may_be_repeated() {
     let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     let etag = header(&created, "etag").unwrap();
     world.forget();
     assert_eq!(world.whip(patch(&created, SECOND, Some("*"))), None, "waits for the data plane");
@@ -291,7 +265,7 @@ fn a_restart_gives_new_credentials_and_a_new_etag_and_may_be_repeated() {
 #[test]
 fn a_restart_that_fails_leaves_the_session_as_it_was() {
     let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     assert_eq!(world.whip(patch(&created, SECOND, Some("*"))), None);
     let media = world.last_publish();
     world.event(MediaEvent::Refused { media, text: "no".into(), cause: Cause::Other });
@@ -310,7 +284,7 @@ fn a_restart_that_fails_leaves_the_session_as_it_was() {
 fn a_strict_server_wants_if_match() {
     let mut world = World::new(OPEN);
     world.board.set_http_rules(true, false);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     assert_eq!(status(&mut world, patch(&created, FIRST, None)), 428);
     assert_eq!(status(&mut world, patch(&created, SECOND, None)), 428);
     assert_eq!(status(&mut world, patch(&created, FIRST, header(&created, "etag"))), 204);
@@ -319,10 +293,10 @@ fn a_strict_server_wants_if_match() {
 #[test]
 fn avalanches_are_slowed_down() {
     let mut world = World::new(OPEN);
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     let patched = (0..100).map(|_| status(&mut world, patch(&created, FIRST, None)));
     assert_eq!(patched.filter(|status| *status == 429).count(), 36);
-    let bad = || Request { group: "nothing".into(), ..post() };
+    let bad = || Request { group: "nothing".into(), ..post(OFFER) };
     let posted: Vec<u16> = (0..300).map(|_| status(&mut world, bad())).collect();
     assert_eq!(posted.iter().filter(|status| **status == 429).count(), 45);
     let elsewhere = Request { address: Some("192.0.2.7:1".into()), ..bad() };
@@ -336,7 +310,7 @@ fn what_cannot_be_published_whole_is_refused_whole() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     let offer = format!("{OFFER}m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendonly\r\n");
-    assert_eq!(world.whip(Request { body: offer.clone().into(), ..post() }), None);
+    assert_eq!(world.whip(Request { body: offer.clone().into(), ..post(OFFER) }), None);
     let media = world.last_publish();
     let partly = format!("{ANSWER}m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n");
     world.event(MediaEvent::Answered { media, answer: partly, publications: 1 });
@@ -346,14 +320,14 @@ fn what_cannot_be_published_whole_is_refused_whole() {
     assert!(response.body.contains("vp8"), "it names what the group takes: {}", response.body);
     assert_eq!(kinds(&world.take(ann)), ["user/add", "user/delete"]);
     let receives = offer.replace("a=sendonly", "a=recvonly");
-    assert_eq!(status(&mut world, Request { body: receives.into(), ..post() }), 422);
+    assert_eq!(status(&mut world, Request { body: receives.into(), ..post(OFFER) }), 422);
 }
 
 #[test]
 fn ice_servers_are_links_except_on_preflights() {
     let mut world = World::new(OPEN);
     world.board.set_rtc_configuration(json!({"iceServers": [{"urls": ["stun:s.example"]}]}));
-    let created = live(&mut world, post());
+    let created = live(&mut world, post(OFFER));
     assert_eq!(header(&created, "link"), Some("<stun:s.example>; rel=\"ice-server\""));
     let options = |is_preflight| Request {
         method: "OPTIONS".into(),
@@ -372,7 +346,7 @@ fn a_token_in_the_url_stays_in_the_session_url() {
         authorization: Some("Bearer sesame".into()),
         query: "?token=sesame".into(),
         params: vec![("token".into(), "sesame".into())],
-        ..post()
+        ..post(OFFER)
     };
     let created = live(&mut world, request);
     assert!(header(&created, "location").unwrap().ends_with("?token=sesame"));
@@ -397,7 +371,7 @@ fn a_kick_or_a_lost_connection_ends_the_session() {
     for is_kick in [true, false] {
         let mut world = World::new(OPEN);
         let ann = world.member("ann", "ann");
-        let created = live(&mut world, post());
+        let created = live(&mut world, post(OFFER));
         let id = world.take(ann)[0]["id"].as_str().unwrap().to_owned();
         if is_kick {
             world.say(ann, json!({"type": "useraction", "kind": "kick", "dest": id}));

@@ -2,6 +2,8 @@
 //! moves only when told to, and a record of all that goes out.
 #![allow(dead_code)]
 
+pub mod http;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
