@@ -389,7 +389,9 @@ impl Hub {
         // watches without a person in front of it has nobody else who would end it.
         if let Some(expires) = expires.filter(|_| !client.traits.chats) {
             let left_ms = u64::try_from(expires.0.saturating_sub(now.unix.0)).unwrap_or_default();
-            self.expiries.insert((now.mono + Duration::from_millis(left_ms), conn));
+            let expires_at = now.mono + Duration::from_millis(left_ms);
+            client.expires_at = Some(expires_at);
+            self.expiries.insert((expires_at, conn));
             self.bearers.extend(kept.map(|secret| (conn, secret)));
         }
         let member = Member {
@@ -525,10 +527,12 @@ impl Hub {
     /// Takes a member out, with its streams. [`Hub::settle`] is the caller's.
     pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
         self.close_all_streams(name, conn);
-        self.expiries.retain(|(_, expiring)| *expiring != conn);
         self.bearers.remove(&conn);
-        if let Some(Client { place, .. }) = self.clients.get_mut(&conn) {
+        if let Some(Client { place, expires_at, .. }) = self.clients.get_mut(&conn) {
             *place = Place::Outside;
+            if let Some(expires_at) = expires_at.take() {
+                self.expiries.remove(&(expires_at, conn));
+            }
         }
         let Some(group) = self.groups.get_mut(name) else {
             return;

@@ -79,6 +79,8 @@ enum Place {
 struct Client {
     traits: Traits,
     place: Place,
+    /// Its entry in [`Hub::expiries`].
+    expires_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -210,7 +212,7 @@ impl Hub {
     pub fn connect(&mut self, traits: Traits) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        self.clients.insert(conn, Client { traits, place: Place::Outside });
+        self.clients.insert(conn, Client { traits, place: Place::Outside, expires_at: None });
         conn
     }
 
@@ -219,6 +221,9 @@ impl Hub {
         let Some(client) = self.clients.remove(&conn) else {
             return;
         };
+        if let Some(expires_at) = client.expires_at {
+            self.expiries.remove(&(expires_at, conn));
+        }
         if let Place::In(name) = client.place {
             self.remove_member(&name, conn, now);
             self.settle(&name, now);
