@@ -135,3 +135,62 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes everything; each look at its clock finds it 10 us later.
+    struct Clockwork(u64);
+
+    impl Wire for Clockwork {
+        fn send(&mut self, _: &[u8], batch: &[Outgoing]) -> usize {
+            batch.len()
+        }
+
+        fn now_us(&mut self) -> u64 {
+            self.0 += 10;
+            self.0
+        }
+    }
+
+    #[test]
+    fn copies_are_timed_until_their_own_batch_leaves_and_nothing_else_is() {
+        const COPIES: usize = BATCH_MAX + 30;
+        let mut outbox = Outbox::new(Box::new(Clockwork(100)));
+        let mut counters = Counters::new();
+        let to = ([192, 0, 2, 1], 5).into();
+        let mut push = |outbox: &mut Outbox, times: usize| {
+            (0..times).for_each(|_| outbox.push(&[1; 9], to, None, &mut counters));
+        };
+        // Reports, then the copies of a packet that arrived at 100, then more reports.
+        push(&mut outbox, 10);
+        outbox.begin_fan_out(100);
+        push(&mut outbox, COPIES);
+        outbox.end_fan_out();
+        push(&mut outbox, 5);
+        outbox.flush(&mut counters);
+        // The clock is read once per batch: at 110 for what fitted beside the reports.
+        let (first, second) = (BATCH_MAX as u64 - 10, COPIES as u64 - (BATCH_MAX as u64 - 10));
+        assert_eq!(counters.forward.count(), first + second);
+        assert_eq!(counters.forward.sum_us(), first * 10 + second * 20);
+        outbox.push(&[1; 9], to, None, &mut counters);
+        outbox.flush(&mut counters);
+        assert_eq!(counters.forward.count(), first + second);
+    }
+
+    #[test]
+    fn two_packets_in_one_batch_have_times_of_their_own() {
+        let mut outbox = Outbox::new(Box::new(Clockwork(1000)));
+        let mut counters = Counters::new();
+        for (since_us, copies) in [(1000, 3), (400, 2), (900, 0)] {
+            outbox.begin_fan_out(since_us);
+            for _ in 0..copies {
+                outbox.push(&[1; 9], ([192, 0, 2, 1], 5).into(), None, &mut counters);
+            }
+            outbox.end_fan_out();
+        }
+        outbox.flush(&mut counters);
+        assert_eq!((counters.forward.count(), counters.forward.sum_us()), (5, 3 * 10 + 2 * 610));
+    }
+}

@@ -236,3 +236,19 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gauges and drops are found by these.
+    #[test]
+    fn what_is_counted_by_its_place_in_a_list_has_that_place() {
+        for (place, codec) in Codec::ALL.into_iter().enumerate() {
+            assert_eq!(codec as usize, place, "{codec:?}");
+        }
+        for (place, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place, "{reason:?}");
+        }
+    }
+}

@@ -218,7 +218,8 @@ mod tests {
     #[test]
     fn what_the_control_plane_counts_is_told_by_reason_and_code() {
         let counters = Counters::default();
-        for (why, _) in AuthFailure::ALL {
+        for (place, (why, _)) in AuthFailure::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, place, "{why:?} is counted by its place");
             counters.auth_failed(why);
         }
         counters.auth_failed(AuthFailure::Token);

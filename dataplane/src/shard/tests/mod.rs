@@ -6,5 +6,6 @@ mod layers;
 mod lifecycle;
 mod measuring;
 mod net;
+mod packets;
 mod probe;
 mod slots;

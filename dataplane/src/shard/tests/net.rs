@@ -13,10 +13,11 @@ use str0m::media::{
     Direction, KeyframeRequest, MediaKind as PeerKind, Mid, Simulcast, SimulcastLayer,
 };
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc, RtcConfig};
 
 use super::super::{Shard, ShardConfig};
+pub(super) use super::packets::Rtp;
 use crate::api::{Codec, Command, Event, LayerCap, PublicationInfo, SubscriptionSpec};
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
@@ -586,49 +587,5 @@ impl Net {
     /// Counters of all shards, added up, for one drop reason.
     pub(super) fn dropped(&self, reason: crate::stats::DropReason) -> u64 {
         self.shards.iter().map(|shard| shard.counters().dropped(reason)).sum()
-    }
-}
-
-/// One packet to publish.
-pub(super) struct Rtp<'a> {
-    pub(super) seq: u64,
-    pub(super) time: u32,
-    pub(super) marker: bool,
-    pub(super) rid: Option<&'a str>,
-    pub(super) codec: str0m::format::Codec,
-    pub(super) ext: ExtensionValues,
-    pub(super) payload: Vec<u8>,
-}
-
-impl Rtp<'_> {
-    /// A VP8 packet that is one frame, with a 15-bit picture id.
-    pub(super) fn vp8(seq: u64, is_keyframe: bool) -> Self {
-        let id = seq as u16 & 0x7fff;
-        let mut payload = vec![0x90, 0x80, 0x80 | (id >> 8) as u8, id as u8];
-        payload.push(u8::from(!is_keyframe));
-        payload.extend((seq as u32).to_be_bytes());
-        payload.resize(200, 9);
-        Rtp {
-            seq,
-            time: seq as u32 * 3000,
-            marker: true,
-            rid: None,
-            codec: str0m::format::Codec::Vp8,
-            ext: ExtensionValues::default(),
-            payload,
-        }
-    }
-
-    /// An opus packet.
-    pub(super) fn opus(seq: u64) -> Self {
-        let mut payload = b"opus".to_vec();
-        payload.extend((seq as u32).to_be_bytes());
-        Rtp {
-            time: seq as u32 * 960,
-            codec: str0m::format::Codec::Opus,
-            payload,
-            marker: false,
-            ..Self::vp8(seq, false)
-        }
     }
 }
