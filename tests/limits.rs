@@ -186,17 +186,20 @@ async fn a_silent_tls_client_is_cut_off() {
 
 #[test]
 fn running_out_of_descriptors_is_survived_and_logged_sparingly() {
-    let server = Server::start();
+    let mut server = Server::start();
     let pid = i32::try_from(server.child.id()).unwrap();
     let limit = libc::rlimit { rlim_cur: 48, rlim_max: 48 };
     // SAFETY: `limit` outlives the call; the process is our own child.
     let set = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) };
     assert_eq!(set, 0);
+    // More than it can take, but no more than the kernel queues for it.
     let held: Vec<BlockingStream> =
-        (0..200).filter_map(|_| BlockingStream::connect(("127.0.0.1", server.port)).ok()).collect();
+        (0..100).filter_map(|_| BlockingStream::connect(("127.0.0.1", server.port)).ok()).collect();
     until("the error in the log", || server.log().contains("cannot accept connections"));
     drop(held);
     until("service as before", || {
+        let ended = server.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{ended:?}: {}", server.log());
         let stream = BlockingStream::connect(("127.0.0.1", server.port));
         stream.is_ok_and(|mut stream| {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));

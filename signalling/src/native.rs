@@ -275,7 +275,11 @@ impl Session {
             "ping" => return Ok(Some(Reply::Text(bare("pong")))),
             "pong" => {}
             "join" => self.handle_join(message, now, hub)?,
-            "request" => match message.request.as_ref().and_then(Request::from_value) {
+            "request" => match message
+                .request
+                .as_ref()
+                .map_or_else(|| Some(Request::default()), Request::from_value)
+            {
                 Some(request) if hub.membership(conn).is_some() => {
                     hub.request(conn, request, now);
                 }

@@ -166,7 +166,7 @@ fn every_message_type_both_ways() {
     // Silence: who says nothing is asked.
     r.world.advance(Duration::from_secs(25));
     r.hears(bob, &[json!({"type": "ping"})], "silence");
-    let mut left = joined("leave", "bob", &op, 1);
+    let mut left = joined("leave", "bob", &op, 0);
     left.as_object_mut().unwrap().remove("permissions");
     left["status"]["locked"] = true.into();
     r.exchange(bob, json!({"type": "join", "kind": "leave", "group": "test"}), &[left]);

@@ -175,7 +175,9 @@ fn identify_tells_both_sides() {
     let said = world.take(op);
     assert_eq!(kinds(&said), ["usermessage/userinfo"]);
     assert_eq!(said[0]["value"], json!({"id": "ann", "username": "ann", "address": "192.0.2.1:5"}));
-    assert_eq!(kinds(&world.take(ann)), ["usermessage/warning"]);
+    let told = world.take(ann);
+    assert_eq!(kinds(&told), ["usermessage/warning"]);
+    assert_eq!(told[0]["value"], "Your IP address has been communicated to user boss.");
     act(&mut world, op, "identify", "nobody");
     assert_eq!(error_of(&world.take(op)).as_deref(), Some("client not found"));
 }

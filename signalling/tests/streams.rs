@@ -79,6 +79,8 @@ fn nobody_gets_what_was_not_asked_for() {
     assert_eq!(closes(&world), [down]);
     world.say(bob, json!({"type": "request", "request": {}}));
     assert!(world.take(bob).is_empty(), "what one never had is not closed");
+    world.say(bob, json!({"type": "request"}));
+    assert!(world.take(bob).is_empty(), "no wishes are none");
 }
 
 #[test]

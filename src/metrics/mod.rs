@@ -24,14 +24,17 @@ pub(crate) enum AuthFailure {
     Token,
     /// The Authorization header cannot be read.
     Malformed,
+    /// Too many wrong passwords before it: it was not looked at.
+    Throttled,
 }
 
 impl AuthFailure {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Password, "password"),
         (Self::NoPassword, "no_password"),
         (Self::Token, "token"),
         (Self::Malformed, "malformed"),
+        (Self::Throttled, "throttled"),
     ];
 }
 

@@ -139,11 +139,17 @@ impl Hub {
         if let Some(address) = &member.traits.address {
             value.insert("address".into(), address.as_str().into());
         }
+        let has_address = member.traits.address.is_some();
         let is_told = member.traits.chats && dest != conn;
         self.tell_as_server(conn, "userinfo", Value::Object(value));
         if is_told {
             let caller = if by.1.as_str().is_empty() { by.0.as_str() } else { by.1.as_str() };
-            self.tell_as_server(dest, "warning", json!(format!("{caller} has asked who you are")));
+            let what = if has_address { "Your IP address" } else { "Your id" };
+            self.tell_as_server(
+                dest,
+                "warning",
+                json!(format!("{what} has been communicated to user {caller}.")),
+            );
         }
         Ok(())
     }

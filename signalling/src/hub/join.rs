@@ -484,7 +484,7 @@ impl Hub {
         }
         let username = self.membership(conn).map(|(_, username)| username.clone());
         let group = self.groups.get(&name);
-        let joined = Joined {
+        let mut joined = Joined {
             kind: JoinedKind::Leave,
             group: name.as_str().to_owned(),
             username,
@@ -495,6 +495,9 @@ impl Hub {
             value: None,
         };
         self.remove_member(&name, conn, now);
+        if let Some(group) = self.groups.get(&name) {
+            joined.status = Some(self.member_status(group));
+        }
         self.tell(conn, Event::Joined(Box::new(joined)));
         self.settle(&name, now);
         true

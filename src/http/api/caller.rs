@@ -118,7 +118,10 @@ async fn basic(
 ) -> Result<Verdict, Refused> {
     let address = address(asked);
     let may_try = |claims: &[Claim<'_>]| match context.authenticator.shut_for(claims) {
-        Some(shut_for) => Err(too_many(shut_for)),
+        Some(shut_for) => {
+            context.counters.auth_failed(AuthFailure::Throttled);
+            Err(too_many(shut_for))
+        }
         None => Ok(()),
     };
     // Whoever is nobody costs the same time as somebody with a wrong password.
