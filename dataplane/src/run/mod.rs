@@ -143,6 +143,8 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
         let setup = Setup {
             config: shard_config,
             poll,
+            // Here and not in the thread, so that a start that lacks descriptors fails as a whole.
+            sending: socket.try_clone().map_err(system("copying a socket's descriptor"))?,
             socket,
             inputs,
             lanes_out: std::mem::take(&mut producers[index]),
@@ -230,6 +232,8 @@ struct Setup {
     config: ShardConfig,
     poll: Poll,
     socket: std::net::UdpSocket,
+    /// The same socket.
+    sending: std::net::UdpSocket,
     inputs: Inputs<ShardInput>,
     lanes_out: Vec<Option<Producer>>,
     lanes_in: Vec<Consumer>,
@@ -259,12 +263,10 @@ struct Loop {
 
 impl Loop {
     fn new(setup: Setup) -> Self {
-        let Setup { config, poll, socket, inputs, lanes_out, lanes_in, others, .. } = setup;
+        let Setup { config, poll, socket, sending, inputs, lanes_out, lanes_in, others, .. } =
+            setup;
         let local_fallback =
             config.candidates.first().map_or_else(|| [0; 4].into(), SocketAddr::ip);
-        // The duplicate shares the socket; `expect` because start-up fails loudly or not at all.
-        #[expect(clippy::expect_used, reason = "without its socket a shard cannot run")]
-        let sending = socket.try_clone().expect("a descriptor for the sending side");
         let wire = Box::new(UdpWire::new(sending, config.epoch));
         let shard = Shard::new(config, lanes_out, wire, Instant::now());
         Self {
