@@ -88,6 +88,12 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.temp"))
 }
 
+/// Whether a path is that of such a file.
+pub(crate) fn is_temporary(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.starts_with('.') && name.ends_with(".temp")
+}
+
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());

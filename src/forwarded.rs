@@ -36,7 +36,9 @@ impl TryFrom<String> for Proxy {
             Some((address, bits)) => (address, Some(bits)),
             None => (text.as_str(), None),
         };
-        let parsed = address.parse::<IpAddr>().ok().and_then(|address| {
+        // Peers are compared in their canonical form, so a mapped address would match nobody.
+        let parsed = address.parse::<IpAddr>().ok().filter(|ip| ip.to_canonical() == *ip);
+        let parsed = parsed.and_then(|address| {
             let bits_max = if address.is_ipv4() { 32 } else { 128 };
             let bits = bits.map_or(Some(bits_max), |bits| bits.parse().ok())?;
             (bits <= bits_max).then_some(Self::Network(address, bits))
@@ -80,17 +82,19 @@ pub(crate) fn behind(peer: Peer, headers: &HeaderMap, trusted: &[Proxy]) -> Peer
         return peer;
     }
     let proto = headers.get(PROTO).and_then(|proto| proto.to_str().ok());
-    let is_tls = match proto.map(str::trim) {
+    let first = proto.and_then(|proto| proto.split(',').next());
+    let is_tls = match first.map(str::trim) {
         Some(proto) => proto.eq_ignore_ascii_case("https"),
         None => peer.is_tls,
     };
     // Each proxy appends who it heard from (several lines are one list): the last that is not a
     // proxy of ours is the client, what stands before it is the client's own word.
-    let lines = headers.get_all(FOR).iter().filter_map(|line| line.to_str().ok());
-    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
+    let lines = headers.get_all(FOR).iter().map(|line| line.as_bytes());
+    let hops: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
     let mut client = None;
     for hop in hops.iter().rev().take(HOPS_MAX) {
-        let Some(address) = parse_hop(hop.trim()) else {
+        // Beyond what cannot be read nothing can be believed.
+        let Some(address) = std::str::from_utf8(hop).ok().and_then(parse_hop) else {
             break;
         };
         client = Some(address);
@@ -104,6 +108,7 @@ pub(crate) fn behind(peer: Peer, headers: &HeaderMap, trusted: &[Proxy]) -> Peer
 
 /// An address with or without a port, which is 0 then.
 fn parse_hop(hop: &str) -> Option<SocketAddr> {
+    let hop = hop.trim();
     let bare = hop.trim_start_matches('[').trim_end_matches(']');
     let of_ip = || bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
     let address = hop.parse::<SocketAddr>().or_else(|_| of_ip()).ok()?;
@@ -163,6 +168,13 @@ mod tests {
         assert_eq!(through(&["[2001:db8::1]"]), "[2001:db8::1]:0");
         assert_eq!(through(&["2001:db8::1"]), "[2001:db8::1]:0");
         assert_eq!(through(&["3.3.3.3:77"]), "3.3.3.3:77");
+        let mut headers = HeaderMap::new();
+        headers.append(FOR, "6.6.6.6".parse().unwrap());
+        let crooked = hyper::header::HeaderValue::from_bytes(b"\xff, 10.0.0.1").unwrap();
+        headers.append(FOR, crooked);
+        let address = Some(Redacted("127.0.0.1:1".to_owned()));
+        let peer = behind(Peer { address, is_tls: false }, &headers, &proxies(trusted));
+        assert_eq!(peer.address.unwrap().0, "10.0.0.1:0", "not the line before a crooked one");
         let endless = vec!["10.0.0.9"; 1000].join(",");
         assert_eq!(through(&[&endless]), "10.0.0.9:0");
     }
@@ -176,13 +188,22 @@ mod tests {
             behind(Peer { address, is_tls: false }, &headers, &proxies(trusted)).is_tls
         };
         assert!(is_tls(&["127.0.0.1"], Some("https")));
+        assert!(is_tls(&["127.0.0.1"], Some("https, http")));
         assert!(!is_tls(&["127.0.0.1"], Some("http")) && !is_tls(&["127.0.0.1"], None));
         assert!(!is_tls(&[], Some("https")));
     }
 
     #[test]
     fn what_is_no_proxy_is_refused() {
-        for bad in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "::/129", "10.0.0.0/8/8"] {
+        for bad in [
+            "",
+            "localhost",
+            "::ffff:10.0.0.1",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "::/129",
+            "10.0.0.0/8/8",
+        ] {
             assert!(Proxy::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Of the limit; beyond it newcomers are refused, so that those inside keep what they have.
 const FULL_PERCENT: u64 = 85;
-/// Giving memory back takes some milliseconds.
+/// Giving memory back takes some milliseconds, in which others wait who want some.
 const TRIM_INTERVAL: Duration = Duration::from_secs(2);
+const TRIM_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Control groups of version 1 without a limit have one that no machine has.
 const NO_LIMIT_BYTES: u64 = 1 << 60;
 
@@ -19,8 +20,8 @@ pub(crate) struct Memory {
     /// Where the limit comes from, unless it is the operator's.
     group: Option<Group>,
     page_bytes: u64,
-    /// When the allocator last gave back what it held.
-    trimmed_at: Mutex<Option<Instant>>,
+    /// When the allocator last gave back what it held, and how long it is left alone after that.
+    last_trim: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl Memory {
@@ -34,7 +35,7 @@ impl Memory {
                 .and_then(|groups| Group::find(&groups, Path::new("/sys/fs/cgroup"))),
         };
         let bytes_max = own.or_else(|| Some(group.as_ref()?.bytes_max));
-        Self { bytes_max, group, page_bytes: page_bytes(), trimmed_at: Mutex::new(None) }
+        Self { bytes_max, group, page_bytes: page_bytes(), last_trim: Mutex::new(None) }
     }
 
     /// Whether newcomers must be refused.
@@ -42,9 +43,13 @@ impl Memory {
         let Some(bytes_max) = self.bytes_max else {
             return false;
         };
-        // Of those that have left, the allocator keeps the memory for others to come: without
-        // being asked it would give none back, and the server would stay full.
-        self.is_beyond(bytes_max) && (!self.trim() || self.is_beyond(bytes_max))
+        let is_full = self.is_beyond(bytes_max);
+        if is_full {
+            // Of those that have left, the allocator keeps the memory for others to come: without
+            // being asked it would give none back, and the server would stay full.
+            self.trim();
+        }
+        is_full
     }
 
     fn is_beyond(&self, bytes_max: u64) -> bool {
@@ -57,19 +62,24 @@ impl Memory {
 }
 
 impl Memory {
-    /// Lets the allocator give back what nobody uses, unless it did so just now.
-    fn trim(&self) -> bool {
-        let mut trimmed_at = self.trimmed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if trimmed_at.is_some_and(|at| at.elapsed() < TRIM_INTERVAL) {
-            return false;
+    /// Lets the allocator give back what nobody uses, in a thread of its own, unless it did so
+    /// just now; the longer, the less it helps.
+    fn trim(&self) {
+        {
+            let mut last = self.last_trim.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = match *last {
+                Some((at, wait)) if at.elapsed() < wait => return,
+                Some((at, wait)) if at.elapsed() < 2 * TRIM_INTERVAL_MAX => {
+                    Some((Instant::now(), (2 * wait).min(TRIM_INTERVAL_MAX)))
+                }
+                _ => Some((Instant::now(), TRIM_INTERVAL)),
+            };
         }
-        *trimmed_at = Some(Instant::now());
         #[cfg(target_env = "gnu")]
-        // SAFETY: `malloc_trim` has no preconditions.
-        unsafe {
-            libc::malloc_trim(0);
-        }
-        true
+        std::thread::spawn(|| {
+            // SAFETY: `malloc_trim` has no preconditions.
+            unsafe { libc::malloc_trim(0) }
+        });
     }
 }
 
@@ -90,17 +100,20 @@ pub(crate) fn resident_bytes(page_bytes: u64) -> Option<u64> {
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// The key in `memory.stat` of what the kernel takes back before it kills anybody.
-    reclaimable: &'static str,
+    /// The keys in `memory.stat` of what the kernel takes back before it kills anybody.
+    reclaimable: [&'static str; 2],
 }
 
 const VERSION_1: Files = Files {
     limit: "memory.limit_in_bytes",
     used: "memory.usage_in_bytes",
-    reclaimable: "total_inactive_file ",
+    reclaimable: ["total_inactive_file ", "total_active_file "],
 };
-const VERSION_2: Files =
-    Files { limit: "memory.max", used: "memory.current", reclaimable: "inactive_file " };
+const VERSION_2: Files = Files {
+    limit: "memory.max",
+    used: "memory.current",
+    reclaimable: ["inactive_file ", "active_file "],
+};
 
 /// The control group, of those that the process is in, with the smallest limit.
 struct Group {
@@ -138,9 +151,10 @@ impl Group {
     fn used_bytes(&self) -> Option<u64> {
         let used = number(&self.folder.join(self.files.used))?;
         let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
-        let mut lines = stat.lines();
-        let reclaimable = lines.find_map(|line| line.strip_prefix(self.files.reclaimable));
-        Some(used.saturating_sub(reclaimable.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)))
+        let bytes_of =
+            |key: &&str| stat.lines().find_map(|line| line.strip_prefix(*key)?.parse::<u64>().ok());
+        let reclaimable: u64 = self.files.reclaimable.iter().filter_map(bytes_of).sum();
+        Some(used.saturating_sub(reclaimable))
     }
 }
 
@@ -193,13 +207,13 @@ mod tests {
             &[
                 ("a/memory.max", "2000\n"),
                 ("a/memory.current", "900\n"),
-                ("a/memory.stat", "anon 1\ninactive_file 300\n"),
+                ("a/memory.stat", "anon 1\ninactive_file 300\nactive_file 100\n"),
                 ("a/b/memory.max", "max\n"),
                 ("other/memory.max", "5\n"),
             ],
         );
         let group = Group::find("0::/a/b\n", &tree.0).unwrap();
-        assert_eq!((group.bytes_max, group.used_bytes()), (2000, Some(600)));
+        assert_eq!((group.bytes_max, group.used_bytes()), (2000, Some(500)));
         assert!(Group::find("0::/c\n", &tree.0).is_none());
         assert!(Group::find("", &tree.0).is_none());
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signalling::GroupName;
 use tokio::net::TcpListener;
@@ -36,8 +36,8 @@ use crate::watch::{Changed, Changes, Watch};
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// A change is often followed by others: so long they are waited for.
 const SETTLE_FOR: Duration = Duration::from_millis(50);
-/// How often the groups directory is scanned for new public groups, in reloads.
-const SCAN_EVERY_RELOADS: u32 = 30;
+/// How often the groups directory is scanned for new public groups.
+const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// How often tokens that ended long ago are dropped, in reloads.
 const SWEEP_EVERY_RELOADS: u32 = 450;
 /// How long a shutdown waits for clients to take their leave.
@@ -171,6 +171,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         certificates,
         ice_servers,
         authenticator,
+        looked_at: Instant::now(),
+        scanned_at: Instant::now(),
     };
     tokio::spawn(reload.run(watch, changes));
     tokio::select! {
@@ -324,6 +326,10 @@ struct Reload {
     certificates: Option<Arc<Certificates>>,
     ice_servers: IceServers,
     authenticator: Authenticator,
+    /// When all groups were looked at.
+    looked_at: Instant,
+    /// When the whole folder was.
+    scanned_at: Instant,
 }
 
 impl Reload {
@@ -389,19 +395,27 @@ impl Reload {
         if round.is_multiple_of(SWEEP_EVERY_RELOADS) {
             self.authenticator.tokens().sweep(unix_now());
         }
-        let groups = match &changed {
+        let named = match &changed {
             Some(Changed::Paths(paths)) => self.store.changed(paths),
             Some(Changed::All) | None => None,
         };
-        let public = match &groups {
-            Some(groups) => {
-                groups.iter().filter(|name| self.store.is_public(name)).cloned().collect()
-            }
-            None if changed.is_some() || round.is_multiple_of(SCAN_EVERY_RELOADS) => {
+        // Nobody is told of some changes, so that everything is looked at now and then, also
+        // while there are others all the time.
+        let must_scan = changed.is_some() && named.is_none();
+        let public = match &named {
+            _ if must_scan || self.scanned_at.elapsed() >= SCAN_INTERVAL => {
+                self.scanned_at = Instant::now();
                 public(&self.store)
+            }
+            Some(named) => {
+                named.iter().filter(|name| self.store.is_public(name)).cloned().collect()
             }
             None => Vec::new(),
         };
+        let groups = named.filter(|_| self.looked_at.elapsed() < RELOAD_INTERVAL);
+        if groups.is_none() {
+            self.looked_at = Instant::now();
+        }
         Found { changed: groups, public, ice_servers: self.ice_servers.refresh() }
     }
 }

@@ -166,16 +166,16 @@ impl GroupStore {
         })
     }
 
-    /// The groups whose files these are; nothing if something else below the folder has changed,
-    /// such as a folder.
+    /// The groups whose files these are, by absolute paths; nothing if something else below the
+    /// folder has changed, such as a folder.
     pub(crate) fn changed(&self, paths: &BTreeSet<PathBuf>) -> Option<BTreeSet<GroupName>> {
+        let root = std::path::absolute(&self.root).ok()?;
         let mut names = BTreeSet::new();
-        for path in paths.iter().filter_map(|path| path.strip_prefix(&self.root).ok()) {
+        for path in paths.iter().filter_map(|path| path.strip_prefix(&root).ok()) {
             let Some(path) = path.to_str() else {
                 continue;
             };
-            // Our own temporary files, and those of editors.
-            if path.split('/').any(|part| part.starts_with('.')) {
+            if durable::is_temporary(path) {
                 continue;
             }
             // What has no name as a group is no group.
@@ -281,8 +281,9 @@ mod tests {
     #[test]
     fn changed_paths_have_groups() {
         let store = GroupStore::new(PathBuf::from("./groups/"));
+        let here = std::env::current_dir().unwrap();
         let changed = |paths: &[&str]| {
-            let names = store.changed(&paths.iter().map(PathBuf::from).collect())?;
+            let names = store.changed(&paths.iter().map(|path| here.join(path)).collect())?;
             Some(names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
         };
         let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
@@ -290,5 +291,6 @@ mod tests {
         assert_eq!(changed(&["./data/config.json", "./groups/.a.json.temp"]), some(&[]));
         assert_eq!(changed(&["./groups/a.json", "./groups/b"]), None, "a folder");
         assert_eq!(changed(&["./groups/"]), None);
+        assert_eq!(changed(&["./groups/..data"]), None, "a link that leads elsewhere now");
     }
 }

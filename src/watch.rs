@@ -17,7 +17,7 @@ const PATHS_MAX: usize = 1000;
 pub(crate) enum Changed {
     /// Anything, perhaps.
     All,
-    /// These files and folders, as seen from the folders that are watched.
+    /// These files and folders, with absolute paths.
     Paths(BTreeSet<PathBuf>),
 }
 
@@ -86,7 +86,10 @@ impl Watch {
         let wake = move |event| noted.note(event);
         let watcher = notify::recommended_watcher(wake)
             .inspect_err(|error| tracing::warn!("files are not watched: {error}"));
-        let missing = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        // Events have absolute paths in any case.
+        let absolute =
+            |folder: &&Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        let missing = folders.iter().map(absolute).collect();
         let mut watch = Self { watcher: watcher.ok(), missing };
         watch.look();
         (watch, changes)
@@ -139,6 +142,29 @@ mod tests {
         changes.notified().await;
         assert_eq!(changes.take(), paths(&["groups/a.json", "groups/b.json"]));
         assert_eq!(changes.take(), paths(&[]));
+    }
+
+    /// Whatever way the folder is named, the names of changed groups are found.
+    #[tokio::test]
+    async fn files_that_change_have_groups() {
+        let folder = std::env::temp_dir().join(format!("aula-watch-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let here = std::env::current_dir().unwrap();
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.strip_prefix("/").unwrap());
+        for (name, folder) in [("a", &folder), ("b", &relative)] {
+            let store = crate::store::GroupStore::new(folder.clone());
+            let (_watch, changes) = Watch::new(&[folder]);
+            std::fs::write(folder.join(format!("{name}.json")), "{}").unwrap();
+            let mut found = BTreeSet::new();
+            while found.is_empty() {
+                changes.notified().await;
+                let Changed::Paths(paths) = changes.take() else { panic!("not all") };
+                found = store.changed(&paths).expect("files only");
+            }
+            assert_eq!(found.first().unwrap().as_str(), name);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -114,8 +114,10 @@ pub enum CloseReason {
     ConnectTimeout,
     /// No valid connectivity check for the consent time (RFC 7675).
     ConsentExpired,
-    /// The peer closed DTLS, or its handshake failed.
+    /// The peer closed DTLS.
     DtlsClosed,
+    /// The DTLS handshake failed, or the engine gave up later.
+    DtlsFailed,
     /// The engine panicked or span; only this Transport is affected.
     EngineFault,
 }
@@ -126,6 +128,7 @@ impl fmt::Display for CloseReason {
             Self::ConnectTimeout => "no connection in time",
             Self::ConsentExpired => "the peer vanished",
             Self::DtlsClosed => "the peer closed the connection",
+            Self::DtlsFailed => "the connection failed",
             Self::EngineFault => "internal fault of the peer engine",
         })
     }

@@ -44,8 +44,10 @@ pub struct Drained {
     pub timeout: Option<Instant>,
     /// DTLS is up.
     pub is_connected: bool,
-    /// The peer closed, or the engine gave up.
+    /// The peer closed DTLS (its close_notify came).
     pub is_closed: bool,
+    /// The engine gave up.
+    pub is_failed: bool,
     /// Datagrams of RTP or RTCP that the engine made and that were thrown away.
     pub engine_media: u32,
 }
@@ -281,7 +283,8 @@ impl Peer {
             self.mutate(now, &mut *transmit, |rtc| rtc.handle_input(Input::Receive(now, receive)))?;
         let (looked, mut drained) =
             self.mutate(now, transmit, |rtc| rtc.handle_input(Input::Timeout(now)))?;
-        drained.is_closed |= handled.is_err() || looked.is_err() || first.is_closed;
+        drained.is_closed |= first.is_closed;
+        drained.is_failed |= handled.is_err() || looked.is_err() || first.is_failed;
         drained.is_connected |= first.is_connected;
         drained.engine_media += first.engine_media;
         Ok(drained)
@@ -295,7 +298,7 @@ impl Peer {
     ) -> Result<Drained, Fault> {
         let (handled, mut drained) =
             self.mutate(now, transmit, |rtc| rtc.handle_input(Input::Timeout(now)))?;
-        drained.is_closed |= handled.is_err();
+        drained.is_failed |= handled.is_err();
         Ok(drained)
     }
 
@@ -355,7 +358,7 @@ impl Peer {
         let step = AssertUnwindSafe(|| {
             let value = change(rtc);
             let mut drained = drain(|| rtc.poll_output(), now, transmit)?;
-            drained.is_closed |= !rtc.is_alive();
+            drained.is_failed |= !rtc.is_alive();
             Ok((value, drained))
         });
         let done = catch_unwind(step).unwrap_or(Err(Fault));
@@ -405,7 +408,7 @@ fn drain(
             Ok(Output::Event(Event::Closed)) => drained.is_closed = true,
             Ok(Output::Event(_)) => {}
             Err(_) => {
-                drained.is_closed = true;
+                drained.is_failed = true;
                 return Ok(drained);
             }
         }

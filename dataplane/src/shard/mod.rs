@@ -307,8 +307,11 @@ impl Shard {
         for _ in 0..drained.engine_media {
             self.counters.drop(DropReason::EngineMedia);
         }
-        if drained.is_closed {
-            self.close_with_event(slot, CloseReason::DtlsClosed);
+        // A peer that has said so is gone also if the engine takes that as its end.
+        if drained.is_closed || drained.is_failed {
+            let by_peer = drained.is_closed;
+            let reason = if by_peer { CloseReason::DtlsClosed } else { CloseReason::DtlsFailed };
+            self.close_with_event(slot, reason);
             return;
         }
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
@@ -335,7 +338,7 @@ impl Shard {
         };
         let derived = transport.peer.keys().get().and_then(crate::srtp::DtlsKeys::derive);
         let Some((sealer, opener)) = derived else {
-            self.close_with_event(slot, CloseReason::DtlsClosed);
+            self.close_with_event(slot, CloseReason::DtlsFailed);
             return;
         };
         // DTLS came from a proven address, so there is at least one.
@@ -366,14 +369,16 @@ impl Shard {
         match reason {
             CloseReason::ConsentExpired => self.counters.ice_expired += 1,
             // The engine may give up before we do.
-            CloseReason::ConnectTimeout | CloseReason::DtlsClosed if !is_connected => {
+            CloseReason::ConnectTimeout | CloseReason::DtlsClosed | CloseReason::DtlsFailed
+                if !is_connected =>
+            {
                 if is_checked {
                     self.counters.dtls_failures += 1;
                 } else {
                     self.counters.ice_unchecked += 1;
                 }
             }
-            CloseReason::ConnectTimeout | CloseReason::DtlsClosed | CloseReason::EngineFault => {}
+            _ => {}
         }
         self.close(slot);
         self.events.push(Event::Closed { transport: id, reason });

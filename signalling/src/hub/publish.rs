@@ -316,7 +316,9 @@ impl Hub {
             return;
         };
         if up.is_ended {
-            return self.close_up(&name, conn, &stream, false);
+            // One that has not said more by now may not know: its connection failed on our side.
+            self.close_up(&name, conn, &stream, false);
+            return self.tell(conn, Event::Abort { stream });
         }
         up.is_announced = true;
         if let Some(at) = up.announce_at.take() {

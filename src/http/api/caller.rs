@@ -142,7 +142,8 @@ async fn basic(
     let group_decoy = description.as_ref().map_or(Password::Never, |found| found.decoy());
     let own = description.and_then(|description| own_password(&description, username, route));
     let of_group = Claim { realm: name.as_str(), username, is_wildcard, address };
-    may_try(&[of_server, of_group])?;
+    // Who is known in the group is not therefore known as an administrator of the server.
+    may_try(&[if admin.is_some() { of_server } else { of_group }])?;
     Ok(match (own, admin) {
         // The administrator of the server and a user of the group may have one name. They are two
         // accounts: a right password of the one must not forgive guesses at the other.

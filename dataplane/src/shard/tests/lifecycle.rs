@@ -53,7 +53,7 @@ fn a_peer_that_never_connects_is_closed() {
     net.peers[publisher].loss_up = 100;
     net.peers[publisher].loss_down = 100;
     net.advance(Duration::from_secs(62));
-    let (late, failed) = (CloseReason::ConnectTimeout, CloseReason::DtlsClosed);
+    let (late, failed) = (CloseReason::ConnectTimeout, CloseReason::DtlsFailed);
     assert!(net.events.iter().any(|event| {
         matches!(event, Event::Closed { reason, .. } if [late, failed].contains(reason))
     }));
