@@ -316,9 +316,7 @@ impl Hub {
             return;
         };
         if up.is_ended {
-            // One that has not said more by now may not know: its connection failed on our side.
-            self.close_up(&name, conn, &stream, false);
-            return self.tell(conn, Event::Abort { stream });
+            return self.close_up(&name, conn, &stream, false);
         }
         up.is_announced = true;
         if let Some(at) = up.announce_at.take() {

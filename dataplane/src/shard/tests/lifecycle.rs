@@ -47,6 +47,30 @@ fn a_peer_that_vanishes_is_noticed_told_and_forgotten() {
 }
 
 #[test]
+fn a_peer_that_says_goodbye_is_told_from_one_that_fails() {
+    let mut net = Net::new(1);
+    let (publisher, publications) = live_publisher(&mut net, 0);
+    let viewer = net.viewer(0, &publications, LayerCap::High);
+    net.connect(viewer);
+    let closed = |net: &mut Net, peer: usize| {
+        let id = net.peers[peer].id;
+        net.run_until("it is closed", |net| {
+            net.events
+                .iter()
+                .any(|e| matches!(e, Event::Closed { transport, .. } if *transport == id))
+        });
+        net.events.iter().find_map(|event| match event {
+            Event::Closed { transport, reason } if *transport == id => Some(*reason),
+            _ => None,
+        })
+    };
+    net.peers[viewer].rtc.close().expect("it is open");
+    assert_eq!(closed(&mut net, viewer), Some(CloseReason::DtlsClosed));
+    net.peers[publisher].rtc.close().expect("it is open");
+    assert_eq!(closed(&mut net, publisher), Some(CloseReason::DtlsClosed));
+}
+
+#[test]
 fn a_peer_that_never_connects_is_closed() {
     let mut net = Net::new(1);
     let publisher = net.publisher(0, CODECS, &[]);
