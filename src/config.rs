@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
-use signalling::{DescriptionError, User, json_error};
+use signalling::{DescriptionError, Flags, Password, User, json_error};
 
 use crate::durable::Stamp;
 use crate::forwarded::Proxy;
@@ -39,6 +39,30 @@ pub(crate) struct Config {
 signalling::only_objects!(Config);
 
 impl Config {
+    /// What is likely a mistake, for the operator.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, user) in &self.users {
+            if let Some(Password::Broken(error)) = &user.password {
+                warnings.push(format!("user {name:?} cannot log in: {error}"));
+            }
+        }
+        let can_log_in = |user: &User| {
+            !matches!(user.password, None | Some(Password::Broken(_) | Password::Never))
+        };
+        if !self
+            .users
+            .values()
+            .any(|user| user.permissions.expand(Flags::default()).has("admin") && can_log_in(user))
+        {
+            warnings.push(
+                "nobody can administer the server: `aulactl initial-setup` makes an administrator"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
     /// Scheme, host and path of the proxy's URL, each optional: `/base`, `https:`,
     /// `http://h/base`.
     pub(crate) fn proxy(&self) -> (Option<&str>, Option<&str>, &str) {
@@ -84,6 +108,14 @@ impl ConfigFile {
         Ok(Self { path, cached: Mutex::new(Cached { stamp, config }) })
     }
 
+    /// What is likely a mistake in the file, for the operator; nothing if there is no file.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let warnings = cached.stamp.map(|_| cached.config.warnings()).unwrap_or_default();
+        let file = self.path.display();
+        warnings.into_iter().map(|warning| format!("{file}: {warning}")).collect()
+    }
+
     /// The present contents, from memory.
     pub(crate) fn get(&self) -> Arc<Config> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner).config.clone()
@@ -100,6 +132,9 @@ impl ConfigFile {
         match read(&self.path, stamp) {
             Ok(config) => {
                 tracing::info!(file = %self.path.display(), "configuration read again");
+                for warning in config.warnings() {
+                    tracing::warn!(file = %self.path.display(), "{warning}");
+                }
                 cached.config = Arc::new(config);
             }
             Err(error) => tracing::error!("{error}; the old configuration stays"),

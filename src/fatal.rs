@@ -1,4 +1,4 @@
-//! Why the server cannot start, for the operator: one line that names the place and the fix.
+//! Why the server cannot start, for the operator: a line for each reason that names the place and the fix.
 
 use std::fmt;
 
@@ -12,25 +12,31 @@ pub(crate) const EXIT_SYSTEM: u8 = 1;
 pub(crate) struct FatalError {
     /// The process's exit code.
     pub(crate) code: u8,
-    message: String,
+    lines: Vec<String>,
 }
 
 impl FatalError {
     /// A flag or a file is wrong.
     pub(crate) fn config(message: impl fmt::Display) -> Self {
-        Self { code: EXIT_CONFIG, message: message.to_string() }
+        Self::config_lines(vec![message.to_string()])
+    }
+
+    /// Several are, a line each.
+    pub(crate) fn config_lines(lines: Vec<String>) -> Self {
+        Self { code: EXIT_CONFIG, lines }
     }
 
     /// The system refused.
     pub(crate) fn system(message: impl fmt::Display) -> Self {
-        Self { code: EXIT_SYSTEM, message: message.to_string() }
+        Self { code: EXIT_SYSTEM, lines: vec![message.to_string()] }
     }
 }
 
 impl fmt::Display for FatalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, whatever a path or a parser put into it.
-        f.write_str(&self.message.replace(['\n', '\r'], " "))
+        // A line for each, whatever a path or a parser put into it.
+        let lines = self.lines.iter().map(|line| line.replace(['\n', '\r'], " "));
+        f.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line. Galene's syntax: one dash or two, `-flag value` or `-flag=value`; a switch
 //! takes a value only after `=`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::fatal::FatalError;
@@ -43,6 +43,8 @@ pub(crate) struct Flags {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) memory_mib: Option<u64>,
     pub(crate) log: LogForm,
+    /// The names of the flags that were given.
+    given: Vec<&'static str>,
 }
 
 /// What to do.
@@ -111,7 +113,13 @@ impl Flags {
             metrics: None,
             memory_mib: None,
             log: LogForm::Text,
+            given: Vec::new(),
         }
+    }
+
+    /// Whether the command line has the flag.
+    pub(crate) fn names(&self, flag: &str) -> bool {
+        self.given.contains(&flag)
     }
 
     /// Reads the arguments after the program's name.
@@ -131,11 +139,12 @@ impl Flags {
                 None => (flag, None),
             };
             let name = if name == "h" { "help" } else { name };
-            let Some((_, wants, _)) = FLAGS.iter().find(|(known, _, _)| *known == name) else {
+            let Some((known, wants, _)) = FLAGS.iter().find(|(known, _, _)| *known == name) else {
                 let near = signalling::nearest(name, FLAGS.iter().map(|(known, _, _)| *known));
                 let hint = near.map(|near| format!("did you mean --{near}? ")).unwrap_or_default();
                 return Err(FatalError::config(format!("unknown flag --{name}: {hint}See --help")));
             };
+            flags.given.push(known);
             if wants.is_empty() {
                 let is_on = switch(name, value.as_deref())?;
                 match name {
@@ -160,8 +169,12 @@ impl Flags {
     }
 
     fn set(&mut self, name: &str, wants: &str, value: String) -> Result<(), FatalError> {
-        let bad =
-            || FatalError::config(format!("flag --{name} cannot be {value:?}: it must be {wants}"));
+        let bad = || {
+            FatalError::config(format!(
+                "flag --{name} cannot be {value:?}: {}",
+                must_be(name, wants)
+            ))
+        };
         match name {
             "http" => {
                 if !is_listen_address(&value) {
@@ -172,7 +185,10 @@ impl Flags {
             "static" => self.statics = Some(PathBuf::from(value)),
             "data" => self.data = PathBuf::from(value),
             "groups" => self.groups = PathBuf::from(value),
-            "udp-port" => self.udp = Udp::Port(value.parse().map_err(|_| bad())?),
+            "udp-port" => {
+                let port = value.parse().ok().filter(|port| *port > 0);
+                self.udp = Udp::Port(port.ok_or_else(bad)?);
+            }
             "udp-range" => self.udp = udp_range(&value).ok_or_else(bad)?,
             "shards" => {
                 let shards = value.parse().ok().filter(|shards| (1..=16).contains(shards));
@@ -194,10 +210,29 @@ impl Flags {
     }
 }
 
+/// What a flag's value has to be, with its range where it has one.
+fn must_be(name: &str, wants: &str) -> String {
+    let range = match name {
+        "udp-port" => "a port, 1 to 65535",
+        "udp-range" => "A-B, the first and the last port, 1 to 65535, or one port for all",
+        "memory" => "a number of MiB",
+        "http" => "[HOST]:PORT, with an IPv6 address in brackets, or the path of a Unix socket",
+        _ => wants,
+    };
+    format!("it must be {range}")
+}
+
 /// A Unix socket's path, or `HOST:PORT` with an optional host.
 fn is_listen_address(text: &str) -> bool {
-    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    text.starts_with('/') || matches!(port, Some(Ok(_)))
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return text.starts_with('/');
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match bracketed {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => !host.contains([':', '[', ']', '/']),
+    };
+    text.starts_with('/') || (is_host && port.parse::<u16>().is_ok())
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<bool, FatalError> {
@@ -294,6 +329,11 @@ mod tests {
             (&["-http"], "needs a value"),
             (&["-http", ":99999"], "http"),
             (&["-http", "localhost"], "http"),
+            (&["-http", ":1:1"], "in brackets"),
+            (&["-http", "::1:1"], "in brackets"),
+            (&["-http", "[::1:1"], "in brackets"),
+            (&["-udp-port", "0"], "1 to 65535"),
+            (&["-udp-range", "10-x"], "1 to 65535"),
             (&["-insecure=maybe"], "true or false"),
             (&["--bananas"], "--help"),
             (&["bananas"], "--help"),

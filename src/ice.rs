@@ -7,13 +7,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use signalling::base64;
+use serde_json::{Map, Value};
+use signalling::{base64, json_error};
+
+use crate::durable::Stamp;
 
 /// A larger file is not a list of servers.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How long credentials made from a shared secret are good for.
 const CREDENTIAL_FOR: Duration = Duration::from_secs(86_400);
+/// What a server's URL starts with (RFC 7064, RFC 7065).
+const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
 /// How often they are made anew.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1800);
 
@@ -32,60 +36,167 @@ signalling::only_objects!(Server);
 pub(crate) struct IceServers {
     path: PathBuf,
     is_relay_only: bool,
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
     made_at: Option<Instant>,
+    /// Whether there has been a good file, or none.
+    is_known: bool,
 }
 
 impl IceServers {
     /// Need not exist.
     pub(crate) fn new(data: &Path, is_relay_only: bool) -> Self {
-        Self { path: data.join("ice-servers.json"), is_relay_only, stamp: None, made_at: None }
+        Self {
+            path: data.join("ice-servers.json"),
+            is_relay_only,
+            stamp: None,
+            made_at: None,
+            is_known: false,
+        }
     }
 
     /// What browsers are to be told, if that has changed or is about to expire.
     pub(crate) fn refresh(&mut self) -> Option<Value> {
-        let metadata = fs::metadata(&self.path).ok();
-        let stamp = metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
+        let stamp = Stamp::of(&self.path);
+        let has_changed = stamp != self.stamp;
         let is_fresh = self.made_at.is_some_and(|at| at.elapsed() < RENEWAL_INTERVAL);
-        if is_fresh && stamp == self.stamp {
+        if is_fresh && !has_changed {
             return None;
         }
         self.stamp = stamp;
         self.made_at = Some(Instant::now());
-        let servers = match self.read() {
-            Ok(servers) => servers,
+        let entries = match self.read(stamp) {
+            Ok(entries) => entries,
             Err(message) => {
-                tracing::error!("{}: {message}; the old servers stay", self.path.display());
+                let meanwhile = match self.is_known {
+                    true => "of the servers that were good before",
+                    false => "of no servers",
+                };
+                tracing::error!("{message}; until that is mended clients are told {meanwhile}");
                 return None;
             }
         };
+        self.is_known = true;
+        let (servers, skipped) = usable(&entries);
+        if has_changed {
+            for reason in skipped {
+                tracing::warn!("{}: {reason}", self.path.display());
+            }
+        }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(configuration(&servers, self.is_relay_only, unix.as_secs()))
+        Some(configuration(servers, self.is_relay_only, unix.as_secs()))
     }
 
-    fn read(&self) -> Result<Vec<Value>, String> {
-        match self.stamp {
+    /// Reads the file, for whoever wants to know whether it is good: what is skipped, and why.
+    pub(crate) fn check(&self) -> Result<Vec<String>, String> {
+        let (_, skipped) = usable(&self.read(Stamp::of(&self.path))?);
+        let file = self.path.display();
+        Ok(skipped.into_iter().map(|reason| format!("{file}: {reason}")).collect())
+    }
+
+    fn read(&self, stamp: Option<Stamp>) -> Result<Vec<Value>, String> {
+        let file = self.path.display();
+        match stamp {
             None => return Ok(Vec::new()),
-            Some((_, bytes)) if bytes > FILE_BYTES_MAX => return Err("too large".to_owned()),
+            Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
+                return Err(format!("{file}: larger than 256 KiB"));
+            }
             Some(_) => {}
         }
-        let text = fs::read(&self.path).map_err(|error| error.to_string())?;
-        serde_json::from_slice(&text).map_err(|error| error.to_string())
+        let text = fs::read(&self.path).map_err(|error| format!("{file}: {error}"))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| json_error(&file.to_string(), &error).to_string())
     }
 }
 
-/// The `rtcConfiguration` of `joined`. Entries that make no sense are skipped.
-fn configuration(servers: &[Value], is_relay_only: bool, unix_s: u64) -> Value {
-    let mut listed = Vec::new();
-    for server in servers {
-        match <Server as Deserialize>::deserialize(server)
-            .ok()
-            .and_then(|server| described(server, unix_s))
-        {
-            Some(server) => listed.push(server),
-            None => tracing::error!("an entry of ice-servers.json cannot be used and is skipped"),
+/// The entries that make sense, and what is skipped of the others: one bad URL would keep a
+/// browser from connecting at all.
+fn usable(entries: &[Value]) -> (Vec<Server>, Vec<String>) {
+    let mut servers = Vec::new();
+    let mut skipped = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let mut skip = |reason: &str| skipped.push(format!("entry {} {reason}", index + 1));
+        let mut server = match <Server as Deserialize>::deserialize(entry) {
+            Ok(server) => server,
+            Err(error) => {
+                skip(&format!("is skipped: {error}"));
+                continue;
+            }
+        };
+        server.urls.retain(|url| {
+            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+            let is_known = SCHEMES.contains(&scheme.to_ascii_lowercase().as_str());
+            if !is_known {
+                skip(&format!("has the URL {url:?}, which is skipped: one of them starts with stun:, stuns:, turn: or turns:"));
+            }
+            is_known
+        });
+        match server.flaw() {
+            None => servers.push(server),
+            Some(flaw) => skip(&format!("is skipped: {flaw}")),
         }
     }
+    (servers, skipped)
+}
+
+impl Server {
+    /// The type of the credential.
+    fn kind(&self) -> &str {
+        let kind = self.credential_type.as_deref().filter(|kind| !kind.is_empty());
+        kind.unwrap_or("password")
+    }
+
+    /// Why it cannot be used.
+    fn flaw(&self) -> Option<&'static str> {
+        if self.urls.is_empty() {
+            return Some("it has no URLs");
+        }
+        // A relay asks who one is; browsers refuse to begin without an answer.
+        let is_relay = self.urls.iter().any(|url| url.to_ascii_lowercase().starts_with("turn"));
+        match self.kind() {
+            "hmac-sha1" if self.credential.is_none() => {
+                Some("hmac-sha1 needs a credential, the secret shared with the server")
+            }
+            "password" if is_relay && (self.username.is_none() || self.credential.is_none()) => {
+                Some("a TURN server needs a username and a credential")
+            }
+            "hmac-sha1" | "password" | "oauth" => None,
+            _ => Some("its credentialType must be password, oauth or hmac-sha1"),
+        }
+    }
+
+    /// As browsers want it.
+    fn described(self, unix_s: u64) -> Value {
+        let kind = self.kind().to_owned();
+        let (mut username, mut credential) = (self.username, self.credential);
+        let mut told = kind.as_str();
+        // The scheme of coturn's use-auth-secret.
+        if kind == "hmac-sha1" {
+            let expiry = unix_s + CREDENTIAL_FOR.as_secs();
+            let name = match username.filter(|username| !username.is_empty()) {
+                Some(username) => format!("{expiry}:{username}"),
+                None => expiry.to_string(),
+            };
+            let secret = credential.unwrap_or_default();
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+            credential = Some(base64::encode(hmac::sign(&key, name.as_bytes()).as_ref()));
+            username = Some(name);
+            told = "password";
+        }
+        let mut fields = Map::new();
+        fields.insert("urls".into(), self.urls.into());
+        fields.insert("credentialType".into(), told.into());
+        for (key, value) in [("username", username), ("credential", credential)] {
+            if let Some(value) = value {
+                fields.insert(key.into(), value.into());
+            }
+        }
+        Value::Object(fields)
+    }
+}
+
+/// The `rtcConfiguration` of `joined`.
+fn configuration(servers: Vec<Server>, is_relay_only: bool, unix_s: u64) -> Value {
+    let listed: Vec<Value> = servers.into_iter().map(|server| server.described(unix_s)).collect();
     let mut configuration = Map::new();
     if !listed.is_empty() {
         configuration.insert("iceServers".into(), Value::Array(listed));
@@ -96,43 +207,10 @@ fn configuration(servers: &[Value], is_relay_only: bool, unix_s: u64) -> Value {
     Value::Object(configuration)
 }
 
-fn described(server: Server, unix_s: u64) -> Option<Value> {
-    if server.urls.is_empty() {
-        return None;
-    }
-    let kind = server.credential_type.as_deref().filter(|kind| !kind.is_empty());
-    let kind = kind.unwrap_or("password");
-    let mut described = json!({"urls": server.urls, "credentialType": kind});
-    let fields = described.as_object_mut()?;
-    match kind {
-        "password" | "oauth" => {
-            for (key, value) in [("username", server.username), ("credential", server.credential)] {
-                if let Some(value) = value {
-                    fields.insert(key.into(), value.into());
-                }
-            }
-        }
-        // The scheme of coturn's use-auth-secret.
-        "hmac-sha1" => {
-            let expiry = unix_s + CREDENTIAL_FOR.as_secs();
-            let username = match server.username.filter(|username| !username.is_empty()) {
-                Some(username) => format!("{expiry}:{username}"),
-                None => expiry.to_string(),
-            };
-            let secret = server.credential?;
-            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
-            let credential = base64::encode(hmac::sign(&key, username.as_bytes()).as_ref());
-            fields.insert("username".into(), username.into());
-            fields.insert("credential".into(), credential.into());
-            fields.insert("credentialType".into(), "password".into());
-        }
-        _ => return None,
-    }
-    Some(described)
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -145,10 +223,20 @@ mod tests {
             json!({"urls": [], "username": "u"}),
             json!({"urls": ["turn:x.example"], "credentialType": "magic"}),
             json!(3),
+            json!({"urls": ["stun:s2.example", "http://s.example"]}),
+            json!({"urls": ["turn:t.example"], "username": "u"}),
+            json!({"urls": ["turn:t.example"], "credentialType": "hmac-sha1"}),
         ];
-        let made = configuration(&servers, true, 1_000_000);
+        let (good, skipped) = usable(&servers);
+        let made = configuration(good, true, 1_000_000);
         let listed = made["iceServers"].as_array().unwrap();
-        assert_eq!(listed.len(), 3);
+        assert_eq!(listed.len(), 4);
+        assert_eq!(listed[3]["urls"], json!(["stun:s2.example"]));
+        let entries = ["entry 4 ", "entry 5 ", "entry 6 ", "entry 7 ", "entry 8 ", "entry 9 "];
+        assert_eq!(skipped.len(), entries.len(), "{skipped:?}");
+        for (reason, entry) in skipped.iter().zip(entries) {
+            assert!(reason.starts_with(entry), "{reason}");
+        }
         assert_eq!(listed[0], json!({"urls": ["stun:s.example"], "credentialType": "password"}));
         assert_eq!((&listed[1]["username"], &listed[1]["credential"]), (&json!("u"), &json!("c")));
         assert_eq!(listed[2]["username"], "1086400:u");
@@ -156,6 +244,6 @@ mod tests {
         assert_eq!(listed[2]["credential"], "sIFW28enbyIErsh9e1zmE7/lwxA=");
         assert_eq!(listed[2]["credentialType"], "password");
         assert_eq!(made["iceTransportPolicy"], "relay");
-        assert_eq!(configuration(&[], false, 0), json!({}));
+        assert_eq!(configuration(Vec::new(), false, 0), json!({}));
     }
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod authenticator;
 mod backoff;
 mod bridge;
+mod check;
 mod config;
 mod control;
 mod counter;
@@ -41,7 +42,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where standard error is gone the exit code still speaks.
-            let _ = writeln!(std::io::stderr(), "aula: {error}");
+            for line in error.to_string().lines() {
+                let _ = writeln!(std::io::stderr(), "aula: {line}");
+            }
             ExitCode::from(error.code)
         }
     }
@@ -54,7 +57,7 @@ fn run() -> Result<(), FatalError> {
         Order::Version => return say(concat!("aula ", env!("CARGO_PKG_VERSION"), "\n")),
     };
     if flags.check_config {
-        return say(&server::check(&flags)?);
+        return say(&check::check(&flags)?);
     }
     telemetry::start(flags.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -49,34 +49,8 @@ const UDP_PORT_DEFAULT: u16 = 8443;
 /// What everybody is told at the end.
 const SHUTTING_DOWN: &str = "server is shutting down";
 
-/// `--check-config`: reads everything, and says what it found.
-pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
-    ConfigFile::open(&flags.data).map_err(FatalError::config)?;
-    open_files(flags)?;
-    if !flags.insecure && flags.data.join("cert.pem").exists() {
-        Certificates::open(&flags.data, &[])?;
-    }
-    check_groups_folder(flags)?;
-    TokenStore::new(&flags.data).check().map_err(FatalError::config)?;
-    let found = GroupStore::new(flags.groups.clone()).scan();
-    let groups = found.iter().filter(|(_, description)| description.is_ok()).count();
-    let broken: Vec<String> = found
-        .into_iter()
-        .filter_map(|(_, description)| description.err().map(|error| error.to_string()))
-        .collect();
-    if !broken.is_empty() {
-        return Err(FatalError::config(broken.join("\n")));
-    }
-    if !flags.groups.exists() {
-        return Ok(format!(
-            "configuration is good, but there is no folder {}: no groups\n",
-            flags.groups.display()
-        ));
-    }
-    Ok(format!("configuration is good: {groups} groups\n"))
-}
-
-fn open_files(flags: &Flags) -> Result<Files, FatalError> {
+/// The web client.
+pub(crate) fn open_files(flags: &Flags) -> Result<Files, FatalError> {
     Files::open(flags.statics.as_deref()).map_err(|error| {
         let folder = flags.statics.as_deref().unwrap_or_else(|| Path::new(""));
         FatalError::config(format!(
@@ -86,7 +60,8 @@ fn open_files(flags: &Flags) -> Result<Files, FatalError> {
     })
 }
 
-fn check_groups_folder(flags: &Flags) -> Result<(), FatalError> {
+/// What is there must be a folder.
+pub(crate) fn check_groups_folder(flags: &Flags) -> Result<(), FatalError> {
     if flags.groups.exists() && !flags.groups.is_dir() {
         return Err(FatalError::config(format!(
             "flag --groups: {} is not a directory: name one with group files in it",
@@ -128,6 +103,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     descriptors::raise();
     let counters = Arc::<Counters>::default();
     let tokens = Arc::new(TokenStore::new(&flags.data));
+    // The log tells if they cannot be read.
+    tokens.read();
     let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
     let (control, mut task) =
         Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone());
@@ -392,6 +369,8 @@ impl Reload {
         if let Some(certificates) = &self.certificates {
             certificates.refresh();
         }
+        // Whoever damages the file is to hear of it at once.
+        self.authenticator.tokens().read();
         if round.is_multiple_of(SWEEP_EVERY_RELOADS) {
             self.authenticator.tokens().sweep(unix_now());
         }

@@ -95,12 +95,23 @@ impl GroupStore {
         {
             return Some(cached.result.clone());
         }
-        let result = parse_file(&path).map(Arc::new).map_err(Arc::new);
-        match &result {
-            Ok(_) => tracing::debug!(group = name.as_str(), "group file read"),
-            Err(error) => tracing::error!("{error}"),
+        let result = parse_file(&path).map_err(Arc::new);
+        let result = result.map(|(description, warnings)| {
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            Arc::new(description)
+        });
+        if let Err(error) = &result {
+            tracing::error!(
+                "{error}; until that is mended its group keeps the rules it has if it is running, \
+                 and is closed otherwise"
+            );
         }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if result.is_ok() && cache.get(name).is_some_and(|before| before.result.is_err()) {
+            tracing::info!("{} is good again", path.display());
+        }
         if cache.len() < CACHE_MAX || cache.contains_key(name) {
             cache.insert(name.clone(), Cached { stamp, result: result.clone() });
         }
@@ -198,6 +209,16 @@ impl GroupStore {
         names
     }
 
+    /// Reads all group files, sorted, for whoever wants to know whether they are good: the
+    /// warnings about each.
+    pub(crate) fn check(&self) -> Vec<(GroupName, Result<Vec<String>, DescriptionError>)> {
+        let checked = self.names().into_iter().map(|name| {
+            let read = parse_file(&self.root.join(name.file_path()));
+            (name, read.map(|(_, warnings)| warnings))
+        });
+        checked.collect()
+    }
+
     /// All groups that have files, sorted, with those that cannot be used.
     pub(crate) fn scan(&self) -> Vec<(GroupName, Read)> {
         self.names()
@@ -224,13 +245,13 @@ fn whole(path: &Path, error: &io::Error) -> DescriptionError {
     }
 }
 
-fn parse_file(path: &Path) -> Result<Description, DescriptionError> {
+/// The group, and warnings about what is ignored, each with the name of the file.
+fn parse_file(path: &Path) -> Result<(Description, Vec<String>), DescriptionError> {
     let text = read_all(File::open(path).map_err(|error| whole(path, &error))?, path)?;
-    let (description, warnings) = parse_description(&path.display().to_string(), &text)?;
-    for warning in warnings {
-        tracing::warn!(file = %path.display(), "{warning}");
-    }
-    Ok(description)
+    let file = path.display().to_string();
+    let (description, warnings) = parse_description(&file, &text)?;
+    let warnings = warnings.into_iter().map(|warning| format!("{file}: {warning}"));
+    Ok((description, warnings.collect()))
 }
 
 fn read_all(file: File, path: &Path) -> Result<Vec<u8>, DescriptionError> {

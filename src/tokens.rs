@@ -2,12 +2,15 @@
 //! the same secret the later counts. Blocking: call it off the request path.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use signalling::{GroupName, Token, TokenGrant, TokenReply, TokenRequest, UnixMs};
+use signalling::{
+    DescriptionError, GroupName, Token, TokenGrant, TokenReply, TokenRequest, UnixMs, json_error,
+};
 
 use crate::durable::{self, Stamp};
 
@@ -21,14 +24,39 @@ const KEPT_AFTER_END_MS: i64 = 7 * 24 * 3600 * 1000;
 /// By secret.
 pub(crate) type Tokens = BTreeMap<String, Token>;
 
-/// The file cannot be read or written; the log says why.
-#[derive(Debug)]
-pub(crate) struct Unusable;
+/// Why nothing can be done with the file; the log has the details.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unusable {
+    /// Somebody has damaged it.
+    Broken,
+    /// [`TOKENS_MAX`] are in it.
+    Full,
+    /// The system does not let us write it.
+    System,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => {
+                "the server's file of tokens, data/var/tokens.jsonl, is damaged: the server's log \
+                 names the line to mend"
+            }
+            Self::Full => "the server has as many tokens as it can keep: delete some first",
+            Self::System => {
+                "the server cannot write its file of tokens, data/var/tokens.jsonl: its log says why"
+            }
+        })
+    }
+}
 
 struct Cached {
     stamp: Option<Stamp>,
+    /// Those of the last good file, or of our last change to it.
     tokens: Arc<Tokens>,
     is_broken: bool,
+    /// Whether there has been a good file.
+    is_known: bool,
 }
 
 /// The file, with its last good contents.
@@ -44,23 +72,40 @@ impl TokenStore {
     pub(crate) fn new(data: &Path) -> Self {
         Self {
             path: data.join("var").join("tokens.jsonl"),
-            cached: Mutex::new(Cached { stamp: None, tokens: Arc::default(), is_broken: false }),
+            cached: Mutex::new(Cached {
+                stamp: None,
+                tokens: Arc::default(),
+                is_broken: false,
+                is_known: false,
+            }),
             changing: Mutex::new(()),
         }
     }
 
     /// All tokens, with the ETag of the whole; empty if there is no file. A broken edit leaves the
-    /// old tokens in force.
+    /// old tokens in force, and the log says so.
     pub(crate) fn read(&self) -> (Arc<Tokens>, String) {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = Stamp::of(&self.path);
         if stamp != cached.stamp {
             cached.stamp = stamp;
             match parse(&self.path, stamp) {
-                Ok(tokens) => (cached.tokens, cached.is_broken) = (Arc::new(tokens), false),
+                Ok(tokens) => {
+                    if cached.is_broken {
+                        tracing::info!("{} is good again", self.path.display());
+                    }
+                    cached.tokens = Arc::new(tokens);
+                    (cached.is_broken, cached.is_known) = (false, true);
+                }
                 Err(message) => {
                     cached.is_broken = true;
-                    tracing::error!("{message}; the old tokens stay, and none can be changed");
+                    let meanwhile = match cached.is_known {
+                        true => "the tokens that were good before stay so",
+                        false => "no token is good",
+                    };
+                    tracing::error!(
+                        "{message}; until that is mended {meanwhile}, and none can be made or changed"
+                    );
                 }
             }
         }
@@ -96,24 +141,32 @@ impl TokenStore {
         change: impl FnOnce(&mut Tokens, &str) -> Result<T, E>,
     ) -> Result<T, E> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, etag) = self.read();
-        let is_broken = self.cached.lock().unwrap_or_else(PoisonError::into_inner).is_broken;
-        if is_broken {
-            return Err(Unusable.into());
-        }
+        let (before, etag) = self.read_good()?;
         let mut tokens = (*before).clone();
         let done = change(&mut tokens, &etag)?;
         if tokens != *before {
             if tokens.len() > TOKENS_MAX && tokens.len() > before.len() {
                 tracing::error!("more than {TOKENS_MAX} tokens: no more are made");
-                return Err(Unusable.into());
+                return Err(Unusable::Full.into());
             }
             self.write(&tokens).map_err(|error| {
                 tracing::error!("{}: {error}", self.path.display());
-                Unusable
+                Unusable::System
             })?;
+            // What was taken back stays so, even if somebody damages the file before it is read
+            // again. The stamp stays the old one, so that it will be.
+            self.cached.lock().unwrap_or_else(PoisonError::into_inner).tokens = Arc::new(tokens);
         }
         Ok(done)
+    }
+
+    /// All tokens as they are in a good file.
+    fn read_good(&self) -> Result<(Arc<Tokens>, String), Unusable> {
+        let found = self.read();
+        match self.cached.lock().unwrap_or_else(PoisonError::into_inner).is_broken {
+            true => Err(Unusable::Broken),
+            false => Ok(found),
+        }
     }
 
     fn write(&self, tokens: &Tokens) -> io::Result<()> {
@@ -152,22 +205,24 @@ impl TokenStore {
                 });
                 edited.unwrap_or(TokenReply::Failed)
             }
-            TokenRequest::List { group, held } => {
-                let (mut tokens, _) = self.of_group(group.as_str());
-                tokens.retain(|token| token.is_within(&group, &held));
-                TokenReply::List(tokens)
-            }
+            TokenRequest::List { group, held } => match self.of_group(group.as_str()) {
+                Ok((mut tokens, _)) => {
+                    tokens.retain(|token| token.is_within(&group, &held));
+                    TokenReply::List(tokens)
+                }
+                Err(_) => TokenReply::Failed,
+            },
         }
     }
 
     /// The tokens of exactly this group, in their order, with the ETag of the whole file that has
     /// just these.
-    pub(crate) fn of_group(&self, group: &str) -> (Vec<Token>, String) {
-        let (tokens, etag) = self.read();
+    pub(crate) fn of_group(&self, group: &str) -> Result<(Vec<Token>, String), Unusable> {
+        let (tokens, etag) = self.read_good()?;
         let own = tokens.values().filter(|token| token.group == group);
         let mut own: Vec<Token> = own.cloned().collect();
         own.sort_by(|left, right| left.order().cmp(&right.order()));
-        (own, etag)
+        Ok((own, etag))
     }
 
     /// Drops the tokens of a group that is no more. If they cannot be dropped the log says so.
@@ -200,7 +255,7 @@ impl TokenStore {
 }
 
 fn parse(path: &Path, stamp: Option<Stamp>) -> Result<Tokens, String> {
-    let file = path.display();
+    let file = path.display().to_string();
     match stamp {
         None => return Ok(Tokens::new()),
         Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
@@ -214,8 +269,9 @@ fn parse(path: &Path, stamp: Option<Stamp>) -> Result<Tokens, String> {
         if line.trim().is_empty() {
             continue;
         }
-        let token: Token =
-            serde_json::from_str(line).map_err(|error| format!("{file}:{}: {error}", index + 1))?;
+        let token: Token = serde_json::from_str(line).map_err(|error| {
+            DescriptionError { line: index + 1, ..json_error(&file, &error) }.to_string()
+        })?;
         if token.token.is_empty() {
             return Err(format!("{file}:{}: the token has no secret", index + 1));
         }
@@ -272,6 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn regression_what_was_taken_back_stays_so_when_the_file_is_damaged() {
+        let data = std::env::temp_dir().join(format!("aula-tokens-back-{}", std::process::id()));
+        let store = TokenStore::new(&data);
+        let group = GroupName::parse("g").unwrap();
+        let token = |secret: &str| Token {
+            token: secret.into(),
+            group: "g".into(),
+            expires: Some(UnixMs(2_000)),
+            ..Token::default()
+        };
+        for secret in ["kept", "revoked"] {
+            store.answer(TokenRequest::Make(Box::new(token(secret))));
+        }
+        let now = UnixMs(1_000);
+        assert!(store.grant("revoked", &group, now).is_some());
+        let removed = store.change(|tokens, _| Ok::<_, Unusable>(tokens.remove("revoked")));
+        assert!(removed.unwrap().is_some());
+        fs::write(data.join("var/tokens.jsonl"), "{\n").unwrap();
+        assert!(store.grant("revoked", &group, now).is_none());
+        assert!(store.grant("kept", &group, now).is_some());
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
     fn galenes_file_is_read_changed_and_kept_whole() {
         let data = std::env::temp_dir().join(format!("aula-tokens-{}", std::process::id()));
         let store = TokenStore::new(&data);
@@ -298,7 +378,7 @@ mod tests {
         assert!(store.grant("old", &group, now).is_none());
         store.sweep(now);
         let secrets: Vec<String> =
-            store.of_group("g").0.into_iter().map(|token| token.token).collect();
+            store.of_group("g").unwrap().0.into_iter().map(|token| token.token).collect();
         assert_eq!(secrets, ["a", "b"]);
         let etag = store.read().1;
         let edit = TokenRequest::Edit {
@@ -316,6 +396,7 @@ mod tests {
         assert!(store.grant("a", &group, now).is_some());
         let token = Box::new(Token { token: "c".into(), ..Token::default() });
         assert_eq!(store.answer(TokenRequest::Make(token.clone())), TokenReply::Failed);
+        assert_eq!(store.of_group("g").unwrap_err(), Unusable::Broken);
         fs::write(&path, good).unwrap();
         assert!(matches!(store.answer(TokenRequest::Make(token)), TokenReply::Token(_)));
         let emptied = store.change(|tokens, _| {

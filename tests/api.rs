@@ -148,7 +148,7 @@ fn users_and_passwords() {
     let headers = [("Authorization", "Basic YW5uOnRoaXJk")];
     assert_eq!(api.ask("GET", ann, &headers, "").status, 401);
     let file = std::fs::read_to_string(api.server.scratch.0.join("groups/test.json")).unwrap();
-    assert!(file.contains("\"bcrypt\"") && file.contains("\"public\":true"), "{file}");
+    assert!(file.contains("\"bcrypt\"") && file.contains("\"public\": true"), "{file}");
     assert_eq!(api.delete(&password, &[]), 204);
     assert_eq!(api.delete(ann, &[]), 204);
     assert_eq!(api.delete(&password, &[]), 404);

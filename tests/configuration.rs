@@ -60,6 +60,69 @@ fn a_good_configuration_is_said_to_be_good() {
 }
 
 #[test]
+fn a_check_tells_everything_at_once() {
+    let scratch = Scratch::new();
+    for (name, text) in [
+        ("data/config.json", "{"),
+        ("data/ice-servers.json", "{"),
+        ("data/var/tokens.jsonl", "{"),
+        ("groups/a.json", "{"),
+        ("groups/b.json", "{"),
+        ("groups/c.json", r#"{"codecs":["theora"]}"#),
+    ] {
+        scratch.write(name, text);
+    }
+    let (code, stderr) = scratch.run(&["--check-config"]);
+    assert_eq!(code, Some(78));
+    let words = ["config.json:1", "tokens.jsonl:1", "ice-servers.json:1", "a.json:1", "b.json:1"];
+    let words = words.iter().chain(&["c.json: unknown codec \"theora\""]);
+    assert_eq!(stderr.lines().count(), words.clone().count(), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word} in {stderr}");
+    }
+}
+
+#[test]
+fn a_check_warns_of_what_is_ignored() {
+    let scratch = Scratch::new();
+    let user = r#"{"users":{"ann":{"password":{"type":"rot13"},"permissions":["op","presnt"]}}}"#;
+    scratch.write("data/config.json", r#"{"users":{"root":{"permissions":"admin"}}}"#);
+    scratch.write("data/ice-servers.json", r#"[{"urls":["foo:bar","stun:a.example"]}]"#);
+    scratch.write("./groups/a.json", user);
+    let arguments = ["--check-config", "-groups", "./groups", "-data", "data"];
+    let (code, stdout, stderr) = scratch.run_for_output(&arguments);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for word in [
+        "config.json: nobody can administer the server",
+        "ice-servers.json: entry 1 has the URL \"foo:bar\"",
+        "a.json: user \"ann\" cannot log in: unknown password type",
+        "a.json: user \"ann\": the permission \"presnt\" means nothing: did you mean \"present\"?",
+        "configuration is good: 1 groups",
+    ] {
+        assert!(stdout.contains(word), "{word} in {stdout}");
+    }
+    let (code, stdout, _) = scratch.run_for_output(&["--check-config", "-groups", "gruops"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("flag --groups: there is no folder gruops"), "{stdout}");
+}
+
+#[test]
+fn a_damaged_file_of_tokens_is_told_at_once() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write("data/var/tokens.jsonl", "{");
+        scratch.write("data/ice-servers.json", "{");
+    });
+    until("the complaint", || server.log().contains("tokens.jsonl:1"));
+    assert!(server.log().contains("no token is good"), "{}", server.log());
+    until("the other", || server.log().contains("clients are told of no servers"));
+    server.scratch.write("data/var/tokens.jsonl", "");
+    until("its end", || server.log().contains("tokens.jsonl is good again"));
+    server.scratch.write("data/var/tokens.jsonl", "{{");
+    until("the next complaint", || server.log().contains("good before stay so"));
+}
+
+#[test]
 fn the_examples_are_good() {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
     let (code, stderr) = Scratch::new().run(&["--check-config", "--groups", examples]);

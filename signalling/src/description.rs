@@ -223,15 +223,16 @@ pub fn parse_description(
     let parsed: File = serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
     let mut warnings = Vec::new();
     let description = upgrade(parsed, &mut warnings);
-    for (name, user) in &description.users {
+    let wildcard = description.wildcard_user.as_ref();
+    let named = description.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
+    for (who, user) in named.chain(wildcard.map(|user| ("wildcard-user".to_owned(), user))) {
         if let Some(Password::Broken(error)) = &user.password {
-            warnings.push(format!("{file}: user {name:?} cannot log in: {error}"));
+            warnings.push(format!("{who} cannot log in: {error}"));
         }
-    }
-    if let Some(Password::Broken(error)) =
-        description.wildcard_user.as_ref().and_then(|user| user.password.as_ref())
-    {
-        warnings.push(format!("{file}: wildcard-user cannot log in: {error}"));
+        for (atom, near) in user.permissions.unknown() {
+            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+            warnings.push(format!("{who}: the permission {atom:?} means nothing{hint}"));
+        }
     }
     Ok((description, warnings))
 }

@@ -92,9 +92,9 @@ impl Document {
         Ok(document)
     }
 
-    /// Compact JSON, with a newline.
+    /// Indented JSON, for people who edit the file as well, with a newline.
     pub fn to_text(&self) -> String {
-        let mut text = Value::Object(self.0.clone()).to_string();
+        let mut text = format!("{:#}", Value::Object(self.0.clone()));
         text.push('\n');
         text
     }

@@ -328,7 +328,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "aula_auth_failures_total",
         kind: Kind::Counter,
         labels: "`reason`: `password`, `no_password`, `token`, `malformed`, `throttled`",
-        help: "Refused credentials: a wrong password, a user without one or that does not exist, \
+        help: "Refused credentials: a wrong password, a user of a group without one or that does not exist, \
                a token, a header that cannot be read, a guess too many.",
         value: Value::Ours(|now, out| {
             for (reason, count) in now.counters.auth_failures() {

@@ -46,8 +46,15 @@ impl Scratch {
 
     /// Runs the server to its end; gives its exit code and standard error.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let (code, _, stderr) = self.run_for_output(arguments);
+        (code, stderr)
+    }
+
+    /// As [`Self::run`], with standard output before standard error.
+    pub fn run_for_output(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = command(&self.0, arguments).output().expect("the server runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 }
 

@@ -269,8 +269,8 @@ impl From<EditError> for Refused {
 }
 
 impl From<Unusable> for Refused {
-    fn from(Unusable: Unusable) -> Self {
-        internal()
+    fn from(error: Unusable) -> Self {
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn all(asked: Asked, scope: Scope, context: &Arc<Context>) -> A
     let store = context.authenticator.tokens().clone();
     if *asked.request.method() != Method::POST {
         let group = scope.as_str().to_owned();
-        let (own, etag) = blocking(move || Ok(store.of_group(&group))).await?;
+        let (own, etag) = blocking(move || Ok(store.of_group(&group)?)).await?;
         let secrets = own.into_iter().map(|token| Value::String(token.token)).collect();
         return Ok(json(&Value::Array(secrets), Some(&etag)));
     }

@@ -1,0 +1,74 @@
+//! `--check-config`: reads everything that the server would, and says what it found. It changes
+//! nothing.
+
+use crate::config::ConfigFile;
+use crate::fatal::FatalError;
+use crate::flags::Flags;
+use crate::ice::IceServers;
+use crate::server::{check_groups_folder, open_files};
+use crate::store::GroupStore;
+use crate::tls::Certificates;
+use crate::tokens::TokenStore;
+
+/// What was found.
+#[derive(Default)]
+struct Findings {
+    /// What keeps the server, or something in it, from working.
+    problems: Vec<String>,
+    /// What is ignored, or is likely a mistake.
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    /// Notes what is wrong, and goes on.
+    fn take<T>(&mut self, result: Result<T, impl ToString>) -> Option<T> {
+        result.map_err(|error| self.problems.push(error.to_string())).ok()
+    }
+}
+
+/// Reads everything. What is good is said on standard output, with warnings; what is broken is
+/// the error, a line each.
+pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
+    let mut found = Findings::default();
+    for (flag, folder) in [("data", &flags.data), ("groups", &flags.groups)] {
+        if !folder.exists() && flags.names(flag) {
+            let folder = folder.display();
+            found.warnings.push(format!("flag --{flag}: there is no folder {folder}"));
+        }
+    }
+    if let Some(config) = found.take(ConfigFile::open(&flags.data)) {
+        found.warnings.extend(config.warnings());
+    }
+    found.take(open_files(flags));
+    if !flags.insecure && flags.data.join("cert.pem").exists() {
+        found.take(Certificates::open(&flags.data, &[]));
+    }
+    found.take(TokenStore::new(&flags.data).check());
+    if let Some(skipped) = found.take(IceServers::new(&flags.data, flags.relay_only).check()) {
+        found.warnings.extend(skipped);
+    }
+    let is_folder = found.take(check_groups_folder(flags)).is_some();
+    let groups = match is_folder {
+        true => check_groups(flags, &mut found),
+        false => 0,
+    };
+    let warnings = found.warnings.iter().map(|warning| format!("warning: {warning}"));
+    if !found.problems.is_empty() {
+        let lines = found.problems.iter().cloned().chain(warnings);
+        return Err(FatalError::config_lines(lines.collect()));
+    }
+    let mut text: String = warnings.map(|warning| format!("{warning}\n")).collect();
+    text.push_str(&format!("configuration is good: {groups} groups\n"));
+    Ok(text)
+}
+
+fn check_groups(flags: &Flags, found: &mut Findings) -> usize {
+    let mut good = 0;
+    for (_, result) in GroupStore::new(flags.groups.clone()).check() {
+        if let Some(warnings) = found.take(result) {
+            found.warnings.extend(warnings);
+            good += 1;
+        }
+    }
+    good
+}
