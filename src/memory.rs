@@ -14,36 +14,45 @@ const TRIM_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Control groups of version 1 without a limit have one that no machine has.
 const NO_LIMIT_BYTES: u64 = 1 << 60;
 
-/// The limit, if there is one.
+/// What memory there is.
 pub(crate) struct Memory {
-    bytes_max: Option<u64>,
-    /// Where the limit comes from, unless it is the operator's.
-    group: Option<Group>,
+    limit: Limit,
     page_bytes: u64,
     /// When the allocator last gave back what it held, and how long it is left alone after that.
     last_trim: Mutex<Option<(Instant, Duration)>>,
 }
 
+enum Limit {
+    /// The operator's, in bytes.
+    Own(u64),
+    /// Those of the control groups that the process is in; perhaps none.
+    Groups(Vec<Group>),
+}
+
 impl Memory {
     /// `limit_mib` is what the operator says.
     pub(crate) fn new(limit_mib: Option<u64>) -> Self {
-        let own = limit_mib.map(|mib| mib.saturating_mul(1024 * 1024));
-        let group = match own {
-            Some(_) => None,
-            None => fs::read_to_string("/proc/self/cgroup")
-                .ok()
-                .and_then(|groups| Group::find(&groups, Path::new("/sys/fs/cgroup"))),
+        let limit = match limit_mib {
+            Some(mib) => Limit::Own(mib.saturating_mul(1024 * 1024)),
+            None => {
+                let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+                Limit::Groups(Group::find(&groups, Path::new("/sys/fs/cgroup")))
+            }
         };
-        let bytes_max = own.or_else(|| Some(group.as_ref()?.bytes_max));
-        Self { bytes_max, group, page_bytes: page_bytes(), last_trim: Mutex::new(None) }
+        Self { limit, page_bytes: page_bytes(), last_trim: Mutex::new(None) }
     }
 
     /// Whether newcomers must be refused.
     pub(crate) fn is_full(&self) -> bool {
-        let Some(bytes_max) = self.bytes_max else {
-            return false;
+        let own = || resident_bytes(self.page_bytes).unwrap_or_default();
+        let is_full = match &self.limit {
+            Limit::Own(bytes_max) => is_beyond(own(), *bytes_max),
+            // A group counts what the kernel keeps for us, such as the buffers of sockets, as well
+            // as what others in it use.
+            Limit::Groups(groups) => {
+                groups.iter().any(|group| is_beyond(group.used_bytes(own), group.bytes_max))
+            }
         };
-        let is_full = self.is_beyond(bytes_max);
         if is_full {
             // Of those that have left, the allocator keeps the memory for others to come: without
             // being asked it would give none back, and the server would stay full.
@@ -51,14 +60,10 @@ impl Memory {
         }
         is_full
     }
+}
 
-    fn is_beyond(&self, bytes_max: u64) -> bool {
-        let own = resident_bytes(self.page_bytes).unwrap_or_default();
-        // The group counts what the kernel keeps for us, such as the buffers of sockets, as well
-        // as what others in it use.
-        let all = self.group.as_ref().and_then(Group::used_bytes).unwrap_or_default();
-        own.max(all) > bytes_max / 100 * FULL_PERCENT
-    }
+fn is_beyond(used_bytes: u64, bytes_max: u64) -> bool {
+    used_bytes > bytes_max / 100 * FULL_PERCENT
 }
 
 impl Memory {
@@ -115,7 +120,7 @@ const VERSION_2: Files = Files {
     reclaimable: ["inactive_file ", "active_file "],
 };
 
-/// The control group, of those that the process is in, with the smallest limit.
+/// A control group that the process is in, itself or by those above it, and that has a limit.
 struct Group {
     folder: PathBuf,
     files: &'static Files,
@@ -123,15 +128,15 @@ struct Group {
 }
 
 impl Group {
-    /// `groups` is what `/proc/self/cgroup` says, `root` where the file systems of both versions
-    /// are mounted.
-    fn find(groups: &str, root: &Path) -> Option<Self> {
+    /// All of them. `groups` is what `/proc/self/cgroup` says, `root` where the file systems of both
+    /// versions are mounted.
+    fn find(groups: &str, root: &Path) -> Vec<Self> {
         let of_version_1 = groups.lines().find_map(|line| line.split_once(":memory:/"));
         let of_version_2 = groups.lines().find_map(|line| line.strip_prefix("0::/"));
         let (top, own, files) = match (of_version_1, of_version_2) {
             (Some((_, own)), _) => (root.join("memory"), own, &VERSION_1),
             (None, Some(own)) => (root.to_owned(), own, &VERSION_2),
-            (None, None) => return None,
+            (None, None) => return Vec::new(),
         };
         let own = top.join(own);
         let folders = own.ancestors().take_while(|folder| folder.starts_with(&top));
@@ -144,17 +149,20 @@ impl Group {
                 bytes_max,
             })
         });
-        limited.min_by_key(|group| group.bytes_max)
+        limited.collect()
     }
 
-    /// What counts against the limit and cannot be taken back.
-    fn used_bytes(&self) -> Option<u64> {
-        let used = number(&self.folder.join(self.files.used))?;
+    /// What counts against the limit and cannot be taken back; if that cannot be read, what the
+    /// process itself uses.
+    fn used_bytes(&self, own: impl FnOnce() -> u64) -> u64 {
+        let Some(used) = number(&self.folder.join(self.files.used)) else {
+            return own();
+        };
         let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
         let bytes_of =
             |key: &&str| stat.lines().find_map(|line| line.strip_prefix(*key)?.parse::<u64>().ok());
         let reclaimable: u64 = self.files.reclaimable.iter().filter_map(bytes_of).sum();
-        Some(used.saturating_sub(reclaimable))
+        used.saturating_sub(reclaimable)
     }
 }
 
@@ -170,11 +178,9 @@ mod tests {
     fn what_is_used_counts_against_the_limit() {
         let used = resident_bytes(page_bytes()).unwrap();
         assert!(used > 0);
-        let is_full = |bytes_max| {
-            let memory = Memory { bytes_max, ..Memory::new(Some(0)) };
-            memory.is_full()
-        };
-        assert!(!is_full(None) && !is_full(Some(u64::MAX)) && is_full(Some(used / 2)));
+        let is_full = |limit| Memory { limit, ..Memory::new(Some(0)) }.is_full();
+        assert!(!is_full(Limit::Groups(Vec::new())));
+        assert!(!is_full(Limit::Own(u64::MAX)) && is_full(Limit::Own(used / 2)));
         assert!(Memory::new(Some(0)).is_full());
     }
 
@@ -200,8 +206,13 @@ mod tests {
         }
     }
 
+    fn limits_and_use(groups: &[Group]) -> Vec<(u64, u64)> {
+        let used = |group: &Group| group.used_bytes(|| panic!("it can be read"));
+        groups.iter().map(|group| (group.bytes_max, used(group))).collect()
+    }
+
     #[test]
-    fn the_smallest_limit_above_us_counts() {
+    fn every_limit_above_us_counts() {
         let tree = Tree::new(
             "v2",
             &[
@@ -209,13 +220,21 @@ mod tests {
                 ("a/memory.current", "900\n"),
                 ("a/memory.stat", "anon 1\ninactive_file 300\nactive_file 100\n"),
                 ("a/b/memory.max", "max\n"),
+                ("a/b/c/memory.max", "1000\n"),
+                ("a/b/c/memory.current", "100\n"),
                 ("other/memory.max", "5\n"),
             ],
         );
-        let group = Group::find("0::/a/b\n", &tree.0).unwrap();
-        assert_eq!((group.bytes_max, group.used_bytes()), (2000, Some(500)));
-        assert!(Group::find("0::/c\n", &tree.0).is_none());
-        assert!(Group::find("", &tree.0).is_none());
+        let groups = Group::find("0::/a/b/c\n", &tree.0);
+        assert_eq!(limits_and_use(&groups), [(1000, 100), (2000, 500)]);
+        let is_full =
+            |groups| Memory { limit: Limit::Groups(groups), ..Memory::new(None) }.is_full();
+        assert!(!is_full(groups));
+        // The group has room, but that above it is full.
+        fs::write(tree.0.join("a/memory.current"), "2400\n").unwrap();
+        assert!(is_full(Group::find("0::/a/b/c\n", &tree.0)));
+        assert!(Group::find("0::/c\n", &tree.0).is_empty());
+        assert!(Group::find("", &tree.0).is_empty());
     }
 
     #[test]
@@ -229,8 +248,8 @@ mod tests {
                 ("memory/x/memory.stat", "inactive_file 1\ntotal_inactive_file 400\n"),
             ],
         );
-        let group = Group::find("5:cpu:/\n4:memory:/x\n0::/\n", &tree.0).unwrap();
-        assert_eq!((group.bytes_max, group.used_bytes()), (4096, Some(600)));
-        assert!(Group::find("4:memory:/\n0::/\n", &tree.0).is_none(), "no limit at all");
+        let groups = Group::find("5:cpu:/\n4:memory:/x\n0::/\n", &tree.0);
+        assert_eq!(limits_and_use(&groups), [(4096, 600)]);
+        assert!(Group::find("4:memory:/\n0::/\n", &tree.0).is_empty(), "no limit at all");
     }
 }
