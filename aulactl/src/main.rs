@@ -284,6 +284,12 @@ fn command_help(command: &Command) -> String {
     )
 }
 
+/// Tells of what may not be meant, and goes on.
+fn warn(text: impl std::fmt::Display) {
+    // Where standard error is gone nobody can be warned.
+    let _ = writeln!(std::io::stderr(), "aulactl: warning: {text}");
+}
+
 /// Prints what was asked for.
 fn say(text: &str) -> Done {
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::new)
