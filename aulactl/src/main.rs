@@ -9,6 +9,7 @@ mod failure;
 mod flags;
 mod groups;
 mod import;
+mod machine;
 mod passwords;
 mod pattern;
 mod probe;

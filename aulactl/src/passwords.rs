@@ -61,18 +61,14 @@ enum Hashing {
 impl Hashing {
     fn of(flags: &Flags) -> Result<Self, Failure> {
         match flags.get("type").unwrap_or("bcrypt") {
-            "bcrypt" => {
-                let cost = flags.number("cost", COST_DEFAULT)?;
-                within("cost", cost, &COSTS)?;
-                Ok(Self::Bcrypt { cost })
-            }
+            "bcrypt" => Ok(Self::Bcrypt { cost: flags.number_in("cost", COST_DEFAULT, &COSTS)? }),
             "pbkdf2" => {
-                let iterations = flags.number("iterations", ITERATIONS_DEFAULT)?;
-                let (key, salt) = (flags.number("key", 32)?, flags.number("salt", 16)?);
-                within("iterations", iterations, &ITERATIONS_RANGE)?;
-                within("key", key, &(16..=128))?;
-                within("salt", salt, &(8..=128))?;
-                Ok(Self::Pbkdf2 { iterations, key, salt })
+                let rounds = &ITERATIONS_RANGE;
+                Ok(Self::Pbkdf2 {
+                    iterations: flags.number_in("iterations", ITERATIONS_DEFAULT, rounds)?,
+                    key: flags.number_in("key", 32, &(16..=128))?,
+                    salt: flags.number_in("salt", 16, &(8..=128))?,
+                })
             }
             _ => Err(Failure::new("flag -type must be bcrypt, pbkdf2 or wildcard")),
         }
@@ -109,17 +105,6 @@ fn hashed(flags: &Flags) -> Result<Value, Failure> {
         )),
         Some(password) => hashing.apply(password),
         None => hashing.apply(&ask("Password", "password")?),
-    }
-}
-
-/// Refuses a number outside of what makes sense.
-fn within(flag: &str, number: u32, range: &RangeInclusive<u32>) -> Result<(), Failure> {
-    match range.contains(&number) {
-        true => Ok(()),
-        false => {
-            let (first, last) = (range.start(), range.end());
-            Err(Failure::new(format!("flag -{flag} must be {first} to {last}, not {number}")))
-        }
     }
 }
 

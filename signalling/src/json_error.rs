@@ -98,10 +98,10 @@ fn culprit<T: DeserializeOwned>(text: &str) -> String {
     loop {
         let is_bad =
             |text: &str| serde_json::from_str::<T>(&format!("{before}{text}{after}")).is_err();
-        let Some((open, parts, close)) = parts(at) else {
+        let Ok(Parts { empty, parts }) = serde_json::from_str(at) else {
             return path;
         };
-        if is_bad(&format!("{open}{close}")) {
+        if is_bad(empty) {
             return path;
         }
         let Some((step, inner)) =
@@ -144,15 +144,10 @@ impl Step {
 
 /// The parts of an object or a list as they are written and in that order, which a [`Value`]
 /// forgets.
-#[derive(Default)]
-struct Parts<'a>(Vec<(Step, &'a RawValue)>);
-
-fn parts(text: &str) -> Option<(char, Vec<(Step, &RawValue)>, char)> {
-    let Parts(parts) = serde_json::from_str(text).ok()?;
-    match text.trim_start().chars().next() {
-        Some('{') => Some(('{', parts, '}')),
-        _ => Some(('[', parts, ']')),
-    }
+struct Parts<'a> {
+    /// The same without any.
+    empty: &'static str,
+    parts: Vec<(Step, &'a RawValue)>,
 }
 
 impl<'de> Deserialize<'de> for Parts<'de> {
@@ -166,19 +161,19 @@ impl<'de> Deserialize<'de> for Parts<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
-                let mut parts = Parts::default();
+                let mut parts = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                    parts.0.push((Step::Key(key), value));
+                    parts.push((Step::Key(key), value));
                 }
-                Ok(parts)
+                Ok(Parts { empty: "{}", parts })
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Parts<'de>, A::Error> {
-                let mut parts = Parts::default();
+                let mut parts = Vec::new();
                 while let Some(value) = seq.next_element::<&RawValue>()? {
-                    parts.0.push((Step::Index(parts.0.len()), value));
+                    parts.push((Step::Index(parts.len()), value));
                 }
-                Ok(parts)
+                Ok(Parts { empty: "[]", parts })
             }
         }
         deserializer.deserialize_any(OfAny)
