@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod flags;
 mod groups;
+mod ice_servers;
 mod import;
 mod machine;
 mod passwords;

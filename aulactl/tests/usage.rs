@@ -155,6 +155,50 @@ fn folders_of_galene_are_looked_at_and_left_alone() {
 }
 
 #[test]
+fn regression_what_opens_a_server_to_all_is_told_when_it_is_taken_over() {
+    let scratch = Scratch::new("open");
+    scratch.write("groups/old.json", r#"{"op":[{}],"presenter":[{"username":"bob"}]}"#);
+    scratch.write("groups/ann.json", r#"{"op":[{"username":"ann"}],"auto-subgroups":true}"#);
+    scratch.write(
+        "groups/clear.json",
+        r#"{"users":{"eve":{"password":"pw","permissions":"op"},"zoe":{"password":"pw"}}}"#,
+    );
+    scratch.write("data/config.json", r#"{"users":{"root":{"password":"pw"}}}"#);
+    let expires = r#""expires":"2100-01-01T00:00:00Z""#;
+    let token = |group: &str| format!("{{\"token\":\"t\",\"group\":\"{group}\",{expires}}}\n");
+    let groups = ["", "old", "old/below", "ann/below", "gone"];
+    scratch.write("data/var/tokens.jsonl", &groups.map(token).concat());
+    scratch.write("data/ice-servers.json", r#"[{"urls":["http://x"]},{"credentialType":"x"}]"#);
+    let (code, said) = scratch.import();
+    assert_eq!(code, Some(1), "{said}");
+    let has = |start: &str, words: &[&str]| {
+        said.lines().any(|line| line.starts_with(start) && words.iter().all(|w| line.contains(w)))
+    };
+    for words in [
+        &["old.json", "anybody may be operator, under any name"][..],
+        &["ann.json", "anybody may be operator as \"ann\""],
+        &["clear.json", "2 passwords in plain text, of \"eve\", \"zoe\"", "hash-password"],
+        &["config.json", "1 password in plain text, of \"root\""],
+        &["tokens.jsonl:3", "no group \"old/below\""],
+        &["tokens.jsonl:5", "no group \"gone\""],
+        &["ice-servers.json: entry 1 is skipped", "credentialType"],
+    ] {
+        assert!(has("note ", words), "{words:?}: {said}");
+    }
+    assert!(has("BAD ", &["ice-servers.json: entry 0", "http://x"]), "{said}");
+    for at in [1, 2, 4] {
+        assert!(!has("note ", &[&format!("tokens.jsonl:{at}:")]), "{at}: {said}");
+    }
+    assert!(!said.contains("bob"), "to present without a password is nothing rare: {said}");
+    scratch.write("data/config.json", "{\n\"writableGroups\":\"yes\"}");
+    scratch.write("data/ice-servers.json", "[");
+    let (_, said) = scratch.import();
+    for words in ["config.json:2: writableGroups: true or false", "ice-servers.json:1: not JSON"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
 fn regression_passwords_are_typed_twice_at_a_terminal() {
     let hash = ["hash-password", "-type", "pbkdf2", "-iterations", "4096"];
     let same = run_at_terminal(&hash, "secret\nsecret\n");
