@@ -18,7 +18,7 @@ use crate::{Done, GROUP, machine, say};
 /// Of `doctor`.
 pub(crate) const FLAGS: &[Flag] = &[
     GROUP,
-    Flag::value("user", "NAME", "who may present in the group (whip)"),
+    Flag::value("user", "NAME", "who may present in the group; without one, nobody in particular"),
     Flag::value("password", "TEXT", "that user's password"),
     Flag::value("token", "TOKEN", "a token instead"),
     Flag::value("probes", "N", "transports to try, 1 to 64 (8, or two for each of -shards)"),

@@ -16,8 +16,11 @@ use crate::groups::merge;
 use crate::passwords::{ask, bcrypted};
 
 /// Of `initial-setup`.
-pub(crate) const FLAGS: &[Flag] =
-    &[Flag::value("config", "FILE", "the server's configuration to make (config.json)")];
+pub(crate) const FLAGS: &[Flag] = &[
+    Flag::value("config", "FILE", "the server's configuration to make (config.json)"),
+    Flag::value("admin-username", "NAME", "the administrator to make"),
+    Flag::value("admin-password", "TEXT", "the password; without this flag it is asked for"),
+];
 
 /// The cost of an administrator's hash; it is checked at every request.
 const COST: u32 = 12;
