@@ -16,6 +16,7 @@ pub(crate) struct Answer {
 }
 
 /// A request to the API that was refused.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     /// Below `.groups/`.
@@ -24,6 +25,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_anonymous: bool,
     /// What must not, or must, have been so.
     pub(crate) condition: Option<&'a HeaderName>,
+    /// The group itself is not there.
+    pub(crate) missing_group: Option<&'a str>,
 }
 
 impl Answer {
@@ -70,7 +73,16 @@ impl Answer {
             401 => "are name and password right, and does the server's config.json have \
                     \"writableGroups\": true?"
                 .to_owned(),
-            404 => format!("there is no {what}"),
+            404 => match asked.missing_group {
+                Some(group) => {
+                    let group = percent_decode(group).unwrap_or_else(|| group.to_owned());
+                    format!(
+                        "there is no group {group:?}, no file has that name: \
+                         aulactl create-group -group {group:?} makes it"
+                    )
+                }
+                None => format!("there is no {what}"),
+            },
             412 if asked.condition == Some(&header::IF_NONE_MATCH) => {
                 format!("the {what} is there already: update or delete it")
             }
@@ -152,10 +164,16 @@ mod tests {
             path: "g/.users/ann",
             is_anonymous: false,
             condition,
+            missing_group: None,
         };
         let put = asked(&Method::PUT, Some(&header::IF_NONE_MATCH));
         for (asked, status, words) in [
             (&asked(&Method::GET, None), 404, &["404", "no user \"ann\" of the group \"g\""][..]),
+            (
+                &Asked { missing_group: Some("a%20b"), ..put },
+                404,
+                &["404", "no group \"a b\"", "create-group -group \"a b\""],
+            ),
             (&put, 412, &["412", "there already"]),
             (&asked(&Method::PUT, Some(&header::IF_MATCH)), 412, &["412", "run this again"]),
             (&asked(&Method::GET, None), 401, &["401", "administer it?"]),

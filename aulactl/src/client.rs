@@ -7,7 +7,7 @@ use std::{fmt, fs};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -135,12 +135,27 @@ impl Client {
         if answer.status.as_u16() < 300 {
             return Ok(answer);
         }
+        let group = path.split_once("/.").map(|(group, _)| group).filter(|group| {
+            answer.status == StatusCode::NOT_FOUND && self.lacks(group, &method, path)
+        });
         Err(answer.refusal(&Asked {
+            missing_group: group,
             method: &method,
             path,
             is_anonymous: self.authorization.is_none(),
             condition: headers.first().map(|(name, _)| name),
         }))
+    }
+
+    /// Whether the group is what was not found. To be read, and for tokens, a group below another
+    /// needs no file; users are written to a file of its own.
+    fn lacks(&self, group: &str, method: &Method, path: &str) -> bool {
+        let needs_file = !matches!(*method, Method::GET | Method::HEAD);
+        let below = if needs_file && !path.contains("/.tokens/") { "" } else { "/.users/" };
+        let own = self.authorization.as_deref().map(|value| (header::AUTHORIZATION, value));
+        let url = format!("/galene-api/v0/.groups/{group}{below}");
+        let answer = self.request(Method::GET, &url, own.as_slice(), None);
+        answer.is_ok_and(|answer| answer.status == StatusCode::NOT_FOUND)
     }
 
     /// One request.

@@ -75,7 +75,6 @@ impl Config {
     fn read(path: &Path) -> Result<Self, Failure> {
         let file = path.display().to_string();
         let text = fs::read(path).map_err(|error| Failure::about(&file, error))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Failure::new(signalling::json_error(&file, &error)))
+        signalling::parse_json(&file, &text).map_err(Failure::new)
     }
 }

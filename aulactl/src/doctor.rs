@@ -2,7 +2,6 @@
 //! something is wrong what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,60 +13,90 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
 use crate::probe::{self, Target};
-use crate::{Done, GROUP, say};
+use crate::{Done, GROUP, machine, say};
 
 /// Of `doctor`.
 pub(crate) const FLAGS: &[Flag] = &[
     GROUP,
-    Flag::value("user", "NAME", "who may present in the group (whip)"),
+    Flag::value("user", "NAME", "who may present in the group; without one, nobody in particular"),
     Flag::value("password", "TEXT", "that user's password"),
     Flag::value("token", "TOKEN", "a token instead"),
-    Flag::value("probes", "N", "transports to try, 1 to 64, one per shard or more (8)"),
-    Flag::value("shards", "N", "how many shards there are, all of which must be reached"),
+    Flag::value("probes", "N", "transports to try, 1 to 64 (8, or two for each of -shards)"),
+    Flag::value("shards", "N", "how many shards there are, 1 to 16: all of them must answer"),
     Flag::switch("remote", "leave out what is about this machine"),
 ];
 
 /// Every transport goes to the least-loaded shard, so that a few reach all of them.
-const PROBES: u32 = 8;
+const PROBES_DEFAULT: u32 = 8;
+/// More would be a load.
+const PROBES_MAX: u32 = 64;
+/// The most that a server has.
+const SHARDS_MAX: u32 = 16;
+/// Others come and go meanwhile, which sends some to the same shard.
+const PROBES_PER_SHARD: u32 = 2;
 /// So many checks of an address without an answer are enough.
 const SILENT_MAX: usize = 2;
 /// A certificate that ends sooner is worth a word.
 const CERTIFICATE_DAYS_MIN: i64 = 14;
 /// Clocks that differ by more make tokens fail.
 const CLOCK_S_MAX: i64 = 5;
-/// What a busy shard's socket should be able to hold.
-const BUFFER_BYTES_MIN: u64 = 4 * 1024 * 1024;
-/// One per client, and some.
-const FILES_MIN: u64 = 65_535;
 
-struct Report {
+/// What was found.
+pub(crate) struct Report {
     faults: usize,
 }
 
 impl Report {
-    fn good(&self, line: impl std::fmt::Display) -> Done {
+    pub(crate) fn good(&self, line: impl std::fmt::Display) -> Done {
         say(&format!("ok    {line}\n"))
     }
 
-    fn note(&self, line: impl std::fmt::Display) -> Done {
+    pub(crate) fn note(&self, line: impl std::fmt::Display) -> Done {
         say(&format!("note  {line}\n"))
     }
 
-    fn bad(&mut self, line: impl std::fmt::Display) -> Done {
+    pub(crate) fn bad(&mut self, line: impl std::fmt::Display) -> Done {
         self.faults += 1;
         say(&format!("BAD   {line}\n"))
     }
 }
 
+/// How many transports to try, and how many shards they must reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Plan {
+    probes: u32,
+    /// Nothing if nobody has said it.
+    shards: Option<u32>,
+}
+
+impl Plan {
+    fn of(flags: &Flags) -> Result<Self, Failure> {
+        let shards = match flags.get("shards") {
+            Some(_) => Some(flags.number_in("shards", 1, &(1..=SHARDS_MAX))?),
+            None => None,
+        };
+        let least = shards.unwrap_or(1);
+        let probes = PROBES_DEFAULT.max(least * PROBES_PER_SHARD);
+        let probes = flags.number_in("probes", probes, &(1..=PROBES_MAX))?;
+        if probes < least {
+            return Err(Failure::new(format!(
+                "-probes {probes} cannot reach {least} shards: leave it out, or give {least} or more"
+            )));
+        }
+        Ok(Self { probes, shards })
+    }
+}
+
 /// `doctor`
 pub(crate) fn run(flags: &Flags, client: &Client) -> Done {
+    let plan = Plan::of(flags)?;
     let mut report = Report { faults: 0 };
     if names(client, &mut report)? && web(client, &mut report)? {
         certificate(client, &mut report)?;
-        media(flags, client, &mut report)?;
+        media(plan, flags, client, &mut report)?;
     }
     if !flags.is_on("remote") {
-        machine(&mut report)?;
+        machine::look(&mut report)?;
     }
     match report.faults {
         0 => say("Nothing wrong was found.\n"),
@@ -99,9 +128,10 @@ fn web(client: &Client, report: &mut Report) -> Result<bool, Failure> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(failure) => {
+            let port = client.url.port;
             report.bad(format!(
-                "{failure}: is the server running, and does the firewall let TCP {} through?",
-                client.url.port
+                "{failure}: is the server running, is {port} its port (the server's flag -http), \
+                 and does the firewall let TCP {port} through?"
             ))?;
             return Ok(false);
         }
@@ -170,7 +200,7 @@ fn certificate(client: &Client, report: &mut Report) -> Done {
     report.good(format!("the certificate is good for {days} days"))
 }
 
-fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
+fn media(plan: Plan, flags: &Flags, client: &Client, report: &mut Report) -> Done {
     let Some(group) = flags.get("group") else {
         return report.note(
             "UDP was not tried: name a -group, and -user and -password of someone who may present",
@@ -186,7 +216,7 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
     };
     let authorization: Vec<_> =
         authorization.as_deref().map(|value| (header::AUTHORIZATION, value)).into_iter().collect();
-    let probes = flags.number("probes", PROBES)?.clamp(1, 64);
+    let Plan { probes, shards } = plan;
     let mut sessions = Vec::new();
     let mut targets = Vec::new();
     for index in 0..probes {
@@ -207,7 +237,14 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
                 break;
             }
             Ok(answer) => {
-                report.bad(format!("no transport in {group}: {}", answer.said()))?;
+                let advice = match answer.status.as_u16() {
+                    401 | 403 => {
+                        "give -user and -password, or -token, of somebody who may present there"
+                    }
+                    404 => "is there such a group? See aulactl list-groups",
+                    _ => "the server's log may say why",
+                };
+                report.bad(format!("no transport in {group}: {}: {advice}", answer.said()))?;
                 break;
             }
             Err(failure) => {
@@ -216,7 +253,7 @@ fn media(flags: &Flags, client: &Client, report: &mut Report) -> Done {
             }
         }
     }
-    let tried = try_all(&targets, flags, report);
+    let tried = try_all(&targets, shards, report);
     for session in sessions {
         // One that cannot be ended now ends by itself.
         let _ = client.request(Method::DELETE, &session, &authorization, None);
@@ -236,7 +273,7 @@ struct Reached {
     silent: BTreeSet<u32>,
 }
 
-fn try_all(targets: &[(String, Target)], flags: &Flags, report: &mut Report) -> Done {
+fn try_all(targets: &[(String, Target)], wanted: Option<u32>, report: &mut Report) -> Done {
     let mut addresses = BTreeMap::<SocketAddr, Reached>::new();
     for (ufrag, target) in targets {
         for address in &target.addresses {
@@ -274,21 +311,23 @@ fn try_all(targets: &[(String, Target)], flags: &Flags, report: &mut Report) -> 
         } else if is_reached {
             report.note(format!("UDP to {address} does not get through; another address does"))?;
         } else {
+            let port = address.port();
             report.bad(format!(
-                "UDP to {address} does not get through: open UDP {} in the firewall, or name the \
-                 public address with --advertise",
-                address.port()
+                "no answer from {} on UDP port {port}: is it the server's port (its flags \
+                 --udp-port and --udp-range), does the firewall let UDP {port} through, and is \
+                 this the public address (--advertise)?",
+                address.ip()
             ))?;
         }
     }
-    every_shard(targets, &addresses, flags, report)
+    every_shard(targets, &addresses, wanted, report)
 }
 
 /// Whether each shard that shows has answered somewhere, and whether all have shown.
 fn every_shard(
     targets: &[(String, Target)],
     addresses: &BTreeMap<SocketAddr, Reached>,
-    flags: &Flags,
+    shards: Option<u32>,
     report: &mut Report,
 ) -> Done {
     let seen: BTreeSet<u32> = targets.iter().filter_map(|(_, target)| target.shard()).collect();
@@ -304,17 +343,18 @@ fn every_shard(
             of_shards(&silent)
         ))?;
     }
-    match flags.number("shards", 0)? {
-        0 => report.note(format!(
+    match shards {
+        None => report.note(format!(
             "{} seen: if the server said another number of shards at its start, give it as \
-             -shards, and more -probes",
+             -shards",
             shards_are(seen.len())
         )),
-        shards if seen.len() < shards as usize => report.bad(format!(
-            "{} seen, not {shards}: give more -probes, or ask again when fewer people are in",
+        Some(shards) if seen.len() < shards as usize => report.bad(format!(
+            "{} seen, not {shards}: is that how many the server said at its start? If so, give \
+             more -probes, or ask again when fewer people are in",
             shards_are(seen.len())
         )),
-        _ => report.good(format!("{} seen", shards_are(seen.len()))),
+        Some(_) => report.good(format!("{} seen", shards_are(seen.len()))),
     }
 }
 
@@ -331,37 +371,38 @@ fn of_shards(shards: &BTreeSet<u32>) -> String {
     }
 }
 
-fn machine(report: &mut Report) -> Done {
-    report.note("about this machine, if the server runs here (-remote leaves it out):")?;
-    for name in ["net.core.rmem_max", "net.core.wmem_max"] {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        let text = fs::read_to_string(path).unwrap_or_default();
-        match text.trim().parse::<u64>() {
-            Ok(bytes) if bytes < BUFFER_BYTES_MIN => report.bad(format!(
-                "{name} is {bytes}: set it to 10485760 in /etc/sysctl.d, bursts are lost otherwise"
-            ))?,
-            Ok(bytes) => report.good(format!("{name} is {bytes}"))?,
-            Err(_) => report.note(format!("{name} cannot be read here"))?,
-        }
-    }
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place for the result.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0 {
-        if limit.rlim_max < FILES_MIN {
-            report.bad(format!(
-                "a process may open {} files at most: LimitNOFILE={FILES_MIN} in the unit, or ulimit -n",
-                limit.rlim_max
-            ))?;
-        } else {
-            report.good(format!("a process may open {} files", limit.rlim_max))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regression_probes_and_shards_out_of_range_are_refused() {
+        let plan = |text: &str| {
+            let words = text.split_whitespace().map(str::to_owned).collect();
+            Plan::of(&Flags::parse(&[FLAGS], BTreeMap::new(), words)?)
+        };
+        for (text, probes, shards) in [
+            ("", 8, None),
+            ("-probes 1", 1, None),
+            ("-shards 2", 8, Some(2)),
+            ("-shards 16", 32, Some(16)),
+            ("-shards 5 -probes 5", 5, Some(5)),
+            ("-probes 64", 64, None),
+        ] {
+            assert_eq!(plan(text).ok(), Some(Plan { probes, shards }), "{text}");
+        }
+        for (text, words) in [
+            ("-probes 0", "-probes must be 1 to 64, not 0"),
+            ("-probes 65", "-probes must be 1 to 64, not 65"),
+            ("-shards 0", "-shards must be 1 to 16, not 0"),
+            ("-shards 17", "-shards must be 1 to 16, not 17"),
+            ("-shards 3 -probes 2", "cannot reach 3 shards"),
+            ("-shards few", "-shards must be a number"),
+        ] {
+            let error = plan(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn dates_of_http() {

@@ -2,6 +2,7 @@
 //! value only after `=`; the first word that is no flag ends them, as does `--`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::failure::Failure;
 
@@ -134,12 +135,24 @@ impl Flags {
         self.get(name) == Some("true")
     }
 
-    /// A number.
-    pub(crate) fn number(&self, name: &str, default: u32) -> Result<u32, Failure> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(text) => {
-                text.parse().map_err(|_| Failure::flag(format!("flag -{name} must be a number")))
+    /// A number of which only these make sense.
+    pub(crate) fn number_in(
+        &self,
+        name: &str,
+        default: u32,
+        range: &RangeInclusive<u32>,
+    ) -> Result<u32, Failure> {
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
+        let number = text
+            .parse::<u32>()
+            .map_err(|_| Failure::flag(format!("flag -{name} must be a number")))?;
+        match range.contains(&number) {
+            true => Ok(number),
+            false => {
+                let (first, last) = (range.start(), range.end());
+                Err(Failure::new(format!("flag -{name} must be {first} to {last}, not {number}")))
             }
         }
     }

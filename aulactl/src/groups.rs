@@ -1,6 +1,6 @@
 //! Commands about groups.
 
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
 use crate::pattern::listed;
-use crate::{Done, GROUP, JSON, say};
+use crate::{Done, GROUP, JSON, say, warn};
 
 /// Of `create-group` and `update-group`.
 pub(crate) const EDITING: &[Flag] = &[
@@ -33,10 +33,14 @@ pub(crate) fn template(flags: &Flags) -> Result<Value, Failure> {
     if !flags.is_on("json") {
         return Ok(json!({}));
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(Failure::new)?;
-    let value: Value =
-        serde_json::from_str(&text).map_err(|error| Failure::about("standard input", error))?;
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        // Without standard error it is read all the same.
+        let _ = writeln!(std::io::stderr(), "aulactl: type a JSON object, and Ctrl-D at its end");
+    }
+    let mut text = Vec::new();
+    stdin.read_to_end(&mut text).map_err(Failure::new)?;
+    let value = signalling::parse_json("standard input", &text).map_err(Failure::new)?;
     match value {
         Value::Object(_) => Ok(value),
         _ => Err(Failure::about("standard input", "not a JSON object")),
@@ -59,23 +63,29 @@ pub(crate) fn merge(value: &mut Value, change: &Value) {
 
 /// The API drops keys that it does not know, which would go unnoticed. A newer server may know
 /// them, so this is not for us to refuse.
-fn warn(settings: &Value) {
+fn warn_of(settings: &Value) {
     let Value::Object(fields) = settings else {
         return;
     };
     let given = fields.iter().filter(|(_, value)| !value.is_null());
-    let given: serde_json::Map<_, _> =
+    let mut given: serde_json::Map<_, _> =
         given.map(|(key, value)| (key.clone(), value.clone())).collect();
-    let text = Value::Object(given).to_string();
-    if let Err(error) = signalling::parse_description("standard input", text.as_bytes()) {
-        // Where standard error is gone nobody can be warned.
-        let _ = writeln!(std::io::stderr(), "aulactl: warning: {}", error.message);
+    let read = |given: &serde_json::Map<_, _>| {
+        let text = Value::Object(given.clone()).to_string();
+        signalling::parse_description("standard input", text.as_bytes()).err()
+    };
+    while let Some(error) = read(&given) {
+        warn(&error.message);
+        // What is behind an unknown key is worth a look, too.
+        if error.key.is_none_or(|key| given.remove(&key).is_none()) {
+            return;
+        }
     }
 }
 
 fn settings(flags: &Flags) -> Result<Value, Failure> {
     let mut settings = template(flags)?;
-    warn(&settings);
+    warn_of(&settings);
     for name in ["unrestricted-tokens", "auto-subgroups"] {
         if flags.get(name).is_some() {
             merge(&mut settings, &json!({name: flags.is_on(name)}));

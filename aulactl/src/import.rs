@@ -1,15 +1,18 @@
 //! `import`: reads the folders of a Galene server as Aula will, and says what will differ. It
 //! changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use serde_json::{Map, Value};
-use signalling::{Description, GroupName, Token, parse_description};
+use serde::Deserialize;
+use serde_json::Value;
+use signalling::{Description, GroupName, Password, Token, User, parse_description, parse_json};
 
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
-use crate::{Done, say};
+use crate::{Done, ice_servers, say};
 
 /// Of `import`.
 pub(crate) const FLAGS: &[Flag] = &[
@@ -19,12 +22,28 @@ pub(crate) const FLAGS: &[Flag] = &[
 
 /// Deeper folders are not looked into.
 const DEPTH_MAX: usize = 32;
+/// What the server reads of `ice-servers.json`.
+const ICE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Default)]
 struct Findings {
     groups: usize,
+    /// All that have files.
+    names: BTreeSet<String>,
+    /// Those of them below which all exist.
+    auto_subgroups: BTreeSet<String>,
     broken: Vec<String>,
     differing: Vec<String>,
+}
+
+impl Findings {
+    /// The empty one is the server.
+    fn has_group(&self, name: &str) -> bool {
+        let mut above = name.match_indices('/').filter_map(|(at, _)| name.get(..at));
+        name.is_empty()
+            || self.names.contains(name)
+            || above.any(|above| self.auto_subgroups.contains(above))
+    }
 }
 
 /// `import`
@@ -46,7 +65,7 @@ pub(crate) fn run(flags: &Flags) -> Done {
             findings.differing.push(text);
         }
     }
-    let Findings { groups, broken, differing } = findings;
+    let Findings { groups, broken, differing, .. } = findings;
     for line in &broken {
         say(&format!("BAD   {line}\n"))?;
     }
@@ -100,14 +119,15 @@ fn folder(at: &Path, prefix: &str, depth: usize, findings: &mut Findings) {
             continue;
         };
         match GroupName::parse(&format!("{prefix}{stem}")) {
-            Ok(_) => group(&path, findings),
+            Ok(name) => group(&path, &name, findings),
             Err(error) => findings.broken.push(format!("{}: {error}", path.display())),
         }
     }
 }
 
-fn group(path: &Path, findings: &mut Findings) {
+fn group(path: &Path, name: &GroupName, findings: &mut Findings) {
     let file = path.display().to_string();
+    findings.names.insert(name.as_str().to_owned());
     let parsed = fs::read(path)
         .map_err(|error| format!("{file}: {error}"))
         .and_then(|text| parse_description(&file, &text).map_err(|error| error.to_string()));
@@ -115,6 +135,9 @@ fn group(path: &Path, findings: &mut Findings) {
         Err(error) => findings.broken.push(error),
         Ok((description, warnings)) => {
             findings.groups += 1;
+            if description.has_auto_subgroups {
+                findings.auto_subgroups.insert(name.as_str().to_owned());
+            }
             let lines = warnings.into_iter().chain(differences(&description));
             findings.differing.extend(lines.map(|line| match line.starts_with(&file) {
                 true => line,
@@ -132,73 +155,150 @@ fn differences(description: &Description) -> Vec<String> {
     if description.codecs.is_empty() {
         lines.push("codecs: none is left, nobody can send".to_owned());
     }
+    let wildcard = "wildcard-user".to_owned();
+    let wildcard = description.wildcard_user.as_ref().map(|user| (&wildcard, user));
+    lines.extend(in_clear(description.users.iter().chain(wildcard)));
+    lines.extend(open_to_all(description));
     lines
 }
 
+/// The keys of the server's `config.json`, as it reads them.
+#[derive(Default, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, default, rename_all = "camelCase")]
+struct Config {
+    #[serde(rename = "canonicalHost")]
+    _canonical_host: String,
+    #[serde(rename = "allowOrigin")]
+    _allow_origin: Vec<String>,
+    #[serde(rename = "allowAdminOrigin")]
+    _allow_admin_origin: Vec<String>,
+    #[serde(rename = "proxyURL")]
+    _proxy_url: String,
+    #[serde(rename = "trustedProxies")]
+    _trusted_proxies: Vec<String>,
+    #[serde(rename = "writableGroups")]
+    _writable_groups: bool,
+    users: BTreeMap<String, User>,
+    admin: Option<Value>,
+}
+signalling::only_objects!(Config);
+
 fn config(path: &Path, findings: &mut Findings) {
-    const KNOWN: [&str; 8] = [
-        "canonicalHost",
-        "allowOrigin",
-        "allowAdminOrigin",
-        "proxyURL",
-        "trustedProxies",
-        "writableGroups",
-        "users",
-        "admin",
-    ];
-    let file = path.display();
-    let Ok(text) = fs::read(path) else {
-        findings.differing.push(format!("{file}: none, so nobody administers the server"));
+    let file = path.display().to_string();
+    let Some(text) = read(path, findings) else {
+        if !path.exists() {
+            findings.differing.push(format!("{file}: none, so nobody administers the server"));
+        }
         return;
     };
-    match serde_json::from_slice::<Map<String, Value>>(&text) {
-        Err(error) => findings.broken.push(format!("{file}: {error}")),
+    match parse_json::<Config>(&file, &text) {
+        Err(error) => findings.broken.push(error.to_string()),
         Ok(config) => {
-            for key in config.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-                findings.broken.push(format!("{file}: unknown key {key:?}: remove it"));
-            }
-            if config.contains_key("admin") {
+            if config.admin.is_some() {
                 let line = format!("{file}: admin has no effect: list administrators in users");
                 findings.differing.push(line);
+            }
+            if let Some(line) = in_clear(config.users.iter()) {
+                findings.differing.push(format!("{file}: {line}"));
             }
         }
     }
 }
 
 fn tokens(path: &Path, findings: &mut Findings) {
-    let Ok(text) = fs::read_to_string(path) else {
+    let file = path.display();
+    let Some(text) = read(path, findings) else {
         return;
     };
-    let file = path.display();
+    let Ok(text) = String::from_utf8(text) else {
+        findings.broken.push(format!("{file}: not UTF-8"));
+        return;
+    };
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let place = format!("{file}:{}", index + 1);
         match serde_json::from_str::<Token>(line) {
-            Err(error) => findings.broken.push(format!("{file}:{}: {error}", index + 1)),
-            Ok(token) if token.expires.is_none() => {
-                let line = format!("{file}:{}: no expires, so it is never good", index + 1);
-                findings.differing.push(line);
+            Err(error) => findings.broken.push(format!("{place}: {error}")),
+            Ok(token) => {
+                if token.expires.is_none() {
+                    let line = format!("{place}: no expires, so it is never good");
+                    findings.differing.push(line);
+                }
+                if !findings.has_group(&token.group) {
+                    findings.differing.push(format!(
+                        "{place}: there is no group {:?}, so it opens nothing",
+                        token.group
+                    ));
+                }
             }
-            Ok(_) => {}
         }
     }
 }
 
 fn ice_servers(path: &Path, findings: &mut Findings) {
-    let file = path.display();
-    let Ok(text) = fs::read(path) else {
-        let line = format!("{file}: none, and this server has no TURN of its own");
-        findings.differing.push(line);
+    let file = path.display().to_string();
+    let Some(text) = read(path, findings) else {
+        if !path.exists() {
+            let line = format!("{file}: none, and this server has no TURN of its own");
+            findings.differing.push(line);
+        }
         return;
     };
-    match serde_json::from_slice::<Vec<Map<String, Value>>>(&text) {
-        Err(error) => findings.broken.push(format!("{file}: {error}")),
-        Ok(servers) => {
-            for (index, server) in servers.iter().enumerate() {
-                let kind = server.get("credentialType").and_then(Value::as_str).unwrap_or_default();
-                if !matches!(kind, "" | "password" | "hmac-sha1" | "oauth") {
-                    let line = format!("{file}: entry {index}: unknown credentialType, skipped");
-                    findings.differing.push(line);
-                }
-            }
+    if text.len() > ICE_BYTES_MAX {
+        findings
+            .broken
+            .push(format!("{file}: larger than 256 KiB, which the server does not read"));
+        return;
+    }
+    match ice_servers::look(&file, &text) {
+        Err(error) => findings.broken.push(error),
+        Ok(faults) => {
+            findings.broken.extend(faults.fatal);
+            findings.differing.extend(faults.skipped);
         }
     }
+}
+
+/// A file's contents: nothing if it is not there, and if it cannot be read a fault besides.
+fn read(path: &Path, findings: &mut Findings) -> Option<Vec<u8>> {
+    match fs::read(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            findings.broken.push(format!("{}: {error}", path.display()));
+            None
+        }
+    }
+}
+
+/// Whose passwords anybody knows who sees the file.
+fn in_clear<'a>(users: impl Iterator<Item = (&'a String, &'a User)>) -> Option<String> {
+    let names: Vec<String> = users
+        .filter(|(_, user)| matches!(user.password, Some(Password::Plain(_))))
+        .map(|(name, _)| format!("{name:?}"))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} in plain text, of {}: aulactl hash-password prints what to put there instead",
+            count(names.len(), "password"),
+            names.join(", ")
+        )
+    })
+}
+
+/// Who is operator or administrator without a password.
+fn open_to_all(description: &Description) -> Vec<String> {
+    let is_open = |user: &User| {
+        let permissions = description.permissions(user);
+        user.password == Some(Password::Wildcard)
+            && (permissions.has("op") || permissions.has("admin"))
+    };
+    let named = description.users.iter().filter(|(_, user)| is_open(user)).map(|(name, _)| {
+        format!("anybody may be operator as {name:?}, which takes any password: give it one")
+    });
+    let wildcard = description.wildcard_user.as_ref().filter(|user| is_open(user)).map(|_| {
+        "anybody may be operator, under any name and with any password: give operators names and \
+         passwords, and all others fewer permissions"
+            .to_owned()
+    });
+    named.chain(wildcard).collect()
 }

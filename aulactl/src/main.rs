@@ -8,7 +8,9 @@ mod doctor;
 mod failure;
 mod flags;
 mod groups;
+mod ice_servers;
 mod import;
+mod machine;
 mod passwords;
 mod pattern;
 mod probe;
@@ -37,6 +39,8 @@ enum Run {
 /// A command, its own flags, and whether words may follow them.
 struct Command {
     name: &'static str,
+    /// What may follow the name, for its help.
+    example: &'static str,
     flags: &'static [Flag],
     words: &'static str,
     meaning: &'static str,
@@ -46,9 +50,9 @@ struct Command {
 const GLOBAL: &[Flag] = &[
     Flag::value("server", "URL", "the server (https://localhost:8443)"),
     Flag::switch("insecure", "take any certificate"),
-    Flag::value("config", "FILE", "the configuration of this program"),
-    Flag::value("admin-username", "NAME", "who asks"),
-    Flag::value("admin-password", "TEXT", "the password of who asks"),
+    Flag::value("config", "FILE", "the configuration of this program, made by initial-setup"),
+    Flag::value("admin-username", "NAME", "the administrator who asks"),
+    Flag::value("admin-password", "TEXT", "the password of that administrator"),
     Flag::value("admin-token", "TOKEN", "a token instead of name and password"),
 ];
 
@@ -58,25 +62,29 @@ const WILDCARD: Flag = Flag::switch("wildcard", "the user that stands for all ot
 const PERMISSIONS: Flag = Flag::value(
     "permissions",
     "NAME|LIST",
-    "op, present, message, observe, or a JSON list (what is new: present)",
+    "op, present, message, observe, or a JSON list (present if new)",
 );
-const JSON: Flag = Flag::switch("json", "read a template from standard input");
-const LONG: Flag = Flag::switch("l", "show more");
+const JSON: Flag =
+    Flag::switch("json", "read a JSON object from standard input; null takes a key away");
+const LONG: Flag =
+    Flag::switch("l", "show permissions as well, and of tokens the user and the end");
 const TOKEN: Flag = Flag::value("token", "TOKEN", "the token");
 const DURATION: Flag =
-    Flag::value("duration", "TIME", "how long it is good, such as 90m or 7d (what is new: 24h)");
+    Flag::value("duration", "TIME", "how long it is good, such as 90m or 7d (24h if new)");
 
 const COMMANDS: &[Command] = &[
     Command {
         name: "initial-setup",
+        example: "-config data/config.json -admin-username root -server https://aula.example.org:8443",
         flags: setup::FLAGS,
         words: "",
-        meaning: "make the configurations of the server and, where -config before the command says, of \
-                  this program",
+        meaning: "make an administrator: the server's config.json, and the configuration of this \
+                  program",
         run: Run::Local(setup::initial),
     },
     Command {
         name: "hash-password",
+        example: "-type bcrypt",
         flags: passwords::HASHING,
         words: "",
         meaning: "print a password as group files store it",
@@ -84,6 +92,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "set-password",
+        example: "-group maths/algebra -user ann",
         flags: passwords::SETTING,
         words: "",
         meaning: "set a user's password",
@@ -91,13 +100,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "delete-password",
+        example: "-group maths/algebra -user ann",
         flags: &[GROUP, USER, WILDCARD],
         words: "",
-        meaning: "take a user's password away",
+        meaning: "take a user's password away, so that nobody logs in as that user",
         run: Run::Remote(passwords::delete),
     },
     Command {
         name: "list-groups",
+        example: "'maths/*'",
         flags: &[],
         words: "[pattern...]",
         meaning: "list groups",
@@ -105,6 +116,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "show-group",
+        example: "-group maths/algebra",
         flags: &[GROUP],
         words: "",
         meaning: "print a group's settings",
@@ -112,6 +124,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "create-group",
+        example: "-group maths/algebra",
         flags: groups::EDITING,
         words: "",
         meaning: "make a group",
@@ -119,6 +132,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "update-group",
+        example: "-group maths/algebra -unrestricted-tokens",
         flags: groups::EDITING,
         words: "",
         meaning: "change a group's settings",
@@ -126,13 +140,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "delete-group",
+        example: "-group maths/algebra",
         flags: &[GROUP],
         words: "",
-        meaning: "delete a group",
+        meaning: "delete a group and its tokens",
         run: Run::Remote(groups::delete),
     },
     Command {
         name: "list-users",
+        example: "-group maths/algebra -l",
         flags: &[GROUP, LONG],
         words: "[pattern...]",
         meaning: "list a group's users",
@@ -140,13 +156,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "create-user",
+        example: "-group maths/algebra -user ann -permissions op",
         flags: &[GROUP, USER, WILDCARD, PERMISSIONS, JSON],
         words: "",
-        meaning: "make a user",
+        meaning: "make a user, who needs a password (set-password) to log in",
         run: Run::Remote(users::create),
     },
     Command {
         name: "update-user",
+        example: "-group maths/algebra -user ann -permissions present",
         flags: &[GROUP, USER, WILDCARD, PERMISSIONS, JSON],
         words: "",
         meaning: "change a user",
@@ -154,6 +172,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "delete-user",
+        example: "-group maths/algebra -user ann",
         flags: &[GROUP, USER, WILDCARD],
         words: "",
         meaning: "delete a user",
@@ -161,20 +180,23 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "list-tokens",
+        example: "-group maths/algebra -l",
         flags: &[GROUP, LONG],
         words: "[pattern...]",
-        meaning: "list a group's tokens, or with -group \"\" the server's",
+        meaning: "list a group's invitations (tokens), or with -group \"\" the server's",
         run: Run::Remote(tokens::list),
     },
     Command {
         name: "create-token",
+        example: "-group maths/algebra -permissions present -duration 7d",
         flags: tokens::CREATING,
         words: "",
-        meaning: "make a token, print it, and say the link on standard error",
+        meaning: "make an invitation: print its token, and say the link on standard error",
         run: Run::Remote(tokens::create),
     },
     Command {
         name: "update-token",
+        example: "-group maths/algebra -token TOKEN -duration 24h",
         flags: &[GROUP, TOKEN, PERMISSIONS, DURATION],
         words: "",
         meaning: "change a token",
@@ -182,6 +204,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "revoke-token",
+        example: "-group maths/algebra -token TOKEN",
         flags: &[GROUP, TOKEN],
         words: "",
         meaning: "end a token now",
@@ -189,6 +212,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "delete-token",
+        example: "-group maths/algebra -token TOKEN",
         flags: &[GROUP, TOKEN],
         words: "",
         meaning: "delete a token",
@@ -196,6 +220,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "doctor",
+        example: "-server https://aula.example.org:8443 -group test -user ann -password TEXT",
         flags: doctor::FLAGS,
         words: "",
         meaning: "look for what keeps people from joining",
@@ -203,6 +228,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "import",
+        example: "-groups /srv/galene/groups -data /srv/galene/data",
         flags: import::FLAGS,
         words: "",
         meaning: "say what will differ when a Galene server's folders are taken over",
@@ -275,16 +301,37 @@ fn help() -> String {
 
 fn command_help(command: &Command) -> String {
     let words = if command.words.is_empty() { "" } else { " " };
+    let Command { name, example, meaning, .. } = command;
     format!(
-        "Usage: aulactl {} [flags]{words}{}\n\n{}.\n\n{}",
-        command.name,
+        "Usage: aulactl {name} [flags]{words}{}\n\n{meaning}\n\n{}\nFor example: aulactl {name} \
+         {example}\naulactl help shows the flags of all commands, such as -server.\n",
         command.words,
-        command.meaning,
         flags::help(command.flags)
     )
+}
+
+/// Tells of what may not be meant, and goes on.
+fn warn(text: impl std::fmt::Display) {
+    // Where standard error is gone nobody can be warned.
+    let _ = writeln!(std::io::stderr(), "aulactl: warning: {text}");
 }
 
 /// Prints what was asked for.
 fn say(text: &str) -> Done {
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_have_flags_that_exist() {
+        for command in COMMANDS {
+            let words = command.example.split(' ').map(str::to_owned).collect();
+            let flags = Flags::parse(&[GLOBAL, command.flags], Default::default(), words);
+            let flags = flags.unwrap_or_else(|failure| panic!("{}: {failure}", command.name));
+            assert!(flags.words().is_empty() || !command.words.is_empty(), "{}", command.name);
+        }
+    }
 }

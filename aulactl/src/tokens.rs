@@ -97,6 +97,33 @@ fn duration(text: &str) -> Result<i64, Failure> {
     Ok(if is_negative { -total as i64 } else { total as i64 })
 }
 
+/// How long a token is to be good from now on, in milliseconds.
+fn lifetime(text: &str) -> Result<i64, Failure> {
+    match duration(text)? {
+        ms if ms > 0 => Ok(ms),
+        _ => Err(Failure::new(format!(
+            "-duration: after {text} the token would never be good: give a time like 24h, or end \
+             one with revoke-token"
+        ))),
+    }
+}
+
+/// The group's page as its server tells it, which knows of proxies and of its canonical host.
+fn page(client: &Client, group: &str) -> String {
+    let group = encode_path(group);
+    let status = format!("/group/{group}/.status");
+    let told = client.request(Method::GET, &status, &[], None).ok().and_then(|answer| {
+        if answer.status.is_redirection() {
+            let to = answer.header(header::LOCATION)?;
+            return to.strip_suffix(".status").map(str::to_owned);
+        }
+        let status: Value = serde_json::from_slice(&answer.body).ok()?;
+        status.get("location")?.as_str().map(str::to_owned)
+    });
+    let told = told.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+    told.unwrap_or_else(|| format!("{}/group/{group}/", client.url))
+}
+
 /// When a token ends, as a person reads it: date and time of day as they are written.
 fn ends(expires: Option<&str>, now: UnixMs) -> String {
     let Some(expires) = expires else {
@@ -131,7 +158,7 @@ pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
 
 /// `create-token`
 pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
-    let ms = duration(flags.get("duration").unwrap_or(DURATION_DEFAULT))?;
+    let ms = lifetime(flags.get("duration").unwrap_or(DURATION_DEFAULT))?;
     let mut token = json!({
         "permissions": expanded(flags.get("permissions").unwrap_or("present"))?,
         "expires": after(ms),
@@ -152,9 +179,8 @@ pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
         // Only the token goes to standard output, for scripts.
         let _ = writeln!(
             std::io::stderr(),
-            "aulactl: the link is {}/group/{}/?token={token}",
-            client.url,
-            encode_path(group)
+            "aulactl: the link is {}?token={token}",
+            page(client, group)
         );
     }
     say(&format!("{location}\n"))
@@ -167,7 +193,7 @@ pub(crate) fn update(flags: &Flags, client: &Client) -> Done {
         merge(&mut change, &json!({"permissions": expanded(text)?}));
     }
     if let Some(text) = flags.get("duration") {
-        merge(&mut change, &json!({"expires": after(duration(text)?)}));
+        merge(&mut change, &json!({"expires": after(lifetime(text)?)}));
     }
     client.update(&path(flags)?, |token| {
         merge(token, &change);
@@ -206,6 +232,15 @@ mod tests {
         }
         for bad in ["", "24", "h", "1y", "-", "1..5s", "999999999d"] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn regression_no_token_ends_before_it_begins() {
+        assert_eq!(lifetime("1s").ok(), Some(1000));
+        for dead in ["0", "0s", "-1h", "0.1ms"] {
+            let error = lifetime(dead).unwrap_err().to_string();
+            assert!(error.contains("revoke-token"), "{dead}: {error}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::groups::{self, merge, template};
 use crate::pattern::listed;
-use crate::{Done, say};
+use crate::{Done, say, warn};
 
 /// The user's path below `.groups/`.
 pub(crate) fn path(flags: &Flags) -> Result<String, Failure> {
@@ -27,17 +27,43 @@ pub(crate) fn path(flags: &Flags) -> Result<String, Failure> {
 
 /// A named set, or a list.
 pub(crate) fn permissions(text: &str) -> Result<Value, Failure> {
-    if text.trim_start().starts_with('[') {
-        let list: Vec<String> =
-            serde_json::from_str(text).map_err(|error| Failure::about("-permissions", error))?;
-        return Ok(json!(list));
-    }
-    match Role::from_name(text) {
-        Some(_) => Ok(json!(text)),
-        None => Err(Failure::about(
-            "-permissions",
+    const FLAG: &str = "-permissions";
+    let value = match text.trim_start().starts_with('[') {
+        true => serde_json::from_str(text).map_err(|error| Failure::about(FLAG, error))?,
+        false => json!(text),
+    };
+    check(FLAG, &value)?;
+    Ok(value)
+}
+
+/// Refuses what no server takes. Lists may have what only others know, such as a newer server.
+fn check(source: &str, permissions: &Value) -> Done {
+    /// What a list may grant.
+    const KNOWN: [&str; 7] = ["op", "present", "message", "caption", "record", "token", "admin"];
+    match permissions {
+        Value::Null => Ok(()),
+        Value::String(name) if Role::from_name(name).is_some() => Ok(()),
+        Value::Array(list) => {
+            for permission in list {
+                let name = permission.as_str().ok_or_else(|| {
+                    Failure::about(source, "permissions must be a name or a list of names")
+                })?;
+                if !KNOWN.contains(&name) {
+                    let near = signalling::nearest(name, KNOWN);
+                    let hint = near.map(|near| format!(", did you mean {near:?}?"));
+                    warn(format!(
+                        "{source}: permission {name:?} does nothing{} There are {}",
+                        hint.unwrap_or_else(|| ".".to_owned()),
+                        KNOWN.join(", ")
+                    ));
+                }
+            }
+            Ok(())
+        }
+        other => Err(Failure::about(
+            source,
             format!(
-                "{text:?} is none of op, present, message, observe, caption, admin, \
+                "permissions {other} are none of op, present, message, observe, caption, admin, \
                  nor a list such as '[\"present\"]'"
             ),
         )),
@@ -79,10 +105,27 @@ pub(crate) fn list(flags: &Flags, client: &Client) -> Done {
 }
 
 fn change(flags: &Flags, default: Option<&str>) -> Result<Value, Failure> {
+    const KEY: &str = "permissions";
+    const SOURCE: &str = "standard input";
     let mut change = template(flags)?;
-    let default = default.filter(|_| change.get("permissions").is_none());
-    if let Some(text) = flags.get("permissions").or(default) {
-        merge(&mut change, &json!({"permissions": permissions(text)?}));
+    for (key, value) in change.as_object().into_iter().flatten() {
+        match key.as_str() {
+            KEY => check(SOURCE, value)?,
+            "password" if !value.is_null() => {
+                let advice = "a password is set with aulactl set-password";
+                return Err(Failure::about(SOURCE, advice));
+            }
+            key => {
+                let near = signalling::nearest(key, [KEY]);
+                let hint =
+                    near.map_or("a user has permissions only", |_| "did you mean \"permissions\"?");
+                warn(format!("{SOURCE}: the unknown key {key:?} does nothing: {hint}"));
+            }
+        }
+    }
+    let default = default.filter(|_| change.get(KEY).is_none());
+    if let Some(text) = flags.get(KEY).or(default) {
+        merge(&mut change, &json!({KEY: permissions(text)?}));
     }
     Ok(change)
 }

@@ -1,10 +1,63 @@
 //! What needs no server: help, mistakes, hashing, and looking at folders.
 
-use std::process::{Command, Output};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A directory that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("aulactl-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory for the test");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().expect("inside")).expect("a directory for the file");
+        std::fs::write(path, text).expect("the file is written");
+    }
+
+    fn import(&self) -> (Option<i32>, String) {
+        let (groups, data) = (self.0.join("groups"), self.0.join("data"));
+        let output =
+            run(&["import", "-groups", groups.to_str().unwrap(), "-data", data.to_str().unwrap()]);
+        (output.status.code(), text(&output.stdout))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// At a terminal at which `typed` has been typed.
+fn run_at_terminal(arguments: &[&str], typed: &str) -> Output {
+    let (mut master, mut terminal) = (0, 0);
+    let nothing = std::ptr::null_mut();
+    // SAFETY: both places are valid; the other arguments may be null.
+    let opened = unsafe {
+        libc::openpty(&mut master, &mut terminal, nothing, nothing.cast(), nothing.cast())
+    };
+    assert_eq!(opened, 0);
+    // SAFETY: both are open, and nobody else's.
+    let (mut master, terminal) =
+        unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(terminal)) };
+    master.write_all(typed.as_bytes()).expect("the terminal takes it");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aulactl"));
+    command.args(arguments).stdin(Stdio::from(terminal));
+    command.env("XDG_CONFIG_HOME", "/nonexistent").output().expect("it runs")
+}
 
 fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aulactl"));
-    command.args(arguments).stdin(std::process::Stdio::null());
+    command.args(arguments).stdin(Stdio::null());
     // No configuration of whoever runs the tests.
     command.env("XDG_CONFIG_HOME", "/nonexistent").output().expect("it runs")
 }
@@ -77,34 +130,114 @@ fn mistakes_are_one_line_with_the_exit_codes_of_galenes_tool() {
 
 #[test]
 fn folders_of_galene_are_looked_at_and_left_alone() {
-    let root = std::env::temp_dir().join(format!("aulactl-import-{}", std::process::id()));
-    std::fs::create_dir_all(root.join("groups/sub")).unwrap();
-    std::fs::create_dir_all(root.join("data/var")).unwrap();
-    let write = |name: &str, text: &str| std::fs::write(root.join(name), text).unwrap();
-    write("groups/old.json", r#"{"op":[{}],"allow-anonymous":true,"allow-recording":true}"#);
-    write("groups/sub/new.json", r#"{"users":{"a":{"password":{"type":"x"}}}}"#);
-    write("data/config.json", r#"{"writableGroups":true}"#);
-    write("data/var/tokens.jsonl", "{\"token\":\"t\",\"group\":\"old\",\"permissions\":[]}\n");
-    let import = || {
-        let (groups, data) = (root.join("groups"), root.join("data"));
-        run(&["import", "-groups", groups.to_str().unwrap(), "-data", data.to_str().unwrap()])
-    };
-    let good = import();
-    let said = text(&good.stdout);
-    assert!(good.status.success(), "{said}");
+    let scratch = Scratch::new("import");
+    scratch
+        .write("groups/old.json", r#"{"op":[{}],"allow-anonymous":true,"allow-recording":true}"#);
+    scratch.write("groups/sub/new.json", r#"{"users":{"a":{"password":{"type":"x"}}}}"#);
+    scratch.write("data/config.json", r#"{"writableGroups":true}"#);
+    let token = "{\"token\":\"t\",\"group\":\"old\",\"permissions\":[]}\n";
+    scratch.write("data/var/tokens.jsonl", token);
+    let (code, said) = scratch.import();
+    assert_eq!(code, Some(0), "{said}");
     for word in
         ["2 groups", "allow-recording", "allow-anonymous", "cannot log in", "TURN", "expires"]
     {
         assert!(said.contains(word), "{word}: {said}");
     }
-    write("groups/bad.json", "{\n\"publik\":true}");
-    write("data/config.json", r#"{"writable":true}"#);
-    write("data/var/tokens.jsonl", "nonsense");
-    let bad = import();
-    let said = text(&bad.stdout);
-    assert_eq!(bad.status.code(), Some(1));
+    scratch.write("groups/bad.json", "{\n\"publik\":true}");
+    scratch.write("data/config.json", r#"{"writable":true}"#);
+    scratch.write("data/var/tokens.jsonl", "nonsense");
+    let (code, said) = scratch.import();
+    assert_eq!(code, Some(1));
     for word in ["bad.json:2", "did you mean \"public\"", "writable", "tokens.jsonl:1"] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn regression_what_opens_a_server_to_all_is_told_when_it_is_taken_over() {
+    let scratch = Scratch::new("open");
+    scratch.write("groups/old.json", r#"{"op":[{}],"presenter":[{"username":"bob"}]}"#);
+    scratch.write("groups/ann.json", r#"{"op":[{"username":"ann"}],"auto-subgroups":true}"#);
+    scratch.write(
+        "groups/clear.json",
+        r#"{"users":{"eve":{"password":"pw","permissions":"op"},"zoe":{"password":"pw"}}}"#,
+    );
+    scratch.write("data/config.json", r#"{"users":{"root":{"password":"pw"}}}"#);
+    let expires = r#""expires":"2100-01-01T00:00:00Z""#;
+    let token = |group: &str| format!("{{\"token\":\"t\",\"group\":\"{group}\",{expires}}}\n");
+    let groups = ["", "old", "old/below", "ann/below", "gone"];
+    scratch.write("data/var/tokens.jsonl", &groups.map(token).concat());
+    scratch.write("data/ice-servers.json", r#"[{"urls":["http://x"]},{"credentialType":"x"}]"#);
+    let (code, said) = scratch.import();
+    assert_eq!(code, Some(1), "{said}");
+    let has = |start: &str, words: &[&str]| {
+        said.lines().any(|line| line.starts_with(start) && words.iter().all(|w| line.contains(w)))
+    };
+    for words in [
+        &["old.json", "anybody may be operator, under any name"][..],
+        &["ann.json", "anybody may be operator as \"ann\""],
+        &["clear.json", "2 passwords in plain text, of \"eve\", \"zoe\"", "hash-password"],
+        &["config.json", "1 password in plain text, of \"root\""],
+        &["tokens.jsonl:3", "no group \"old/below\""],
+        &["tokens.jsonl:5", "no group \"gone\""],
+        &["ice-servers.json: entry 1 is skipped", "credentialType"],
+    ] {
+        assert!(has("note ", words), "{words:?}: {said}");
+    }
+    assert!(has("BAD ", &["ice-servers.json: entry 0", "http://x"]), "{said}");
+    for at in [1, 2, 4] {
+        assert!(!has("note ", &[&format!("tokens.jsonl:{at}:")]), "{at}: {said}");
+    }
+    assert!(!said.contains("bob"), "to present without a password is nothing rare: {said}");
+    scratch.write("data/config.json", "{\n\"writableGroups\":\"yes\"}");
+    scratch.write("data/ice-servers.json", "[");
+    let (_, said) = scratch.import();
+    for words in ["config.json:2: writableGroups: true or false", "ice-servers.json:1: not JSON"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn regression_passwords_are_typed_twice_at_a_terminal() {
+    let hash = ["hash-password", "-type", "pbkdf2", "-iterations", "4096"];
+    let same = run_at_terminal(&hash, "secret\nsecret\n");
+    let asked = text(&same.stderr);
+    assert!(same.status.success(), "{asked}");
+    assert!(asked.contains("Password: ") && asked.contains("Password, again: "), "{asked}");
+    assert!(text(&same.stdout).contains("pbkdf2"));
+    let different = run_at_terminal(&hash, "secret\nsecrte\n");
+    assert_eq!(different.status.code(), Some(1));
+    assert!(text(&different.stderr).contains("differ"), "{}", text(&different.stderr));
+}
+
+#[test]
+fn regression_the_first_setup_makes_the_folders_or_nothing() {
+    let scratch = Scratch::new("setup");
+    let path = |name: &str| scratch.0.join(name).to_str().expect("UTF-8").to_owned();
+    let (own, server) = (path("home/ctl.json"), path("new/data/config.json"));
+    let setup = |own: &str, more: &[&str]| {
+        let before = ["-config", own, "initial-setup", "-config", &server];
+        run(&[&before, more].concat())
+    };
+    let root = ["-admin-username", "root", "-admin-password", "pw"];
+    for (arguments, words) in [
+        (&root[..2], "give -admin-password"),
+        (&["-admin-username", "a:b", "-admin-password", "pw"], "colon"),
+        (&["-admin-username", "root", "-admin-password", ""], "-admin-password must not be empty"),
+    ] {
+        let refused = setup(&own, arguments);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+    }
+    scratch.write("file", "");
+    let refused = setup(&path("file/ctl.json"), &root);
+    assert!(!refused.status.success() && !scratch.0.join("new/data/config.json").exists());
+    let done = setup(&own, &root);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    for (name, mode) in [("new/data", 0o700), ("new/data/config.json", 0o600), ("home", 0o700)] {
+        let metadata = std::fs::metadata(scratch.0.join(name)).expect(name);
+        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{name}");
+    }
+    assert!(text(&setup(&own, &root).stderr).contains("there already"));
 }

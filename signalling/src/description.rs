@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Value;
 
+use crate::json_error::parse_json;
 use crate::key::Key;
 use crate::name::GroupName;
-use crate::nearest::nearest;
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
 use crate::time::UnixMs;
@@ -220,7 +220,7 @@ pub fn parse_description(
             message: "not UTF-8".to_owned(),
         }
     })?;
-    let parsed: File = serde_json::from_str(text).map_err(|error| json_error(file, &error))?;
+    let parsed: File = parse_json(file, text.as_bytes())?;
     let mut warnings = Vec::new();
     let description = upgrade(parsed, &mut warnings);
     let wildcard = description.wildcard_user.as_ref();
@@ -323,26 +323,6 @@ impl GroupName {
     pub fn file_path(&self) -> String {
         format!("{}.json", self.as_str())
     }
-}
-
-/// What is wrong with a JSON file, for its operator: line, key, and the nearest known key.
-pub fn json_error(file: &str, error: &serde_json::Error) -> DescriptionError {
-    let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or(&text);
-    let unknown =
-        text.split_once("unknown field `").or_else(|| text.split_once("unknown variant `"));
-    let parts = unknown.and_then(|(_, rest)| rest.split_once('`'));
-    let (key, message) = match parts {
-        Some((key, rest)) => {
-            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-            let what = if text.starts_with("unknown field") { "key" } else { "permission" };
-            let hint = nearest(key, known)
-                .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean \"{near}\"?"));
-            (Some(key.to_owned()), format!("unknown {what} \"{key}\": {hint}"))
-        }
-        None => (None, text.to_owned()),
-    };
-    DescriptionError { file: file.to_owned(), line: error.line(), key, message }
 }
 
 #[cfg(test)]

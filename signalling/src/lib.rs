@@ -13,6 +13,7 @@ mod group;
 mod http;
 mod hub;
 mod ids;
+mod json_error;
 pub mod jwt;
 mod key;
 mod limit;
@@ -34,9 +35,7 @@ pub mod wire;
 
 pub use authorization::Authorization;
 pub use certificate::not_after;
-pub use description::{
-    Description, DescriptionError, Listing, User, json_error, parse_description,
-};
+pub use description::{Description, DescriptionError, Listing, User, parse_description};
 pub use document::{Document, EditError, Who};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
@@ -47,6 +46,7 @@ pub use hub::{
     ViewRequest, ViewState,
 };
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
+pub use json_error::{json_error, parse_json};
 pub use key::{Key, KeyError};
 pub use limit::TokenBucket;
 pub use name::{GroupName, NameError, Username, encode_path, percent_decode};

@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for Password {
             type Value = Password;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a password: text, or an object with a type")
+                f.write_str("text, or an object with a type,")
             }
 
             fn visit_str<E: Error>(self, plain: &str) -> Result<Password, E> {

@@ -1,0 +1,267 @@
+//! What is wrong with a JSON file, in words for whoever wrote it: line, key, and what belongs
+//! there. Values are not repeated: they may be secrets.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::description::DescriptionError;
+use crate::nearest::nearest;
+
+/// Reads a JSON file. A value of the wrong kind is named by its path, as in `users.ann.password`.
+/// For types of which every key is optional; of others the path is not told.
+pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, DescriptionError> {
+    serde_json::from_slice(text).map_err(|error| {
+        let mut found = json_error(file, &error);
+        if found.key.is_none() && error.is_data() {
+            let path = std::str::from_utf8(text).map(culprit::<T>).unwrap_or_default();
+            if !path.is_empty() {
+                found.message = format!("{path}: {}", found.message);
+            }
+        }
+        found
+    })
+}
+
+/// What is wrong with a JSON file, for its operator: line, unknown key, and the nearest known one.
+pub fn json_error(file: &str, error: &serde_json::Error) -> DescriptionError {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    let (key, message) = match unknown(text) {
+        Some((key, message)) => (Some(key), message),
+        None if error.classify() == Category::Data => (None, plain(text)),
+        None => (None, format!("not JSON: {text} in column {}", error.column())),
+    };
+    DescriptionError { file: file.to_owned(), line: error.line(), key, message }
+}
+
+/// The unknown word, and what to do about it.
+fn unknown(text: &str) -> Option<(String, String)> {
+    let (what, rest) = match text.strip_prefix("unknown field `") {
+        Some(rest) => ("key", rest),
+        None => ("permission", text.strip_prefix("unknown variant `")?),
+    };
+    // The word itself may have quotes of this kind, what follows it has not.
+    let (key, known) = rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there"))?;
+    let hint = nearest(key, known.split('`').skip(1).step_by(2))
+        .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean \"{near}\"?"));
+    Some((key.to_owned(), format!("unknown {what} \"{key}\": {hint}")))
+}
+
+/// A value of the wrong kind in the words of JSON instead of those of the library.
+fn plain(text: &str) -> String {
+    if let Some(key) = text.strip_prefix("duplicate field `") {
+        return format!("the key \"{}\" is there twice", key.trim_end_matches('`'));
+    }
+    let wrong = ["invalid type: ", "invalid value: "];
+    let Some((found, expected)) = wrong
+        .iter()
+        .find_map(|start| text.strip_prefix(start))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return text.to_owned();
+    };
+    let expected = match expected {
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative and not too large",
+        "f32" | "f64" => "a number",
+        "a string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    let number = |found: &str| Some(format!("the number {}", found.split('`').nth(1)?));
+    let found = match found.split(' ').next().unwrap_or_default() {
+        "string" => "text".to_owned(),
+        "sequence" => "a list".to_owned(),
+        "map" => "an object".to_owned(),
+        "boolean" => found.trim_start_matches("boolean ").trim_matches('`').to_owned(),
+        "integer" | "floating" => number(found).unwrap_or_else(|| "a number".to_owned()),
+        _ => found.to_owned(),
+    };
+    format!("{expected} is wanted here, not {found}")
+}
+
+/// Where the first value is for which the whole cannot be read; empty for the whole itself.
+fn culprit<T: DeserializeOwned>(text: &str) -> String {
+    let mut path = String::new();
+    // What is around the value under suspicion: what it is read with, without its siblings.
+    let (mut before, mut after) = (String::new(), String::new());
+    let mut at = text;
+    loop {
+        let is_bad =
+            |text: &str| serde_json::from_str::<T>(&format!("{before}{text}{after}")).is_err();
+        let Ok(Parts { empty, parts }) = serde_json::from_str(at) else {
+            return path;
+        };
+        if is_bad(empty) {
+            return path;
+        }
+        let Some((step, inner)) =
+            parts.into_iter().find(|(step, inner)| is_bad(&step.around(inner.get())))
+        else {
+            return path;
+        };
+        match &step {
+            Step::Key(key) if path.is_empty() => path.push_str(key),
+            Step::Key(key) => path.push_str(&format!(".{key}")),
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+        }
+        let (opened, closed) = step.brackets();
+        before.push_str(&opened);
+        after.insert_str(0, closed);
+        at = inner.get();
+    }
+}
+
+/// One step into a value.
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl Step {
+    fn brackets(&self) -> (String, &'static str) {
+        match self {
+            Self::Key(key) => (format!("{{{}:", Value::from(key.as_str())), "}"),
+            Self::Index(_) => ("[".to_owned(), "]"),
+        }
+    }
+
+    /// The value that has `inner` only.
+    fn around(&self, inner: &str) -> String {
+        let (open, close) = self.brackets();
+        format!("{open}{inner}{close}")
+    }
+}
+
+/// The parts of an object or a list as they are written and in that order, which a [`Value`]
+/// forgets.
+struct Parts<'a> {
+    /// The same without any.
+    empty: &'static str,
+    parts: Vec<(Step, &'a RawValue)>,
+}
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfAny;
+        impl<'de> Visitor<'de> for OfAny {
+            type Value = Parts<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or a list")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
+                let mut parts = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
+                    parts.push((Step::Key(key), value));
+                }
+                Ok(Parts { empty: "{}", parts })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Parts<'de>, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(value) = seq.next_element::<&RawValue>()? {
+                    parts.push((Step::Index(parts.len()), value));
+                }
+                Ok(Parts { empty: "[]", parts })
+            }
+        }
+        deserializer.deserialize_any(OfAny)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse_description;
+
+    #[test]
+    fn regression_values_of_the_wrong_kind_name_their_key_in_words_of_json() {
+        let whole = "a whole number is wanted here, not";
+        for (text, message) in [
+            (r#"{"max-clients":"x"}"#, format!("max-clients: {whole} text")),
+            (r#"{"max-clients":1.5}"#, format!("max-clients: {whole} the number 1.5")),
+            (r#"{"max-clients":[3]}"#, format!("max-clients: {whole} a list")),
+            (r#"{"max-clients":{}}"#, format!("max-clients: {whole} an object")),
+            (r#"{"max-clients":true}"#, format!("max-clients: {whole} true")),
+            (
+                r#"{"public":"yes","comment":""}"#,
+                "public: true or false is wanted here, not text".to_owned(),
+            ),
+            (
+                r#"{"comment":"","displayName":7}"#,
+                "displayName: text in quotes is wanted here, not the number 7".to_owned(),
+            ),
+            (
+                r#"{"codecs":["vp8",8]}"#,
+                "codecs[1]: text in quotes is wanted here, not the number 8".to_owned(),
+            ),
+            (r#"{"codecs":"vp8"}"#, "codecs: a list is wanted here, not text".to_owned()),
+            (r#"{"users":["ann"]}"#, "users: an object is wanted here, not a list".to_owned()),
+            (
+                r#"{"users":{"bob":{},"ann":"secret"}}"#,
+                "users.ann: an object is wanted here, not text".to_owned(),
+            ),
+            (
+                r#"{"users":{"ann":{"password":3}}}"#,
+                "users.ann.password: text, or an object with a type, is wanted here, \
+                 not the number 3"
+                    .to_owned(),
+            ),
+            (
+                r#"{"wildcard-user":{"permissions":["op",null]}}"#,
+                "wildcard-user.permissions[1]: text in quotes is wanted here, not null".to_owned(),
+            ),
+            (r#"{"op":[{"username":1}]}"#, {
+                "op[0].username: text in quotes is wanted here, not the number 1".to_owned()
+            }),
+            ("[]", "an object is wanted here, not a list".to_owned()),
+            (r#"{"expires":"secret"}"#, {
+                "expires: not a date like 2026-01-31T08:00:00Z".to_owned()
+            }),
+            (r#"{"public":true,"public":true}"#, "the key \"public\" is there twice".to_owned()),
+        ] {
+            let error = parse_description("g.json", text.as_bytes()).expect_err(text);
+            assert_eq!((error.message, error.line, error.key), (message, 1, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_is_named() {
+        let text =
+            "{\"users\":{\"zoe\":{},\n\"ann\":{\"password\":3}},\n\"public\":3,\"autolock\":3}";
+        let error = parse_description("g.json", text.as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with("g.json:2: users.ann.password: "), "{error}");
+        let text = "{\"public\":3,\n\"autolock\":3}";
+        let error = parse_description("g.json", text.as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with("g.json:1: public: "), "{error}");
+    }
+
+    #[test]
+    fn regression_what_is_no_json_says_so_and_where() {
+        for (text, line, words) in
+            [("{\n\"public\": tru }", 2, "in column"), ("", 1, "EOF"), ("{} x", 1, "trailing")]
+        {
+            let error = parse_description("g.json", text.as_bytes()).expect_err(text);
+            assert_eq!(error.line, line, "{text}");
+            assert!(error.message.starts_with("not JSON: "), "{error}");
+            assert!(error.message.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_whole_whatever_is_in_them() {
+        let error = parse_description("g.json", br#"{"a`, at line 3":1}"#).unwrap_err();
+        assert_eq!(error.key.as_deref(), Some("a`, at line 3"), "{error}");
+        assert_eq!(error.line, 1);
+    }
+}
