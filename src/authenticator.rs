@@ -128,8 +128,8 @@ impl Authenticator {
     /// Checks who wants to join. Only the caller waits.
     pub(crate) async fn check(&self, check: CredentialCheck) -> Verdict {
         let started = Instant::now();
-        let CredentialCheck { group, username, is_wildcard, address, proof } = check;
-        let (realm, address) = (group.as_str(), address.as_deref());
+        let CredentialCheck { group, realm, username, is_wildcard, address, proof } = check;
+        let (realm, address) = (realm.as_str(), address.as_deref());
         let claim = Claim { realm, username: &username, is_wildcard, address };
         let why = match &proof {
             Proof::Nothing { .. } => AuthFailure::NoPassword,
@@ -302,6 +302,7 @@ mod tests {
 
     fn check(username: &str, proof: Proof) -> CredentialCheck {
         CredentialCheck {
+            realm: GroupName::parse("test").unwrap(),
             group: GroupName::parse("test").unwrap(),
             username: username.to_owned(),
             is_wildcard: false,

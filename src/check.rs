@@ -48,10 +48,12 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
         found.warnings.extend(skipped);
     }
     let is_folder = found.take(check_groups_folder(flags)).is_some();
-    let groups = match is_folder {
-        true => check_groups(flags, &mut found),
-        false => 0,
+    let (groups, broken, ignored) = match is_folder {
+        true => GroupStore::new(flags.groups.clone()).check(),
+        false => Default::default(),
     };
+    found.problems.extend(broken);
+    found.warnings.extend(ignored);
     let warnings = found.warnings.iter().map(|warning| format!("warning: {warning}"));
     if !found.problems.is_empty() {
         let lines = found.problems.iter().cloned().chain(warnings);
@@ -60,15 +62,4 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
     let mut text: String = warnings.map(|warning| format!("{warning}\n")).collect();
     text.push_str(&format!("configuration is good: {groups} groups\n"));
     Ok(text)
-}
-
-fn check_groups(flags: &Flags, found: &mut Findings) -> usize {
-    let mut good = 0;
-    for (_, result) in GroupStore::new(flags.groups.clone()).check() {
-        if let Some(warnings) = found.take(result) {
-            found.warnings.extend(warnings);
-            good += 1;
-        }
-    }
-    good
 }

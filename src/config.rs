@@ -1,15 +1,14 @@
 //! `data/config.json`: what concerns the whole server. Re-read when it changes.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use signalling::{DescriptionError, Flags, Password, User, json_error};
 
-use crate::durable::Stamp;
 use crate::forwarded::Proxy;
+use crate::reread::{Look, Reread, Seen};
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -40,24 +39,20 @@ signalling::only_objects!(Config);
 
 impl Config {
     /// What is likely a mistake, for the operator.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (name, user) in &self.users {
-            if let Some(Password::Broken(error)) = &user.password {
-                warnings.push(format!("user {name:?} cannot log in: {error}"));
-            }
-        }
-        let can_log_in = |user: &User| {
-            !matches!(user.password, None | Some(Password::Broken(_) | Password::Never))
+    fn warnings(&self) -> Vec<String> {
+        let named = self.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
+        let mut warnings: Vec<String> = named.flat_map(|(who, user)| user.warnings(&who)).collect();
+        // An open door makes nobody an administrator.
+        let can_log_in = |password: &Password| {
+            !matches!(password, Password::Broken(_) | Password::Never | Password::Wildcard)
         };
-        if !self
-            .users
-            .values()
-            .any(|user| user.permissions.expand(Flags::default()).has("admin") && can_log_in(user))
-        {
+        let is_admin = |user: &User| {
+            user.permissions.expand(Flags::default()).has("admin")
+                && user.password.as_ref().is_some_and(can_log_in)
+        };
+        if !self.users.values().any(is_admin) {
             warnings.push(
-                "nobody can administer the server: `aulactl initial-setup` makes an administrator"
-                    .to_owned(),
+                "no user can administer the server: `aulactl initial-setup` makes one".to_owned(),
             );
         }
         warnings
@@ -89,31 +84,31 @@ pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError>
 }
 
 struct Cached {
-    stamp: Option<Stamp>,
+    file: Reread,
     config: Arc<Config>,
 }
 
 /// The file, with its last good contents.
 pub(crate) struct ConfigFile {
-    path: PathBuf,
     cached: Mutex<Cached>,
 }
 
 impl ConfigFile {
     /// Reads it for the first time; a bad file is an error now.
     pub(crate) fn open(data: &Path) -> Result<Self, DescriptionError> {
-        let path = data.join("config.json");
-        let stamp = Stamp::of(&path);
-        let config = Arc::new(read(&path, stamp)?);
-        Ok(Self { path, cached: Mutex::new(Cached { stamp, config }) })
+        let mut file = Reread::new(data.join("config.json"), FILE_BYTES_MAX);
+        let config = Arc::new(read(&mut file)?.unwrap_or_default());
+        Ok(Self { cached: Mutex::new(Cached { file, config }) })
     }
 
     /// What is likely a mistake in the file, for the operator; nothing if there is no file.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let warnings = cached.stamp.map(|_| cached.config.warnings()).unwrap_or_default();
-        let file = self.path.display();
-        warnings.into_iter().map(|warning| format!("{file}: {warning}")).collect()
+        if cached.file.seen() == Seen::Absence {
+            return Vec::new();
+        }
+        let file = cached.file.path().display();
+        cached.config.warnings().iter().map(|warning| format!("{file}: {warning}")).collect()
     }
 
     /// The present contents, from memory.
@@ -123,17 +118,14 @@ impl ConfigFile {
 
     /// Looks whether the file has changed. A bad edit leaves the old contents in force.
     pub(crate) fn refresh(&self) {
-        let stamp = Stamp::of(&self.path);
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.stamp == stamp {
-            return;
-        }
-        cached.stamp = stamp;
-        match read(&self.path, stamp) {
-            Ok(config) => {
-                tracing::info!(file = %self.path.display(), "configuration read again");
+        match read(&mut cached.file) {
+            Ok(None) => {}
+            Ok(Some(config)) => {
+                let file = cached.file.path().display();
+                tracing::info!(%file, "configuration read again");
                 for warning in config.warnings() {
-                    tracing::warn!(file = %self.path.display(), "{warning}");
+                    tracing::warn!(%file, "{warning}");
                 }
                 cached.config = Arc::new(config);
             }
@@ -142,19 +134,15 @@ impl ConfigFile {
     }
 }
 
-fn read(path: &Path, stamp: Option<Stamp>) -> Result<Config, DescriptionError> {
-    let file = path.display().to_string();
-    let whole =
-        |message: String| DescriptionError { file: file.clone(), line: 0, key: None, message };
-    match stamp {
-        None => return Ok(Config::default()),
-        Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
-            return Err(whole("larger than 1 MiB".to_owned()));
-        }
-        Some(_) => {}
+/// The contents if they are new.
+fn read(file: &mut Reread) -> Result<Option<Config>, DescriptionError> {
+    let name = file.path().display().to_string();
+    match file.look() {
+        Look::Same => Ok(None),
+        Look::Contents(None) => Ok(Some(Config::default())),
+        Look::Contents(Some(text)) => parse(&name, &text).map(Some),
+        Look::Failed(message) => Err(DescriptionError { file: name, line: 0, key: None, message }),
     }
-    let text = fs::read(path).map_err(|error| whole(error.to_string()))?;
-    parse(&file, &text)
 }
 
 #[cfg(test)]

@@ -3,21 +3,28 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What tells whether a file has changed: its modification time and size.
+/// What tells whether a file has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stamp {
     modified: SystemTime,
-    pub(crate) bytes: u64,
+    bytes: u64,
+    inode: u64,
+    /// When its owner, its mode or its contents changed, in seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 impl Stamp {
     /// Nothing if there is no such file.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
+    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self::from(&metadata))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Galene's form, `"SIZE-MTIMENANOS"`, with its quotes (RFC 9110 s8.8.3).
@@ -30,8 +37,22 @@ impl Stamp {
 impl From<&fs::Metadata> for Stamp {
     fn from(metadata: &fs::Metadata) -> Self {
         let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
-        Self { modified, bytes: metadata.len() }
+        Self {
+            modified,
+            bytes: metadata.len(),
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
+}
+
+/// Whether there is no such file. Any other error may hide one.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    // A name too long for the file system names nothing.
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
 }
 
 /// Puts `contents` in place of the file, which may not exist, nor its folder. One caller at a time
@@ -39,7 +60,7 @@ impl From<&fs::Metadata> for Stamp {
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let folder = folder_of(path);
     make_folder(folder)?;
-    let before = Stamp::of(path);
+    let before = Stamp::of(path)?;
     let temporary = temporary(path);
     let written = (|| {
         let mut file = OpenOptions::new()
@@ -125,12 +146,15 @@ mod tests {
         for index in 0..50 {
             replace(&path, format!("{index:02}").as_bytes()).unwrap();
             assert_eq!(fs::read(&path).unwrap(), format!("{index:02}").as_bytes());
-            assert!(seen.insert(Stamp::of(&path).unwrap().etag()), "an ETag has come back");
+            assert!(
+                seen.insert(Stamp::of(&path).unwrap().unwrap().etag()),
+                "an ETag has come back"
+            );
         }
         let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(left, 1, "nothing but the file");
         remove(&path).unwrap();
-        assert_eq!(Stamp::of(&path), None);
+        assert_eq!(Stamp::of(&path).unwrap(), None);
         assert!(remove(&path).is_err());
         fs::remove_dir_all(folder).unwrap();
     }

@@ -1,7 +1,7 @@
 //! The command line. Galene's syntax: one dash or two, `-flag value` or `-flag=value`; a switch
 //! takes a value only after `=`.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
 use crate::fatal::FatalError;
@@ -185,10 +185,7 @@ impl Flags {
             "static" => self.statics = Some(PathBuf::from(value)),
             "data" => self.data = PathBuf::from(value),
             "groups" => self.groups = PathBuf::from(value),
-            "udp-port" => {
-                let port = value.parse().ok().filter(|port| *port > 0);
-                self.udp = Udp::Port(port.ok_or_else(bad)?);
-            }
+            "udp-port" => self.udp = Udp::Port(value.parse().map_err(|_| bad())?),
             "udp-range" => self.udp = udp_range(&value).ok_or_else(bad)?,
             "shards" => {
                 let shards = value.parse().ok().filter(|shards| (1..=16).contains(shards));
@@ -213,7 +210,7 @@ impl Flags {
 /// What a flag's value has to be, with its range where it has one.
 fn must_be(name: &str, wants: &str) -> String {
     let range = match name {
-        "udp-port" => "a port, 1 to 65535",
+        "udp-port" => "a port, 1 to 65535, or 0 for any that is free",
         "udp-range" => "A-B, the first and the last port, 1 to 65535, or one port for all",
         "memory" => "a number of MiB",
         "http" => "[HOST]:PORT, with an IPv6 address in brackets, or the path of a Unix socket",
@@ -229,7 +226,8 @@ fn is_listen_address(text: &str) -> bool {
     };
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match bracketed {
-        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        // With a scope or without.
+        Some(_) => text.parse::<SocketAddrV6>().is_ok(),
         None => !host.contains([':', '[', ']', '/']),
     };
     text.starts_with('/') || (is_host && port.parse::<u16>().is_ok())
@@ -272,6 +270,9 @@ mod tests {
             [&["-http", ":80"][..], &["--http", ":80"], &["-http=:80"], &["--http=:80"]]
         {
             assert_eq!(parse(arguments).unwrap().http, ":80");
+        }
+        for address in ["[::1]:80", "[fe80::1%2]:80", "localhost:80", "/run/aula.sock"] {
+            assert_eq!(parse(&["-http", address]).unwrap().http, address);
         }
         assert!(parse(&["-insecure"]).unwrap().insecure);
         assert!(!parse(&["-insecure=false"]).unwrap().insecure);
@@ -332,7 +333,7 @@ mod tests {
             (&["-http", ":1:1"], "in brackets"),
             (&["-http", "::1:1"], "in brackets"),
             (&["-http", "[::1:1"], "in brackets"),
-            (&["-udp-port", "0"], "1 to 65535"),
+            (&["-udp-port", "65536"], "1 to 65535"),
             (&["-udp-range", "10-x"], "1 to 65535"),
             (&["-insecure=maybe"], "true or false"),
             (&["--bananas"], "--help"),

@@ -1,8 +1,7 @@
 //! `data/ice-servers.json`: the STUN and TURN servers that clients are told of. This server needs
 //! none itself.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use signalling::{base64, json_error};
 
-use crate::durable::Stamp;
+use crate::reread::{self, Look, Reread};
 
 /// A larger file is not a list of servers.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -21,7 +20,7 @@ const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
 /// How often they are made anew.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1800);
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 struct Server {
     #[serde(default)]
@@ -34,9 +33,10 @@ signalling::only_objects!(Server);
 
 /// The file, and what was made of it.
 pub(crate) struct IceServers {
-    path: PathBuf,
     is_relay_only: bool,
-    stamp: Option<Stamp>,
+    file: Reread,
+    /// Those of the last good file.
+    servers: Vec<Server>,
     made_at: Option<Instant>,
     /// Whether there has been a good file, or none.
     is_known: bool,
@@ -46,9 +46,9 @@ impl IceServers {
     /// Need not exist.
     pub(crate) fn new(data: &Path, is_relay_only: bool) -> Self {
         Self {
-            path: data.join("ice-servers.json"),
             is_relay_only,
-            stamp: None,
+            file: Reread::new(data.join("ice-servers.json"), FILE_BYTES_MAX),
+            servers: Vec::new(),
             made_at: None,
             is_known: false,
         }
@@ -56,56 +56,51 @@ impl IceServers {
 
     /// What browsers are to be told, if that has changed or is about to expire.
     pub(crate) fn refresh(&mut self) -> Option<Value> {
-        let stamp = Stamp::of(&self.path);
-        let has_changed = stamp != self.stamp;
+        let found = match self.file.look() {
+            Look::Same => None,
+            Look::Contents(text) => Some(parse(self.file.path(), text)),
+            Look::Failed(message) => Some(Err(message)),
+        };
         let is_fresh = self.made_at.is_some_and(|at| at.elapsed() < RENEWAL_INTERVAL);
-        if is_fresh && !has_changed {
-            return None;
-        }
-        self.stamp = stamp;
-        self.made_at = Some(Instant::now());
-        let entries = match self.read(stamp) {
-            Ok(entries) => entries,
-            Err(message) => {
+        match found {
+            None if is_fresh => return None,
+            None => {}
+            Some(Ok(entries)) => {
+                let (servers, skipped) = usable(&entries);
+                for reason in skipped {
+                    tracing::warn!("{}: {reason}", self.file.path().display());
+                }
+                (self.servers, self.is_known) = (servers, true);
+            }
+            Some(Err(message)) => {
                 let meanwhile = match self.is_known {
                     true => "of the servers that were good before",
                     false => "of no servers",
                 };
                 tracing::error!("{message}; until that is mended clients are told {meanwhile}");
-                return None;
-            }
-        };
-        self.is_known = true;
-        let (servers, skipped) = usable(&entries);
-        if has_changed {
-            for reason in skipped {
-                tracing::warn!("{}: {reason}", self.path.display());
             }
         }
+        self.made_at = Some(Instant::now());
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(configuration(servers, self.is_relay_only, unix.as_secs()))
+        Some(configuration(self.servers.clone(), self.is_relay_only, unix.as_secs()))
     }
 
     /// Reads the file, for whoever wants to know whether it is good: what is skipped, and why.
     pub(crate) fn check(&self) -> Result<Vec<String>, String> {
-        let (_, skipped) = usable(&self.read(Stamp::of(&self.path))?);
-        let file = self.path.display();
-        Ok(skipped.into_iter().map(|reason| format!("{file}: {reason}")).collect())
+        let path = self.file.path();
+        let text = reread::read(path, FILE_BYTES_MAX)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let (_, skipped) = usable(&parse(path, text.map(|(_, text)| text))?);
+        Ok(skipped.into_iter().map(|reason| format!("{}: {reason}", path.display())).collect())
     }
+}
 
-    fn read(&self, stamp: Option<Stamp>) -> Result<Vec<Value>, String> {
-        let file = self.path.display();
-        match stamp {
-            None => return Ok(Vec::new()),
-            Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
-                return Err(format!("{file}: larger than 256 KiB"));
-            }
-            Some(_) => {}
-        }
-        let text = fs::read(&self.path).map_err(|error| format!("{file}: {error}"))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| json_error(&file.to_string(), &error).to_string())
-    }
+fn parse(path: &Path, text: Option<Vec<u8>>) -> Result<Vec<Value>, String> {
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_slice(&text)
+        .map_err(|error| json_error(&path.display().to_string(), &error).to_string())
 }
 
 /// The entries that make sense, and what is skipped of the others: one bad URL would keep a
@@ -123,8 +118,9 @@ fn usable(entries: &[Value]) -> (Vec<Server>, Vec<String>) {
             }
         };
         server.urls.retain(|url| {
-            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-            let is_known = SCHEMES.contains(&scheme.to_ascii_lowercase().as_str());
+            let (scheme, host) = url.split_once(':').unwrap_or_default();
+            let is_known =
+                SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) && !host.is_empty();
             if !is_known {
                 skip(&format!("has the URL {url:?}, which is skipped: one of them starts with stun:, stuns:, turn: or turns:"));
             }
@@ -156,7 +152,9 @@ impl Server {
             "hmac-sha1" if self.credential.is_none() => {
                 Some("hmac-sha1 needs a credential, the secret shared with the server")
             }
-            "password" if is_relay && (self.username.is_none() || self.credential.is_none()) => {
+            "password" | "oauth"
+                if is_relay && (self.username.is_none() || self.credential.is_none()) =>
+            {
                 Some("a TURN server needs a username and a credential")
             }
             "hmac-sha1" | "password" | "oauth" => None,

@@ -20,6 +20,7 @@ mod memory;
 mod metrics;
 mod outbox;
 mod redacted;
+mod reread;
 mod server;
 mod store;
 mod telemetry;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Of the limit; beyond it newcomers are refused, so that those inside keep what they have.
 const FULL_PERCENT: u64 = 85;
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Giving memory back takes some milliseconds, in which others wait who want some.
 const TRIM_INTERVAL: Duration = Duration::from_secs(2);
 const TRIM_INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -18,6 +19,8 @@ const NO_LIMIT_BYTES: u64 = 1 << 60;
 pub(crate) struct Memory {
     limit: Limit,
     page_bytes: u64,
+    /// When it was, and whether memory was full.
+    last_look: Mutex<Option<(Instant, bool)>>,
     /// When the allocator last gave back what it held, and how long it is left alone after that.
     last_trim: Mutex<Option<(Instant, Duration)>>,
 }
@@ -39,11 +42,29 @@ impl Memory {
                 Limit::Groups(Group::find(&groups, Path::new("/sys/fs/cgroup")))
             }
         };
-        Self { limit, page_bytes: page_bytes(), last_trim: Mutex::new(None) }
+        Self {
+            limit,
+            page_bytes: page_bytes(),
+            last_look: Mutex::new(None),
+            last_trim: Mutex::new(None),
+        }
     }
 
-    /// Whether newcomers must be refused.
+    /// Whether newcomers must be refused. Anybody may ask, so the files are read ten times a
+    /// second at most.
     pub(crate) fn is_full(&self) -> bool {
+        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last {
+            Some((at, is_full)) if at.elapsed() < LOOK_INTERVAL => is_full,
+            _ => {
+                let is_full = self.look();
+                *last = Some((Instant::now(), is_full));
+                is_full
+            }
+        }
+    }
+
+    fn look(&self) -> bool {
         let own = || resident_bytes(self.page_bytes).unwrap_or_default();
         let is_full = match &self.limit {
             Limit::Own(bytes_max) => is_beyond(own(), *bytes_max),
@@ -81,10 +102,13 @@ impl Memory {
             };
         }
         #[cfg(target_env = "gnu")]
-        std::thread::spawn(|| {
-            // SAFETY: `malloc_trim` has no preconditions.
-            unsafe { libc::malloc_trim(0) }
-        });
+        {
+            // Where there is no thread to be had, it is tried again later.
+            let _ = std::thread::Builder::new().spawn(|| {
+                // SAFETY: `malloc_trim` has no preconditions.
+                unsafe { libc::malloc_trim(0) }
+            });
+        }
     }
 }
 

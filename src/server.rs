@@ -77,6 +77,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(FatalError::system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(FatalError::system)?;
     let config = Arc::new(ConfigFile::open(&flags.data).map_err(FatalError::config)?);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let files = open_files(&flags)?;
     check_groups_folder(&flags)?;
     let store = Arc::new(GroupStore::new(flags.groups.clone()));
@@ -104,7 +107,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     let counters = Arc::<Counters>::default();
     let tokens = Arc::new(TokenStore::new(&flags.data));
     // The log tells if they cannot be read.
-    tokens.read();
+    tokens.refresh();
     let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
     let (control, mut task) =
         Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone());
@@ -370,7 +373,7 @@ impl Reload {
             certificates.refresh();
         }
         // Whoever damages the file is to hear of it at once.
-        self.authenticator.tokens().read();
+        self.authenticator.tokens().refresh();
         if round.is_multiple_of(SWEEP_EVERY_RELOADS) {
             self.authenticator.tokens().sweep(unix_now());
         }

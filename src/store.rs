@@ -2,16 +2,17 @@
 //! changed. Blocking: call it off the request path.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signalling::{
     Description, DescriptionError, Document, GroupFile, GroupName, parse_description,
 };
 
-use crate::durable::{self, Stamp};
+use crate::durable::{self, Stamp, is_absent};
+use crate::reread;
 
 /// A larger file is not a group.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -27,7 +28,8 @@ pub(crate) type Read = Result<Arc<Description>, Arc<DescriptionError>>;
 
 #[derive(Clone)]
 struct Cached {
-    stamp: Stamp,
+    /// Nothing if the file could not be read: the next look tries again.
+    stamp: Option<Stamp>,
     result: Read,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct GroupStore {
 pub(crate) enum Unedited {
     /// The file that is there cannot be used.
     Broken(DescriptionError),
+    /// What it would become is larger than what is read.
+    TooLarge,
     /// The system refused.
     System(io::Error),
 }
@@ -64,7 +68,7 @@ impl GroupStore {
                 None => {}
                 Some(Ok(description)) if is_own => return GroupFile::Found(description),
                 Some(Ok(description)) => {
-                    return match description.for_subgroup() {
+                    return match description.for_subgroup(&current) {
                         Some(description) => GroupFile::Found(Arc::new(description)),
                         None => GroupFile::Missing,
                     };
@@ -80,42 +84,54 @@ impl GroupStore {
     /// One file; nothing if there is none.
     fn read(&self, name: &GroupName) -> Option<Read> {
         let path = self.root.join(name.file_path());
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => metadata,
+        let looked = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Stamp::from(&metadata)),
             Ok(_) => return None,
             Err(error) if is_absent(&error) => {
-                self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+                self.cache().remove(name);
                 return None;
             }
-            Err(error) => return Some(Err(Arc::new(whole(&path, &error)))),
+            Err(error) => Err(whole(&path, &error)),
         };
-        let stamp = Stamp::from(&metadata);
-        if let Some(cached) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(name)
-            && cached.stamp == stamp
+        let before = self.cache().get(name).cloned();
+        if let (Ok(stamp), Some(before)) = (&looked, &before)
+            && before.stamp == Some(*stamp)
         {
-            return Some(cached.result.clone());
+            return Some(before.result.clone());
         }
-        let result = parse_file(&path).map_err(Arc::new);
-        let result = result.map(|(description, warnings)| {
+        let read = looked.and_then(|_| {
+            reread::read(&path, FILE_BYTES_MAX).map_err(|error| whole(&path, &error))
+        });
+        let (stamp, result) = match read {
+            Ok(None) => return None,
+            Ok(Some((stamp, text))) => (Some(stamp), parse(&path, &text)),
+            Err(error) => (None, Err(error)),
+        };
+        let result = result.map_err(Arc::new).map(|(description, warnings)| {
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
             Arc::new(description)
         });
-        if let Err(error) = &result {
-            tracing::error!(
+        let before = before.map(|before| before.result);
+        match (&result, &before) {
+            (Err(error), Some(Err(before))) if error == before => {}
+            (Err(error), _) => tracing::error!(
                 "{error}; until that is mended its group keeps the rules it has if it is running, \
                  and is closed otherwise"
-            );
+            ),
+            (Ok(_), Some(Err(_))) => tracing::info!("{} is good again", path.display()),
+            (Ok(_), _) => tracing::debug!(group = name.as_str(), "group file read"),
         }
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if result.is_ok() && cache.get(name).is_some_and(|before| before.result.is_err()) {
-            tracing::info!("{} is good again", path.display());
-        }
+        let mut cache = self.cache();
         if cache.len() < CACHE_MAX || cache.contains_key(name) {
             cache.insert(name.clone(), Cached { stamp, result: result.clone() });
         }
         Some(result)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, HashMap<GroupName, Cached>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The group's own file as it is edited, with its ETag; nothing if it has none.
@@ -124,17 +140,18 @@ impl GroupStore {
         name: &GroupName,
     ) -> Result<Option<(Document, String)>, Unedited> {
         let path = self.root.join(name.file_path());
-        // The stamp of the open file: what is read is what the ETag is of.
-        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = match opened {
-            Ok((metadata, file)) if metadata.is_file() => (metadata, file),
-            Ok(_) => return Ok(None),
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(Unedited::System(error)),
+        if path.is_dir() {
+            return Ok(None);
+        }
+        let read = reread::read(&path, FILE_BYTES_MAX).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => Unedited::Broken(whole(&path, &error)),
+            _ => Unedited::System(error),
+        })?;
+        let Some((stamp, text)) = read else {
+            return Ok(None);
         };
-        let text = read_all(file, &path).map_err(Unedited::Broken)?;
         let document = Document::parse(&path.display().to_string(), &text);
-        let etag = Stamp::from(&metadata).etag();
+        let etag = stamp.etag();
         document.map(|document| Some((document, etag))).map_err(Unedited::Broken)
     }
 
@@ -148,7 +165,14 @@ impl GroupStore {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.root.join(name.file_path());
         let (document, result) = edit(self.document(name)?)?;
-        durable::replace(&path, document.to_text().as_bytes()).map_err(|error| {
+        let mut text = document.to_text();
+        if text.len() as u64 > FILE_BYTES_MAX {
+            text = document.to_compact_text();
+        }
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(Unedited::TooLarge.into());
+        }
+        durable::replace(&path, text.as_bytes()).map_err(|error| {
             tracing::error!("{}: {error}", path.display());
             Unedited::System(error)
         })?;
@@ -177,10 +201,10 @@ impl GroupStore {
         })
     }
 
-    /// The groups whose files these are, by absolute paths; nothing if something else below the
+    /// The groups whose files these are, by canonical paths; nothing if something else below the
     /// folder has changed, such as a folder.
     pub(crate) fn changed(&self, paths: &BTreeSet<PathBuf>) -> Option<BTreeSet<GroupName>> {
-        let root = std::path::absolute(&self.root).ok()?;
+        let root = fs::canonicalize(&self.root).ok()?;
         let mut names = BTreeSet::new();
         for path in paths.iter().filter_map(|path| path.strip_prefix(&root).ok()) {
             let Some(path) = path.to_str() else {
@@ -202,21 +226,38 @@ impl GroupStore {
 
     /// The names of all groups that have files, sorted.
     pub(crate) fn names(&self) -> Vec<GroupName> {
-        let mut names = Vec::new();
-        let mut budget = SCAN_ENTRIES_MAX;
-        collect(&self.root, "", 0, &mut budget, &mut names);
-        names.sort();
-        names
+        self.find().names
     }
 
-    /// Reads all group files, sorted, for whoever wants to know whether they are good: the
-    /// warnings about each.
-    pub(crate) fn check(&self) -> Vec<(GroupName, Result<Vec<String>, DescriptionError>)> {
-        let checked = self.names().into_iter().map(|name| {
-            let read = parse_file(&self.root.join(name.file_path()));
-            (name, read.map(|(_, warnings)| warnings))
-        });
-        checked.collect()
+    fn find(&self) -> Found {
+        let mut found = Found::default();
+        let mut budget = SCAN_ENTRIES_MAX;
+        collect(&self.root, "", 0, &mut budget, &mut found);
+        found.names.sort();
+        found
+    }
+
+    /// Reads all group files, sorted, for whoever wants to know whether they are good: how many
+    /// are, what is broken, and what is ignored.
+    pub(crate) fn check(&self) -> (usize, Vec<String>, Vec<String>) {
+        let Found { names, mut troubles } = self.find();
+        let mut warnings = Vec::new();
+        let mut good = 0;
+        for name in names {
+            let path = self.root.join(name.file_path());
+            match reread::read(&path, FILE_BYTES_MAX) {
+                Ok(None) => {}
+                Ok(Some((_, text))) => match parse(&path, &text) {
+                    Ok((_, ignored)) => {
+                        good += 1;
+                        warnings.extend(ignored);
+                    }
+                    Err(error) => troubles.push(error.to_string()),
+                },
+                Err(error) => troubles.push(whole(&path, &error).to_string()),
+            }
+        }
+        (good, troubles, warnings)
     }
 
     /// All groups that have files, sorted, with those that cannot be used.
@@ -226,14 +267,6 @@ impl GroupStore {
             .filter_map(|name| self.read(&name).map(|result| (name, result)))
             .collect()
     }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    // A name too long for the file system names nothing.
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
-    )
 }
 
 fn whole(path: &Path, error: &io::Error) -> DescriptionError {
@@ -246,37 +279,35 @@ fn whole(path: &Path, error: &io::Error) -> DescriptionError {
 }
 
 /// The group, and warnings about what is ignored, each with the name of the file.
-fn parse_file(path: &Path) -> Result<(Description, Vec<String>), DescriptionError> {
-    let text = read_all(File::open(path).map_err(|error| whole(path, &error))?, path)?;
+fn parse(path: &Path, text: &[u8]) -> Result<(Description, Vec<String>), DescriptionError> {
     let file = path.display().to_string();
-    let (description, warnings) = parse_description(&file, &text)?;
+    let (description, warnings) = parse_description(&file, text)?;
     let warnings = warnings.into_iter().map(|warning| format!("{file}: {warning}"));
     Ok((description, warnings.collect()))
 }
 
-fn read_all(file: File, path: &Path) -> Result<Vec<u8>, DescriptionError> {
-    let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| whole(path, &error))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let error = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
-        return Err(whole(path, &error));
-    }
-    Ok(text)
+/// What a scan finds.
+#[derive(Default)]
+struct Found {
+    names: Vec<GroupName>,
+    /// What could not be looked at, or is no group although it seems to be one.
+    troubles: Vec<String>,
 }
 
-fn collect(
-    folder: &Path,
-    prefix: &str,
-    depth: usize,
-    budget: &mut usize,
-    names: &mut Vec<GroupName>,
-) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
+fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, found: &mut Found) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if !is_absent(&error) {
+                found.troubles.push(format!("{}: {error}", folder.display()));
+            }
+            return;
+        }
     };
     for entry in entries.flatten() {
         if *budget == 0 {
-            tracing::error!(folder = %folder.display(), "too many files: the rest is not scanned");
+            let folder = folder.display();
+            found.troubles.push(format!("{folder}: too many files: the rest is not scanned"));
             return;
         }
         *budget -= 1;
@@ -287,10 +318,16 @@ fn collect(
         if entry.path().is_dir() {
             if depth < SCAN_DEPTH_MAX {
                 let prefix = format!("{prefix}{file_name}/");
-                collect(&entry.path(), &prefix, depth + 1, budget, names);
+                collect(&entry.path(), &prefix, depth + 1, budget, found);
             }
         } else if let Some(stem) = file_name.strip_suffix(".json") {
-            names.extend(GroupName::parse(&format!("{prefix}{stem}")));
+            match GroupName::parse(&format!("{prefix}{stem}")) {
+                Ok(name) => found.names.push(name),
+                Err(_) => found.troubles.push(format!(
+                    "{}: this cannot be the name of a group: rename the file",
+                    entry.path().display()
+                )),
+            }
         }
     }
 }
@@ -301,17 +338,58 @@ mod tests {
 
     #[test]
     fn changed_paths_have_groups() {
-        let store = GroupStore::new(PathBuf::from("./groups/"));
-        let here = std::env::current_dir().unwrap();
+        // There is such a folder where tests run.
+        let store = GroupStore::new(PathBuf::from("./src/../groups/"));
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
         let changed = |paths: &[&str]| {
             let names = store.changed(&paths.iter().map(|path| here.join(path)).collect())?;
             Some(names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
         };
         let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(changed(&["./groups/a.json", "./groups/b/c.json"]), some(&["a", "b/c"]));
-        assert_eq!(changed(&["./data/config.json", "./groups/.a.json.temp"]), some(&[]));
-        assert_eq!(changed(&["./groups/a.json", "./groups/b"]), None, "a folder");
-        assert_eq!(changed(&["./groups/"]), None);
-        assert_eq!(changed(&["./groups/..data"]), None, "a link that leads elsewhere now");
+        assert_eq!(changed(&["groups/a.json", "groups/b/c.json"]), some(&["a", "b/c"]));
+        assert_eq!(changed(&["data/config.json", "groups/.a.json.temp"]), some(&[]));
+        assert_eq!(changed(&["groups/a.json", "groups/b"]), None, "a folder");
+        assert_eq!(changed(&["groups/"]), None);
+        assert_eq!(changed(&["groups/..data"]), None, "a link that leads elsewhere now");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_and_what_cannot_be_a_group_is_told() {
+        let root = std::env::temp_dir().join(format!("aula-store-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let store = GroupStore::new(root.clone());
+        let name = GroupName::parse("a").unwrap();
+        fs::write(root.join("a.json"), "{}").unwrap();
+        assert!(matches!(store.load(&name), GroupFile::Found(_)));
+        // A link in a circle hides the file; then the very same file is there again.
+        fs::rename(root.join("a.json"), root.join("kept")).unwrap();
+        std::os::unix::fs::symlink("a.json", root.join("a.json")).unwrap();
+        assert!(matches!(store.load(&name), GroupFile::Broken(_)));
+        fs::remove_file(root.join("a.json")).unwrap();
+        fs::rename(root.join("kept"), root.join("a.json")).unwrap();
+        assert!(matches!(store.load(&name), GroupFile::Found(_)));
+        fs::write(root.join("..json"), "{}").unwrap();
+        fs::write(root.join("a\\b.json"), "{}").unwrap();
+        let (good, troubles, _) = store.check();
+        assert_eq!((good, troubles.len()), (1, 1), "{troubles:?}");
+        assert!(troubles[0].contains("a\\b.json: this cannot be the name"), "{troubles:?}");
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_again_is_not_written() {
+        let root = std::env::temp_dir().join(format!("aula-store-large-{}", std::process::id()));
+        let store = GroupStore::new(root.clone());
+        let name = GroupName::parse("a").unwrap();
+        let write = |codecs: usize| {
+            let text = format!("{{\"codecs\":[{}\"opus\"]}}", "\"a\",".repeat(codecs));
+            let document = Document::parse("a", text.as_bytes()).unwrap();
+            store.change(&name, |_| Ok::<_, Unedited>((document, ())))
+        };
+        write(150_000).unwrap();
+        assert!(matches!(store.load(&name), GroupFile::Found(_)), "without the indents it fits");
+        assert!(matches!(write(300_000), Err(Unedited::TooLarge)));
+        assert!(matches!(store.load(&name), GroupFile::Found(_)));
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -3,21 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signalling::{
     DescriptionError, GroupName, Token, TokenGrant, TokenReply, TokenRequest, UnixMs, json_error,
 };
 
-use crate::durable::{self, Stamp};
+use crate::durable;
+use crate::reread::{self, Look, Reread, Seen};
 
 /// A larger file is not read.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// As many tokens as this; more are refused until some are gone.
 const TOKENS_MAX: usize = 100_000;
+/// As many of one group, so that it leaves some to others.
+const GROUP_TOKENS_MAX: usize = 10_000;
+/// What a token may take in the file.
+const TOKEN_BYTES_MAX: usize = 4096;
 /// Tokens that ended longer ago than this are dropped.
 const KEPT_AFTER_END_MS: i64 = 7 * 24 * 3600 * 1000;
 
@@ -27,10 +31,14 @@ pub(crate) type Tokens = BTreeMap<String, Token>;
 /// Why nothing can be done with the file; the log has the details.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unusable {
-    /// Somebody has damaged it.
+    /// It cannot be read, or makes no sense.
     Broken,
-    /// [`TOKENS_MAX`] are in it.
+    /// [`TOKENS_MAX`] or [`FILE_BYTES_MAX`] would be exceeded.
     Full,
+    /// [`GROUP_TOKENS_MAX`] would be.
+    GroupFull,
+    /// [`TOKEN_BYTES_MAX`] is.
+    TooLarge,
     /// The system does not let us write it.
     System,
 }
@@ -38,24 +46,21 @@ pub(crate) enum Unusable {
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Broken => {
-                "the server's file of tokens, data/var/tokens.jsonl, is damaged: the server's log \
-                 names the line to mend"
-            }
+            Self::Broken => "the server's file of tokens cannot be used: the server's log says why",
             Self::Full => "the server has as many tokens as it can keep: delete some first",
-            Self::System => {
-                "the server cannot write its file of tokens, data/var/tokens.jsonl: its log says why"
-            }
+            Self::GroupFull => "the group has as many tokens as one may have: delete some first",
+            Self::TooLarge => "the token has more than 4096 bytes: shorten its name or permissions",
+            Self::System => "the server cannot write its file of tokens: the server's log says why",
         })
     }
 }
 
 struct Cached {
-    stamp: Option<Stamp>,
+    file: Reread,
     /// Those of the last good file, or of our last change to it.
     tokens: Arc<Tokens>,
     is_broken: bool,
-    /// Whether there has been a good file.
+    /// Whether there has been a good file, or none.
     is_known: bool,
 }
 
@@ -70,63 +75,65 @@ pub(crate) struct TokenStore {
 impl TokenStore {
     /// Need not exist yet.
     pub(crate) fn new(data: &Path) -> Self {
-        Self {
-            path: data.join("var").join("tokens.jsonl"),
-            cached: Mutex::new(Cached {
-                stamp: None,
-                tokens: Arc::default(),
-                is_broken: false,
-                is_known: false,
-            }),
-            changing: Mutex::new(()),
-        }
+        let path = data.join("var").join("tokens.jsonl");
+        let cached = Cached {
+            file: Reread::new(path.clone(), FILE_BYTES_MAX),
+            tokens: Arc::default(),
+            is_broken: false,
+            is_known: false,
+        };
+        Self { path, cached: Mutex::new(cached), changing: Mutex::new(()) }
     }
 
-    /// All tokens, with the ETag of the whole; empty if there is no file. A broken edit leaves the
-    /// old tokens in force, and the log says so.
-    pub(crate) fn read(&self) -> (Arc<Tokens>, String) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = Stamp::of(&self.path);
-        if stamp != cached.stamp {
-            cached.stamp = stamp;
-            match parse(&self.path, stamp) {
-                Ok(tokens) => {
-                    if cached.is_broken {
-                        tracing::info!("{} is good again", self.path.display());
-                    }
-                    cached.tokens = Arc::new(tokens);
-                    (cached.is_broken, cached.is_known) = (false, true);
-                }
-                Err(message) => {
-                    cached.is_broken = true;
-                    let meanwhile = match cached.is_known {
-                        true => "the tokens that were good before stay so",
-                        false => "no token is good",
-                    };
-                    tracing::error!(
-                        "{message}; until that is mended {meanwhile}, and none can be made or changed"
-                    );
-                }
-            }
+    fn cached(&self) -> MutexGuard<'_, Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether the file has changed. A broken edit leaves the old tokens in force, and the
+    /// log says so.
+    pub(crate) fn refresh(&self) {
+        self.cached().refresh();
+    }
+
+    /// All tokens that are in force.
+    fn read(&self) -> Arc<Tokens> {
+        let mut cached = self.cached();
+        cached.refresh();
+        cached.tokens.clone()
+    }
+
+    /// All tokens as they are in a good file, with the ETag of the whole; empty if there is none.
+    pub(crate) fn read_good(&self) -> Result<(Arc<Tokens>, String), Unusable> {
+        self.read_to_change().map(|(tokens, etag, _)| (tokens, etag))
+    }
+
+    fn read_to_change(&self) -> Result<(Arc<Tokens>, String, Seen), Unusable> {
+        let mut cached = self.cached();
+        cached.refresh();
+        match cached.is_broken {
+            true => Err(Unusable::Broken),
+            false => Ok((cached.tokens.clone(), cached.file.etag(), cached.file.seen())),
         }
-        (cached.tokens.clone(), cached.stamp.map_or(String::new(), Stamp::etag))
     }
 
     /// Reads the file, for whoever wants to know whether it is good.
     pub(crate) fn check(&self) -> Result<usize, String> {
-        parse(&self.path, Stamp::of(&self.path)).map(|tokens| tokens.len())
+        let file = self.path.display();
+        let found = reread::read(&self.path, FILE_BYTES_MAX);
+        let found = found.map_err(|error| format!("{file}: {error}"))?;
+        parse(&self.path, found.map(|(_, text)| text)).map(|tokens| tokens.len())
     }
 
     /// What a secret gives in a group.
     pub(crate) fn grant(&self, secret: &str, group: &GroupName, now: UnixMs) -> Option<TokenGrant> {
-        let (tokens, _) = self.read();
+        let tokens = self.read();
         let token = tokens.get(secret)?;
         (token.covers(group) && token.is_current(now)).then(|| token.grant())
     }
 
     /// Whether a secret lets its bearer administer the server.
     pub(crate) fn is_global_admin(&self, secret: &str, now: UnixMs) -> bool {
-        let (tokens, _) = self.read();
+        let tokens = self.read();
         tokens.get(secret).is_some_and(|token| {
             token.is_global()
                 && token.is_current(now)
@@ -141,56 +148,58 @@ impl TokenStore {
         change: impl FnOnce(&mut Tokens, &str) -> Result<T, E>,
     ) -> Result<T, E> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, etag) = self.read_good()?;
+        let (before, etag, seen) = self.read_to_change()?;
         let mut tokens = (*before).clone();
         let done = change(&mut tokens, &etag)?;
         if tokens != *before {
             if tokens.len() > TOKENS_MAX && tokens.len() > before.len() {
-                tracing::error!("more than {TOKENS_MAX} tokens: no more are made");
                 return Err(Unusable::Full.into());
             }
-            self.write(&tokens).map_err(|error| {
-                tracing::error!("{}: {error}", self.path.display());
-                Unusable::System
-            })?;
+            self.write(&tokens)?;
+            let mut cached = self.cached();
             // What was taken back stays so, even if somebody damages the file before it is read
-            // again. The stamp stays the old one, so that it will be.
-            self.cached.lock().unwrap_or_else(PoisonError::into_inner).tokens = Arc::new(tokens);
+            // again. Whoever has written a good one meanwhile has the last word.
+            if cached.file.seen() == seen || cached.is_broken {
+                cached.tokens = Arc::new(tokens);
+                cached.is_known = true;
+            }
+            cached.file.forget();
         }
         Ok(done)
     }
 
-    /// All tokens as they are in a good file.
-    fn read_good(&self) -> Result<(Arc<Tokens>, String), Unusable> {
-        let found = self.read();
-        match self.cached.lock().unwrap_or_else(PoisonError::into_inner).is_broken {
-            true => Err(Unusable::Broken),
-            false => Ok(found),
-        }
-    }
-
-    fn write(&self, tokens: &Tokens) -> io::Result<()> {
-        if tokens.is_empty() {
-            return durable::remove(&self.path);
-        }
-        let mut sorted: Vec<&Token> = tokens.values().collect();
-        sorted.sort_by_key(|token| token.order());
+    fn write(&self, tokens: &Tokens) -> Result<(), Unusable> {
         let mut text = String::new();
-        for token in sorted {
-            text.push_str(&serde_json::to_string(token)?);
-            text.push('\n');
-        }
-        durable::replace(&self.path, text.as_bytes())
+        let written = (|| {
+            if tokens.is_empty() {
+                return durable::remove(&self.path);
+            }
+            let mut sorted: Vec<&Token> = tokens.values().collect();
+            sorted.sort_by_key(|token| token.order());
+            for token in sorted {
+                text.push_str(&serde_json::to_string(token)?);
+                text.push('\n');
+            }
+            match text.len() as u64 > FILE_BYTES_MAX {
+                // It could not be read again.
+                true => Err(io::ErrorKind::FileTooLarge.into()),
+                false => durable::replace(&self.path, text.as_bytes()),
+            }
+        })();
+        written.map_err(|error| {
+            if error.kind() == io::ErrorKind::FileTooLarge {
+                return Unusable::Full;
+            }
+            tracing::error!("{}: {error}", self.path.display());
+            Unusable::System
+        })
     }
 
     /// Does what a member asks for.
     pub(crate) fn answer(&self, request: TokenRequest) -> TokenReply {
         match request {
             TokenRequest::Make(token) => {
-                let made = self.change(|tokens, _| {
-                    tokens.insert(token.token.clone(), (*token).clone());
-                    Ok::<_, Unusable>(())
-                });
+                let made = self.change(|tokens, _| insert(tokens, (*token).clone()));
                 made.map_or(TokenReply::Failed, |()| TokenReply::Token(token))
             }
             TokenRequest::Edit { token, group, held, expires, not_before } => {
@@ -244,7 +253,7 @@ impl TokenStore {
     pub(crate) fn sweep(&self, now: UnixMs) {
         let oldest = UnixMs(now.0.saturating_sub(KEPT_AFTER_END_MS));
         let is_old = |token: &Token| token.expires.is_some_and(|expires| expires < oldest);
-        if self.read().0.values().any(is_old) {
+        if self.read().values().any(is_old) {
             // What cannot be written now is swept the next time; the log has the reason.
             let _ = self.change(|tokens, _| {
                 tokens.retain(|_, token| !is_old(token));
@@ -254,16 +263,53 @@ impl TokenStore {
     }
 }
 
-fn parse(path: &Path, stamp: Option<Stamp>) -> Result<Tokens, String> {
-    let file = path.display().to_string();
-    match stamp {
-        None => return Ok(Tokens::new()),
-        Some(stamp) if stamp.bytes > FILE_BYTES_MAX => {
-            return Err(format!("{file}: larger than 64 MiB"));
+impl Cached {
+    fn refresh(&mut self) {
+        let found = match self.file.look() {
+            Look::Same => return,
+            Look::Contents(text) => parse(self.file.path(), text),
+            Look::Failed(message) => Err(message),
+        };
+        match found {
+            Ok(tokens) => {
+                if self.is_broken {
+                    tracing::info!("{} is good again", self.file.path().display());
+                }
+                self.tokens = Arc::new(tokens);
+                (self.is_broken, self.is_known) = (false, true);
+            }
+            Err(message) => {
+                self.is_broken = true;
+                let meanwhile = match self.is_known {
+                    true => "the tokens that were good before stay so",
+                    false => "no token is good",
+                };
+                tracing::error!(
+                    "{message}; until that is mended {meanwhile}, and none can be made or changed"
+                );
+            }
         }
-        Some(_) => {}
     }
-    let text = fs::read_to_string(path).map_err(|error| format!("{file}: {error}"))?;
+}
+
+/// Adds a token or puts it in place of that with its secret, if its group may have one more.
+pub(crate) fn insert(tokens: &mut Tokens, token: Token) -> Result<(), Unusable> {
+    if serde_json::to_string(&token).map_or(true, |text| text.len() > TOKEN_BYTES_MAX) {
+        return Err(Unusable::TooLarge);
+    }
+    let is_new = !tokens.contains_key(&token.token);
+    let of_group = || tokens.values().filter(|other| other.group == token.group).count();
+    if is_new && of_group() >= GROUP_TOKENS_MAX {
+        return Err(Unusable::GroupFull);
+    }
+    tokens.insert(token.token.clone(), token);
+    Ok(())
+}
+
+fn parse(path: &Path, text: Option<Vec<u8>>) -> Result<Tokens, String> {
+    let file = path.display().to_string();
+    let text = String::from_utf8(text.unwrap_or_default())
+        .map_err(|_| format!("{file}: it is not UTF-8"))?;
     let mut tokens = Tokens::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
@@ -282,6 +328,8 @@ fn parse(path: &Path, stamp: Option<Stamp>) -> Result<Tokens, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use signalling::Permissions;
 
     use super::*;
@@ -322,7 +370,7 @@ mod tests {
         assert!(matches!(edit("own"), TokenReply::Token(_)));
         for secret in ["admin", "record", "below"] {
             assert_eq!(edit(secret), TokenReply::Unknown, "{secret}");
-            assert_eq!(store.read().0[secret].expires, None, "{secret}");
+            assert_eq!(store.read()[secret].expires, None, "{secret}");
         }
         fs::remove_dir_all(data).unwrap();
     }
@@ -352,11 +400,43 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_could_not_be_read_again_is_not_written() {
+        let data = std::env::temp_dir().join(format!("aula-tokens-full-{}", std::process::id()));
+        let store = TokenStore::new(&data);
+        let token = |secret: &str, username: String| Token {
+            token: secret.into(),
+            group: "g".into(),
+            username: Some(username),
+            ..Token::default()
+        };
+        let make = |token: Token| store.change(|tokens, _| insert(tokens, token));
+        make(token("small", String::new())).unwrap();
+        let long = token("long", "x".repeat(TOKEN_BYTES_MAX));
+        assert_eq!(make(long), Err(Unusable::TooLarge));
+        let huge = token("huge", "x".repeat(FILE_BYTES_MAX as usize));
+        let huge = store.change(|tokens, _| {
+            tokens.insert("huge".into(), huge);
+            Ok::<_, Unusable>(())
+        });
+        assert_eq!(huge, Err(Unusable::Full));
+        assert_eq!(store.of_group("g").unwrap().0.len(), 1);
+        let mut tokens = Tokens::new();
+        for index in 0..GROUP_TOKENS_MAX {
+            insert(&mut tokens, token(&index.to_string(), String::new())).unwrap();
+        }
+        let one_more = token("more", String::new());
+        assert_eq!(insert(&mut tokens, one_more.clone()), Err(Unusable::GroupFull));
+        insert(&mut tokens, token("0", "again".into())).unwrap();
+        insert(&mut tokens, Token { group: "h".into(), ..one_more }).unwrap();
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
     fn galenes_file_is_read_changed_and_kept_whole() {
         let data = std::env::temp_dir().join(format!("aula-tokens-{}", std::process::id()));
         let store = TokenStore::new(&data);
-        assert_eq!(store.read().1, "");
-        assert!(store.read().0.is_empty());
+        assert_eq!(store.read_good().unwrap().1, "");
+        assert!(store.read().is_empty());
         let path = data.join("var/tokens.jsonl");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let now = UnixMs::parse("2026-06-01T00:00:00Z").unwrap();
@@ -380,7 +460,7 @@ mod tests {
         let secrets: Vec<String> =
             store.of_group("g").unwrap().0.into_iter().map(|token| token.token).collect();
         assert_eq!(secrets, ["a", "b"]);
-        let etag = store.read().1;
+        let etag = store.read_good().unwrap().1;
         let edit = TokenRequest::Edit {
             token: "b".into(),
             group: group.clone(),
@@ -389,7 +469,7 @@ mod tests {
             not_before: None,
         };
         assert!(matches!(store.answer(edit), TokenReply::Token(_)));
-        assert_ne!(store.read().1, etag);
+        assert_ne!(store.read_good().unwrap().1, etag);
         // What an editor breaks stays broken until it is repaired; nothing is lost.
         let good = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{good}{{\"token\":")).unwrap();

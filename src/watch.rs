@@ -17,7 +17,7 @@ const PATHS_MAX: usize = 1000;
 pub(crate) enum Changed {
     /// Anything, perhaps.
     All,
-    /// These files and folders, with absolute paths.
+    /// These files and folders, with canonical paths.
     Paths(BTreeSet<PathBuf>),
 }
 
@@ -86,10 +86,7 @@ impl Watch {
         let wake = move |event| noted.note(event);
         let watcher = notify::recommended_watcher(wake)
             .inspect_err(|error| tracing::warn!("files are not watched: {error}"));
-        // Events have absolute paths in any case.
-        let absolute =
-            |folder: &&Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-        let missing = folders.iter().map(absolute).collect();
+        let missing = folders.iter().map(|folder| folder.to_path_buf()).collect();
         let mut watch = Self { watcher: watcher.ok(), missing };
         watch.look();
         (watch, changes)
@@ -101,10 +98,12 @@ impl Watch {
             return;
         };
         self.missing.retain(|folder| {
-            if !folder.is_dir() {
+            // Events name the path that is watched: one way to name a folder, however many the
+            // flags have.
+            let Ok(canonical) = folder.canonicalize() else {
                 return true;
-            }
-            if let Err(error) = watcher.watch(folder, RecursiveMode::Recursive) {
+            };
+            if let Err(error) = watcher.watch(&canonical, RecursiveMode::Recursive) {
                 tracing::warn!(
                     folder = %folder.display(),
                     "not watched, looked at from time to time instead: {error}"

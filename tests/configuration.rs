@@ -93,7 +93,7 @@ fn a_check_warns_of_what_is_ignored() {
     let (code, stdout, stderr) = scratch.run_for_output(&arguments);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for word in [
-        "config.json: nobody can administer the server",
+        "config.json: no user can administer the server",
         "ice-servers.json: entry 1 has the URL \"foo:bar\"",
         "a.json: user \"ann\" cannot log in: unknown password type",
         "a.json: user \"ann\": the permission \"presnt\" means nothing: did you mean \"present\"?",

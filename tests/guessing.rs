@@ -71,6 +71,24 @@ fn who_has_been_right_before_is_not_shut_out_by_a_neighbour() {
     assert_eq!(status(&server, RIGHT, ""), 200);
 }
 
+/// The administrator of the server and a user of the group may have one name, and who is known as
+/// the one is not therefore known as the other.
+#[test]
+fn who_is_known_in_a_group_is_not_known_on_the_server() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        configure(scratch, "[]");
+        // `root:no` is right here.
+        let user = r#"{"users":{"root":{"password":"no","permissions":"admin"}}}"#;
+        scratch.write("groups/test.json", user);
+    });
+    assert_eq!(ask(&server, "/.groups/test", WRONG, "").status, 200);
+    for _ in 0..5 {
+        assert_eq!(status(&server, WRONG, ""), 401);
+    }
+    assert_eq!(status(&server, WRONG, ""), 429);
+    assert_eq!(ask(&server, "/.groups/test", WRONG, "").status, 429);
+}
+
 #[test]
 fn clients_behind_a_trusted_proxy_count_one_by_one() {
     let server = start(r#"["127.0.0.1"]"#);

@@ -367,6 +367,12 @@ impl Peer {
         done
     }
 
+    /// Ends the engine without a word from the peer.
+    #[cfg(test)]
+    pub fn inject_failure(&mut self) {
+        self.rtc.disconnect();
+    }
+
     /// Makes the next step panic or spin, as str0m has done before (#983, #1017).
     #[cfg(test)]
     pub fn inject_fault(&mut self, now: Instant) -> Result<(), Fault> {

@@ -33,6 +33,21 @@ pub struct User {
     pub permissions: Grant,
 }
 
+impl User {
+    /// What is likely a mistake in the entry, for the operator; `who` names the user.
+    pub fn warnings(&self, who: &str) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(Password::Broken(error)) = &self.password {
+            warnings.push(format!("{who} cannot log in: {error}"));
+        }
+        for (atom, near) in self.permissions.unknown() {
+            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+            warnings.push(format!("{who}: the permission {atom:?} means nothing{hint}"));
+        }
+        warnings
+    }
+}
+
 /// What anyone may know about a group.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Listing {
@@ -53,6 +68,9 @@ pub struct Listing {
 /// A group file, upgraded to its present form.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Description {
+    /// The group whose file this is, if it is that of a group above: both have the same users,
+    /// and guesses at their passwords count together.
+    pub inherited_from: Option<GroupName>,
     /// What anyone may know.
     pub listing: Listing,
     /// How many clients; ops are exempt.
@@ -110,10 +128,11 @@ impl Description {
         user.permissions.expand(self.flags)
     }
 
-    /// The description of a group below this one that has no file, if there may be one.
-    pub fn for_subgroup(&self) -> Option<Self> {
+    /// The description of a group below this one, `name`, that has no file, if there may be one.
+    pub fn for_subgroup(&self, name: &GroupName) -> Option<Self> {
         self.has_auto_subgroups.then(|| {
             let mut description = self.clone();
+            description.inherited_from = Some(name.clone());
             description.listing.is_public = false;
             description.listing.description = String::new();
             description
@@ -226,13 +245,7 @@ pub fn parse_description(
     let wildcard = description.wildcard_user.as_ref();
     let named = description.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
     for (who, user) in named.chain(wildcard.map(|user| ("wildcard-user".to_owned(), user))) {
-        if let Some(Password::Broken(error)) = &user.password {
-            warnings.push(format!("{who} cannot log in: {error}"));
-        }
-        for (atom, near) in user.permissions.unknown() {
-            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-            warnings.push(format!("{who}: the permission {atom:?} means nothing{hint}"));
-        }
+        warnings.extend(user.warnings(&who));
     }
     Ok((description, warnings))
 }
@@ -288,6 +301,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
     let history_age_s = file.max_history_age.and_then(|age| u64::try_from(age).ok());
     let history_age_s = history_age_s.filter(|age| *age > 0).unwrap_or(HISTORY_AGE_DEFAULT_S);
     Description {
+        inherited_from: None,
         listing: Listing {
             display_name: file.display_name.unwrap_or_default(),
             description: file.description.unwrap_or_default(),
@@ -423,12 +437,14 @@ mod tests {
 
     #[test]
     fn subgroups_inherit_all_but_their_place_in_the_list() {
+        let name = GroupName::parse("g").unwrap();
         let description = parse(r#"{"displayName":"D","description":"d","public":true,"op":[{}]}"#);
-        assert_eq!(description.for_subgroup(), None);
+        assert_eq!(description.for_subgroup(&name), None);
         let description = parse(
             r#"{"displayName":"D","description":"d","public":true,"op":[{}],"auto-subgroups":true}"#,
         );
-        let subgroup = description.for_subgroup().unwrap();
+        let subgroup = description.for_subgroup(&name).unwrap();
+        assert_eq!(subgroup.inherited_from, Some(name));
         assert_eq!(subgroup.listing.display_name, "D");
         assert!(subgroup.listing.description.is_empty() && !subgroup.listing.is_public);
         assert_eq!(subgroup.wildcard_user, description.wildcard_user);

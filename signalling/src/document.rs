@@ -92,6 +92,11 @@ impl Document {
         Ok(document)
     }
 
+    /// JSON without indents, with a newline.
+    pub fn to_compact_text(&self) -> String {
+        format!("{}\n", Value::Object(self.0.clone()))
+    }
+
     /// Indented JSON, for people who edit the file as well, with a newline.
     pub fn to_text(&self) -> String {
         let mut text = format!("{:#}", Value::Object(self.0.clone()));

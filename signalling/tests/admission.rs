@@ -2,10 +2,11 @@
 
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use signalling::{CredentialCheck, GroupName, Password, Proof, StatusReply, Verdict};
+use signalling::{CredentialCheck, GroupFile, GroupName, Password, Proof, StatusReply, Verdict};
 use world::{OPEN, World, group, kinds};
 
 /// What a refused joiner is told.
@@ -215,6 +216,7 @@ fn a_busy_password_pool_and_a_vanished_joiner_are_no_trouble() {
     let group = GroupName::parse("test").unwrap();
     let proof = Proof::Nothing { decoy: Password::Never, given: String::new() };
     let check = CredentialCheck {
+        realm: group.clone(),
         group,
         username: String::new(),
         is_wildcard: false,
@@ -369,4 +371,25 @@ fn a_file_that_locks_no_more_opens_its_group() {
     world.reload(r#"{"presenter":[{}]}"#);
     let open = world.join_as("bob", "bob", "");
     assert_eq!(world.take(open)[0]["kind"], "join");
+}
+
+/// Groups that live off one file have the same passwords: whoever guesses may not start afresh in
+/// each of them.
+#[test]
+fn regression_guesses_in_subgroups_count_with_those_in_their_parent() {
+    let parent = GroupName::parse("test").unwrap();
+    let text = r#"{"auto-subgroups":true,"users":{"ann":{"password":"a","permissions":"op"}}}"#;
+    let mut world = World::new(text);
+    let GroupFile::Found(description) = group(text) else { panic!("it is good") };
+    let below = description.for_subgroup(&parent).unwrap();
+    world.files.insert("test/a".to_owned(), GroupFile::Found(Arc::new(below)));
+    for name in ["test", "test/a"] {
+        world.held_checks = Some(Vec::new());
+        let conn = world.greet(name);
+        let join = json!({"type": "join", "kind": "join", "group": name, "username": "ann",
+            "password": "no"});
+        world.say(conn, join);
+        let (_, check) = world.held_checks.take().unwrap().remove(0);
+        assert_eq!((check.group.as_str(), &check.realm), (name, &parent));
+    }
 }

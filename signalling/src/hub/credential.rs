@@ -73,6 +73,8 @@ pub enum Proof {
 pub struct CredentialCheck {
     /// The group to be entered.
     pub group: GroupName,
+    /// The group whose users these are: itself, or the one above whose file it has.
+    pub realm: GroupName,
     /// The claimed name; empty if none.
     pub username: String,
     /// Whether any other name that is no user's would be compared with the same password.

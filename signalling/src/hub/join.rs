@@ -278,6 +278,7 @@ impl Hub {
         let username = credentials.username.clone().unwrap_or_default();
         let check = CredentialCheck {
             group: name.clone(),
+            realm: group.description.inherited_from.clone().unwrap_or_else(|| name.clone()),
             is_wildcard: group.description.is_wildcard(&username),
             username,
             address: client.traits.address.clone(),

@@ -140,8 +140,11 @@ async fn basic(
     let is_wildcard = !asked.config.users.contains_key(username)
         && description.as_ref().is_some_and(|description| description.is_wildcard(username));
     let group_decoy = description.as_ref().map_or(Password::Never, |found| found.decoy());
+    // Groups that live off one file have the same users.
+    let realm = description.as_ref().and_then(|found| found.inherited_from.clone());
+    let realm = realm.unwrap_or_else(|| name.clone());
     let own = description.and_then(|description| own_password(&description, username, route));
-    let of_group = Claim { realm: name.as_str(), username, is_wildcard, address };
+    let of_group = Claim { realm: realm.as_str(), username, is_wildcard, address };
     // Who is known in the group is not therefore known as an administrator of the server.
     may_try(&[if admin.is_some() { of_server } else { of_group }])?;
     Ok(match (own, admin) {

@@ -250,6 +250,10 @@ impl From<Unedited> for Refused {
                 let what = format!("the group file cannot be used: {error}");
                 refuse(StatusCode::INTERNAL_SERVER_ERROR, &what)
             }
+            Unedited::TooLarge => refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the group's file would become larger than 1 MiB",
+            ),
             Unedited::System(error) => {
                 tracing::error!("group file: {error}");
                 internal()
@@ -270,7 +274,12 @@ impl From<EditError> for Refused {
 
 impl From<Unusable> for Refused {
     fn from(error: Unusable) -> Self {
-        refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+        let status = match error {
+            Unusable::TooLarge => StatusCode::BAD_REQUEST,
+            Unusable::Full | Unusable::GroupFull => StatusCode::INSUFFICIENT_STORAGE,
+            Unusable::Broken | Unusable::System => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        refuse(status, &error.to_string())
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     Answer, Asked, Context, Refused, StatusCode, blocking, internal, json, not_found, read_json,
     refuse, written,
 };
+use crate::tokens::insert;
 
 /// A longer secret would not fit into a URL.
 const SECRET_BYTES_MAX: usize = 1024;
@@ -42,13 +43,7 @@ pub(super) async fn all(asked: Asked, scope: Scope, context: &Arc<Context>) -> A
     let mut token = read_token(asked, &scope).await?;
     token.token = secret()?;
     let location = HeaderValue::from_str(&token.token).map_err(|_| internal())?;
-    blocking(move || {
-        store.change(|tokens, _| {
-            tokens.insert(token.token.clone(), token);
-            Ok::<_, Refused>(())
-        })
-    })
-    .await?;
+    blocking(move || Ok(store.change(|tokens, _| insert(tokens, token))?)).await?;
     let mut response = written(true);
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
@@ -66,7 +61,7 @@ pub(super) async fn one(
     let method = asked.request.method().clone();
     let preconditions = Preconditions::of(&method, asked.request.headers());
     let reader = store.clone();
-    let (tokens, etag) = blocking(move || Ok(reader.read())).await?;
+    let (tokens, etag) = blocking(move || Ok(reader.read_good()?)).await?;
     let found = tokens.get(&secret);
     let own = found.filter(|token| token.group == scope.as_str());
     if method == Method::PUT {
@@ -117,7 +112,7 @@ async fn put(
             }
             let is_created = before.is_none();
             preconditions.check((!is_created).then_some(etag))?;
-            tokens.insert(token.token.clone(), token);
+            insert(tokens, token)?;
             Ok(is_created)
         })
     })

@@ -66,8 +66,10 @@ fn a_peer_that_says_goodbye_is_told_from_one_that_fails() {
     };
     net.peers[viewer].rtc.close().expect("it is open");
     assert_eq!(closed(&mut net, viewer), Some(CloseReason::DtlsClosed));
-    net.peers[publisher].rtc.close().expect("it is open");
-    assert_eq!(closed(&mut net, publisher), Some(CloseReason::DtlsClosed));
+    let id = net.peers[publisher].id;
+    net.shards[0].inject_failure(id, net.now);
+    net.settle();
+    assert_eq!(closed(&mut net, publisher), Some(CloseReason::DtlsFailed));
 }
 
 #[test]

@@ -69,6 +69,14 @@ impl Shard {
         Some(self.sources.get(&publication)?.subscribers.get(*at)?.as_ref()?.forwarder.cap())
     }
 
+    /// Ends a Transport's engine without a word from the peer.
+    pub(super) fn inject_failure(&mut self, id: TransportId, now: Instant) {
+        let slot = self.by_id[&id];
+        let transport = self.slots[slot].as_mut().expect("the Transport is alive");
+        transport.peer.inject_failure();
+        self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+    }
+
     /// Makes a Transport's engine panic.
     pub(super) fn inject_fault(&mut self, id: TransportId, now: Instant) {
         let slot = self.by_id[&id];
