@@ -84,7 +84,7 @@ fn groups_are_made_read_changed_and_deleted() {
     assert_eq!(api.json(new), json!({"displayName": "C"}));
     for (body, word) in [
         (json!({"users": {}}), "users"),
-        (json!({"max-clients": "many"}), "string"),
+        (json!({"max-clients": "many"}), "max-clients: a whole number"),
         (json!([]), "object"),
     ] {
         let headers = [("Authorization", ROOT), ("Content-Type", "application/json; x=y")];
