@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
-use signalling::{DescriptionError, Flags, Password, User, json_error};
+use signalling::{DescriptionError, Flags, Password, User, parse_json};
 
 use crate::forwarded::Proxy;
 use crate::reread::{Look, Reread, Seen};
@@ -80,7 +80,7 @@ impl Config {
 
 /// Reads a configuration.
 pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError> {
-    serde_json::from_slice(text).map_err(|error| json_error(file, &error))
+    parse_json(file, text)
 }
 
 struct Cached {

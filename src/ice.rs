@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use signalling::{base64, json_error};
+use signalling::{base64, parse_json};
 
 use crate::reread::{self, Look, Reread};
 
@@ -99,8 +99,7 @@ fn parse(path: &Path, text: Option<Vec<u8>>) -> Result<Vec<Value>, String> {
     let Some(text) = text else {
         return Ok(Vec::new());
     };
-    serde_json::from_slice(&text)
-        .map_err(|error| json_error(&path.display().to_string(), &error).to_string())
+    parse_json(&path.display().to_string(), &text).map_err(|error| error.to_string())
 }
 
 /// The entries that make sense, and what is skipped of the others: one bad URL would keep a
@@ -122,7 +121,10 @@ fn usable(entries: &[Value]) -> (Vec<Server>, Vec<String>) {
             let is_known =
                 SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) && !host.is_empty();
             if !is_known {
-                skip(&format!("has the URL {url:?}, which is skipped: one of them starts with stun:, stuns:, turn: or turns:"));
+                skip(&format!(
+                    "has the URL {url:?}, which is skipped: stun:, stuns:, turn: or turns: and a \
+                     host are wanted"
+                ));
             }
             is_known
         });
