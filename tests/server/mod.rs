@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Error as WebSocketError;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -170,17 +171,23 @@ impl Server {
     }
 
     pub async fn connect(&self) -> Client {
+        self.try_connect().await.expect("a WebSocket")
+    }
+
+    /// A WebSocket, or the status of the refusal.
+    pub async fn try_connect(&self) -> Result<Client, u16> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("it listens");
-        let url = format!("ws://127.0.0.1:{}/ws", self.port);
-        let (socket, _) = client_async(url, stream).await.expect("a WebSocket");
-        Client { socket }
+        match client_async(format!("ws://127.0.0.1:{}/ws", self.port), stream).await {
+            Ok((socket, _)) => Ok(Client { socket }),
+            Err(WebSocketError::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A client that has said hello.
     pub async fn greet(&self, id: &str) -> Client {
         let mut client = self.connect().await;
-        client.say(json!({"type": "handshake", "version": ["2"], "id": id})).await;
-        assert_eq!(client.hear().await, json!({"type": "handshake", "version": ["2"]}));
+        client.hello(id).await;
         client
     }
 
@@ -310,6 +317,12 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
                 });
             }
         }
+    }
+
+    /// Says who it is, as every client does first.
+    pub async fn hello(&mut self, id: &str) {
+        self.say(json!({"type": "handshake", "version": ["2"], "id": id})).await;
+        assert_eq!(self.hear().await, json!({"type": "handshake", "version": ["2"]}));
     }
 
     /// Proves that the server still serves this client.
