@@ -33,7 +33,7 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
     for (flag, folder) in [("data", &flags.data), ("groups", &flags.groups)] {
         if !folder.exists() && flags.names(flag) {
             let folder = folder.display();
-            found.warnings.push(format!("flag --{flag}: there is no folder {folder}"));
+            found.problems.push(format!("flag --{flag}: there is no folder {folder}"));
         }
     }
     if let Some(config) = found.take(ConfigFile::open(&flags.data)) {
@@ -43,7 +43,9 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
     if !flags.insecure && flags.data.join("cert.pem").exists() {
         found.take(Certificates::open(&flags.data, &[]));
     }
-    found.take(TokenStore::new(&flags.data).check());
+    if let Some(notes) = found.take(TokenStore::new(&flags.data).check()) {
+        found.warnings.extend(notes);
+    }
     if let Some(skipped) = found.take(IceServers::new(&flags.data, flags.relay_only).check()) {
         found.warnings.extend(skipped);
     }

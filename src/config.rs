@@ -32,8 +32,8 @@ pub(crate) struct Config {
     pub(crate) writable_groups: bool,
     /// Administrators of the whole server: those with the permission `admin`.
     pub(crate) users: BTreeMap<String, User>,
-    #[serde(rename = "admin")]
-    _admin: Option<serde_json::Value>,
+    /// Of older Galenes.
+    admin: Option<serde_json::Value>,
 }
 signalling::only_objects!(Config);
 
@@ -42,6 +42,9 @@ impl Config {
     fn warnings(&self) -> Vec<String> {
         let named = self.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
         let mut warnings: Vec<String> = named.flat_map(|(who, user)| user.warnings(&who)).collect();
+        if self.admin.is_some() {
+            warnings.push("admin has no effect: list administrators in \"users\"".to_owned());
+        }
         // An open door makes nobody an administrator.
         let can_log_in = |password: &Password| {
             !matches!(password, Password::Broken(_) | Password::Never | Password::Wildcard)
@@ -52,7 +55,9 @@ impl Config {
         };
         if !self.users.values().any(is_admin) {
             warnings.push(
-                "no user can administer the server: `aulactl initial-setup` makes one".to_owned(),
+                "no user can administer the server: put one into \"users\", with the permission \
+                 admin and a password from `aulactl hash-password`"
+                    .to_owned(),
             );
         }
         warnings
@@ -123,9 +128,13 @@ impl ConfigFile {
             Ok(None) => {}
             Ok(Some(config)) => {
                 let file = cached.file.path().display();
-                tracing::info!(%file, "configuration read again");
-                for warning in config.warnings() {
-                    tracing::warn!(%file, "{warning}");
+                if cached.file.seen() == Seen::Absence {
+                    tracing::warn!(%file, "the file is gone: nobody administers the server");
+                } else {
+                    tracing::info!(%file, "configuration read again");
+                    for warning in config.warnings() {
+                        tracing::warn!(%file, "{warning}");
+                    }
                 }
                 cached.config = Arc::new(config);
             }

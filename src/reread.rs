@@ -77,7 +77,7 @@ impl Reread {
             }
             Err(error) => {
                 self.seen = Seen::Nothing;
-                let complaint = format!("{}: {error}", self.path.display());
+                let complaint = error.to_string();
                 if self.complaint.as_ref() == Some(&complaint) {
                     return Look::Same;
                 }

@@ -101,7 +101,10 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         &bridge,
         port,
         &local,
-        &found.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        &found
+            .iter()
+            .filter_map(|(name, read)| Some((name, read.as_ref().ok()?.listing.redirect.is_some())))
+            .collect::<Vec<_>>(),
     );
     descriptors::raise();
     let counters = Arc::<Counters>::default();
@@ -225,19 +228,20 @@ fn seed() -> Result<[u8; 32], FatalError> {
     Ok(seed)
 }
 
-/// What the operator needs to know, on standard output.
+/// What the operator needs to know, on standard output. The groups come with whether they only lead
+/// elsewhere.
 fn announce(
     flags: &Flags,
     bridge: &Bridge,
     port: Option<u16>,
     local: &[IpAddr],
-    names: &[&GroupName],
+    groups: &[(&GroupName, bool)],
 ) {
     let scheme = if flags.insecure { "http" } else { "https" };
-    // A group of the folder itself before those in subfolders.
-    let top = names.iter().find(|name| !name.as_str().contains('/'));
-    let first = top
-        .or_else(|| names.first())
+    // A group of the folder itself before those in subfolders, and none that leads elsewhere.
+    let here = groups.iter().filter(|(_, is_elsewhere)| !is_elsewhere).map(|(name, _)| name);
+    let first = here
+        .min_by_key(|name| name.as_str().contains('/'))
         .map_or(String::new(), |name| format!("group/{}/", signalling::encode_path(name.as_str())));
     let mut text = String::new();
     let udp: Vec<String> = bridge.ports().iter().map(u16::to_string).collect();
@@ -255,8 +259,9 @@ fn announce(
             writeln!(text, "Listening on {}\nFirewall: open UDP {}", flags.http, udp.join(", "))
         }
     };
-    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN_MAX).map(|name| name.as_str()).collect();
-    let more = names.len().saturating_sub(shown.len());
+    let shown: Vec<&str> =
+        groups.iter().take(NAMES_SHOWN_MAX).map(|(name, _)| name.as_str()).collect();
+    let more = groups.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let _ = if shown.is_empty() {
         let (folder, file) = (&flags.groups, flags.groups.join("test.json"));

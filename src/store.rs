@@ -88,7 +88,9 @@ impl GroupStore {
             Ok(metadata) if metadata.is_file() => Ok(Stamp::from(&metadata)),
             Ok(_) => return None,
             Err(error) if is_absent(&error) => {
-                self.cache().remove(name);
+                if self.cache().remove(name).is_some() {
+                    tracing::info!("{} is gone", path.display());
+                }
                 return None;
             }
             Err(error) => Err(whole(&path, &error)),
@@ -117,8 +119,8 @@ impl GroupStore {
         match (&result, &before) {
             (Err(error), Some(Err(before))) if error == before => {}
             (Err(error), _) => tracing::error!(
-                "{error}; until that is mended its group keeps the rules it has if it is running, \
-                 and is closed otherwise"
+                "{error}; until that is mended its group keeps the rules it had if it is in \
+                 memory, as public groups always are, and is closed otherwise"
             ),
             (Ok(_), Some(Err(_))) => tracing::info!("{} is good again", path.display()),
             (Ok(_), _) => tracing::debug!(group = name.as_str(), "group file read"),
@@ -240,8 +242,7 @@ impl GroupStore {
     /// Reads all group files, sorted, for whoever wants to know whether they are good: how many
     /// are, what is broken, and what is ignored.
     pub(crate) fn check(&self) -> (usize, Vec<String>, Vec<String>) {
-        let Found { names, mut troubles } = self.find();
-        let mut warnings = Vec::new();
+        let Found { names, mut troubles, oddities: mut warnings } = self.find();
         let mut good = 0;
         for name in names {
             let path = self.root.join(name.file_path());
@@ -292,6 +293,8 @@ struct Found {
     names: Vec<GroupName>,
     /// What could not be looked at, or is no group although it seems to be one.
     troubles: Vec<String>,
+    /// What is likely a mistake.
+    oddities: Vec<String>,
 }
 
 fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, found: &mut Found) {
@@ -316,6 +319,11 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, found:
             continue;
         };
         if entry.path().is_dir() {
+            if file_name.ends_with(".json") {
+                let path = entry.path();
+                let text = format!("{}: a folder: only files are groups", path.display());
+                found.oddities.push(text);
+            }
             if depth < SCAN_DEPTH_MAX {
                 let prefix = format!("{prefix}{file_name}/");
                 collect(&entry.path(), &prefix, depth + 1, budget, found);

@@ -116,12 +116,19 @@ impl TokenStore {
         }
     }
 
-    /// Reads the file, for whoever wants to know whether it is good.
-    pub(crate) fn check(&self) -> Result<usize, String> {
+    /// Reads the file, for whoever wants to know whether it is good: what in it is likely a
+    /// mistake.
+    pub(crate) fn check(&self) -> Result<Vec<String>, String> {
         let file = self.path.display();
         let found = reread::read(&self.path, FILE_BYTES_MAX);
-        let found = found.map_err(|error| format!("{file}: {error}"))?;
-        parse(&self.path, found.map(|(_, text)| text)).map(|tokens| tokens.len())
+        let text = found.map_err(|error| format!("{file}: {error}"))?.map(|(_, text)| text);
+        parse(&self.path, text.clone())?;
+        let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
+        let notes = text.lines().enumerate().flat_map(|(index, line)| {
+            let notes = Token::notes(line).into_iter();
+            notes.map(move |note| (index + 1, note))
+        });
+        Ok(notes.map(|(line, note)| format!("{file}:{line}: {note}")).collect())
     }
 
     /// What a secret gives in a group.
@@ -268,7 +275,7 @@ impl Cached {
         let found = match self.file.look() {
             Look::Same => return,
             Look::Contents(text) => parse(self.file.path(), text),
-            Look::Failed(message) => Err(message),
+            Look::Failed(message) => Err(format!("{}: {message}", self.file.path().display())),
         };
         match found {
             Ok(tokens) => {

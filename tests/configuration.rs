@@ -86,24 +86,32 @@ fn a_check_tells_everything_at_once() {
 fn a_check_warns_of_what_is_ignored() {
     let scratch = Scratch::new();
     let user = r#"{"users":{"ann":{"password":{"type":"rot13"},"permissions":["op","presnt"]}}}"#;
-    scratch.write("data/config.json", r#"{"users":{"root":{"permissions":"admin"}}}"#);
+    scratch.write("data/config.json", r#"{"admin":[],"users":{"root":{"permissions":"admin"}}}"#);
     scratch.write("data/ice-servers.json", r#"[{"urls":["foo:bar","stun:a.example"]}]"#);
     scratch.write("./groups/a.json", user);
+    scratch.write("groups/b.json/c.json", "{}");
+    let token = r#"{"token":"t","group":"a","permissions":["prsent"],"user":"x"}"#;
+    scratch.write("data/var/tokens.jsonl", token);
     let arguments = ["--check-config", "-groups", "./groups", "-data", "data"];
     let (code, stdout, stderr) = scratch.run_for_output(&arguments);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for word in [
         "config.json: no user can administer the server",
-        "ice-servers.json: entry 1 has the URL \"foo:bar\"",
+        "config.json: admin has no effect",
+        "ice-servers.json: entry 1: the URL \"foo:bar\" is skipped",
         "a.json: user \"ann\" cannot log in: unknown password type",
         "a.json: user \"ann\": the permission \"presnt\" means nothing: did you mean \"present\"?",
-        "configuration is good: 1 groups",
+        "groups/b.json: a folder: only files are groups",
+        "tokens.jsonl:1: the permission \"prsent\" means nothing: did you mean \"present\"?",
+        "tokens.jsonl:1: the key \"user\" means nothing: did you mean \"username\"?",
+        "tokens.jsonl:1: it has no expires, so it opens nothing",
+        "configuration is good: 2 groups",
     ] {
         assert!(stdout.contains(word), "{word} in {stdout}");
     }
-    let (code, stdout, _) = scratch.run_for_output(&["--check-config", "-groups", "gruops"]);
-    assert_eq!(code, Some(0));
-    assert!(stdout.contains("flag --groups: there is no folder gruops"), "{stdout}");
+    let (code, stderr) = scratch.run(&["--check-config", "-groups", "gruops"]);
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains("flag --groups: there is no folder gruops"), "{stderr}");
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Answer {
                 Some(seconds) => format!("try again in {seconds} s"),
                 None => "try again later".to_owned(),
             },
+            500..=599 if self.said().contains("log") => return Failure::about(what, self.said()),
             500..=599 => "the server's log may say why".to_owned(),
             _ => return Failure::about(what, self.said()),
         };

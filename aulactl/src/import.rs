@@ -8,11 +8,13 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use signalling::{Description, GroupName, Password, Token, User, parse_description, parse_json};
+use signalling::{
+    Description, GroupName, Password, Token, User, parse_description, parse_ice_servers, parse_json,
+};
 
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
-use crate::{Done, ice_servers, say};
+use crate::{Done, say};
 
 /// Of `import`.
 pub(crate) const FLAGS: &[Flag] = &[
@@ -219,10 +221,8 @@ fn tokens(path: &Path, findings: &mut Findings) {
         match serde_json::from_str::<Token>(line) {
             Err(error) => findings.broken.push(format!("{place}: {error}")),
             Ok(token) => {
-                if token.expires.is_none() {
-                    let line = format!("{place}: no expires, so it is never good");
-                    findings.differing.push(line);
-                }
+                let notes = Token::notes(line).into_iter();
+                findings.differing.extend(notes.map(|note| format!("{place}: {note}")));
                 if !findings.has_group(&token.group) {
                     findings.differing.push(format!(
                         "{place}: there is no group {:?}, so it opens nothing",
@@ -249,11 +249,10 @@ fn ice_servers(path: &Path, findings: &mut Findings) {
             .push(format!("{file}: larger than 256 KiB, which the server does not read"));
         return;
     }
-    match ice_servers::look(&file, &text) {
-        Err(error) => findings.broken.push(error),
-        Ok(faults) => {
-            findings.broken.extend(faults.fatal);
-            findings.differing.extend(faults.skipped);
+    match parse_ice_servers(&file, &text) {
+        Err(error) => findings.broken.push(error.to_string()),
+        Ok((_, notes)) => {
+            findings.differing.extend(notes.iter().map(|note| format!("{file}: {note}")));
         }
     }
 }

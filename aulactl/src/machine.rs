@@ -10,6 +10,8 @@ use crate::doctor::Report;
 const BUFFER_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// One per client, and some.
 const FILES_MIN: u64 = 65_535;
+/// Enough where classes are small.
+const FILES_MIN_SMALL: u64 = 4096;
 /// What to put into a unit; as in `packaging/`.
 const FILES_WANTED: u64 = 65_536;
 /// The names of servers' processes.
@@ -44,10 +46,17 @@ pub(crate) fn look(report: &mut Report) -> Done {
     for (server, files) in servers {
         match files {
             None => report.note(format!("the limits of {server} cannot be read"))?,
-            Some(files) if is_few(files) => report.bad(format!(
-                "{server} may open {files} files, one per client: LimitNOFILE={FILES_WANTED} in \
-                 its unit, or ulimit -n {FILES_WANTED} before it is started"
-            ))?,
+            Some(files) if is_few(files) => {
+                let line = format!(
+                    "{server} may open {files} files, one per client: for more, \
+                     LimitNOFILE={FILES_WANTED} in its unit, or ulimit -n {FILES_WANTED} before it \
+                     is started"
+                );
+                match files < FILES_MIN_SMALL {
+                    true => report.bad(line)?,
+                    false => report.note(line)?,
+                }
+            }
             Some(files) => report.good(format!("{server} may open {files} files"))?,
         }
     }

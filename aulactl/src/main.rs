@@ -8,7 +8,6 @@ mod doctor;
 mod failure;
 mod flags;
 mod groups;
-mod ice_servers;
 mod import;
 mod machine;
 mod passwords;

@@ -195,6 +195,9 @@ pub(crate) fn update(flags: &Flags, client: &Client) -> Done {
     if let Some(text) = flags.get("duration") {
         merge(&mut change, &json!({"expires": after(lifetime(text)?)}));
     }
+    if change == json!({}) {
+        return Err(Failure::new("nothing to change: give -permissions or -duration"));
+    }
     client.update(&path(flags)?, |token| {
         merge(token, &change);
         Ok(())

@@ -1,7 +1,7 @@
 //! Commands about users.
 
 use serde_json::{Value, json};
-use signalling::{Role, encode_path};
+use signalling::{Grant, Role, encode_path};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -70,10 +70,13 @@ fn check(source: &str, permissions: &Value) -> Done {
     }
 }
 
-/// The first letters of a list of permissions, in alphabetical order.
+/// The first letters of a list of permissions, in alphabetical order, and `?` for what is none.
 pub(crate) fn initials(permissions: &Value) -> String {
     let list = permissions.as_array().map(Vec::as_slice).unwrap_or_default();
-    let initial = |name: &Value| name.as_str().and_then(|name| name.chars().next()).unwrap_or('?');
+    let initial = |name: &Value| {
+        let name = name.as_str().filter(|name| Grant::ATOMS.contains(name));
+        name.and_then(|name| name.chars().next()).unwrap_or('?')
+    };
     let mut initials: Vec<char> = list.iter().map(initial).collect();
     initials.sort_unstable();
     initials.into_iter().collect()

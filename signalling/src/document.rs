@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(group.user_names(), ["ann"]);
         group.set_user(&ann(), json!({"permissions": ["present"], "other": 1})).unwrap();
         assert_eq!(Value::Object(group.user(&ann()).unwrap()), json!({"permissions": ["present"]}));
-        assert!(group.to_text().contains(r#""password":"x""#), "the password stays");
+        assert!(group.to_text().contains(r#""password": "x""#), "the password stays");
         group.set_password(&ann(), None).unwrap();
         assert!(!group.to_text().contains("password"));
         assert_eq!(group.set_password(&Who::Wildcard, None), Err(EditError::NoSuchUser));

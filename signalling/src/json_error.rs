@@ -35,9 +35,13 @@ pub fn json_error(file: &str, error: &serde_json::Error) -> DescriptionError {
     let (key, message) = match unknown(text) {
         Some((key, message)) => (Some(key), message),
         None if error.classify() == Category::Data => (None, plain(text)),
+        None if error.is_eof() => (None, "not JSON: it ends too early".to_owned()),
         None => (None, format!("not JSON: {text} in column {}", error.column())),
     };
-    DescriptionError { file: file.to_owned(), line: error.line(), key, message }
+    // The end of a file is before the line that its last newline begins.
+    let is_at_end = error.is_eof() && error.column() == 0 && error.line() > 1;
+    let line = error.line() - usize::from(is_at_end);
+    DescriptionError { file: file.to_owned(), line, key, message }
 }
 
 /// The unknown word, and what to do about it.
@@ -248,9 +252,12 @@ mod tests {
 
     #[test]
     fn regression_what_is_no_json_says_so_and_where() {
-        for (text, line, words) in
-            [("{\n\"public\": tru }", 2, "in column"), ("", 1, "EOF"), ("{} x", 1, "trailing")]
-        {
+        for (text, line, words) in [
+            ("{\n\"public\": tru }", 2, "in column"),
+            ("", 1, "ends too early"),
+            ("{\"op\":[\n", 1, "ends too early"),
+            ("{} x", 1, "trailing"),
+        ] {
             let error = parse_description("g.json", text.as_bytes()).expect_err(text);
             assert_eq!(error.line, line, "{text}");
             assert!(error.message.starts_with("not JSON: "), "{error}");

@@ -12,6 +12,7 @@ mod fragment;
 mod group;
 mod http;
 mod hub;
+mod ice_server;
 mod ids;
 mod json_error;
 pub mod jwt;
@@ -45,6 +46,7 @@ pub use hub::{
     Refusal, Secret, Sent, SlotState, StatusReply, Traits, UserKind, Utterance, Verdict,
     ViewRequest, ViewState,
 };
+pub use ice_server::{IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
 pub use json_error::{json_error, parse_json};
 pub use key::{Key, KeyError};

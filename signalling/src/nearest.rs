@@ -1,17 +1,25 @@
 //! What somebody who mistyped a word may have meant.
 
 /// The known word nearest to `word` without regard to case, if one is near enough to be meant: at
-/// most a third of its letters differ.
+/// most a third of its letters differ, or it is the only one that begins so.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Shorter words begin too many.
+    const START_CHARS_MIN: usize = 3;
     /// Longer words are cut: the distance is quadratic in their length.
     const WORD_CHARS_MAX: usize = 64;
     let word: String = word.chars().take(WORD_CHARS_MAX).collect();
-    known
-        .into_iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).max(1))
+    let word = word.to_lowercase();
+    let (mut near, mut begun, mut is_alone) = (None, None, true);
+    for candidate in known {
+        let lower = candidate.to_lowercase();
+        near = near.into_iter().chain([(distance(&word, &lower), candidate)]).min();
+        if word.len() >= START_CHARS_MIN && lower.starts_with(&word) {
+            is_alone = begun.replace(candidate).is_none();
+        }
+    }
+    near.filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).max(1))
         .map(|(_, candidate)| candidate)
+        .or(begun.filter(|_| is_alone))
 }
 
 /// Levenshtein distance, one row at a time.
@@ -49,6 +57,12 @@ mod tests {
             ("bananas", None),
             ("", None),
         ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+        let known = ["username", "permissions", "password", "passport"];
+        for (word, meant) in
+            [("user", Some("username")), ("perm", Some("permissions")), ("us", None), ("pas", None)]
+        {
             assert_eq!(nearest(word, known), meant, "{word}");
         }
         assert_eq!(nearest("x", []), None);

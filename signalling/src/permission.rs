@@ -76,17 +76,17 @@ impl Default for Grant {
     }
 }
 
-/// What can be in a list and has a meaning.
-const ATOMS: [&str; 7] = [OP, PRESENT, MESSAGE, CAPTION, TOKEN, "record", "admin"];
-
 impl Grant {
+    /// What can be in a list and has a meaning.
+    pub const ATOMS: [&'static str; 7] = [OP, PRESENT, MESSAGE, CAPTION, TOKEN, "record", "admin"];
+
     /// What is in a list and means nothing, with the nearest name that does.
     pub(crate) fn unknown(&self) -> Vec<(&str, Option<&'static str>)> {
         let Self::List(list) = self else {
             return Vec::new();
         };
-        let unknown = list.iter().map(String::as_str).filter(|atom| !ATOMS.contains(atom));
-        unknown.map(|atom| (atom, crate::nearest(atom, ATOMS))).collect()
+        let unknown = list.iter().map(String::as_str).filter(|atom| !Self::ATOMS.contains(atom));
+        unknown.map(|atom| (atom, crate::nearest(atom, Self::ATOMS))).collect()
     }
 
     /// A fresh set for one client.

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::entropy::Entropy;
 use crate::name::GroupName;
-use crate::permission::Permissions;
+use crate::nearest::nearest;
+use crate::permission::{Grant, Permissions};
 use crate::time::UnixMs;
 
 /// What a token gives, whatever its kind.
@@ -94,7 +95,41 @@ mod date {
     }
 }
 
+/// The keys of a kept token.
+const KEYS: [&str; 9] = [
+    "token",
+    "group",
+    "includeSubgroups",
+    "username",
+    "permissions",
+    "expires",
+    "not-before",
+    "issuedAt",
+    "issuedBy",
+];
+
 impl Token {
+    /// What is likely a mistake in a line of the file of kept tokens; nothing if it is no token.
+    pub fn notes(line: &str) -> Vec<String> {
+        let fields: Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+        let Ok(token) = serde_json::from_str::<Self>(line) else {
+            return Vec::new();
+        };
+        let mut notes = Vec::new();
+        let permissions = Grant::List(token.permissions);
+        let keys = fields.keys().map(String::as_str).filter(|key| !KEYS.contains(key));
+        let keys = keys.map(|key| ("key", key, nearest(key, KEYS)));
+        let atoms = permissions.unknown().into_iter();
+        for (what, word, near) in keys.chain(atoms.map(|(atom, near)| ("permission", atom, near))) {
+            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+            notes.push(format!("the {what} {word:?} means nothing{hint}"));
+        }
+        if token.expires.is_none() {
+            notes.push("it has no expires, so it opens nothing".to_owned());
+        }
+        notes
+    }
+
     /// A new secret: 64 random bits in 11 characters.
     pub fn generate(entropy: &mut Entropy) -> String {
         entropy.short_id()

@@ -1,0 +1,164 @@
+//! `ice-servers.json`: the STUN and TURN servers that clients are told of (compatibility chapter
+//! 10).
+
+use serde_json::{Map, Value};
+
+use crate::description::DescriptionError;
+use crate::json_error::parse_json;
+use crate::nearest::nearest;
+
+/// What URLs start with (RFC 7064, RFC 7065).
+const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
+const KEYS: [&str; 4] = ["urls", "username", "credential", "credentialType"];
+
+/// How clients prove to a server that they may use it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IceCredentialType {
+    /// The user name and password as they stand.
+    Password,
+    /// Passed on as it is.
+    Oauth,
+    /// The credential is a secret shared with the server, from which user names and passwords are
+    /// made that end (coturn's `use-auth-secret`).
+    HmacSha1,
+}
+
+/// A server, as the file has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IceServer {
+    /// At least one, and each is one that browsers take.
+    pub urls: Vec<String>,
+    /// A TURN server that gets no made ones has both, this and the next.
+    pub username: Option<String>,
+    /// The password or the secret.
+    pub credential: Option<String>,
+    /// What that is.
+    pub credential_type: IceCredentialType,
+}
+
+/// Reads the file. With what can be used come notes on what is ignored, such as `entry 1: ...`:
+/// browsers refuse the whole list for one entry that they do not take.
+///
+/// # Errors
+///
+/// If it is no JSON list.
+pub fn parse_ice_servers(
+    file: &str,
+    text: &[u8],
+) -> Result<(Vec<IceServer>, Vec<String>), DescriptionError> {
+    let entries: Vec<Value> = parse_json(file, text)?;
+    let mut servers = Vec::new();
+    let mut notes = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let mut note = |text: &str| notes.push(format!("entry {}: {text}", index + 1));
+        let Some(entry) = entry.as_object() else {
+            note("it is skipped, for it is no object with urls");
+            continue;
+        };
+        for key in entry.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            let hint = nearest(key, KEYS).map(|near| format!(": did you mean {near:?}?"));
+            note(&format!("the key {key:?} means nothing{}", hint.unwrap_or_default()));
+        }
+        match read(entry, &mut note) {
+            Ok(server) => servers.push(server),
+            Err(why) => note(&format!("it is skipped: {why}")),
+        }
+    }
+    Ok((servers, notes))
+}
+
+fn read(entry: &Map<String, Value>, note: &mut impl FnMut(&str)) -> Result<IceServer, String> {
+    let text = |key: &str| match entry.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(format!("{key} must be text")),
+    };
+    let (username, credential) = (text("username")?, text("credential")?);
+    let credential_type = match text("credentialType")?.as_deref().unwrap_or_default() {
+        "" | "password" => IceCredentialType::Password,
+        "oauth" => IceCredentialType::Oauth,
+        "hmac-sha1" if credential.is_some() => IceCredentialType::HmacSha1,
+        "hmac-sha1" => return Err("hmac-sha1 needs the shared secret as credential".to_owned()),
+        other => {
+            return Err(format!("credentialType {other:?} is none of password, hmac-sha1, oauth"));
+        }
+    };
+    let urls = entry.get("urls").and_then(Value::as_array);
+    let urls: Option<Vec<&str>> = urls.and_then(|urls| urls.iter().map(Value::as_str).collect());
+    let Some(mut urls) = urls else {
+        return Err("urls must be a list such as [\"stun:stun.example.org\"]".to_owned());
+    };
+    urls.retain(|url| {
+        let is_good = is_url(url);
+        if !is_good {
+            note(&format!(
+                "the URL {url:?} is skipped: it is not like stun:HOST or turn:HOST:PORT, nor with \
+                 stuns: or turns:"
+            ));
+        }
+        is_good
+    });
+    if urls.is_empty() {
+        return Err("it has no URLs".to_owned());
+    }
+    // A relay asks who one is; browsers refuse to begin without an answer.
+    let is_relay = urls.iter().any(|url| url.to_ascii_lowercase().starts_with("turn"));
+    let is_made = credential_type == IceCredentialType::HmacSha1;
+    if is_relay && !is_made && (username.is_none() || credential.is_none()) {
+        return Err("a TURN server needs username and credential".to_owned());
+    }
+    let urls = urls.into_iter().map(str::to_owned).collect();
+    Ok(IceServer { urls, username, credential, credential_type })
+}
+
+fn is_url(url: &str) -> bool {
+    let (scheme, host) = url.split_once(':').unwrap_or((url, ""));
+    SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme))
+        && !host.is_empty()
+        && !host.starts_with('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_browsers_take_are_kept_and_others_told() {
+        for (entry, is_kept, words) in [
+            (r#"{"urls":["stun:s.example","STUNS:s.example:1"]}"#, true, ""),
+            (r#"{"urls":["turn:t.example"],"username":"u","credential":"c"}"#, true, ""),
+            (r#"{"urls":["turn:t"],"credential":"c","credentialType":"hmac-sha1"}"#, true, ""),
+            (r#"{"urls":["stun:s"],"username":null,"credentialType":""}"#, true, ""),
+            (r#"{"urls":["stun:s"],"user":"u"}"#, true, "did you mean \"username\"?"),
+            (r#"{"urls":["stun:s","http://s"]}"#, true, "\"http://s\" is skipped"),
+            (r#"{"urls":["turn:t.example"]}"#, false, "needs username and credential"),
+            (r#"{"urls":["turns:t"],"username":"u"}"#, false, "needs username and credential"),
+            (r#"{"urls":["turn:t"],"credentialType":"oauth"}"#, false, "needs username and"),
+            (r#"{"urls":["stun://s.example"]}"#, false, "it has no URLs"),
+            (r#"{"urls":["s.example"]}"#, false, "it has no URLs"),
+            (r#"{"urls":["stun:"]}"#, false, "it has no URLs"),
+            (r#"{"urls":[]}"#, false, "it has no URLs"),
+            ("{}", false, "urls must be a list"),
+            (r#"{"urls":"stun:s.example"}"#, false, "urls must be a list"),
+            (r#"{"urls":["stun:s",3]}"#, false, "urls must be a list"),
+            ("3", false, "no object"),
+            (r#"{"urls":["stun:s"],"credentialType":"magic"}"#, false, "\"magic\""),
+            (r#"{"urls":["turn:s"],"credentialType":"hmac-sha1"}"#, false, "shared secret"),
+            (r#"{"urls":["turn:s"],"username":3}"#, false, "username must be text"),
+        ] {
+            let text = format!("[{entry}]");
+            let (servers, notes) = parse_ice_servers("ice.json", text.as_bytes()).unwrap();
+            assert_eq!(servers.len(), usize::from(is_kept), "{entry}");
+            assert_eq!(notes.is_empty(), words.is_empty(), "{entry}: {notes:?}");
+            let last = notes.last().map_or("", String::as_str);
+            assert!(last.contains(words), "{entry}: {notes:?}");
+            assert!(notes.iter().all(|note| note.starts_with("entry 1: ")), "{notes:?}");
+        }
+        let one_bad = br#"[{"urls":["stun:s","s"]}]"#;
+        assert_eq!(parse_ice_servers("f", one_bad).unwrap().0[0].urls, ["stun:s"]);
+        for (text, words) in [("[", "ice.json:1: not JSON"), ("{}", "a list is wanted")] {
+            let error = parse_ice_servers("ice.json", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
