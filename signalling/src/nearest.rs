@@ -19,7 +19,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     }
     near.filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).max(1))
         .map(|(_, candidate)| candidate)
-        .or(begun.filter(|_| is_alone))
+        .or_else(|| begun.filter(|_| is_alone))
 }
 
 /// Levenshtein distance, one row at a time.
