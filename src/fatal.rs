@@ -1,4 +1,5 @@
-//! Why the server cannot start, for the operator: a line for each reason that names the place and the fix.
+//! Why the server cannot start, for the operator: a line for each reason that names the place and
+//! the fix.
 
 use std::fmt;
 

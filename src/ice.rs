@@ -6,12 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use serde_json::{Map, Value};
-use signalling::{IceCredentialType, IceServer, base64, parse_ice_servers};
+use signalling::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, base64, parse_ice_servers};
 
 use crate::reread::{self, Look, Reread};
 
-/// A larger file is not a list of servers.
-const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How long credentials made from a shared secret are good for.
 const CREDENTIAL_FOR: Duration = Duration::from_secs(86_400);
 /// How often they are made anew.
@@ -33,7 +31,7 @@ impl IceServers {
     pub(crate) fn new(data: &Path, is_relay_only: bool) -> Self {
         Self {
             is_relay_only,
-            file: Reread::new(data.join("ice-servers.json"), FILE_BYTES_MAX),
+            file: Reread::new(data.join("ice-servers.json"), ICE_SERVERS_BYTES_MAX),
             servers: Vec::new(),
             made_at: None,
             is_known: false,
@@ -77,7 +75,7 @@ impl IceServers {
     /// Reads the file, for whoever wants to know whether it is good: what is skipped, and why.
     pub(crate) fn check(&self) -> Result<Vec<String>, String> {
         let path = self.file.path().display().to_string();
-        let text = reread::read(self.file.path(), FILE_BYTES_MAX)
+        let text = reread::read(self.file.path(), ICE_SERVERS_BYTES_MAX)
             .map_err(|error| format!("{path}: {error}"))?;
         let (_, notes) = parse(&path, text.map(|(_, text)| text))?;
         Ok(notes.into_iter().map(|note| format!("{path}: {note}")).collect())

@@ -121,9 +121,11 @@ impl TokenStore {
     pub(crate) fn check(&self) -> Result<Vec<String>, String> {
         let file = self.path.display();
         let found = reread::read(&self.path, FILE_BYTES_MAX);
-        let text = found.map_err(|error| format!("{file}: {error}"))?.map(|(_, text)| text);
-        parse(&self.path, text.clone())?;
-        let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
+        let Some((_, text)) = found.map_err(|error| format!("{file}: {error}"))? else {
+            return Ok(Vec::new());
+        };
+        parse(&self.path, &text)?;
+        let text = std::str::from_utf8(&text).unwrap_or_default();
         let notes = text.lines().enumerate().flat_map(|(index, line)| {
             let notes = Token::notes(line).into_iter();
             notes.map(move |note| (index + 1, note))
@@ -176,30 +178,25 @@ impl TokenStore {
     }
 
     fn write(&self, tokens: &Tokens) -> Result<(), Unusable> {
-        let mut text = String::new();
-        let written = (|| {
-            if tokens.is_empty() {
-                return durable::remove(&self.path);
-            }
-            let mut sorted: Vec<&Token> = tokens.values().collect();
-            sorted.sort_by_key(|token| token.order());
-            for token in sorted {
-                text.push_str(&serde_json::to_string(token)?);
-                text.push('\n');
-            }
-            match text.len() as u64 > FILE_BYTES_MAX {
-                // It could not be read again.
-                true => Err(io::ErrorKind::FileTooLarge.into()),
-                false => durable::replace(&self.path, text.as_bytes()),
-            }
-        })();
-        written.map_err(|error| {
-            if error.kind() == io::ErrorKind::FileTooLarge {
-                return Unusable::Full;
-            }
+        let failed = |error: io::Error| {
             tracing::error!("{}: {error}", self.path.display());
             Unusable::System
-        })
+        };
+        if tokens.is_empty() {
+            return durable::remove(&self.path).map_err(failed);
+        }
+        let mut sorted: Vec<&Token> = tokens.values().collect();
+        sorted.sort_by_key(|token| token.order());
+        let mut text = String::new();
+        for token in sorted {
+            text.push_str(&serde_json::to_string(token).map_err(|error| failed(error.into()))?);
+            text.push('\n');
+        }
+        if text.len() as u64 > FILE_BYTES_MAX {
+            // It could not be read again.
+            return Err(Unusable::Full);
+        }
+        durable::replace(&self.path, text.as_bytes()).map_err(failed)
     }
 
     /// Does what a member asks for.
@@ -274,7 +271,7 @@ impl Cached {
     fn refresh(&mut self) {
         let found = match self.file.look() {
             Look::Same => return,
-            Look::Contents(text) => parse(self.file.path(), text),
+            Look::Contents(text) => parse(self.file.path(), &text.unwrap_or_default()),
             Look::Failed(message) => Err(format!("{}: {message}", self.file.path().display())),
         };
         match found {
@@ -313,10 +310,9 @@ pub(crate) fn insert(tokens: &mut Tokens, token: Token) -> Result<(), Unusable> 
     Ok(())
 }
 
-fn parse(path: &Path, text: Option<Vec<u8>>) -> Result<Tokens, String> {
+fn parse(path: &Path, text: &[u8]) -> Result<Tokens, String> {
     let file = path.display().to_string();
-    let text = String::from_utf8(text.unwrap_or_default())
-        .map_err(|_| format!("{file}: it is not UTF-8"))?;
+    let text = std::str::from_utf8(text).map_err(|_| format!("{file}: it is not UTF-8"))?;
     let mut tokens = Tokens::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {

@@ -9,7 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 use signalling::{
-    Description, GroupName, Password, Token, User, parse_description, parse_ice_servers, parse_json,
+    Description, GroupName, ICE_SERVERS_BYTES_MAX, Password, Token, User, parse_description,
+    parse_ice_servers, parse_json,
 };
 
 use crate::failure::Failure;
@@ -24,8 +25,6 @@ pub(crate) const FLAGS: &[Flag] = &[
 
 /// Deeper folders are not looked into.
 const DEPTH_MAX: usize = 32;
-/// What the server reads of `ice-servers.json`.
-const ICE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Default)]
 struct Findings {
@@ -243,7 +242,7 @@ fn ice_servers(path: &Path, findings: &mut Findings) {
         }
         return;
     };
-    if text.len() > ICE_BYTES_MAX {
+    if text.len() as u64 > ICE_SERVERS_BYTES_MAX {
         findings
             .broken
             .push(format!("{file}: larger than 256 KiB, which the server does not read"));

@@ -38,8 +38,6 @@ pub(crate) fn permissions(text: &str) -> Result<Value, Failure> {
 
 /// Refuses what no server takes. Lists may have what only others know, such as a newer server.
 fn check(source: &str, permissions: &Value) -> Done {
-    /// What a list may grant.
-    const KNOWN: [&str; 7] = ["op", "present", "message", "caption", "record", "token", "admin"];
     match permissions {
         Value::Null => Ok(()),
         Value::String(name) if Role::from_name(name).is_some() => Ok(()),
@@ -48,13 +46,13 @@ fn check(source: &str, permissions: &Value) -> Done {
                 let name = permission.as_str().ok_or_else(|| {
                     Failure::about(source, "permissions must be a name or a list of names")
                 })?;
-                if !KNOWN.contains(&name) {
-                    let near = signalling::nearest(name, KNOWN);
+                if !Grant::ATOMS.contains(&name) {
+                    let near = signalling::nearest(name, Grant::ATOMS);
                     let hint = near.map(|near| format!(", did you mean {near:?}?"));
                     warn(format!(
                         "{source}: permission {name:?} does nothing{} There are {}",
                         hint.unwrap_or_else(|| ".".to_owned()),
-                        KNOWN.join(", ")
+                        Grant::ATOMS.join(", ")
                     ));
                 }
             }
@@ -63,8 +61,8 @@ fn check(source: &str, permissions: &Value) -> Done {
         other => Err(Failure::about(
             source,
             format!(
-                "permissions {other} are none of op, present, message, observe, caption, admin, \
-                 nor a list such as '[\"present\"]'"
+                "permissions {other} are none of {}, nor a list such as '[\"present\"]'",
+                Role::NAMES.join(", ")
             ),
         )),
     }

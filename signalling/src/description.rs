@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::json_error::parse_json;
 use crate::key::Key;
 use crate::name::GroupName;
+use crate::nearest::means_nothing;
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
 use crate::time::UnixMs;
@@ -41,8 +42,7 @@ impl User {
             warnings.push(format!("{who} cannot log in: {error}"));
         }
         for (atom, near) in self.permissions.unknown() {
-            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-            warnings.push(format!("{who}: the permission {atom:?} means nothing{hint}"));
+            warnings.push(format!("{who}: {}", means_nothing("permission", atom, near)));
         }
         warnings
     }

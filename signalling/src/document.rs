@@ -99,9 +99,7 @@ impl Document {
 
     /// Indented JSON, for people who edit the file as well, with a newline.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{:#}", Value::Object(self.0.clone()));
-        text.push('\n');
-        text
+        format!("{:#}\n", Value::Object(self.0.clone()))
     }
 
     fn upgrade(&mut self) {

@@ -5,8 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::description::DescriptionError;
 use crate::json_error::parse_json;
-use crate::nearest::nearest;
+use crate::nearest::{means_nothing, nearest};
 
+/// A larger file is not a list of servers.
+pub const ICE_SERVERS_BYTES_MAX: u64 = 256 * 1024;
 /// What URLs start with (RFC 7064, RFC 7065).
 const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
 const KEYS: [&str; 4] = ["urls", "username", "credential", "credentialType"];
@@ -56,8 +58,7 @@ pub fn parse_ice_servers(
             continue;
         };
         for key in entry.keys().filter(|key| !KEYS.contains(&key.as_str())) {
-            let hint = nearest(key, KEYS).map(|near| format!(": did you mean {near:?}?"));
-            note(&format!("the key {key:?} means nothing{}", hint.unwrap_or_default()));
+            note(&means_nothing("key", key, nearest(key, KEYS)));
         }
         match read(entry, &mut note) {
             Ok(server) => servers.push(server),

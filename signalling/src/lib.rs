@@ -46,7 +46,7 @@ pub use hub::{
     Refusal, Secret, Sent, SlotState, StatusReply, Traits, UserKind, Utterance, Verdict,
     ViewRequest, ViewState,
 };
-pub use ice_server::{IceCredentialType, IceServer, parse_ice_servers};
+pub use ice_server::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
 pub use json_error::{json_error, parse_json};
 pub use key::{Key, KeyError};

@@ -22,6 +22,12 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .or_else(|| begun.filter(|_| is_alone))
 }
 
+/// Tells of a word that is ignored, with the one that may have been meant; `what` is its kind.
+pub(crate) fn means_nothing(what: &str, word: &str, near: Option<&str>) -> String {
+    let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+    format!("the {what} {word:?} means nothing{hint}")
+}
+
 /// Levenshtein distance, one row at a time.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();

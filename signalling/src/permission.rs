@@ -35,7 +35,7 @@ pub enum Role {
 
 impl Role {
     /// Every name, for hints.
-    pub(crate) const NAMES: [&'static str; 6] =
+    pub const NAMES: [&'static str; 6] =
         ["op", "present", "message", "observe", "caption", "admin"];
 
     /// The role that a group file names.
@@ -78,7 +78,7 @@ impl Default for Grant {
 
 impl Grant {
     /// What can be in a list and has a meaning.
-    pub const ATOMS: [&'static str; 7] = [OP, PRESENT, MESSAGE, CAPTION, TOKEN, "record", "admin"];
+    pub const ATOMS: [&'static str; 7] = [OP, PRESENT, MESSAGE, CAPTION, "record", TOKEN, "admin"];
 
     /// What is in a list and means nothing, with the nearest name that does.
     pub(crate) fn unknown(&self) -> Vec<(&str, Option<&'static str>)> {

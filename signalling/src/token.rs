@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::entropy::Entropy;
 use crate::name::GroupName;
-use crate::nearest::nearest;
+use crate::nearest::{means_nothing, nearest};
 use crate::permission::{Grant, Permissions};
 use crate::time::UnixMs;
 
@@ -116,13 +116,11 @@ impl Token {
             return Vec::new();
         };
         let mut notes = Vec::new();
-        let permissions = Grant::List(token.permissions);
-        let keys = fields.keys().map(String::as_str).filter(|key| !KEYS.contains(key));
-        let keys = keys.map(|key| ("key", key, nearest(key, KEYS)));
-        let atoms = permissions.unknown().into_iter();
-        for (what, word, near) in keys.chain(atoms.map(|(atom, near)| ("permission", atom, near))) {
-            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-            notes.push(format!("the {what} {word:?} means nothing{hint}"));
+        for key in fields.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            notes.push(means_nothing("key", key, nearest(key, KEYS)));
+        }
+        for (atom, near) in Grant::List(token.permissions).unknown() {
+            notes.push(means_nothing("permission", atom, near));
         }
         if token.expires.is_none() {
             notes.push("it has no expires, so it opens nothing".to_owned());

@@ -309,8 +309,10 @@ impl Shard {
         }
         // A peer that has said so is gone also if the engine takes that as its end.
         if drained.is_closed || drained.is_failed {
-            let by_peer = drained.is_closed;
-            let reason = if by_peer { CloseReason::DtlsClosed } else { CloseReason::DtlsFailed };
+            let reason = match drained.is_closed {
+                true => CloseReason::DtlsClosed,
+                false => CloseReason::DtlsFailed,
+            };
             self.close_with_event(slot, reason);
             return;
         }
@@ -378,7 +380,10 @@ impl Shard {
                     self.counters.ice_unchecked += 1;
                 }
             }
-            _ => {}
+            CloseReason::ConnectTimeout
+            | CloseReason::DtlsClosed
+            | CloseReason::DtlsFailed
+            | CloseReason::EngineFault => {}
         }
         self.close(slot);
         self.events.push(Event::Closed { transport: id, reason });
