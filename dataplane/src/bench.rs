@@ -137,7 +137,7 @@ impl Arrivals {
             self.seq_no = self.seq_no.wrapping_add(1);
             self.at_us += 700;
             if !self.seq_no.is_multiple_of(50) {
-                self.log.record(self.seq_no, self.at_us);
+                self.log.record(self.seq_no, self.at_us, 1200);
             }
         }
         let mut out = [0; 1024];

@@ -45,6 +45,8 @@ pub enum Record<'a> {
         from: SocketAddr,
         /// The local address it reached.
         to: IpAddr,
+        /// When, in microseconds since our epoch.
+        at_us: u64,
         /// As received.
         bytes: &'a [u8],
     },
@@ -87,11 +89,12 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
             head.put(&clock.at_us.to_le_bytes());
             lane.push(&[head.written()])
         }
-        Record::Datagram { from, to, bytes } => {
+        Record::Datagram { from, to, at_us, bytes } => {
             head.put(&[DATAGRAM]);
             head.address(from.ip());
             head.put(&from.port().to_le_bytes());
             head.address(*to);
+            head.put(&at_us.to_le_bytes());
             lane.push(&[head.written(), bytes])
         }
     }
@@ -145,7 +148,9 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             let ip = rest.address()?;
             let port = u16::from_le_bytes(rest.take()?);
             let to = rest.address()?;
-            Some(Record::Datagram { from: SocketAddr::new(ip, port), to, bytes: rest.0 })
+            let at_us = u64::from_le_bytes(rest.take()?);
+            let from = SocketAddr::new(ip, port);
+            Some(Record::Datagram { from, to, at_us, bytes: rest.0 })
         }
         _ => None,
     }
@@ -247,7 +252,7 @@ mod tests {
             Record::Packet { publication, encoding: 2, codec, meta, bytes },
             Record::Packet { publication, encoding: 0, codec, meta: plain, bytes },
             Record::Clock { publication, encoding: 1, clock },
-            Record::Datagram { from, to, bytes },
+            Record::Datagram { from, to, at_us: 10, bytes },
         ];
         let (mut producer, mut consumer) = crate::lane::lane(4096);
         for record in &records {

@@ -13,6 +13,12 @@ const REFERENCE_US: u64 = 64_000;
 /// The unit of deltas.
 const DELTA_US: u64 = 250;
 
+/// Between two transport-wide feedback packets, by the rate they are about (libwebrtc's range):
+/// they are to take no more than a twentieth of it.
+const FEEDBACK_US: std::ops::RangeInclusive<u64> = 50_000..=250_000;
+/// A feedback packet with all its headers, at about this rate.
+const FEEDBACK_BYTES: u64 = 68;
+
 /// Arrivals of one publisher's Transport since the last feedback.
 #[derive(Debug, Default)]
 pub struct ArrivalLog {
@@ -22,11 +28,14 @@ pub struct ArrivalLog {
     /// The first number the next feedback reports.
     next: Option<u64>,
     feedback_count: u8,
+    /// Octets that have come since the last feedback.
+    bytes: u64,
 }
 
 impl ArrivalLog {
-    /// Records a packet.
-    pub fn record(&mut self, seq_no: u16, at_us: u64) {
+    /// Records a packet of `bytes`.
+    pub fn record(&mut self, seq_no: u16, at_us: u64, bytes: usize) {
+        self.bytes += bytes as u64;
         let seq = match self.highest {
             // Start high enough that what is reordered at the start does not underflow.
             None => 1 << 16 | u64::from(seq_no),
@@ -50,10 +59,19 @@ impl ArrivalLog {
         }
     }
 
+    /// How long to wait between two feedback packets at the rate of what has come in the
+    /// `passed_us` since the last one, in microseconds.
+    pub fn interval_us(&self, passed_us: u64) -> u64 {
+        let bits_per_second = self.bytes * 8 * 1_000_000 / passed_us.max(1);
+        let share = FEEDBACK_BYTES * 8 * 20 * 1_000_000 / bits_per_second.max(1);
+        share.clamp(*FEEDBACK_US.start(), *FEEDBACK_US.end())
+    }
+
     /// Writes the body of the next feedback packet (what follows the two SSRCs) into `out` and
     /// returns its length, a multiple of 4; `None` if there is nothing to report or no room.
     pub fn write(&mut self, out: &mut [u8; 1024]) -> Option<usize> {
         let &(first, first_at) = self.arrivals.front()?;
+        self.bytes = 0;
         let start = self.next.unwrap_or(first).max(first.saturating_sub(SPAN_MAX / 2));
         let reference = first_at / REFERENCE_US;
         let mut symbols = [0u8; SPAN_MAX as usize];
@@ -134,7 +152,7 @@ mod tests {
     fn what_arrived_is_reported_and_gaps_are_gaps() {
         let mut log = ArrivalLog::default();
         for seq_no in (65530..65536).chain(0..30).filter(|seq_no| seq_no % 10 != 3) {
-            log.record(seq_no as u16, 5_000_000 + u64::from(seq_no as u16 % 100) * 2000);
+            log.record(seq_no as u16, 5_000_000 + u64::from(seq_no as u16 % 100) * 2000, 1000);
         }
         let twcc = report(&mut log).expect("something to report");
         assert_eq!((twcc.base_seq, twcc.packets), (65530, 36));
@@ -146,7 +164,7 @@ mod tests {
     fn later_feedback_goes_on_where_the_last_ended() {
         let mut log = ArrivalLog::default();
         for seq_no in 0..1000u16 {
-            log.record(seq_no, 1_000_000 + u64::from(seq_no) * 100);
+            log.record(seq_no, 1_000_000 + u64::from(seq_no) * 100, 1000);
         }
         let mut next = 0;
         while let Some(twcc) = report(&mut log) {
@@ -154,18 +172,18 @@ mod tests {
             next += twcc.packets;
         }
         assert_eq!(next, 1000);
-        log.record(1005, 2_000_000);
+        log.record(1005, 2_000_000, 1000);
         let twcc = report(&mut log).expect("something to report");
         assert_eq!((twcc.base_seq, twcc.packets, twcc.received), (1000, 6, 1));
-        log.record(1003, 2_000_100);
+        log.record(1003, 2_000_100, 1000);
         assert_eq!(report(&mut log), None, "too late");
     }
 
     #[test]
     fn a_long_silence_does_not_stop_the_feedback() {
         let mut log = ArrivalLog::default();
-        log.record(1, 1_000_000);
-        log.record(2, 60_000_000);
+        log.record(1, 1_000_000, 1000);
+        log.record(2, 60_000_000, 1000);
         let mut reported = 0;
         for _ in 0..4 {
             reported += report(&mut log).map_or(0, |twcc| twcc.received);

@@ -252,20 +252,21 @@ impl Engine {
         let (clients, timers, totals) = (&mut self.clients, &mut self.timers, &mut self.totals);
         for _ in 0..BATCHES_PER_LOOP {
             let fallback = IpAddr::from([127, 0, 0, 1]);
-            let read = receiver.receive(socket.as_raw_fd(), fallback, |from, local, datagram| {
-                let Some(id) = by_address.get(&local).copied() else {
-                    return;
-                };
-                let Some(Some(client)) = clients.get_mut(id) else {
-                    return;
-                };
-                let local = client.address.ip();
-                let mut transmit = |to: SocketAddr, datagram: &[u8]| {
-                    outbox.push(datagram, to, Some(local), counters);
-                };
-                client.handle_datagram(from, datagram, now, at_us, totals, &mut transmit);
-                timers.extend(client.take_timer().map(|at| Reverse((at, id))));
-            });
+            let read =
+                receiver.receive(socket.as_raw_fd(), fallback, |from, local, _, datagram| {
+                    let Some(id) = by_address.get(&local).copied() else {
+                        return;
+                    };
+                    let Some(Some(client)) = clients.get_mut(id) else {
+                        return;
+                    };
+                    let local = client.address.ip();
+                    let mut transmit = |to: SocketAddr, datagram: &[u8]| {
+                        outbox.push(datagram, to, Some(local), counters);
+                    };
+                    client.handle_datagram(from, datagram, now, at_us, totals, &mut transmit);
+                    timers.extend(client.take_timer().map(|at| Reverse((at, id))));
+                });
             if read.is_err() {
                 return;
             }

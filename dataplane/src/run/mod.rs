@@ -337,7 +337,10 @@ impl Loop {
             let read = self.receiver.receive(
                 self.socket.as_raw_fd(),
                 self.local_fallback,
-                |from, local, datagram| shard.handle_datagram(from, local, datagram, now),
+                |from, local, age, datagram| {
+                    let arrived_at = now.checked_sub(age).unwrap_or(now);
+                    shard.handle_datagram(from, local, datagram, arrived_at, now);
+                },
             );
             match read {
                 // Edge-triggered polling needs the WouldBlock to be seen once.

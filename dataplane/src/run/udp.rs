@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,8 +18,11 @@ pub const RECEIVE_BATCH: usize = 32;
 const RECEIVE_BYTES: usize = 2048;
 /// What we ask for; the kernel may give less (net.core.rmem_max).
 const BUFFER_BYTES: usize = 4 << 20;
-/// Room for one control message with an `in6_pktinfo`.
-const CONTROL_BYTES: usize = 64;
+/// Room for control messages with an `in6_pktinfo` (40 octets with its header) and a `timespec` or
+/// a segment size (32 and 24).
+const CONTROL_BYTES: usize = 96;
+/// A datagram that waited longer in the receive buffer than this comes from a clock that was set.
+const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Binds a socket that shares its port with those of the other shards.
 pub fn bind(port: u16) -> Result<UdpSocket, (SocketAddr, io::Error)> {
@@ -51,6 +54,8 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
         (libc::IPPROTO_IP, libc::IP_PKTINFO)
     };
     set_flag(&socket, level, name)?;
+    // Best effort: without it arrivals have the time at which we look.
+    let _ = set_flag(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -99,13 +104,14 @@ impl Receiver {
         }
     }
 
-    /// Reads up to a batch and calls `each` with sender, local address and bytes. Returns how
-    /// many there were; an error is `WouldBlock` or one that the socket has for a while.
+    /// Reads up to a batch and calls `each` with sender, local address, for how long the datagram
+    /// has waited in the kernel, and bytes. Returns how many there were; an error is `WouldBlock`
+    /// or one that the socket has for a while.
     pub fn receive(
         &mut self,
         socket: RawFd,
         local_fallback: IpAddr,
-        mut each: impl FnMut(SocketAddr, IpAddr, &mut [u8]),
+        mut each: impl FnMut(SocketAddr, IpAddr, Duration, &mut [u8]),
     ) -> io::Result<usize> {
         // SAFETY: zeros are a valid `iovec` and `mmsghdr`: null pointers with length zero.
         let (mut vectors, mut headers): (
@@ -135,21 +141,38 @@ impl Receiver {
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        let now = realtime();
         let filled = headers.iter().zip(&self.names[..]).zip(&mut self.data[..]);
         for ((header, name), data) in filled.take(received) {
             let len = (header.msg_len as usize).min(RECEIVE_BYTES);
             let Some(from) = read_address(name) else {
                 continue;
             };
-            let local = read_local(&header.msg_hdr).unwrap_or(local_fallback);
-            each(from, local, &mut data[..len]);
+            let told = read_control(&header.msg_hdr);
+            let local = told.local.unwrap_or(local_fallback);
+            let age = told.arrived.and_then(|at| now.checked_sub(at)).filter(|age| *age < AGE_MAX);
+            each(from, local, age.unwrap_or_default(), &mut data[..len]);
         }
         Ok(received)
     }
 }
 
-/// The address the datagram was sent to, from its control message.
-fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
+/// The clock of the kernel's receive timestamps (`CLOCK_REALTIME`).
+fn realtime() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What the kernel tells beside a datagram.
+#[derive(Default)]
+struct Told {
+    /// The address it was sent to.
+    local: Option<IpAddr>,
+    /// When it arrived, on the clock of [`realtime`].
+    arrived: Option<Duration>,
+}
+
+fn read_control(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the kernel has filled the control buffer that `header` points to and set its
     // length; the CMSG functions stay within it. Data is copied out with `read_unaligned`, after
     // level and type have told what it is.
@@ -159,17 +182,23 @@ fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
             if found.cmsg_level == libc::IPPROTO_IPV6 && found.cmsg_type == libc::IPV6_PKTINFO {
                 let info: libc::in6_pktinfo =
                     std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
+                told.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
             }
             if found.cmsg_level == libc::IPPROTO_IP && found.cmsg_type == libc::IP_PKTINFO {
                 let info: libc::in_pktinfo =
                     std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                return Some(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+                told.local = Some(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+            }
+            if found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_TIMESTAMPNS {
+                let at: libc::timespec = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                told.arrived = u64::try_from(at.tv_sec)
+                    .ok()
+                    .map(|seconds| Duration::new(seconds, at.tv_nsec.clamp(0, 999_999_999) as u32));
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
     }
-    None
+    told
 }
 
 fn read_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -365,7 +394,7 @@ fn write_segment_size(control: &mut Control, at: usize, bytes: u16) -> usize {
         cmsg_type: libc::UDP_SEGMENT,
     };
     // SAFETY: `at` is 0 or the aligned length of the first control message (40 bytes at most), so
-    // header and value (18 bytes) fit into the 64 and start at a multiple of 8.
+    // header and value (18 bytes) fit into the 96 and start at a multiple of 8.
     unsafe { std::ptr::write(control.0.as_mut_ptr().add(at).cast(), header) };
     control.0[at + head..at + head + 2].copy_from_slice(&bytes.to_ne_bytes());
     at + (head + size_of::<u16>()).next_multiple_of(size_of::<usize>())
@@ -443,7 +472,8 @@ mod tests {
         let mut got = Vec::new();
         let any = IpAddr::from([0, 0, 0, 0]);
         while got.len() < want {
-            let taken = receiver.receive(socket.as_raw_fd(), any, |from, local, data| {
+            let taken = receiver.receive(socket.as_raw_fd(), any, |from, local, age, data| {
+                assert!(age < AGE_MAX);
                 got.push((from, local, data.to_vec()));
             });
             if taken.is_err() {
@@ -471,6 +501,26 @@ mod tests {
             assert_eq!(local, IpAddr::from([127, 0, 0, 1]));
             assert_eq!(data, slab[i * 10..i * 10 + 10]);
         }
+    }
+
+    /// Each datagram has the time at which it came, not that at which the batch was read.
+    #[test]
+    fn datagrams_of_one_batch_have_ages_of_their_own() {
+        let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
+        let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
+        a.send_to(&[1], to).expect("sends");
+        std::thread::sleep(Duration::from_millis(30));
+        a.send_to(&[2], to).expect("sends");
+        let (mut receiver, mut ages) = (Receiver::new(), Vec::new());
+        while ages.len() < 2 {
+            let _ = receiver.receive(b.as_raw_fd(), [0; 4].into(), |_, _, age, data| {
+                ages.push((data[0], age));
+            });
+        }
+        let (first, second) = (ages[0].1, ages[1].1);
+        assert_eq!((ages[0].0, ages[1].0), (1, 2));
+        // Read late, the first may be too old to be believed; it is never younger.
+        assert!(first >= second + Duration::from_millis(30) || first.is_zero(), "{ages:?}");
     }
 
     /// Equal packets to one peer are one run, and arrive as what they were.

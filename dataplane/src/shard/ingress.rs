@@ -16,17 +16,20 @@ const HANDSHAKES_PER_LOOP: usize = 4;
 const HANDSHAKES_MAX: usize = 8192;
 
 impl Shard {
-    /// Takes a datagram from this shard's socket. `local` is the address it was sent to.
+    /// Takes a datagram from this shard's socket. `local` is the address it was sent to,
+    /// `arrived_at` when the kernel had it.
     pub fn handle_datagram(
         &mut self,
         from: SocketAddr,
         local: IpAddr,
         datagram: &mut [u8],
+        arrived_at: Instant,
         now: Instant,
     ) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
-        self.handle_local_datagram(from, local, datagram, now);
+        let at_us = self.micros(arrived_at);
+        self.handle_local_datagram(from, local, datagram, at_us, now);
     }
 
     /// The same for a datagram that another shard passed on.
@@ -35,21 +38,22 @@ impl Shard {
         from: SocketAddr,
         local: IpAddr,
         datagram: &mut [u8],
+        at_us: u64,
         now: Instant,
     ) {
         let class = classify(datagram);
         match class {
-            Class::Stun => self.handle_stun(from, local, datagram, now),
+            Class::Stun => self.handle_stun(from, local, datagram, at_us, now),
             Class::Dtls | Class::Rtp | Class::Rtcp => {
                 // str0m does not check where DTLS comes from: without this gate anybody could
                 // race the handshake with a ClientHello of their own (CVE-2023-49786).
                 let Some(&slot) = self.by_address.get(&from) else {
-                    self.pass_on_or_drop(from, local, datagram);
+                    self.pass_on_or_drop(from, local, at_us, datagram);
                     return;
                 };
                 match class {
                     Class::Dtls => self.defer_dtls(slot, from, local, datagram, now),
-                    Class::Rtp => self.handle_rtp(slot, datagram, now),
+                    Class::Rtp => self.handle_rtp(slot, datagram, at_us, now),
                     _ => self.handle_rtcp(slot, datagram, now),
                 }
             }
@@ -59,25 +63,32 @@ impl Shard {
 
     /// With one port for all shards the kernel may deliver a peer's datagrams to any of them; its
     /// STUN has told whose it is.
-    fn pass_on_or_drop(&mut self, from: SocketAddr, local: IpAddr, datagram: &[u8]) {
+    fn pass_on_or_drop(&mut self, from: SocketAddr, local: IpAddr, at_us: u64, datagram: &[u8]) {
         // What an owner has said counts for more than what anybody may claim.
         match self.foreign.get(&from).or_else(|| self.hints.get(&from)).copied() {
-            Some(shard) => self.pass_on(shard, from, local, datagram),
+            Some(shard) => self.pass_on(shard, from, local, at_us, datagram),
             None => self.count(DropReason::UnverifiedSource),
         }
     }
 
-    fn pass_on(&mut self, shard: ShardId, from: SocketAddr, to: IpAddr, bytes: &[u8]) {
+    fn pass_on(&mut self, shard: ShardId, from: SocketAddr, to: IpAddr, at_us: u64, bytes: &[u8]) {
         let Some(Some(lane)) = self.lanes.get_mut(shard.index()) else {
             self.count(DropReason::UnknownUfrag);
             return;
         };
-        if !record::push(lane, &Record::Datagram { from, to, bytes }) {
+        if !record::push(lane, &Record::Datagram { from, to, at_us, bytes }) {
             self.counters.drop_from_lane(shard);
         }
     }
 
-    fn handle_stun(&mut self, from: SocketAddr, local: IpAddr, datagram: &[u8], now: Instant) {
+    fn handle_stun(
+        &mut self,
+        from: SocketAddr,
+        local: IpAddr,
+        datagram: &[u8],
+        at_us: u64,
+        now: Instant,
+    ) {
         let Some(request) = BindingRequest::parse(datagram) else {
             self.count(DropReason::BadStun);
             return;
@@ -94,7 +105,7 @@ impl Shard {
                 }
                 self.hints.insert(from, shard);
             }
-            self.pass_on(shard, from, local, datagram);
+            self.pass_on(shard, from, local, at_us, datagram);
             return;
         }
         let slot = slot as usize;

@@ -35,8 +35,14 @@ struct Received<'a> {
 }
 
 impl Shard {
-    pub(super) fn handle_rtp(&mut self, slot: usize, datagram: &mut [u8], now: Instant) {
-        if let Err(reason) = self.try_rtp(slot, datagram, now) {
+    pub(super) fn handle_rtp(
+        &mut self,
+        slot: usize,
+        datagram: &mut [u8],
+        at_us: u64,
+        now: Instant,
+    ) {
+        if let Err(reason) = self.try_rtp(slot, datagram, at_us, now) {
             self.count(reason);
         }
     }
@@ -45,9 +51,9 @@ impl Shard {
         &mut self,
         slot: usize,
         datagram: &mut [u8],
+        at_us: u64,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let at_us = self.micros(now);
         let header = RtpHeader::parse(datagram).ok_or(DropReason::BadRtp)?;
         let transport =
             self.slots.get_mut(slot).and_then(Option::as_mut).ok_or(DropReason::NotReady)?;
@@ -241,7 +247,7 @@ fn stream_of(
         let mut elements = header.elements(packet);
         let twcc = elements.find(|(id, _)| extensions.get(*id) == Some(Extension::Twcc));
         if let (Some((_, [high, low])), Some(arrivals)) = (twcc, publisher.arrivals.as_mut()) {
-            arrivals.record(u16::from_be_bytes([*high, *low]), at_us);
+            arrivals.record(u16::from_be_bytes([*high, *low]), at_us, packet.len());
         }
     }
     match publisher.stream(header.ssrc) {

@@ -14,8 +14,6 @@ use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
 use crate::stats::Counters;
 use crate::transport::{Role, Transport};
 
-/// Between two transport-wide feedback packets (libwebrtc: 50 to 250 ms).
-const TWCC_US: u64 = 100_000;
 /// Silence after which an ICE restart may help: checks come every 2.5 s (libwebrtc) to 5 s (others).
 const SILENCE: Duration = Duration::from_secs(10);
 /// NACK items per packet: 16 items cover up to 272 losses.
@@ -92,12 +90,14 @@ impl Shard {
                 }
             }
         }
-        if now_us.saturating_sub(publisher.feedback_at_us) < TWCC_US {
-            return;
-        }
         let Some(arrivals) = publisher.arrivals.as_mut() else {
             return;
         };
+        let passed_us = now_us.saturating_sub(publisher.feedback_at_us);
+        // Half a tick early rather than half a tick late.
+        if passed_us + super::TICK.as_micros() as u64 / 2 < arrivals.interval_us(passed_us) {
+            return;
+        }
         let media = publisher.streams.first().map_or(0, |stream| stream.ssrc);
         let mut body = [0; 1024];
         // A burst may need more than one packet.

@@ -172,6 +172,43 @@ mod tests {
         }
     }
 
+    /// As libsrtp counts: a browser's receiver reports of audio go out under another SSRC than its
+    /// NACKs of video, and the slower stream's indices lag far behind.
+    #[test]
+    fn srtcp_indices_count_for_each_ssrc() {
+        for profile in PROFILES {
+            let (mut sealer, mut opener) = pair(profile);
+            let mut send = |opener: &mut Opener, ssrc: u8, index: u32| {
+                let mut buf = [0; 64];
+                buf[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, ssrc]);
+                sealer.set_rtcp_index(index - 1);
+                let len = sealer.seal_rtcp(&mut buf, 8);
+                opener.open_rtcp(&mut buf[..len])
+            };
+            for index in 1..2000 {
+                assert_eq!(send(&mut opener, 1, index), Ok(8));
+            }
+            for index in [1, 3, 2] {
+                assert_eq!(send(&mut opener, 2, index), Ok(8), "{profile:?}");
+            }
+            assert_eq!(send(&mut opener, 2, 2), Err(RtcpDenied::Replay));
+            assert_eq!(send(&mut opener, 1, 1), Err(RtcpDenied::Replay), "too old");
+        }
+    }
+
+    #[test]
+    fn windows_are_bounded_and_the_one_silent_longest_goes() {
+        let (mut sealer, mut opener) = pair(Profile::AeadAes128Gcm);
+        for ssrc in 0..100u8 {
+            let mut buf = [0; 64];
+            buf[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, ssrc]);
+            let len = sealer.seal_rtcp(&mut buf, 8);
+            let sealed = buf[..len].to_vec();
+            assert_eq!(opener.open_rtcp(&mut buf[..len]), Ok(8));
+            assert_eq!(opener.open_rtcp(&mut sealed.clone()), Err(RtcpDenied::Replay));
+        }
+    }
+
     #[test]
     fn session_keys_match_rfc_3711_appendix_b3() {
         let master_key = hex("E1F97A0D3E018BE0D64FA32C06DE4139");

@@ -22,12 +22,19 @@ pub enum RtcpDenied {
     Replay,
 }
 
-/// The peer's sending keys of one Transport, with a rollover counter and a replay window per SSRC.
+/// The peer's sending keys of one Transport, with a rollover counter and two replay windows per
+/// SSRC: SRTP and SRTCP count apart, and each SSRC counts for itself (RFC 3711 s3.2.1, s3.2.3).
 pub struct Opener {
     rtp: Cipher,
     rtcp: Cipher,
+    rtp_windows: Windows,
+    rtcp_windows: Windows,
+}
+
+/// The replay windows of a peer's SSRCs.
+#[derive(Default)]
+struct Windows {
     streams: Vec<Stream>,
-    rtcp_window: ReplayWindow,
     uses: u64,
 }
 
@@ -37,9 +44,38 @@ struct Stream {
     used: u64,
 }
 
+impl Windows {
+    fn of(&self, ssrc: u32) -> Option<&ReplayWindow> {
+        self.streams.iter().find(|stream| stream.ssrc == ssrc).map(|stream| &stream.window)
+    }
+
+    /// Records an index of a packet that has proved authentic.
+    fn record(&mut self, ssrc: u32, index: u64) {
+        self.uses += 1;
+        let known = self.streams.iter().position(|stream| stream.ssrc == ssrc);
+        let at = known.unwrap_or_else(|| self.add(ssrc));
+        if let Some(stream) = self.streams.get_mut(at) {
+            stream.window.record(index);
+            stream.used = self.uses;
+        }
+    }
+
+    fn add(&mut self, ssrc: u32) -> usize {
+        let stream = Stream { ssrc, window: ReplayWindow::default(), used: 0 };
+        if self.streams.len() < SSRCS_MAX {
+            self.streams.push(stream);
+            return self.streams.len() - 1;
+        }
+        let oldest = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.used);
+        let at = oldest.map_or(0, |(at, _)| at);
+        self.streams[at] = stream;
+        at
+    }
+}
+
 impl Opener {
     pub(super) fn new(rtp: Cipher, rtcp: Cipher) -> Self {
-        Self { rtp, rtcp, streams: Vec::new(), rtcp_window: ReplayWindow::default(), uses: 0 }
+        Self { rtp, rtcp, rtp_windows: Windows::default(), rtcp_windows: Windows::default() }
     }
 
     /// Opens an SRTP packet in place, of which the header takes `header_len` bytes (at least 12).
@@ -52,8 +88,7 @@ impl Opener {
         }
         let ssrc = be_u32(packet, 8)?;
         let seq_no = u16::from_be_bytes([packet[2], packet[3]]);
-        let known = self.streams.iter().position(|stream| stream.ssrc == ssrc);
-        let window = known.map(|at| &self.streams[at].window);
+        let window = self.rtp_windows.of(ssrc);
         let index = guess_index(window.and_then(ReplayWindow::highest), seq_no);
         if window.is_some_and(|window| !window.is_new(index)) {
             return None;
@@ -74,11 +109,7 @@ impl Opener {
                 cm_apply(key, cm_iv(salt, ssrc, index), &mut packet[header_len..len]);
             }
         }
-        self.uses += 1;
-        let at = known.unwrap_or_else(|| self.add_stream(ssrc));
-        let stream = &mut self.streams[at];
-        stream.window.record(index);
-        stream.used = self.uses;
+        self.rtp_windows.record(ssrc, index);
         Some((len, index))
     }
 
@@ -101,7 +132,7 @@ impl Opener {
         if word & 0x8000_0000 == 0 {
             return Err(denied);
         }
-        if !self.rtcp_window.is_new(u64::from(index)) {
+        if self.rtcp_windows.of(ssrc).is_some_and(|window| !window.is_new(u64::from(index))) {
             return Err(RtcpDenied::Replay);
         }
         match &self.rtcp {
@@ -121,20 +152,8 @@ impl Opener {
                 cm_apply(key, iv, &mut packet[RTCP_CLEAR_BYTES..len]);
             }
         }
-        self.rtcp_window.record(u64::from(index));
+        self.rtcp_windows.record(ssrc, u64::from(index));
         Ok(len)
-    }
-
-    fn add_stream(&mut self, ssrc: u32) -> usize {
-        let stream = Stream { ssrc, window: ReplayWindow::default(), used: 0 };
-        if self.streams.len() < SSRCS_MAX {
-            self.streams.push(stream);
-            return self.streams.len() - 1;
-        }
-        let oldest = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.used);
-        let at = oldest.map_or(0, |(at, _)| at);
-        self.streams[at] = stream;
-        at
     }
 }
 

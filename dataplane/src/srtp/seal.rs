@@ -65,6 +65,13 @@ impl Sealer {
         tag_end
     }
 
+    /// Makes `index` the last SRTCP index that was used, as a peer has it that counts for each
+    /// SSRC by itself.
+    #[cfg(test)]
+    pub fn set_rtcp_index(&mut self, index: u32) {
+        self.rtcp_index = index;
+    }
+
     /// Seals the compound RTCP packet in `buf[..len]` in place and returns its new length, or 0
     /// if `buf` has not [`SEAL_OVERHEAD_MAX_BYTES`] left or the packet is no RTCP.
     pub fn seal_rtcp(&mut self, buf: &mut [u8], len: usize) -> usize {

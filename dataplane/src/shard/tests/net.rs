@@ -531,7 +531,7 @@ impl Net {
         }
         let shard = (self.steer)(from, self.shards.len());
         let local: IpAddr = [10, 0, 0, 1].into();
-        self.shards[shard].handle_datagram(from, local, &mut datagram.to_vec(), self.now);
+        self.shards[shard].handle_datagram(from, local, &mut datagram.to_vec(), self.now, self.now);
     }
 
     /// Lets time pass, event by event.
