@@ -2,9 +2,10 @@
 //! values. A signalling protocol is an adapter over it: publish with an offer, subscribe, close,
 //! and events. SDP crosses as opaque text.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::agree::Unused;
 use crate::error::{CloseReason, PeerError};
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::stats::Counters;
@@ -211,6 +212,8 @@ pub enum Command {
         offer: String,
         /// The codecs the group allows, in order of preference.
         codecs: Vec<Codec>,
+        /// Our address that the offer came to, whose candidate is the first in the answer.
+        reached: Option<IpAddr>,
     },
     /// Make an offer to a viewer, with exactly these Subscriptions. A `transport` unknown so far
     /// is created, a known one is renegotiated: Subscriptions absent from the list end, others
@@ -239,6 +242,8 @@ pub enum Command {
         msid: String,
         /// The codecs the group allows, in order of preference.
         codecs: Vec<Codec>,
+        /// Our address that the wish came to, whose candidate is the first that is told.
+        reached: Option<IpAddr>,
     },
     /// What the slots shall carry, most important first: what does not fit is left out, what is
     /// there already keeps its slot. Unknown ids are ignored. Answered by [`Event::Watching`].
@@ -306,6 +311,8 @@ pub enum Event {
         answer: String,
         /// How many m-sections will send media.
         publications: usize,
+        /// M-sections that cannot be used, beside those that are off.
+        unused: Vec<Unused>,
     },
     /// A viewer's slots are negotiated.
     Viewed {
@@ -316,6 +323,17 @@ pub enum Event {
         answer: Option<String>,
         /// By slot, its m-section's mid and kind.
         slots: Vec<(String, MediaKind)>,
+        /// M-sections that cannot be used, beside those that are off.
+        unused: Vec<Unused>,
+    },
+    /// A viewer cannot decode what it was offered of a Publication, and does not get it.
+    Unshown {
+        /// Who views.
+        transport: TransportId,
+        /// What.
+        publication: PublicationId,
+        /// The codec that it lacks.
+        codec: Codec,
     },
     /// What a viewer's slots carry now.
     Watching {
@@ -415,7 +433,7 @@ pub struct Config {
     pub ports: UdpPorts,
     /// The addresses written into candidates, best first (the port is the socket's own). Must
     /// not be empty. With 1:1 NAT these are the outside addresses.
-    pub advertise: Vec<std::net::IpAddr>,
+    pub advertise: Vec<IpAddr>,
     /// Close a Transport that has not connected within this time.
     pub connect_for_max: Duration,
     /// Close a Transport without a valid connectivity check for this long (RFC 7675: 30 s).
@@ -424,7 +442,7 @@ pub struct Config {
 
 impl Config {
     /// Defaults for one shard on the given port and addresses.
-    pub fn new(ports: UdpPorts, advertise: Vec<std::net::IpAddr>) -> Self {
+    pub fn new(ports: UdpPorts, advertise: Vec<IpAddr>) -> Self {
         Self {
             shards: 1,
             pin: true,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::agree::Unused;
+
 /// A remote description that cannot be used. The text is fit for the peer's eyes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,14 +20,12 @@ pub enum PeerError {
     },
     /// More than 64 m-sections.
     TooManyMSections,
-    /// More than 64 candidates.
-    TooManyCandidates,
     /// Two m-sections share a mid.
     DuplicateMid {
         /// The line of the second.
         line: usize,
     },
-    /// A mid that is longer than 16 characters or has others than letters, digits and `_`.
+    /// A mid that is no token (RFC 5888 s4).
     MidUnusable {
         /// The line's number, from 1.
         line: usize,
@@ -43,6 +43,25 @@ pub enum PeerError {
     /// Syntactically right, but the engine cannot take it (answer without offer, changed order
     /// of m-sections, and the like).
     SdpUnusable,
+    /// No ICE user name fragment or password.
+    NoCredentials,
+    /// No fingerprint of a certificate, or none by a hash that is safe.
+    NoFingerprint {
+        /// Whether there is one at all.
+        is_weak: bool,
+    },
+    /// A later description names another certificate.
+    CertificateChanged,
+    /// An `a=setup` that leaves nobody to begin the handshake, or changes who did.
+    SetupUnusable,
+    /// RTP and RTCP would need a port each.
+    NoRtcpMux,
+    /// Both sides are ICE-lite.
+    BothLite,
+    /// A later offer has fewer m-sections, or the same in another order.
+    SectionsMoved,
+    /// An m-section that is needed cannot be used.
+    SectionUnusable(Unused),
     /// None of the offered codecs may be used in this group.
     NoCommonCodec,
     /// The offer sends no media.
@@ -67,7 +86,6 @@ impl PeerError {
             Self::SdpTooLarge
                 | Self::SdpLineTooLong { .. }
                 | Self::TooManyMSections
-                | Self::TooManyCandidates
                 | Self::DuplicateMid { .. }
                 | Self::MidUnusable { .. }
                 | Self::PayloadTypeRange { .. }
@@ -82,10 +100,9 @@ impl fmt::Display for PeerError {
             Self::SdpTooLarge => write!(f, "SDP is larger than 256 KiB"),
             Self::SdpLineTooLong { line } => write!(f, "SDP line {line} is longer than 8 KiB"),
             Self::TooManyMSections => write!(f, "SDP has more than 64 m-sections"),
-            Self::TooManyCandidates => write!(f, "SDP has more than 64 candidates"),
             Self::DuplicateMid { line } => write!(f, "SDP line {line} repeats a mid"),
             Self::MidUnusable { line } => {
-                write!(f, "SDP line {line}: a mid must be 1 to 16 letters, digits or underscores")
+                write!(f, "SDP line {line}: a mid must be a token, such as 0 or audio-1")
             }
             Self::PayloadTypeRange { line } => {
                 write!(f, "SDP line {line} has a payload type above 127")
@@ -93,6 +110,31 @@ impl fmt::Display for PeerError {
             Self::SdpSyntax { line: 0 } => write!(f, "cannot parse SDP"),
             Self::SdpSyntax { line } => write!(f, "cannot parse SDP at line {line}"),
             Self::SdpUnusable => write!(f, "SDP does not fit this session"),
+            Self::NoCredentials => write!(f, "SDP lacks a=ice-ufrag or a=ice-pwd"),
+            Self::NoFingerprint { is_weak: false } => write!(f, "SDP lacks a=fingerprint"),
+            Self::NoFingerprint { is_weak: true } => {
+                write!(f, "SDP has no a=fingerprint by sha-256, sha-384 or sha-512")
+            }
+            Self::CertificateChanged => {
+                write!(
+                    f,
+                    "a=fingerprint names another certificate than before: begin a new session"
+                )
+            }
+            Self::SetupUnusable => {
+                write!(
+                    f,
+                    "a=setup must be actpass, active or passive, and fit the handshake before"
+                )
+            }
+            Self::NoRtcpMux => {
+                write!(f, "SDP lacks a=rtcp-mux: there is one port for RTP and RTCP")
+            }
+            Self::BothLite => write!(f, "a=ice-lite on both sides: one must make the checks"),
+            Self::SectionsMoved => {
+                write!(f, "the offer must keep the m-sections of the one before, in their order")
+            }
+            Self::SectionUnusable(unused) => unused.fmt(f),
             Self::NoCommonCodec => write!(f, "none of the offered codecs is allowed here"),
             Self::NoMedia => write!(f, "the offer sends no audio or video"),
             Self::NothingWanted => write!(f, "the offer receives no audio or video"),
@@ -118,6 +160,8 @@ pub enum CloseReason {
     DtlsClosed,
     /// The DTLS handshake failed, or the engine gave up later.
     DtlsFailed,
+    /// The peer has shown another certificate than its description names.
+    WrongCertificate,
     /// The engine panicked or span; only this Transport is affected.
     EngineFault,
 }
@@ -129,6 +173,7 @@ impl fmt::Display for CloseReason {
             Self::ConsentExpired => "the peer vanished",
             Self::DtlsClosed => "the peer closed the connection",
             Self::DtlsFailed => "the connection failed",
+            Self::WrongCertificate => "the certificate is not the one in the description",
             Self::EngineFault => "internal fault of the peer engine",
         })
     }

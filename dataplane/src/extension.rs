@@ -3,6 +3,8 @@
 //! Towards viewers we are the offerer, so every viewer has the same ids: a packet's extension
 //! block is written once for all of them in the *canonical* form (see `canonical.rs`).
 
+use crate::api::MediaKind;
+
 /// A header extension (RFC 8285) that the data plane reads, forwards or writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -72,6 +74,19 @@ impl Extension {
     /// The extension for a URI.
     pub fn from_uri(uri: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|extension| extension.uri() == uri)
+    }
+
+    /// Whether it makes sense with this kind of media.
+    pub const fn is_for(self, kind: MediaKind) -> bool {
+        match self {
+            Self::AudioLevel => matches!(kind, MediaKind::Audio),
+            Self::AbsSendTime | Self::Twcc | Self::Mid | Self::AbsCaptureTime => true,
+            Self::VideoOrientation
+            | Self::PlayoutDelay
+            | Self::DependencyDescriptor
+            | Self::Rid
+            | Self::RepairedRid => matches!(kind, MediaKind::Video),
+        }
     }
 
     /// Whether a publisher's value goes through to viewers unchanged.

@@ -24,21 +24,32 @@ thread_local! {
     static NEXT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
 }
 
-/// Where the keys of one Transport appear when its handshake is done.
+/// Where the keys of one Transport appear when its handshake is done, and its peer's certificate.
 #[derive(Clone, Default)]
-pub struct KeySlot(Arc<OnceLock<DtlsKeys>>);
+pub struct KeySlot(Arc<Handshake>);
+
+#[derive(Default)]
+struct Handshake {
+    keys: OnceLock<DtlsKeys>,
+    certificate: OnceLock<Vec<u8>>,
+}
 
 impl KeySlot {
     /// The keys, once there.
     pub fn get(&self) -> Option<&DtlsKeys> {
-        self.0.get()
+        self.0.keys.get()
+    }
+
+    /// The peer's certificate, once there.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.0.certificate.get().map(Vec::as_slice)
     }
 }
 
 impl fmt::Debug for KeySlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the keys.
-        write!(f, "KeySlot({})", if self.0.get().is_some() { "set" } else { "empty" })
+        write!(f, "KeySlot({})", if self.get().is_some() { "set" } else { "empty" })
     }
 }
 
@@ -106,7 +117,7 @@ impl CapturingInstance {
             _ => return,
         };
         // A second export would be of the same association; the first one stays.
-        let _ = slot.0.set(DtlsKeys { profile, material: material.to_vec(), is_client });
+        let _ = slot.0.keys.set(DtlsKeys { profile, material: material.to_vec(), is_client });
     }
 }
 
@@ -138,6 +149,7 @@ impl DtlsInstance for CapturingInstance {
                     return DtlsOutput::Packet(&buf[..len]);
                 }
                 DtlsOutput::PeerCert(bytes) => {
+                    let _ = self.slot.0.certificate.set(bytes.to_vec());
                     let len = copy(bytes);
                     return DtlsOutput::PeerCert(&buf[..len]);
                 }

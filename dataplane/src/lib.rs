@@ -1,5 +1,6 @@
 //! The data plane: RTP forwarding on pinned, share-nothing shards.
 
+mod agree;
 mod api;
 #[doc(hidden)]
 pub mod bench;
@@ -8,11 +9,14 @@ mod canonical;
 pub mod client;
 mod clock;
 mod demux;
+mod describe;
 mod descriptor;
 mod error;
 mod extension;
 #[doc(hidden)]
 pub mod fanout;
+mod fingerprint;
+mod format;
 mod forward;
 #[doc(hidden)]
 pub mod fuzz;
@@ -41,6 +45,7 @@ mod transport;
 mod twcc;
 mod ufrag;
 
+pub use agree::{Unused, Why};
 pub use api::{
     Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
     PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,

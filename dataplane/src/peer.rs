@@ -1,5 +1,7 @@
-//! The peer engine of one Transport: SDP, ICE-lite and DTLS by str0m. This is the only file that
-//! names `str0m::Rtc`. The engine never sees RTP or RTCP and has no SRTP keys (see `keys.rs`).
+//! The peer engine of one Transport: ICE-lite and DTLS by str0m. This is the only file that names
+//! `str0m::Rtc`. The engine never sees RTP or RTCP and has no SRTP keys (see `keys.rs`), nor the
+//! descriptions of peers: it is told of one section without media, and negotiation is ours
+//! (`agree.rs`), so that nothing in an offer but ICE and DTLS depends on what the engine can read.
 //!
 //! str0m wants each mutation followed by a full drain; [`Peer::mutate`] is the only way in and
 //! does both, with a budget against output loops and behind a barrier against panics: a fault ends
@@ -12,18 +14,15 @@ use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::config::{DtlsCert, DtlsVersion};
-use str0m::format::{Codec as PeerCodec, FormatParams};
-use str0m::media::{Direction, Frequency, MediaKind as PeerMediaKind, Mid};
+use str0m::media::{Direction, MediaKind as EngineMediaKind};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{
-    Extension as PeerExtension, ExtensionMap, ExtensionSerializer, ExtensionValues, Ssrc,
-};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
-use crate::api::{Codec, MediaKind};
-use crate::error::PeerError;
-use crate::extension::Extension;
+use crate::error::{CloseReason, PeerError};
+use crate::fingerprint::{Fingerprints, sha_256};
 use crate::keys::{self, KeySlot};
+use crate::sdp::Link;
+use crate::srtp::DtlsKeys;
 
 /// Outputs of one mutation. A handshake flight has a dozen; more is a loop (str0m #1017).
 const OUTPUTS_MAX: usize = 256;
@@ -60,34 +59,35 @@ pub struct PeerConfig<'a> {
     pub credentials: (String, String),
     /// Our candidates, best first.
     pub candidates: &'a [SocketAddr],
-    /// The codecs that may be negotiated, with `a=fmtp` parameters where they are fixed.
-    pub codecs: &'a [(Codec, Option<&'a str>)],
-}
-
-/// One m-section that we offer.
-pub struct OfferedSection<'a> {
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// `a=msid` stream id.
-    pub stream_id: &'a str,
-    /// `a=msid` track id.
-    pub track_id: &'a str,
+    /// The id of the session in our descriptions.
+    pub session: u64,
 }
 
 /// See the module's documentation.
 pub struct Peer {
     rtc: Rtc,
     keys: KeySlot,
-    pending: Option<SdpPendingOffer>,
-    /// Our credentials for the offer that is pending, if it restarts ICE.
-    pending_credentials: Option<IceCreds>,
+    /// The offer that waits for its answer, if there is one.
+    pending: Option<Pending>,
     credentials: IceCreds,
-    /// Sending streams that were taken out of the engine, which has no use for them between two
-    /// negotiations but keeps room for what it might have to send again.
-    senders: Vec<(Mid, Ssrc, Option<Ssrc>)>,
-    /// In offers we speak of sections by these.
-    cname: String,
+    /// The remote user name fragment and password.
+    remote: Option<(String, String)>,
+    fingerprints: Fingerprints,
+    /// Whether we begin the DTLS handshake, once decided.
+    is_dtls_client: Option<bool>,
+    /// The mid of the one section that the engine knows of.
+    engine_mid: Option<String>,
+    origin: (u64, u64),
+    own_fingerprint: String,
     is_faulty: bool,
+}
+
+/// An offer of ours that waits for its answer.
+struct Pending {
+    /// What the engine waits for: nothing if only sections have changed.
+    engine: Option<SdpPendingOffer>,
+    /// Our credentials, if the offer restarts ICE.
+    credentials: Option<IceCreds>,
 }
 
 /// A certificate for all Transports of the process.
@@ -102,7 +102,7 @@ impl Peer {
         let (ufrag, pass) = config.credentials.clone();
         let credentials = IceCreds { ufrag, pass };
         let build = || {
-            let mut rtc_config = RtcConfig::new()
+            let rtc_config = RtcConfig::new()
                 .set_crypto_provider(Arc::new(keys::provider().clone()))
                 .set_dtls_cert(config.cert.clone())
                 .set_dtls_version(DtlsVersion::Dtls12)
@@ -115,11 +115,11 @@ impl Peer {
                 // It never sends media, so it needs no room to keep any.
                 .set_send_buffer_audio(1)
                 .set_send_buffer_video(1)
-                .set_extension_map(extension_map())
-                .clear_codecs();
-            for (codec, fmtp) in config.codecs {
-                add_codec(&mut rtc_config, *codec, *fmtp);
-            }
+                // Certificates may be named by other hashes than the one it knows: see
+                // `fingerprint.rs`.
+                .set_fingerprint_verification(false)
+                .clear_codecs()
+                .enable_opus(true, false);
             let mut rtc = rtc_config.build(now);
             for address in config.candidates {
                 if let Ok(candidate) = Candidate::host(*address, Protocol::Udp) {
@@ -133,10 +133,13 @@ impl Peer {
             rtc: built.map_err(|_| PeerError::SdpUnusable)?,
             keys,
             pending: None,
-            pending_credentials: None,
             credentials,
-            senders: Vec::new(),
-            cname: String::new(),
+            remote: None,
+            fingerprints: Fingerprints::default(),
+            is_dtls_client: None,
+            engine_mid: None,
+            origin: (config.session, 0),
+            own_fingerprint: sha_256(&config.cert.certificate),
             is_faulty: false,
         })
     }
@@ -146,9 +149,34 @@ impl Peer {
         (&self.credentials.ufrag, &self.credentials.pass)
     }
 
-    /// The SRTP keys, once the handshake is done.
-    pub fn keys(&self) -> &KeySlot {
-        &self.keys
+    /// The SRTP keys, once the handshake is done; an error if the peer has shown another
+    /// certificate than its description names.
+    pub fn keys(&self) -> Option<Result<&DtlsKeys, CloseReason>> {
+        let keys = self.keys.get()?;
+        let certificate = self.keys.certificate();
+        let is_named = certificate.is_some_and(|certificate| self.fingerprints.match_(certificate));
+        Some(if is_named { Ok(keys) } else { Err(CloseReason::WrongCertificate) })
+    }
+
+    /// Our certificate's fingerprint, as `a=fingerprint` has it.
+    pub fn fingerprint(&self) -> &str {
+        &self.own_fingerprint
+    }
+
+    /// The id and the version of the next description.
+    pub fn next_origin(&mut self) -> (u64, u64) {
+        self.origin.1 += 1;
+        self.origin
+    }
+
+    /// The value of `a=setup` in our descriptions.
+    pub fn setup(&self) -> &'static str {
+        match self.is_dtls_client {
+            // RFC 8829 s5.2.2: also in later offers.
+            None => "actpass",
+            Some(true) => "active",
+            Some(false) => "passive",
+        }
     }
 
     /// Whether an offer of ours waits for its answer.
@@ -156,113 +184,128 @@ impl Peer {
         self.pending.is_some()
     }
 
-    /// Takes an offer and returns our answer, with all tracks in the MediaStream `msid` if we
-    /// send any. `fresh` are the credentials to use should the offer restart ICE.
+    /// Takes the ICE and DTLS part of an offer; what we answer is in [`Self::credentials`] and
+    /// [`Self::setup`] then. `fresh` are the credentials to use should the offer restart ICE.
     pub fn accept_offer(
         &mut self,
-        offer: &str,
+        link: &Link,
         fresh: (String, String),
-        msid: Option<&str>,
-        now: Instant,
-        transmit: Transmit<'_>,
-    ) -> Result<(String, Drained), Result<PeerError, Fault>> {
-        let offer = parse(|| SdpOffer::from_sdp_string(offer).ok())?;
-        self.wake_senders();
-        let (answered, drained) = self
-            .mutate(now, transmit, |rtc| {
-                rtc.sdp_api().accept_offer(offer).map(|answer| answer.to_sdp_string())
-            })
-            .map_err(Err)?;
-        if let Ok(answer) = &answered {
-            self.rest_senders(answer);
-        }
-        let mut answer = answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
-        let local = self.rtc.direct_api().local_ice_credentials();
-        if local != self.credentials {
-            // The engine has invented credentials for the restart; ours name the shard and slot.
-            let (ufrag, pass) = fresh;
-            answer = answer.replace(&local.ufrag, &ufrag).replace(&local.pass, &pass);
-            self.credentials = IceCreds { ufrag, pass };
-            self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
-        }
-        Ok((finish_description(&answer, msid, msid), drained))
-    }
-
-    /// Makes an offer that adds `add`, sets directions of existing sections by mid, and restarts
-    /// ICE if `fresh` credentials are given. Returns the offer and the mids of `add`; `None` if
-    /// there is nothing to negotiate.
-    pub fn offer(
-        &mut self,
-        add: &[OfferedSection<'_>],
-        directions: &[(&str, bool)],
-        fresh: Option<(String, String)>,
-        now: Instant,
-        transmit: Transmit<'_>,
-    ) -> Result<Option<(String, Vec<String>)>, Fault> {
-        if let Some(section) = add.first() {
-            section.stream_id.clone_into(&mut self.cname);
-        }
-        self.wake_senders();
-        let (made, _) = self.mutate(now, transmit, |rtc| {
-            let mut changes = rtc.sdp_api();
-            for (mid, sends) in directions {
-                let direction = if *sends { Direction::SendOnly } else { Direction::Inactive };
-                changes.set_direction(Mid::from(*mid), direction);
-            }
-            let mids: Vec<String> = add
-                .iter()
-                .map(|section| {
-                    let kind = match section.kind {
-                        MediaKind::Audio => PeerMediaKind::Audio,
-                        MediaKind::Video => PeerMediaKind::Video,
-                    };
-                    let (stream, track) = (section.stream_id.into(), section.track_id.into());
-                    changes
-                        .add_media(kind, Direction::SendOnly, Some(stream), Some(track), None)
-                        .to_string()
-                })
-                .collect();
-            let invented = fresh.is_some().then(|| changes.ice_restart(true));
-            let (offer, pending) = changes.apply()?;
-            Some((offer.to_sdp_string(), pending, mids, invented))
-        })?;
-        let Some((mut offer, pending, mids, invented)) = made else {
-            return Ok(None);
-        };
-        if let (Some(invented), Some((ufrag, pass))) = (invented, fresh) {
-            offer = offer.replace(&invented.ufrag, &ufrag).replace(&invented.pass, &pass);
-            self.pending_credentials = Some(IceCreds { ufrag, pass });
-        }
-        self.pending = Some(pending);
-        Ok(Some((finish_description(&offer, Some(&self.cname), None), mids)))
-    }
-
-    /// Takes the answer to the last offer.
-    pub fn accept_answer(
-        &mut self,
-        answer: &str,
         now: Instant,
         transmit: Transmit<'_>,
     ) -> Result<Drained, Result<PeerError, Fault>> {
-        if self.pending.is_none() {
-            return Err(Ok(PeerError::NoOfferOutstanding));
+        let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+        let mid = self.engine_mid.clone().unwrap_or_else(|| "0".to_owned());
+        let text = engine_description(&mid, &remote, is_client);
+        let offer = parse(|| SdpOffer::from_sdp_string(&text).ok())?;
+        let (answered, drained) = self
+            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_offer(offer).map(|_| ()))
+            .map_err(Err)?;
+        answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        self.engine_mid = Some(mid);
+        self.adopt_link(link, remote, is_client);
+        if self.rtc.direct_api().local_ice_credentials() != self.credentials {
+            // The engine has invented credentials for the restart; ours name the shard and slot.
+            let (ufrag, pass) = fresh;
+            self.credentials = IceCreds { ufrag, pass };
+            self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
-        let text = answer;
-        let answer = parse(|| SdpAnswer::from_sdp_string(text).ok())?;
-        // A refused answer ends the exchange: str0m takes the pending offer by value.
-        let Some(pending) = self.pending.take() else {
+        Ok(drained)
+    }
+
+    /// Begins an offer, which restarts ICE if `fresh` credentials are given. Returns the
+    /// credentials to put into it.
+    pub fn offer(
+        &mut self,
+        fresh: Option<(String, String)>,
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<(String, String), Fault> {
+        let is_first = self.engine_mid.is_none();
+        let is_restart = fresh.is_some() && !is_first;
+        let mut engine = None;
+        if is_first || is_restart {
+            let (made, _) = self.mutate(now, transmit, |rtc| {
+                let mut changes = rtc.sdp_api();
+                let mid = is_first.then(|| {
+                    let kind = EngineMediaKind::Audio;
+                    changes.add_media(kind, Direction::Inactive, None, None, None).to_string()
+                });
+                if is_restart {
+                    changes.ice_restart(true);
+                }
+                Some((changes.apply()?.1, mid))
+            })?;
+            let (pending, mid) = made.ok_or(Fault)?;
+            engine = Some(pending);
+            self.engine_mid = mid.or_else(|| self.engine_mid.take());
+        }
+        let fresh = fresh.map(|(ufrag, pass)| IceCreds { ufrag, pass });
+        let IceCreds { ufrag, pass } = fresh.as_ref().unwrap_or(&self.credentials).clone();
+        if let (true, Some(fresh)) = (is_first, &fresh) {
+            self.credentials = fresh.clone();
+            self.rtc.direct_api().set_local_ice_credentials(fresh.clone());
+        }
+        self.pending = Some(Pending { engine, credentials: fresh.filter(|_| is_restart) });
+        Ok((ufrag, pass))
+    }
+
+    /// Takes the ICE and DTLS part of the answer to the last offer. A refused answer ends the
+    /// exchange.
+    pub fn accept_answer(
+        &mut self,
+        link: &Link,
+        now: Instant,
+        transmit: Transmit<'_>,
+    ) -> Result<Drained, Result<PeerError, Fault>> {
+        let Some(Pending { engine, credentials }) = self.pending.take() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
         };
+        let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+        let Some(engine) = engine else {
+            return Ok(Drained::default());
+        };
+        let mid = self.engine_mid.clone().unwrap_or_default();
+        let text = engine_description(&mid, &remote, is_client);
+        let answer = parse(|| SdpAnswer::from_sdp_string(&text).ok())?;
         let (accepted, drained) = self
-            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(pending, answer))
+            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))
             .map_err(Err)?;
         accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
-        self.rest_senders(text);
-        if let Some(fresh) = self.pending_credentials.take() {
+        self.adopt_link(link, remote, is_client);
+        if let Some(fresh) = credentials {
             self.credentials = fresh;
             self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
         Ok(drained)
+    }
+
+    /// What a description says of ICE and DTLS, as far as it is new: the remote credentials, and
+    /// whether we begin the handshake.
+    fn read_link(&self, link: &Link) -> Result<((String, String), bool), PeerError> {
+        let (Some(ufrag), Some(pwd)) = (&link.ufrag, &link.pwd) else {
+            return Err(PeerError::NoCredentials);
+        };
+        if !link.has_mux {
+            return Err(PeerError::NoRtcpMux);
+        }
+        self.fingerprints.check(&link.fingerprints)?;
+        let is_client = match link.setup.as_deref() {
+            Some("holdconn") => return Err(PeerError::SetupUnusable),
+            Some("passive") => true,
+            // RFC 5763 s5: who says nothing is active.
+            Some("active") | None => false,
+            Some(_) => self.is_dtls_client.unwrap_or(false),
+        };
+        if self.is_dtls_client.is_some_and(|before| before != is_client) {
+            return Err(PeerError::SetupUnusable);
+        }
+        Ok(((ufrag.clone(), pwd.clone()), is_client))
+    }
+
+    fn adopt_link(&mut self, link: &Link, remote: (String, String), is_client: bool) {
+        self.remote = Some(remote);
+        self.is_dtls_client = Some(is_client);
+        self.fingerprints.adopt(&link.fingerprints);
     }
 
     /// Takes an authenticated STUN message or a DTLS record from a validated address.
@@ -306,42 +349,6 @@ impl Peer {
     pub fn close(&mut self, now: Instant, transmit: Transmit<'_>) {
         // Whatever comes of it, the Transport ends.
         let _ = self.mutate(now, transmit, |rtc| rtc.close());
-    }
-
-    /// Puts sending streams back for a negotiation, which names their SSRCs.
-    fn wake_senders(&mut self) {
-        let senders = std::mem::take(&mut self.senders);
-        self.guarded(|rtc| {
-            for (mid, ssrc, rtx) in senders {
-                // The engine panics if the section is gone.
-                if rtc.media(mid).is_some() {
-                    rtc.direct_api().declare_stream_tx(ssrc, rtx, mid, None);
-                }
-            }
-        });
-    }
-
-    /// Takes the sending streams of a description's sections out of the engine.
-    fn rest_senders(&mut self, description: &str) {
-        let mids = description.lines().filter_map(|line| line.strip_prefix("a=mid:"));
-        let mids: Vec<Mid> = mids.map(|mid| Mid::from(mid.trim_end())).collect();
-        let mut senders = Vec::new();
-        self.guarded(|rtc| {
-            for mid in mids {
-                let mut api = rtc.direct_api();
-                let Some(stream) = api.stream_tx_by_mid(mid, None) else { continue };
-                let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
-                api.remove_stream_tx(ssrc);
-                senders.push((mid, ssrc, rtx));
-            }
-        });
-        self.senders.append(&mut senders);
-    }
-
-    /// A change that has no outputs, behind the same barrier against panics.
-    fn guarded(&mut self, change: impl FnOnce(&mut Rtc)) {
-        let rtc = &mut self.rtc;
-        self.is_faulty |= catch_unwind(AssertUnwindSafe(|| change(rtc))).is_err();
     }
 
     /// One mutation, one drain.
@@ -422,129 +429,18 @@ fn drain(
     Err(Fault)
 }
 
-/// What the engine's description lacks: the end of our candidates, since there is no server
-/// trickle, one CNAME for all that belongs together (RFC 8834 s4.9), and one MediaStream.
-fn finish_description(sdp: &str, cname: Option<&str>, msid: Option<&str>) -> String {
-    let mut out = String::with_capacity(sdp.len() + 256);
-    let mut lines = sdp.lines().peekable();
-    while let Some(line) = lines.next() {
-        match (cname, line.split_once(" cname:")) {
-            (Some(cname), Some((ssrc, _))) if ssrc.starts_with("a=ssrc:") => {
-                out.push_str(ssrc);
-                out.push_str(" cname:");
-                out.push_str(cname);
-            }
-            _ => match msid.and_then(|msid| with_msid(line, msid)) {
-                Some(line) => out.push_str(&line),
-                None => out.push_str(line),
-            },
-        }
-        out.push_str("\r\n");
-        let ends_candidates = line.starts_with("a=candidate:")
-            && lines.peek().is_none_or(|next| !next.starts_with("a=candidate:"));
-        if ends_candidates {
-            out.push_str("a=end-of-candidates\r\n");
-        }
-    }
-    out
-}
-
-/// A line that names a MediaStream (RFC 8830) with another stream's name.
-fn with_msid(line: &str, msid: &str) -> Option<String> {
-    let at = match line.strip_prefix("a=msid:") {
-        Some(_) => "a=msid:".len(),
-        None if line.starts_with("a=ssrc:") => line.find(" msid:")? + " msid:".len(),
-        None => {
-            let line = line.strip_prefix("a=msid-semantic:")?;
-            return line.contains("WMS").then(|| format!("a=msid-semantic: WMS {msid}"));
-        }
-    };
-    let (head, ids) = line.split_at(at);
-    let (_, track) = ids.split_once(' ')?;
-    Some(format!("{head}{msid} {track}"))
-}
-
-fn extension_map() -> ExtensionMap {
-    let mut map = ExtensionMap::empty();
-    for extension in Extension::ALL {
-        map.set(
-            extension.id(),
-            match extension {
-                Extension::AudioLevel => PeerExtension::AudioLevel,
-                Extension::AbsSendTime => PeerExtension::AbsoluteSendTime,
-                Extension::Twcc => PeerExtension::TransportSequenceNumber,
-                Extension::Mid => PeerExtension::RtpMid,
-                Extension::VideoOrientation => PeerExtension::VideoOrientation,
-                Extension::PlayoutDelay => PeerExtension::PlayoutDelay,
-                Extension::AbsCaptureTime => PeerExtension::AbsoluteCaptureTime,
-                Extension::DependencyDescriptor => {
-                    PeerExtension::with_serializer(extension.uri(), NegotiatedOnly)
-                }
-                Extension::Rid => PeerExtension::RtpStreamId,
-                Extension::RepairedRid => PeerExtension::RepairedRtpStreamId,
-            },
-        );
-    }
-    map
-}
-
-/// An extension that the engine negotiates and never reads or writes, as it sees no packets.
-#[derive(Debug)]
-struct NegotiatedOnly;
-
-impl ExtensionSerializer for NegotiatedOnly {
-    fn write_to(&self, _buf: &mut [u8], _values: &ExtensionValues) -> usize {
-        0
-    }
-
-    fn parse_value(&self, _buf: &[u8], _values: &mut ExtensionValues) -> bool {
-        false
-    }
-
-    fn is_video(&self) -> bool {
-        true
-    }
-
-    fn is_audio(&self) -> bool {
-        false
-    }
-}
-
-/// Payload types as Galene uses them towards viewers (compat 8.2), with RTX beside.
-fn add_codec(config: &mut RtcConfig, codec: Codec, fmtp: Option<&str>) {
-    let config = config.codec_config();
-    let mut add = |pt: u8, rtx: Option<u8>, codec, hz, channels, fmtp: &str| {
-        let rtx = rtx.map(Into::into);
-        config.add_config(pt.into(), rtx, codec, hz, channels, FormatParams::parse_line(fmtp));
-    };
-    let video = Frequency::NINETY_KHZ;
-    match (codec, fmtp) {
-        (Codec::Vp8, _) => add(96, Some(97), PeerCodec::Vp8, video, None, ""),
-        (Codec::Vp9, Some(fmtp)) => add(98, Some(99), PeerCodec::Vp9, video, None, fmtp),
-        (Codec::Vp9, None) => {
-            add(98, Some(99), PeerCodec::Vp9, video, None, "profile-id=0");
-            add(100, Some(101), PeerCodec::Vp9, video, None, "profile-id=2");
-        }
-        (Codec::Av1, _) => add(35, Some(36), PeerCodec::Av1, video, None, ""),
-        (Codec::H264, Some(fmtp)) => add(108, Some(109), PeerCodec::H264, video, None, fmtp),
-        (Codec::H264, None) => {
-            for (pt, profile) in
-                [(108, "42e01f"), (102, "42001f"), (123, "4d001f"), (114, "64001f")]
-            {
-                let fmtp = format!(
-                    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
-                );
-                add(pt, Some(pt + 1), PeerCodec::H264, video, None, &fmtp);
-            }
-        }
-        (Codec::Opus, fmtp) => {
-            let fmtp = fmtp.unwrap_or("minptime=10;useinbandfec=1");
-            add(111, None, PeerCodec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), fmtp);
-        }
-        (Codec::G722, _) => config.enable_g722(true, false),
-        (Codec::Pcmu, _) => config.enable_pcmu(true, false),
-        (Codec::Pcma, _) => config.enable_pcma(true, false),
-    }
+/// A peer as the engine sees it: one section that carries nothing, with the peer's ICE and DTLS.
+/// The fingerprint is a filler, because certificates are checked elsewhere.
+fn engine_description(mid: &str, remote: &(String, String), is_client: bool) -> String {
+    let (ufrag, pwd) = remote;
+    let setup = if is_client { "passive" } else { "active" };
+    let filler = ["00"; 32].join(":");
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\n\
+         a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=fingerprint:sha-256 {filler}\r\n\
+         a=setup:{setup}\r\na=inactive\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n"
+    )
 }
 
 #[cfg(test)]
@@ -561,17 +457,5 @@ mod tests {
         };
         assert_eq!(drain(spin, Instant::now(), &mut |_, _, _| {}), Err(Fault));
         assert_eq!(polls, OUTPUTS_MAX);
-    }
-
-    #[test]
-    fn candidates_end_and_the_cname_is_shared() {
-        let sdp = "v=0\r\nm=audio 9 X 1\r\na=candidate:1 a\r\na=candidate:2 b\r\na=mid:0\r\n\
-                   a=ssrc:7 cname:x\r\na=ssrc:7 msid:s t\r\n";
-        let finished = finish_description(sdp, Some("all"), None);
-        assert!(finished.contains("a=candidate:2 b\r\na=end-of-candidates\r\na=mid:0\r\n"));
-        assert_eq!(finished.matches("end-of-candidates").count(), 1);
-        assert!(finished.contains("a=ssrc:7 cname:all\r\na=ssrc:7 msid:s t\r\n"));
-        let finished = finish_description(sdp, None, Some("one"));
-        assert!(finished.contains("a=ssrc:7 cname:x\r\na=ssrc:7 msid:one t\r\n"));
     }
 }

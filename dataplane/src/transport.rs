@@ -60,6 +60,8 @@ pub enum Role {
 pub struct Publisher {
     /// By m-line; `None` where an m-section carries no media towards us.
     pub publications: Vec<Option<Publication>>,
+    /// The mids of its last offer, by m-line.
+    pub mids: Vec<String>,
     /// Bound SSRCs.
     pub streams: Vec<Stream>,
     /// The SSRC of our own RTCP.
@@ -95,8 +97,13 @@ pub struct Viewer {
     pub msid: String,
     /// Its m-sections in order.
     pub lines: Vec<ViewerLine>,
-    /// The codecs that its engine was configured with.
+    /// The mids of its last offer, if the offers are its own.
+    pub mids: Vec<String>,
+    /// With slots: the codecs that they may carry.
     pub codecs: Vec<Codec>,
+    /// The `a=fmtp` parameters under which a codec was first offered to it: a payload type means
+    /// the same for ever (RFC 8829 s5.2.2).
+    pub params: Vec<(Codec, String)>,
     /// What the offer that waits for an answer says, by m-line.
     pub wanted: Vec<Option<(PublicationInfo, LayerCap)>>,
     /// What it believes that its path takes (REMB), in bits per second, and when it said so.
@@ -113,6 +120,10 @@ pub struct ViewerLine {
     pub mid: String,
     /// Audio or video.
     pub kind: MediaKind,
+    /// The codec that it was last offered with; of a slot, nothing.
+    pub codec: Option<Codec>,
+    /// The track that it was offered as.
+    pub track_id: String,
     /// For a slot: its m-section as the viewer described it, once negotiated.
     pub section: Option<Section>,
     /// What it carries: the Publication and the Subscriber's index in its Source.

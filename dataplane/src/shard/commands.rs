@@ -1,15 +1,18 @@
 //! What the control plane wishes: publish and close here, the viewers' part in `viewing.rs`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Shard;
+use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{Codec, Command, Event, MediaKind};
+use crate::describe::{self, Ours, nearest_first};
 use crate::error::{CloseReason, PeerError};
 use crate::extension::Extension;
 use crate::id::TransportId;
 use crate::peer::{Drained, Fault, Peer, PeerConfig};
 use crate::publication::Publication;
-use crate::sdp::{self, Description, Section};
+use crate::sdp::{self, Description};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, Transport};
 use crate::twcc::ArrivalLog;
@@ -22,12 +25,14 @@ impl Shard {
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         let transport = command.transport();
         let done = match command {
-            Command::Publish { offer, codecs, .. } => self.publish(transport, &offer, &codecs, now),
+            Command::Publish { offer, codecs, reached, .. } => {
+                self.publish(transport, &offer, (&codecs, reached), now)
+            }
             Command::Subscribe { msid, subscriptions, ice_restart, .. } => {
                 self.subscribe(transport, &msid, subscriptions, ice_restart, now)
             }
-            Command::View { offer, msid, codecs, .. } => {
-                self.view(transport, &offer, &msid, &codecs, now)
+            Command::View { offer, msid, codecs, reached, .. } => {
+                self.view(transport, &offer, &msid, (&codecs, reached), now)
             }
             Command::Watch { subscriptions, .. } => {
                 self.watch(transport, subscriptions, now);
@@ -84,34 +89,41 @@ impl Shard {
         &mut self,
         id: TransportId,
         offer: &str,
-        codecs: &[Codec],
+        (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<(), Refusal> {
-        sdp::check_limits(offer).map_err(Ok)?;
-        let offer = sdp::normalise(offer, true);
-        let remote = Description::read(&offer);
-        if !remote.sections.iter().any(|s| s.sends && s.is_active && s.kind.is_some()) {
-            return Err(Ok(PeerError::NoMedia));
-        }
-        let is_new = !self.by_id.contains_key(&id);
-        let slot = match self.by_id.get(&id).copied() {
+        let remote = read_description(offer).map_err(Ok)?;
+        let known = self.by_id.get(&id).copied();
+        let before = known.and_then(|slot| match self.transport(slot) {
+            Some(Transport { role: Role::Publisher(publisher), .. }) => Some(publisher),
+            _ => None,
+        });
+        let kinds: Vec<Option<MediaKind>> = before
+            .map(|publisher| {
+                let publications = publisher.publications.iter();
+                publications.map(|publication| Some(publication.as_ref()?.kind)).collect()
+            })
+            .unwrap_or_default();
+        check_order(before.map_or(&[], |publisher| &publisher.mids), &remote).map_err(Ok)?;
+        let agreement = agree(&remote, PeerRole::Publisher, codecs, &kinds).map_err(Ok)?;
+        let slot = match known {
             Some(slot) => slot,
             None => {
-                let codecs: Vec<_> = codecs.iter().map(|codec| (*codec, None)).collect();
                 let rtcp_ssrc = (self.random.next() as u32).max(1);
                 let publisher = Publisher { rtcp_ssrc, ..Publisher::default() };
-                self.create(id, &codecs, Role::Publisher(Box::new(publisher)), now)?
+                self.create(id, Role::Publisher(Box::new(publisher)), now)?
             }
         };
-        let answered = self.answer_publisher(slot, &offer, &remote, now);
+        let answered = self.answer_publisher(slot, &remote, &agreement, reached, now);
         match answered {
             Ok((answer, publications, drained)) => {
-                self.events.push(Event::Answered { transport: id, answer, publications });
+                let unused = agreement.unused(&remote);
+                self.events.push(Event::Answered { transport: id, answer, publications, unused });
                 self.after_drain(slot, drained, now);
                 Ok(())
             }
             Err(refusal) => {
-                if is_new {
+                if known.is_none() {
                     self.close(slot);
                 }
                 Err(refusal)
@@ -122,8 +134,9 @@ impl Shard {
     fn answer_publisher(
         &mut self,
         slot: usize,
-        offer: &str,
         remote: &Description,
+        agreement: &Agreement,
+        reached: Option<IpAddr>,
         now: Instant,
     ) -> Result<(String, usize, Drained), Refusal> {
         let fresh = self.credentials(slot);
@@ -135,15 +148,16 @@ impl Shard {
         };
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
-        let (answer, drained) =
-            transport.peer.accept_offer(offer, fresh, None, now, &mut |_, to, d| {
-                outbox.push(d, to, None, counters);
-            })?;
-        let local = Description::read(&answer);
-        if !negotiated_sections(remote, &local).any(|(_, _, _, kind)| kind.is_some()) {
-            return Err(Ok(PeerError::NoCommonCodec));
-        }
-        let count = adopt_sections(publisher, remote, &local);
+        let link = link_of(remote, &agreement.bundle);
+        let drained = transport.peer.accept_offer(&link, fresh, now, &mut |_, to, d| {
+            outbox.push(d, to, None, counters);
+        })?;
+        let candidates = nearest_first(&self.config.candidates, reached);
+        let ours = ours(&mut transport.peer, &candidates);
+        let role = PeerRole::Publisher;
+        let answer = describe::answer(remote, agreement, role, &ours, link.has_rsize, |_| None);
+        let count = adopt_sections(publisher, agreement);
+        publisher.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
         if !self.publishers.contains(&slot) {
             self.publishers.push(slot);
         }
@@ -154,17 +168,18 @@ impl Shard {
     pub(super) fn create(
         &mut self,
         id: TransportId,
-        codecs: &[(Codec, Option<&str>)],
         role: Role,
         now: Instant,
     ) -> Result<usize, Refusal> {
         let slot = self.allocate().ok_or(Ok(PeerError::ServerFull))?;
         let credentials = self.credentials(slot);
+        // RFC 8866 s5.2: a number of 63 bits.
+        let session = self.random.next() >> 2;
         let config = PeerConfig {
             cert: &self.config.cert,
             credentials,
             candidates: &self.config.candidates,
-            codecs,
+            session,
         };
         let peer = match Peer::new(&config, now) {
             Ok(peer) => peer,
@@ -191,49 +206,62 @@ impl Shard {
     }
 }
 
-/// Pairs of what was offered and what was answered, with the m-line and the kind of media that
-/// flows towards us, if any does.
-fn negotiated_sections<'a>(
-    remote: &'a Description,
-    local: &'a Description,
-) -> impl Iterator<Item = (usize, &'a Section, &'a Section, Option<MediaKind>)> {
-    let pairs = remote.sections.iter().zip(&local.sections).enumerate();
-    pairs.map(|(m_line, (offered, answered))| {
-        let flows = offered.sends
-            && offered.is_active
-            && answered.is_active
-            && answered.receives
-            && answered.formats.iter().any(|format| format.codec.is_some());
-        (m_line, offered, answered, answered.kind.filter(|_| flows))
-    })
+/// Reads a description of a peer, if it can be used at all.
+pub(super) fn read_description(sdp: &str) -> Result<Description, PeerError> {
+    sdp::check_limits(sdp)?;
+    let description = Description::read(sdp);
+    // Somebody has to make the checks.
+    if description.is_lite { Err(PeerError::BothLite) } else { Ok(description) }
 }
 
-/// Takes the negotiated sections over; returns how many carry media towards us.
-fn adopt_sections(publisher: &mut Publisher, remote: &Description, local: &Description) -> usize {
+/// What is ours in the next description to a peer.
+pub(super) fn ours<'a>(peer: &'a mut Peer, candidates: &'a [SocketAddr]) -> Ours<'a> {
+    let origin = peer.next_origin();
+    let peer: &'a Peer = peer;
+    Ours {
+        origin,
+        credentials: peer.credentials(),
+        fingerprint: peer.fingerprint(),
+        setup: peer.setup(),
+        candidates,
+    }
+}
+
+/// RFC 3264 s8: a later offer has all m-sections of the one before, in their order.
+pub(super) fn check_order(before: &[String], remote: &Description) -> Result<(), PeerError> {
+    let is_kept = remote.sections.iter().enumerate().all(|(at, section)| {
+        let place = before.iter().position(|mid| !mid.is_empty() && *mid == section.mid);
+        place.is_none_or(|place| place == at)
+    });
+    if is_kept && remote.sections.len() >= before.len() {
+        Ok(())
+    } else {
+        Err(PeerError::SectionsMoved)
+    }
+}
+
+/// Takes the agreed sections over; returns how many carry media towards us.
+fn adopt_sections(publisher: &mut Publisher, agreement: &Agreement) -> usize {
     let mut count = 0;
-    for (m_line, offered, answered, kind) in negotiated_sections(remote, local) {
+    for m_line in 0..agreement.outcomes.len() {
         if publisher.publications.len() <= m_line {
             publisher.publications.push(None);
         }
-        let place = &mut publisher.publications[m_line];
         // A section that ends keeps its Publication: should it come back, its numbers must go on
         // where they were, because its viewers' Forwarders do.
-        let Some(kind) = kind else { continue };
-        count += 1;
-        let section = Section {
-            formats: answered.formats.clone(),
-            extensions: answered.extensions,
-            ..offered.clone()
+        let Some(section) = agreement.section(m_line).filter(|section| section.sends) else {
+            continue;
         };
+        let Some(kind) = section.kind else { continue };
+        count += 1;
         for id in 1..15 {
             if let Some(extension) = section.extensions.get(id) {
                 publisher.extensions.insert(id, extension.uri());
             }
         }
-        match place {
-            Some(publication) if publication.kind == kind => publication.renegotiate(section),
-            Some(_) => count -= 1,
-            None => *place = Some(Publication::new(section, kind)),
+        match &mut publisher.publications[m_line] {
+            Some(publication) => publication.renegotiate(section.clone()),
+            place @ None => *place = Some(Publication::new(section.clone(), kind)),
         }
     }
     publisher.bind_signalled();

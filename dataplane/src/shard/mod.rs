@@ -328,7 +328,7 @@ impl Shard {
             transport.timer_at = Some(at);
             self.timers.push(Reverse((at, slot, transport.id)));
         }
-        if !transport.is_connected && transport.peer.keys().get().is_some() {
+        if !transport.is_connected && transport.peer.keys().is_some() {
             self.connect(slot, now);
         }
     }
@@ -338,10 +338,17 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        let derived = transport.peer.keys().get().and_then(crate::srtp::DtlsKeys::derive);
-        let Some((sealer, opener)) = derived else {
-            self.close_with_event(slot, CloseReason::DtlsFailed);
-            return;
+        let derived = match transport.peer.keys() {
+            Some(Ok(keys)) => keys.derive().ok_or(CloseReason::DtlsFailed),
+            Some(Err(reason)) => Err(reason),
+            None => Err(CloseReason::DtlsFailed),
+        };
+        let (sealer, opener) = match derived {
+            Ok(keys) => keys,
+            Err(reason) => {
+                self.close_with_event(slot, reason);
+                return;
+            }
         };
         // DTLS came from a proven address, so there is at least one.
         let Some((to, local)) = transport.nominated.or_else(|| transport.addresses.last().copied())
@@ -371,7 +378,10 @@ impl Shard {
         match reason {
             CloseReason::ConsentExpired => self.counters.ice_expired += 1,
             // The engine may give up before we do.
-            CloseReason::ConnectTimeout | CloseReason::DtlsClosed | CloseReason::DtlsFailed
+            CloseReason::ConnectTimeout
+            | CloseReason::DtlsClosed
+            | CloseReason::DtlsFailed
+            | CloseReason::WrongCertificate
                 if !is_connected =>
             {
                 if is_checked {
@@ -383,6 +393,7 @@ impl Shard {
             CloseReason::ConnectTimeout
             | CloseReason::DtlsClosed
             | CloseReason::DtlsFailed
+            | CloseReason::WrongCertificate
             | CloseReason::EngineFault => {}
         }
         self.close(slot);

@@ -1,16 +1,20 @@
 //! A viewer's side of the control contract without renegotiation: its m-sections are slots, agreed
 //! upon once, which carry one Publication after another.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Shard;
-use super::commands::Refusal;
+use super::commands::{Refusal, check_order, ours, read_description};
+use super::viewing::offered;
+use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{Codec, Event, LayerCap, MediaKind, PublicationInfo, SubscriptionSpec, ViewOffer};
+use crate::describe::{self, Offered, Track, format_for, nearest_first, offered_formats};
 use crate::error::PeerError;
-use crate::forward::Parked;
+use crate::format::Format;
 use crate::id::TransportId;
-use crate::peer::{Drained, OfferedSection};
-use crate::sdp::{self, Description, Section};
+use crate::peer::Drained;
+use crate::sdp::{Description, Section};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
 
 /// Slots of each kind that we offer at most.
@@ -22,28 +26,31 @@ impl Shard {
         id: TransportId,
         offer: &ViewOffer,
         msid: &str,
-        codecs: &[Codec],
+        (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<(), Refusal> {
         let is_new = !self.by_id.contains_key(&id);
         let slot = match self.by_id.get(&id).copied() {
             Some(slot) => slot,
             None => {
-                let configured: Vec<_> = codecs.iter().map(|codec| (*codec, None)).collect();
                 let viewer = Viewer {
                     msid: msid.to_owned(),
                     codecs: codecs.to_vec(),
                     has_slots: true,
                     ..Viewer::default()
                 };
-                self.create(id, &configured, Role::Viewer(Box::new(viewer)), now)?
+                self.create(id, Role::Viewer(Box::new(viewer)), now)?
             }
         };
         let done = match offer {
-            ViewOffer::Theirs(offer) => self.answer_viewer(slot, offer, now).map(|drained| {
-                self.after_drain(slot, drained, now);
-            }),
-            ViewOffer::Ours { audio, video } => self.offer_slots(slot, *audio, *video, now),
+            ViewOffer::Theirs(offer) => {
+                self.answer_viewer(slot, offer, (codecs, reached), now).map(|drained| {
+                    self.after_drain(slot, drained, now);
+                })
+            }
+            ViewOffer::Ours { audio, video } => {
+                self.offer_slots(slot, (*audio, *video), reached, now)
+            }
         };
         if done.is_err() && is_new {
             self.close(slot);
@@ -55,120 +62,134 @@ impl Shard {
         &mut self,
         slot: usize,
         offer: &str,
+        (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<Drained, Refusal> {
-        sdp::check_limits(offer).map_err(Ok)?;
-        let offer = sdp::normalise(offer, false);
-        let remote = Description::read(&offer);
-        if !remote.sections.iter().any(|s| s.receives && s.is_active && s.kind.is_some()) {
-            return Err(Ok(PeerError::NothingWanted));
-        }
+        let remote = read_description(offer).map_err(Ok)?;
+        let before = match self.transport(slot) {
+            Some(Transport { peer, role: Role::Viewer(viewer), .. })
+                if viewer.has_slots && !peer.has_offer_outstanding() =>
+            {
+                viewer
+            }
+            _ => return Err(Ok(PeerError::SdpUnusable)),
+        };
+        check_order(&before.mids, &remote).map_err(Ok)?;
+        let agreement = agree(&remote, PeerRole::Viewer, codecs, &[]).map_err(Ok)?;
+        let link = link_of(&remote, &agreement.bundle);
         let fresh = self.credentials(slot);
+        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
+        let Some(Some(Transport { peer, .. })) = self.slots.get_mut(slot) else {
+            return Err(Ok(PeerError::SdpUnusable));
+        };
+        let drained = peer.accept_offer(&link, fresh, now, &mut |_, to, d| {
+            outbox.push(d, to, None, counters);
+        })?;
+        let carried = self.carry(slot, &agreement);
         let Some(Some(Transport { id, peer, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
-        if !viewer.has_slots || peer.has_offer_outstanding() {
-            return Err(Ok(PeerError::SdpUnusable));
-        }
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        let msid = Some(viewer.msid.as_str());
-        let (answer, drained) = peer.accept_offer(&offer, fresh, msid, now, &mut |_, to, d| {
-            outbox.push(d, to, None, counters);
-        })?;
-        let local = Description::read(&answer);
-        let sections = remote.sections.iter().zip(&local.sections);
-        let wanted = sections.filter(|(offered, answered)| carries_media(offered, answered));
-        let mut lines: Vec<ViewerLine> = Vec::new();
-        for (offered, answered) in wanted {
-            // What our answer says of formats and extensions is what both sides can do.
-            let section = Section { is_active: true, receives: true, ..answered.clone() };
-            let known = viewer.lines.iter().position(|line| line.mid == offered.mid);
-            let ssrc = answered.ssrcs.first().copied().filter(|ssrc| {
-                // One SSRC in two slots would be one nonce for two packets.
-                lines.iter().chain(&viewer.lines).all(|line| line.ssrc.0 != *ssrc)
-            });
-            let line = match (known, ssrc) {
-                (Some(known), _) => {
-                    ViewerLine { section: Some(section), ..viewer.lines.swap_remove(known) }
-                }
-                (None, Some(ssrc)) => ViewerLine {
-                    mid: offered.mid.clone(),
-                    kind: offered.kind.unwrap_or(MediaKind::Video),
-                    subscription: None,
-                    ssrc: (ssrc, rtx_of(answered, ssrc)),
-                    section: Some(section),
-                    parked: Parked::fresh(self.random.next(), self.random.next()),
-                },
-                (None, None) => continue,
-            };
-            lines.push(line);
-        }
-        if lines.is_empty() {
-            return Err(Ok(PeerError::NoCommonCodec));
-        }
-        // What a later offer leaves out keeps its numbers, should it come back.
-        lines.append(&mut viewer.lines);
-        viewer.lines = lines;
-        let slots = slots(viewer);
-        self.events.push(Event::Viewed { transport: *id, answer: Some(answer), slots });
+        viewer.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
+        let candidates = nearest_first(&self.config.candidates, reached);
+        let ours = ours(peer, &candidates);
+        let track = |m_line: usize| {
+            let at = carried.iter().position(|carried| *carried == m_line)?;
+            let line = viewer.lines.get(at)?;
+            let (ssrc, rtx) = line.ssrc;
+            Some(Track { stream: &viewer.msid, track: &line.track_id, ssrc, rtx })
+        };
+        let role = PeerRole::Viewer;
+        let answer = describe::answer(&remote, &agreement, role, &ours, link.has_rsize, track);
+        let (slots, unused) = (slots(viewer), agreement.unused(&remote));
+        self.events.push(Event::Viewed { transport: *id, answer: Some(answer), slots, unused });
         Ok(drained)
+    }
+
+    /// Makes slots of the agreed sections. Returns their m-lines, in the order of the slots.
+    fn carry(&mut self, slot: usize, agreement: &Agreement) -> Vec<usize> {
+        let mut carried = Vec::new();
+        let mut lines: Vec<ViewerLine> = Vec::new();
+        for m_line in 0..agreement.outcomes.len() {
+            let Some(section) = agreement.section(m_line).filter(|section| section.receives) else {
+                continue;
+            };
+            let fresh = self.new_line(slot, section.mid.clone(), section.kind_or_video());
+            let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+            else {
+                return carried;
+            };
+            let known = viewer.lines.iter().position(|line| line.mid == section.mid);
+            let line = match known {
+                Some(known) => viewer.lines.swap_remove(known),
+                None => ViewerLine { track_id: format!("slot{m_line}"), ..fresh },
+            };
+            lines.push(ViewerLine { section: Some(section.clone()), ..line });
+            carried.push(m_line);
+        }
+        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
+            // What a later offer leaves out keeps its numbers, should it come back.
+            lines.append(&mut viewer.lines);
+            viewer.lines = lines;
+        }
+        carried
     }
 
     fn offer_slots(
         &mut self,
         slot: usize,
-        audio: u8,
-        video: u8,
+        (audio, video): (u8, u8),
+        reached: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Refusal> {
+        let codecs = match self.transport(slot) {
+            Some(Transport { peer, role: Role::Viewer(viewer), .. })
+                if viewer.lines.is_empty() && !peer.has_offer_outstanding() =>
+            {
+                viewer.codecs.clone()
+            }
+            _ => return Err(Ok(PeerError::OfferOutstanding)),
+        };
+        let kinds: Vec<MediaKind> = std::iter::empty()
+            .chain((0..audio.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Audio))
+            .chain((0..video.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Video))
+            .filter(|kind| codecs.iter().any(|codec| codec.kind() == *kind))
+            .collect();
+        if kinds.is_empty() {
+            return Err(Ok(PeerError::NoCommonCodec));
+        }
+        for (at, kind) in kinds.into_iter().enumerate() {
+            self.add_line(slot, kind, &format!("slot{at}"));
+        }
         let Some(Some(Transport { id, peer, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
-        if !viewer.lines.is_empty() || peer.has_offer_outstanding() {
-            return Err(Ok(PeerError::OfferOutstanding));
-        }
-        let kinds: Vec<MediaKind> = std::iter::empty()
-            .chain((0..audio.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Audio))
-            .chain((0..video.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Video))
-            .filter(|kind| viewer.codecs.iter().any(|codec| codec.kind() == *kind))
-            .collect();
-        let tracks: Vec<String> = (0..kinds.len()).map(|at| format!("slot{at}")).collect();
-        let sections: Vec<OfferedSection<'_>> = kinds
+        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
+        peer.offer(None, now, &mut |_, to, datagram| {
+            outbox.push(datagram, to, None, counters);
+        })
+        .map_err(Err)?;
+        let formats = |kind: MediaKind| -> Vec<Format> {
+            let of_kind = codecs.iter().filter(|codec| codec.kind() == kind);
+            of_kind.flat_map(|codec| offered_formats(*codec, None)).collect()
+        };
+        let (audio, video) = (formats(MediaKind::Audio), formats(MediaKind::Video));
+        let sections: Vec<Offered<'_>> = viewer
+            .lines
             .iter()
-            .zip(&tracks)
-            .map(|(kind, track)| OfferedSection {
-                kind: *kind,
-                stream_id: &viewer.msid,
-                track_id: track,
+            .map(|line| {
+                let formats = match line.kind {
+                    MediaKind::Audio => &audio,
+                    MediaKind::Video => &video,
+                };
+                offered(line, true, formats, &viewer.msid)
             })
             .collect();
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        let offered = peer.offer(&sections, &[], None, now, &mut |_, to, datagram| {
-            outbox.push(datagram, to, None, counters);
-        });
-        let Some((offer, mids)) = offered.map_err(Err)? else {
-            return Err(Ok(PeerError::NoCommonCodec));
-        };
-        let description = Description::read(&offer);
-        for (kind, mid) in kinds.into_iter().zip(mids) {
-            let section = description.sections.iter().find(|section| section.mid == mid);
-            let ssrc = section.and_then(|section| section.ssrcs.first().copied());
-            let (Some(section), Some(ssrc)) = (section, ssrc) else {
-                return Err(Ok(PeerError::SdpUnusable));
-            };
-            viewer.lines.push(ViewerLine {
-                mid,
-                kind,
-                subscription: None,
-                ssrc: (ssrc, rtx_of(section, ssrc)),
-                section: None,
-                parked: Parked::fresh(self.random.next(), self.random.next()),
-            });
-        }
+        let candidates = nearest_first(&self.config.candidates, reached);
+        let offer = describe::offer(&ours(peer, &candidates), &sections, &viewer.msid);
         self.events.push(Event::Offered { transport: *id, offer });
         Ok(())
     }
@@ -179,12 +200,12 @@ impl Shard {
         else {
             return;
         };
-        for line in &mut viewer.lines {
-            let section = answer.sections.iter().find(|section| section.mid == line.mid);
-            line.section = section.filter(|s| s.is_active && s.receives).cloned();
+        // As many as we have offered: that was checked.
+        for (line, section) in viewer.lines.iter_mut().zip(&answer.sections) {
+            line.section = Some(section).filter(|s| s.is_active && s.receives).cloned();
         }
-        let slots = slots(viewer);
-        self.events.push(Event::Viewed { transport: *id, answer: None, slots });
+        let (slots, unused) = (slots(viewer), Vec::new());
+        self.events.push(Event::Viewed { transport: *id, answer: None, slots, unused });
     }
 
     pub(super) fn watch(
@@ -233,20 +254,6 @@ impl Shard {
     }
 }
 
-/// Whether an m-section of a viewer's offer is answered with media.
-fn carries_media(offered: &Section, answered: &Section) -> bool {
-    offered.receives
-        && offered.is_active
-        && offered.kind.is_some()
-        && answered.is_active
-        && answered.sends
-        && answered.formats.iter().any(|format| format.codec.is_some())
-}
-
-fn rtx_of(section: &Section, ssrc: u32) -> Option<u32> {
-    section.fid.iter().find(|(media, _)| *media == ssrc).map(|(_, rtx)| *rtx)
-}
-
 fn slots(viewer: &Viewer) -> Vec<(String, MediaKind)> {
     viewer.lines.iter().map(|line| (line.mid.clone(), line.kind)).collect()
 }
@@ -259,9 +266,10 @@ fn assign(
 ) -> Vec<Option<(PublicationInfo, LayerCap)>> {
     let can_carry = |line: &ViewerLine, info: &PublicationInfo| {
         line.kind == info.kind
-            && line.section.as_ref().is_some_and(|section| {
-                section.formats.iter().any(|format| format.codec == Some(info.codec))
-            })
+            && line
+                .section
+                .as_ref()
+                .is_some_and(|section| format_for(section, info.codec, &info.fmtp).is_some())
     };
     let mut winners: Vec<SubscriptionSpec> = Vec::new();
     for spec in subscriptions {

@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::commands::Refusal;
+use super::commands::{Refusal, ours, read_description};
 use super::{PeerMessage, Shard};
+use crate::agree::link_of;
 use crate::api::{Codec, Event, LayerCap, MediaKind, PublicationInfo, SubscriptionSpec};
 use crate::canonical::MidBytes;
+use crate::describe::{self, Offered, Ours, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::extension::Extension;
+use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, TransportId};
-use crate::peer::OfferedSection;
-use crate::sdp::{self, Description, Section};
+use crate::sdp::Section;
 use crate::sending::Sending;
 use crate::source::{Negotiated, Source, Subscriber};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
@@ -34,20 +36,19 @@ impl Shard {
         }
         let (slot, is_new) = match self.by_id.get(&id).copied() {
             Some(slot) => (slot, false),
-            None => (self.create_viewer(id, msid, &subscriptions, now)?, true),
+            None => {
+                let viewer = Viewer { msid: msid.to_owned(), ..Viewer::default() };
+                (self.create(id, Role::Viewer(Box::new(viewer)), now)?, true)
+            }
         };
-        let (is_outstanding, has_codecs) = match self.transport(slot) {
-            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_slots => (
-                peer.has_offer_outstanding(),
-                subscriptions.iter().all(|s| viewer.codecs.contains(&s.publication.codec)),
-            ),
+        let is_outstanding = match self.transport(slot) {
+            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_slots => {
+                peer.has_offer_outstanding()
+            }
             _ => return Err(Ok(PeerError::SdpUnusable)),
         };
         if is_outstanding {
             return Err(Ok(PeerError::OfferOutstanding));
-        }
-        if !has_codecs {
-            return Err(Ok(PeerError::NoCommonCodec));
         }
         let offered = self.offer_viewer(slot, subscriptions, ice_restart, now);
         match offered {
@@ -64,41 +65,6 @@ impl Shard {
         }
     }
 
-    fn create_viewer(
-        &mut self,
-        id: TransportId,
-        msid: &str,
-        subscriptions: &[SubscriptionSpec],
-        now: Instant,
-    ) -> Result<usize, Refusal> {
-        // One codec per kind, as publishers send it; of a kind that may be added later, all.
-        let mut codecs: Vec<(Codec, Option<&str>)> = Vec::new();
-        for SubscriptionSpec { publication, .. } in subscriptions {
-            let fmtp = match publication.codec {
-                Codec::H264 | Codec::Vp9 | Codec::Opus if !publication.fmtp.is_empty() => {
-                    Some(publication.fmtp.as_str())
-                }
-                _ => None,
-            };
-            if !codecs.iter().any(|(codec, _)| *codec == publication.codec) {
-                codecs.push((publication.codec, fmtp));
-            }
-        }
-        for kind in [MediaKind::Video, MediaKind::Audio] {
-            if !codecs.iter().any(|(codec, _)| codec.kind() == kind) {
-                codecs.extend(
-                    Codec::ALL.into_iter().filter(|c| c.kind() == kind).map(|codec| (codec, None)),
-                );
-            }
-        }
-        let viewer = Viewer {
-            msid: msid.to_owned(),
-            codecs: codecs.iter().map(|(codec, _)| *codec).collect(),
-            ..Viewer::default()
-        };
-        self.create(id, &codecs, Role::Viewer(Box::new(viewer)), now)
-    }
-
     /// Ends what is no longer wanted at once, and offers the m-sections for the rest.
     fn offer_viewer(
         &mut self,
@@ -107,70 +73,95 @@ impl Shard {
         ice_restart: bool,
         now: Instant,
     ) -> Result<String, Refusal> {
-        let (wanted, added) = self.assign_lines(slot, subscriptions);
+        let (mut wanted, added) = self.assign_lines(slot, subscriptions);
+        for spec in &added {
+            self.add_line(slot, spec.publication.kind, &spec.publication.track_id);
+        }
+        wanted.extend(added.into_iter().map(|spec| Some((spec.publication, spec.cap))));
         let fresh = self.credentials(slot);
         let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
-        let directions: Vec<(&str, bool)> = viewer
-            .lines
-            .iter()
-            .zip(&wanted)
-            .map(|(line, wanted)| (line.mid.as_str(), wanted.is_some()))
-            .collect();
-        let sections: Vec<OfferedSection<'_>> = added
-            .iter()
-            .map(|spec| OfferedSection {
-                kind: spec.publication.kind,
-                stream_id: &viewer.msid,
-                track_id: match (spec.publication.track_id.as_str(), spec.publication.kind) {
-                    ("", MediaKind::Audio) => "audio",
-                    ("", MediaKind::Video) => "video",
-                    (track_id, _) => track_id,
-                },
-            })
-            .collect();
-        let outbox = &mut self.outbox;
-        let counters = &mut self.counters;
+        for (line, wanted) in viewer.lines.iter_mut().zip(&wanted) {
+            let Some((info, _)) = wanted else { continue };
+            line.codec = Some(info.codec);
+            if viewer.params.iter().all(|(codec, _)| *codec != info.codec) {
+                viewer.params.push((info.codec, info.fmtp.clone()));
+            }
+        }
+        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = |_: SocketAddr, to: SocketAddr, datagram: &[u8]| {
             outbox.push(datagram, to, None, counters);
         };
-        let restart = ice_restart.then(|| fresh.clone());
-        let offered = peer
-            .offer(&sections, &directions, restart, now, &mut transmit)
-            .and_then(|offered| match offered {
-                Some(offered) => Ok(Some(offered)),
-                // Nothing changed, but an offer was asked for: new credentials make one.
-                None => peer.offer(&[], &[], Some(fresh), now, &mut transmit),
-            })
-            .map_err(Err)?;
-        let Some((offer, mids)) = offered else {
-            return Err(Ok(PeerError::SdpUnusable));
-        };
-        let description = Description::read(&offer);
-        for (spec, mid) in added.iter().zip(mids) {
-            let section = description.sections.iter().find(|section| section.mid == mid);
-            let Some(section) = section else {
-                return Err(Ok(PeerError::SdpUnusable));
-            };
-            let Some(ssrc) = section.ssrcs.first().copied() else {
-                return Err(Ok(PeerError::SdpUnusable));
-            };
-            let rtx = section.fid.iter().find(|(media, _)| *media == ssrc).map(|(_, rtx)| *rtx);
-            viewer.lines.push(ViewerLine {
-                mid,
-                kind: spec.publication.kind,
-                subscription: None,
-                ssrc: (ssrc, rtx),
-                section: None,
-                parked: Parked::fresh(self.random.next(), self.random.next()),
-            });
-        }
+        let credentials =
+            peer.offer(ice_restart.then_some(fresh), now, &mut transmit).map_err(Err)?;
         viewer.wanted = wanted;
-        viewer.wanted.extend(added.into_iter().map(|spec| Some((spec.publication, spec.cap))));
-        Ok(offer)
+        let formats: Vec<Vec<Format>> =
+            viewer.lines.iter().map(|line| formats_of(line, &viewer.params)).collect();
+        let sections: Vec<Offered<'_>> = viewer
+            .lines
+            .iter()
+            .zip(&viewer.wanted)
+            .zip(&formats)
+            .map(|((line, wanted), formats)| offered(line, wanted.is_some(), formats, &viewer.msid))
+            .collect();
+        let ours = Ours {
+            credentials: (&credentials.0, &credentials.1),
+            ..ours(peer, &self.config.candidates)
+        };
+        Ok(describe::offer(&ours, &sections, &viewer.msid))
+    }
+
+    /// Adds an m-line towards a viewer, with SSRCs and numbers of its own.
+    pub(super) fn add_line(&mut self, slot: usize, kind: MediaKind, track_id: &str) {
+        let mid = match self.transport(slot) {
+            Some(Transport { role: Role::Viewer(viewer), .. }) => viewer.lines.len().to_string(),
+            _ => return,
+        };
+        let line = ViewerLine {
+            codec: None,
+            track_id: match (track_id, kind) {
+                ("", MediaKind::Audio) => "audio".to_owned(),
+                ("", MediaKind::Video) => "video".to_owned(),
+                (track_id, _) => track_id.to_owned(),
+            },
+            ..self.new_line(slot, mid, kind)
+        };
+        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
+            viewer.lines.push(line);
+        }
+    }
+
+    /// An m-line towards a viewer. Its SSRCs are no other line's: one SSRC on two lines would be
+    /// one nonce for two packets.
+    pub(super) fn new_line(&mut self, slot: usize, mid: String, kind: MediaKind) -> ViewerLine {
+        let mut taken: Vec<u32> = match self.transport(slot) {
+            Some(Transport { role: Role::Viewer(viewer), .. }) => {
+                let ssrcs = viewer.lines.iter().map(|line| line.ssrc);
+                ssrcs.flat_map(|(media, rtx)| std::iter::once(media).chain(rtx)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut next = || loop {
+            let ssrc = self.random.next() as u32;
+            if ssrc != 0 && !taken.contains(&ssrc) {
+                taken.push(ssrc);
+                return ssrc;
+            }
+        };
+        let ssrc = (next(), (kind == MediaKind::Video).then(&mut next));
+        ViewerLine {
+            mid,
+            kind,
+            codec: None,
+            track_id: String::new(),
+            section: None,
+            subscription: None,
+            ssrc,
+            parked: Parked::fresh(self.random.next(), self.random.next()),
+        }
     }
 
     /// Distributes wishes over the m-lines there are: what stays keeps its line, what ends frees
@@ -221,8 +212,7 @@ impl Shard {
         answer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        sdp::check_limits(answer).map_err(Ok)?;
-        let answer = sdp::normalise(answer, false);
+        let description = read_description(answer).map_err(Ok)?;
         let Some(slot) = self.by_id.get(&id).copied() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
         };
@@ -231,14 +221,26 @@ impl Shard {
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
+        if !peer.has_offer_outstanding() {
+            return Err(Ok(PeerError::NoOfferOutstanding));
+        }
+        let is_fitting = description.sections.len() == viewer.lines.len()
+            && description.sections.iter().zip(&viewer.lines).all(|(section, line)| {
+                section.kind == Some(line.kind) && (!section.is_active || section.mid == line.mid)
+            });
+        if !is_fitting {
+            return Err(Ok(PeerError::SdpUnusable));
+        }
+        let is_on = |at: &usize| description.sections[*at].is_active;
+        let bundle: Vec<usize> = (0..description.sections.len()).filter(is_on).collect();
+        let link = link_of(&description, &bundle);
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
-        let drained = peer.accept_answer(&answer, now, &mut |_, to, datagram| {
+        let drained = peer.accept_answer(&link, now, &mut |_, to, datagram| {
             outbox.push(datagram, to, None, counters);
         })?;
         let wanted = std::mem::take(&mut viewer.wanted);
         let has_slots = viewer.has_slots;
-        let description = Description::read(&answer);
         if has_slots {
             self.slots_answered(slot, &description);
             self.after_drain(slot, drained, now);
@@ -262,7 +264,7 @@ impl Shard {
         section: &Section,
         now: Instant,
     ) {
-        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+        let Some(Some(Transport { id, role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
         else {
             return;
         };
@@ -273,10 +275,15 @@ impl Shard {
             self.set_cap_of_line(slot, line, cap, now);
             return;
         }
-        let format = section.formats.iter().find(|format| format.codec == Some(info.codec));
-        let (Some(format), true) = (format, section.is_active && section.receives) else {
-            return; // The viewer does not want it, or cannot decode it.
+        let format = format_for(section, info.codec, &info.fmtp).filter(|_| section.is_active);
+        let Some(format) = format else {
+            let transport = *id;
+            self.events.push(Event::Unshown { transport, publication: info.id, codec: info.codec });
+            return;
         };
+        if !section.receives {
+            return; // The viewer does not want it.
+        }
         let (ssrc, rtx_ssrc) = line_state.ssrc;
         let has_mid = section.extensions.id_of(Extension::Mid).is_some();
         let negotiated = Negotiated {
@@ -388,6 +395,28 @@ impl Shard {
         }
         self.start_subscriber(publication, at, now);
     }
+}
+
+/// The formats under which a line is offered.
+fn formats_of(line: &ViewerLine, params: &[(Codec, String)]) -> Vec<Format> {
+    let default = match line.kind {
+        MediaKind::Audio => Codec::Opus,
+        MediaKind::Video => Codec::Vp8,
+    };
+    let codec = line.codec.unwrap_or(default);
+    let known = params.iter().find(|(known, _)| *known == codec);
+    offered_formats(codec, known.map(|(_, fmtp)| fmtp.as_str()))
+}
+
+pub(super) fn offered<'a>(
+    line: &'a ViewerLine,
+    is_on: bool,
+    formats: &'a [Format],
+    stream: &'a str,
+) -> Offered<'a> {
+    let (ssrc, rtx) = line.ssrc;
+    let track = Track { stream, track: &line.track_id, ssrc, rtx };
+    Offered { kind: line.kind, mid: &line.mid, is_on, formats, track }
 }
 
 /// The viewer's ids for our extensions, or `None` if they are ours anyway.

@@ -368,7 +368,7 @@ fn sdp_bombs_are_refused_and_leave_nothing() {
     ];
     for offer in bombs {
         let transport = crate::id::TransportId::new(crate::id::ShardId(0), 900);
-        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec() });
+        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec(), reached: None });
         net.settle();
         let refused = net.events.pop();
         assert!(matches!(refused, Some(Event::Refused { .. })), "{refused:?}");

@@ -156,7 +156,7 @@ fn a_survey_of_many_comes_in_parts_and_a_new_one_replaces_it() {
     for _ in 0..400 {
         let transport = net.id_on(0);
         let offer = offer.clone();
-        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec() });
+        net.command(Command::Publish { transport, offer, codecs: CODECS.to_vec(), reached: None });
     }
     assert!(net.shards[0].transport_count() > 300, "the offers are good");
     let now = net.now;

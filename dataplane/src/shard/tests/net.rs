@@ -223,7 +223,12 @@ impl Net {
         self.peers[at].known_mids = vec![audio, video];
         self.peers[at].pending = Some(pending);
         let codecs = codecs.to_vec();
-        self.command(Command::Publish { transport: id, offer: offer.to_sdp_string(), codecs });
+        self.command(Command::Publish {
+            transport: id,
+            offer: offer.to_sdp_string(),
+            codecs,
+            reached: None,
+        });
         self.run_until("the answer is taken", |net| net.peers[at].pending.is_none());
         at
     }
@@ -340,7 +345,12 @@ impl Net {
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
         let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish { transport, offer: offer.to_sdp_string(), codecs });
+        self.command(Command::Publish {
+            transport,
+            offer: offer.to_sdp_string(),
+            codecs,
+            reached: None,
+        });
         self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 
@@ -351,7 +361,12 @@ impl Net {
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
         let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish { transport, offer: offer.to_sdp_string(), codecs });
+        self.command(Command::Publish {
+            transport,
+            offer: offer.to_sdp_string(),
+            codecs,
+            reached: None,
+        });
         self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 

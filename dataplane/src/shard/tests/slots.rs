@@ -38,6 +38,7 @@ impl Net {
             offer: ViewOffer::Theirs(offer),
             msid: "class".to_owned(),
             codecs: CODECS.to_vec(),
+            reached: None,
         });
     }
 
@@ -184,6 +185,7 @@ fn an_offer_of_ours_makes_slots_as_well() {
         offer: ViewOffer::Ours { audio: 1, video: 1 },
         msid: "class".to_owned(),
         codecs: CODECS.to_vec(),
+        reached: None,
     });
     net.connect(viewer);
     let video = of_kind(&publications, MediaKind::Video);

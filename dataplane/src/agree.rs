@@ -1,0 +1,302 @@
+//! What we make of an offer (RFC 3264 s6, RFC 8829 s5.3): every m-section is agreed upon, off, or
+//! refused for a reason that its writer is told.
+
+use std::fmt;
+
+use crate::api::{Codec, MediaKind};
+use crate::error::PeerError;
+use crate::extension::{Extension, ExtensionMap};
+use crate::format::{FeedbackSet, Format};
+use crate::publication::ENCODINGS_MAX;
+use crate::sdp::{Description, Link, Section};
+
+/// What a peer is to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It sends media.
+    Publisher,
+    /// It gets media.
+    Viewer,
+}
+
+impl Role {
+    /// Whether media flows in a section, as the peer has described it.
+    pub fn flows(self, section: &Section) -> bool {
+        match self {
+            Self::Publisher => section.sends,
+            Self::Viewer => section.receives,
+        }
+    }
+}
+
+/// Why an m-section cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It is neither audio nor video.
+    Kind,
+    /// Not RTP over DTLS.
+    Protocol(String),
+    /// None of its formats is one that we take and that may be used.
+    Formats,
+    /// It is not in the bundle of the first one, and there is one transport only.
+    NotBundled,
+    /// It used to carry another kind of media.
+    KindChanged,
+}
+
+/// An m-section that is not used, for its writer to read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unused {
+    /// Which, from 0.
+    pub m_line: usize,
+    /// What it is called in the `m=` line.
+    pub media: String,
+    /// Why.
+    pub why: Why,
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { m_line, media, why } = self;
+        write!(f, "m-section {} ({media}): ", m_line + 1)?;
+        match why {
+            Why::Kind => write!(f, "only audio and video are taken"),
+            Why::Protocol(proto) => {
+                write!(f, "the transport protocol {proto} is not RTP over DTLS")
+            }
+            Why::Formats => write!(f, "none of its codecs is allowed here"),
+            Why::NotBundled => {
+                write!(f, "a=group:BUNDLE does not name it together with the first one")
+            }
+            Why::KindChanged => write!(f, "it used to carry another kind of media"),
+        }
+    }
+}
+
+/// What becomes of an m-section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is answered, with these of its formats, extensions and rids.
+    Agreed(Box<Section>),
+    /// Its writer has turned it off.
+    Off,
+    /// It cannot be used.
+    Refused(Why),
+}
+
+/// What becomes of an offer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Agreement {
+    /// By m-section of the offer.
+    pub outcomes: Vec<Outcome>,
+    /// The m-sections that are agreed, in the order of their bundle; ICE and DTLS are those of the
+    /// first.
+    pub bundle: Vec<usize>,
+    /// Whether the offer bundles them.
+    pub has_bundle: bool,
+}
+
+impl Agreement {
+    /// The section at an index, if it is agreed.
+    pub fn section(&self, m_line: usize) -> Option<&Section> {
+        match self.outcomes.get(m_line) {
+            Some(Outcome::Agreed(section)) => Some(section),
+            _ => None,
+        }
+    }
+
+    /// Those that are refused.
+    pub fn unused(&self, remote: &Description) -> Vec<Unused> {
+        let named = self.outcomes.iter().zip(&remote.sections).enumerate();
+        let refused = named.filter_map(|(m_line, (outcome, section))| match outcome {
+            Outcome::Refused(why) => {
+                Some(Unused { m_line, media: section.line.media.clone(), why: why.clone() })
+            }
+            _ => None,
+        });
+        refused.collect()
+    }
+}
+
+/// Decides on an offer. `kinds` are those that sections have had before, by m-line.
+pub fn agree(
+    remote: &Description,
+    role: Role,
+    codecs: &[Codec],
+    kinds: &[Option<MediaKind>],
+) -> Result<Agreement, PeerError> {
+    let is_wanted = |s: &Section| s.is_active && s.kind.is_some() && role.flows(s);
+    if !remote.sections.iter().any(is_wanted) {
+        return Err(match role {
+            Role::Publisher => PeerError::NoMedia,
+            Role::Viewer => PeerError::NothingWanted,
+        });
+    }
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (m_line, section) in remote.sections.iter().enumerate() {
+        let before = kinds.get(m_line).copied().flatten();
+        outcomes.push(match usable(section, role, codecs) {
+            _ if !section.is_active => Outcome::Off,
+            Ok(_) if before.is_some() && before != section.kind => {
+                Outcome::Refused(Why::KindChanged)
+            }
+            Ok(section) => Outcome::Agreed(Box::new(section)),
+            Err(why) => Outcome::Refused(why),
+        });
+    }
+    let (bundle, has_bundle) = bundle_of(remote, &mut outcomes);
+    let agreement = Agreement { outcomes, bundle, has_bundle };
+    let flows =
+        |m_line: &usize| agreement.section(*m_line).is_some_and(|section| role.flows(section));
+    if !agreement.bundle.iter().any(flows) {
+        let mut unused = agreement.unused(remote).into_iter();
+        let is_media = |unused: &Unused| remote.sections.get(unused.m_line).is_some_and(is_wanted);
+        return Err(match unused.find(is_media) {
+            Some(unused) if unused.why != Why::Formats => PeerError::SectionUnusable(unused),
+            _ => PeerError::NoCommonCodec,
+        });
+    }
+    Ok(agreement)
+}
+
+/// The agreed sections that share the transport, in the order of their bundle. The others are
+/// refused: there is one transport (RFC 9143 s7.3).
+fn bundle_of(remote: &Description, outcomes: &mut [Outcome]) -> (Vec<usize>, bool) {
+    let is_agreed = |outcome: &Outcome| matches!(outcome, Outcome::Agreed(_));
+    let agreed: Vec<usize> = (0..outcomes.len()).filter(|at| is_agreed(&outcomes[*at])).collect();
+    let mid = |at: usize| remote.sections.get(at).map_or("", |section| section.mid.as_str());
+    let Some(first) = agreed.first().copied() else {
+        return (Vec::new(), false);
+    };
+    let is_in = |group: &&Vec<String>, at: usize| {
+        !mid(at).is_empty() && group.iter().any(|named| *named == mid(at))
+    };
+    let group = remote.bundles.iter().find(|group| is_in(group, first));
+    let bundle: Vec<usize> = match group {
+        Some(group) => {
+            let mut bundle: Vec<usize> = Vec::new();
+            for named in group {
+                let at = agreed.iter().copied().find(|at| mid(*at) == named);
+                bundle.extend(at.filter(|at| !bundle.contains(at)));
+            }
+            bundle
+        }
+        None => vec![first],
+    };
+    for at in agreed {
+        if !bundle.contains(&at) {
+            outcomes[at] = Outcome::Refused(Why::NotBundled);
+        }
+    }
+    (bundle, group.is_some())
+}
+
+/// A section narrowed to what we take of it.
+fn usable(section: &Section, role: Role, codecs: &[Codec]) -> Result<Section, Why> {
+    let kind = section.kind.ok_or(Why::Kind)?;
+    if !is_rtp_over_dtls(&section.line.proto) {
+        return Err(Why::Protocol(section.line.proto.clone()));
+    }
+    let formats = agreed_formats(section, kind, codecs);
+    if formats.is_empty() {
+        return Err(Why::Formats);
+    }
+    let mut agreed = Section { formats, ..section.clone() };
+    agreed.extensions = ExtensionMap::default();
+    for id in 1..15 {
+        let extension = section.extensions.get(id).filter(|extension| {
+            let (sends_only, receives_only) = section.one_way;
+            let is_usable = match role {
+                Role::Publisher => receives_only >> id & 1 == 0,
+                Role::Viewer => {
+                    sends_only >> id & 1 == 0
+                        && !matches!(extension, Extension::Rid | Extension::RepairedRid)
+                }
+            };
+            is_usable && extension.is_for(kind)
+        });
+        if let Some(extension) = extension {
+            agreed.extensions.insert(id, extension.uri());
+        }
+    }
+    match role {
+        Role::Publisher => {
+            agreed.rids.truncate(ENCODINGS_MAX);
+            agreed.rid_restrictions.truncate(ENCODINGS_MAX);
+        }
+        Role::Viewer => {
+            agreed.rids.clear();
+            agreed.rid_restrictions.clear();
+            agreed.has_simulcast = false;
+        }
+    }
+    Ok(agreed)
+}
+
+/// RFC 8829 s5.1.2: all of these mean RTP over DTLS, whatever they say.
+fn is_rtp_over_dtls(proto: &str) -> bool {
+    let proto = proto.to_ascii_uppercase();
+    let profile = proto
+        .strip_prefix("UDP/TLS/")
+        .or_else(|| proto.strip_prefix("TCP/DTLS/"))
+        .filter(|rest| rest.starts_with("RTP/S"))
+        .unwrap_or(&proto);
+    matches!(profile, "RTP/AVP" | "RTP/AVPF" | "RTP/SAVP" | "RTP/SAVPF")
+}
+
+/// The formats that we take, those of the group's favourite codec first, each followed by what
+/// repairs it.
+fn agreed_formats(section: &Section, kind: MediaKind, codecs: &[Codec]) -> Vec<Format> {
+    let place = |codec: Codec| codecs.iter().position(|known| *known == codec);
+    let mut usable: Vec<(usize, u8, &Format)> = section
+        .formats
+        .iter()
+        .filter_map(|format| {
+            let codec = format.codec.filter(|codec| codec.kind() == kind)?;
+            let place = place(codec)?;
+            format.is_usable().then(|| (place, format.rank(), format))
+        })
+        .collect();
+    usable.sort_by_key(|(place, rank, _)| (*place, *rank));
+    let mut agreed: Vec<Format> = Vec::new();
+    for (_, _, format) in usable {
+        agreed.push(answered(format, kind));
+        let clock_hz = format.clock_hz;
+        let repair = section.formats.iter().find(|repair| {
+            repair.is_rtx && repair.apt() == Some(format.pt) && repair.clock_hz == clock_hz
+        });
+        agreed.extend(repair.map(|repair| answered(repair, kind)));
+    }
+    agreed
+}
+
+/// A format with what we answer of its parameters and feedback.
+fn answered(format: &Format, kind: MediaKind) -> Format {
+    let feedback = format.feedback.and(FeedbackSet::ours(kind));
+    let feedback = if format.is_rtx { FeedbackSet::default() } else { feedback };
+    Format { fmtp: format.answered_parameters(), feedback, ..format.clone() }
+}
+
+/// What of ICE and DTLS holds for a bundle: its first section's, else the session's, else that of
+/// any other section.
+pub fn link_of(remote: &Description, bundle: &[usize]) -> Link {
+    let of_bundle = || bundle.iter().filter_map(|m_line| remote.links.get(*m_line));
+    let mut links: Vec<&Link> = of_bundle().take(1).collect();
+    links.push(&remote.session);
+    links.extend(of_bundle().skip(1));
+    let has_credentials = |link: &&&Link| link.ufrag.is_some() && link.pwd.is_some();
+    let credentials = links.iter().find(has_credentials);
+    let prints = links.iter().find(|link| !link.fingerprints.is_empty());
+    Link {
+        ufrag: credentials.and_then(|link| link.ufrag.clone()),
+        pwd: credentials.and_then(|link| link.pwd.clone()),
+        fingerprints: prints.map(|link| link.fingerprints.clone()).unwrap_or_default(),
+        setup: links.iter().find_map(|link| link.setup.clone()),
+        has_mux: links.iter().any(|link| link.has_mux),
+        has_rsize: links.iter().any(|link| link.has_rsize),
+    }
+}
+
+#[cfg(test)]
+#[path = "agree_tests.rs"]
+mod tests;
