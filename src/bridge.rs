@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
-    Busy, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
+    Busy, ClientKey, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
     PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, TransportId,
     ViewOffer,
 };
@@ -150,16 +150,21 @@ impl Bridge {
                 let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                 let subscriptions = subscriptions.collect();
                 let ice_restart = is_restart;
-                self.ask(media, Command::Subscribe { transport, msid, subscriptions, ice_restart });
+                let client = ClientKey(transport.as_u64());
+                self.ask(
+                    media,
+                    Command::Subscribe { transport, client, msid, subscriptions, ice_restart },
+                );
             }
             MediaRequest::View { media, offer, msid, codecs } => {
                 let transport = self.transport(media, None, "view");
+                let client = ClientKey(transport.as_u64());
                 let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
                 let offer = match offer {
                     Ok(offer) => ViewOffer::Theirs(offer),
                     Err((audio, video)) => ViewOffer::Ours { audio, video },
                 };
-                self.ask(media, Command::View { transport, offer, msid, codecs });
+                self.ask(media, Command::View { transport, client, offer, msid, codecs });
             }
             MediaRequest::Watch { media, wants } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
@@ -235,7 +240,7 @@ impl Bridge {
     fn subscription(&self, want: &Want) -> Option<SubscriptionSpec> {
         let id = self.publication_id(want.publication)?;
         let publication = self.publications.get(&id)?.clone();
-        Some(SubscriptionSpec { publication, cap: cap(*want) })
+        Some(SubscriptionSpec { publication, cap: cap(*want), priority: 1 })
     }
 
     /// A command that must be answered: if it cannot be sent, that is the answer.

@@ -190,6 +190,11 @@ pub struct SubscriptionRate {
     pub jitter_us: u32,
 }
 
+/// Names the client that a viewing Transport belongs to. All of one client's live on one shard and
+/// share what its path takes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientKey(pub u64);
+
 /// One entry of a viewer's wish list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SubscriptionSpec {
@@ -197,6 +202,8 @@ pub struct SubscriptionSpec {
     pub publication: PublicationInfo,
     /// Which of its layers at most.
     pub cap: LayerCap,
+    /// How important it is where not all fits the viewer's path: 0 is the most.
+    pub priority: u8,
 }
 
 /// A wish of the control plane, sent to the shard that owns `transport`.
@@ -222,6 +229,8 @@ pub enum Command {
     Subscribe {
         /// Who views.
         transport: TransportId,
+        /// Whose it is.
+        client: ClientKey,
         /// The `a=msid` stream id for every track; must not be empty.
         msid: String,
         /// At most 64.
@@ -236,6 +245,8 @@ pub enum Command {
     View {
         /// Who views.
         transport: TransportId,
+        /// Whose it is.
+        client: ClientKey,
         /// Whose offer it is.
         offer: ViewOffer,
         /// The `a=msid` stream id for every track; must not be empty.

@@ -114,6 +114,15 @@ pub fn write_header(
     Some((end, is_two_byte))
 }
 
+/// Writes the header of a packet that carries nothing of any publisher's.
+pub fn write_blank_header(out: &mut [u8; HEADER_BYTES_MAX]) -> Option<PacketMeta> {
+    let mut fixed = [0; HEADER_BYTES];
+    fixed[0] = 0x80;
+    let header = RtpHeader::parse(&fixed)?;
+    let (len, is_two_byte) = write_header(&header, &fixed, &ExtensionMap::default(), out)?;
+    Some(PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() })
+}
+
 /// What differs between the viewers of a packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PerViewer {

@@ -31,6 +31,9 @@ pub struct FrameInfo {
     pub picture_id: Option<PictureId>,
     /// TL0PICIDX: offset and value (VP8).
     pub tl0: Option<(u16, u8)>,
+    /// A receiver of fewer layers may go on to this packet's from here: a temporal layer that
+    /// depends on the base layer only, or a spatial layer that depends on none of its own pictures.
+    pub is_switch_point: bool,
 }
 
 /// Reads the descriptor of a payload. Audio has none.
@@ -55,6 +58,7 @@ const BASE: FrameInfo = FrameInfo {
     is_layer_end: false,
     picture_id: None,
     tl0: None,
+    is_switch_point: false,
 };
 
 /// RFC 7741 s4.2.
@@ -77,6 +81,7 @@ fn vp8(payload: &[u8]) -> Option<FrameInfo> {
             let layer = *payload.get(at)?;
             if flags & 0x20 != 0 {
                 info.tid = layer >> 6;
+                info.is_switch_point = layer & 0x20 != 0;
             }
             at += 1;
         }
@@ -92,6 +97,7 @@ fn vp9(payload: &[u8]) -> Option<FrameInfo> {
     let first = *payload.first()?;
     let mut info = BASE;
     let mut at = 1;
+    let mut is_upward = false;
     if first & 0x80 != 0 {
         let id = picture_id(payload, at)?;
         at += if id.is_long { 2 } else { 1 };
@@ -101,10 +107,13 @@ fn vp9(payload: &[u8]) -> Option<FrameInfo> {
         let layer = *payload.get(at)?;
         info.tid = layer >> 5;
         info.sid = (layer >> 1) & 7;
+        is_upward = layer & 0x10 != 0;
     }
     let (is_predicted, begins, ends) = (first & 0x40 != 0, first & 0x08 != 0, first & 0x04 != 0);
     info.is_keyframe = begins && !is_predicted && info.sid == 0;
     info.is_layer_end = ends;
+    // Not predicted from earlier pictures, so from the layer below at most.
+    info.is_switch_point = begins && (!is_predicted || (is_upward && info.tid > 0));
     Some(info)
 }
 

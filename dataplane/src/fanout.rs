@@ -3,15 +3,18 @@
 
 use crate::api::{Codec, LayerCap};
 use crate::canonical::{HEADER_BYTES_MAX, MidBytes, PacketMeta, write_header};
+use crate::choose::Target;
 use crate::descriptor::{self, FrameInfo};
+use crate::egress::Egress;
 use crate::extension::{Extension, ExtensionMap};
 use crate::forward::{Forwarder, Parked};
 use crate::outbox::{Outbox, Outgoing, Wire};
 use crate::rtp::RtpHeader;
-use crate::sending::{Egress, Packet, Sending};
-use crate::source::{Negotiated, Source, Subscriber};
+use crate::sending::{Batch, Packet, Sending};
+use crate::source::Source;
 use crate::srtp::{DtlsKeys, Profile, Sealer};
 use crate::stats::Counters;
+use crate::subscriber::{Negotiated, Subscriber};
 
 struct Nowhere;
 
@@ -56,9 +59,9 @@ impl Fanout {
         for viewer in 0..viewers {
             let to = ([10, 0, (viewer >> 8) as u8, viewer as u8], 5000).into();
             let sealer = sealer(viewer as u8, is_256);
-            egress.push(Some(Egress { to, from: None, sealer, twcc: 0 }));
+            egress.push(Some(Egress::new(to, None, sealer)));
             let forwarder =
-                Forwarder::new(Codec::Vp8, 90_000, LayerCap::High, 0, Parked::fresh(100, 0));
+                Forwarder::new(Codec::Vp8, 90_000, Target::all(0), Parked::fresh(100, 0));
             let ssrc = viewer as u32 + 1;
             let negotiated = Negotiated {
                 ssrc,
@@ -66,8 +69,9 @@ impl Fanout {
                 rtx: Some((ssrc | 1 << 31, 97)),
                 mid: MidBytes::new("abc"),
                 ids: None,
+                has_feedback: true,
             };
-            source.add(Subscriber::new(viewer, forwarder, negotiated, 0));
+            source.add(Subscriber::new(viewer, forwarder, (LayerCap::High, 0), negotiated, 0));
         }
         let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1];
         packet.extend([0x31, 0, 1, 0]);
@@ -110,8 +114,11 @@ impl Fanout {
         let packet = Packet { meta, header, payload, padding: 0 };
         let mut sending = Sending {
             egress: &mut self.egress,
-            outbox: &mut self.outbox,
-            counters: &mut self.counters,
+            batch: Batch {
+                outbox: &mut self.outbox,
+                counters: &mut self.counters,
+                now_us: self.meta.at_us,
+            },
         };
         let _ = self.source.keep(0, packet);
         self.source.fan_out(&mut sending);

@@ -3,8 +3,9 @@
 //! SSRC for its whole life; a switch between Encodings shows only as a keyframe. Pure state: no
 //! bytes, no clocks, no keys.
 
-use crate::api::{Codec, LayerCap, MediaKind};
+use crate::api::{Codec, MediaKind};
 use crate::canonical::PacketMeta;
+use crate::choose::{Meanwhile, Target};
 use crate::srtp::ReplayWindow;
 use crate::stats::Switches;
 
@@ -78,8 +79,7 @@ impl Segment {
 pub struct Forwarder {
     codec: Codec,
     clock_hz: u32,
-    cap: LayerCap,
-    target: u8,
+    target: Target,
     /// Oldest first; the last one is the current one.
     segments: Vec<Segment>,
     /// The next outgoing sequence number.
@@ -90,8 +90,13 @@ pub struct Forwarder {
     last: Option<LastSent>,
     /// When the last packet of this Publication that went out had arrived.
     seen_at_us: Option<u64>,
+    /// The layers that go out of the current Encoding, and those that shall: down at the next
+    /// picture, up where the codec allows it.
     sid_max: u8,
     tid_max: u8,
+    wanted: (u8, u8),
+    /// The timestamp of the picture that goes out.
+    picture_time: Option<u32>,
     /// The current Encoding has broken off; only a switch goes on.
     is_cut: bool,
     /// Changes of what goes out, not told yet.
@@ -130,12 +135,11 @@ struct LastSent {
 }
 
 impl Forwarder {
-    /// A Forwarder that goes on where `parked` says and waits for Encoding `target`.
-    pub fn new(codec: Codec, clock_hz: u32, cap: LayerCap, target: u8, parked: Parked) -> Self {
+    /// A Forwarder that goes on where `parked` says and waits for what `target` names.
+    pub fn new(codec: Codec, clock_hz: u32, target: Target, parked: Parked) -> Self {
         Self {
             codec,
             clock_hz,
-            cap,
             target,
             segments: Vec::new(),
             next_out: parked.next_out,
@@ -143,8 +147,10 @@ impl Forwarder {
             // Timestamps of another clock say nothing about this one's.
             last: parked.last.filter(|_| parked.clock_hz == clock_hz),
             seen_at_us: None,
-            sid_max: cap.spatial_max(),
-            tid_max: cap.temporal_max(),
+            sid_max: target.spatial_max,
+            tid_max: target.temporal_max,
+            wanted: (target.spatial_max, target.temporal_max),
+            picture_time: None,
             is_cut: false,
             switches: Switches::default(),
             sent: ReplayWindow::default(),
@@ -182,24 +188,39 @@ impl Forwarder {
         self.seen_at_us
     }
 
+    /// The timestamp of the last packet that went out; 0 before the first.
+    pub fn last_rtp_time(&self) -> u32 {
+        self.last.map_or(0, |last| last.rtp_time)
+    }
+
+    /// The next outgoing sequence number.
+    pub fn next_out(&self) -> u64 {
+        self.next_out
+    }
+
     /// The Encoding whose packets go out.
     pub fn current(&self) -> Option<u8> {
         self.segments.last().filter(|_| !self.is_cut).map(|segment| segment.encoding)
     }
 
-    /// The Encoding that is wanted.
-    pub fn target(&self) -> u8 {
+    /// What is wanted.
+    pub fn target(&self) -> Target {
         self.target
-    }
-
-    /// The viewer's cap.
-    pub fn cap(&self) -> LayerCap {
-        self.cap
     }
 
     /// Whether a keyframe of the target is needed before anything (else) can go out.
     pub fn needs_keyframe(&self) -> bool {
-        self.current() != Some(self.target)
+        self.target.encoding.is_some() && self.current() != self.target.encoding
+    }
+
+    /// Whether the current Encoding has spatial layers, or temporal ones, that are wanted and do
+    /// not go out yet: `max` are those that there are.
+    pub fn lacks_layers(&self, max: (u8, u8)) -> (bool, bool) {
+        let is_current = self.current().is_some() && self.current() == self.target.encoding;
+        (
+            is_current && self.sid_max < self.wanted.0.min(max.0),
+            is_current && self.tid_max < self.wanted.1.min(max.1),
+        )
     }
 
     /// Whether viewers of this codec ask for lost packets, which then go out on the same SSRC if
@@ -208,20 +229,19 @@ impl Forwarder {
         self.kind() == MediaKind::Video
     }
 
-    /// Changes the cap; returns whether a keyframe of the current Encoding is needed to follow.
-    /// Down at once, up only at a keyframe, which `place` waits for.
-    pub fn set_cap(&mut self, cap: LayerCap) -> bool {
-        self.cap = cap;
-        let layers = (self.sid_max.min(cap.spatial_max()), self.tid_max.min(cap.temporal_max()));
-        self.set_layers(layers);
-        let has_tid = matches!(self.codec, Codec::Vp8 | Codec::Vp9);
-        (self.codec == Codec::Vp9 && self.sid_max < cap.spatial_max())
-            || (has_tid && self.tid_max < cap.temporal_max())
-    }
-
-    /// Chooses the Encoding to go for.
-    pub fn set_target(&mut self, target: u8) {
+    /// Changes what is wanted.
+    pub fn set_target(&mut self, target: Target) {
         self.target = target;
+        let layers = (target.spatial_max, target.temporal_max);
+        match (self.current(), target.encoding, target.meanwhile) {
+            (Some(current), Some(wanted), _) if current == wanted => self.wanted = layers,
+            (None, Some(_), _) => self.wanted = layers,
+            (Some(_), Some(_), Meanwhile::All) => {}
+            (Some(_), Some(_), Meanwhile::Temporal(tid_max)) => {
+                self.wanted.1 = self.wanted.1.min(tid_max);
+            }
+            (_, None, _) | (_, _, Meanwhile::Nothing) => self.is_cut = true,
+        }
     }
 
     /// Decides about a packet in the order of arrival.
@@ -229,16 +249,15 @@ impl Forwarder {
         let is_video = self.kind() == MediaKind::Video;
         self.cut_at_gap(encoding, meta);
         if self.current() != Some(encoding) {
-            if encoding != self.target || (is_video && !meta.frame.is_keyframe) {
+            if self.target.encoding != Some(encoding) || (is_video && !meta.frame.is_keyframe) {
                 return Err(Skip::NotWanted);
             }
             self.switch(encoding, meta);
+            self.wanted = (self.target.spatial_max, self.target.temporal_max);
         } else if meta.seq <= self.highest_in {
             return self.place_late(encoding, meta);
         }
-        if meta.frame.is_keyframe {
-            self.set_layers((self.cap.spatial_max(), self.cap.temporal_max()));
-        }
+        self.follow_wish(meta);
         if self.is_above_cap(meta) {
             self.skip(meta);
             return Err(Skip::NotWanted);
@@ -297,8 +316,36 @@ impl Forwarder {
         Some(rtp_time_in.wrapping_add(segment.time_delta))
     }
 
+    /// Steps to the layers that are wanted where that leaves no hole: down between two pictures, so
+    /// that each one that goes out has its end, up at a keyframe or a switch point.
+    fn follow_wish(&mut self, meta: &PacketMeta) {
+        let is_new_picture = self.picture_time != Some(meta.rtp_time);
+        self.picture_time = Some(meta.rtp_time);
+        let (wanted, frame) = (self.wanted, &meta.frame);
+        if frame.is_keyframe {
+            return self.set_layers(wanted);
+        }
+        let (mut sid_max, mut tid_max) = (self.sid_max, self.tid_max);
+        if is_new_picture {
+            (sid_max, tid_max) = (sid_max.min(wanted.0), tid_max.min(wanted.1));
+        }
+        if frame.is_switch_point {
+            match self.codec {
+                Codec::Vp8 if frame.tid <= wanted.1 => tid_max = tid_max.max(frame.tid),
+                Codec::Vp9 if frame.sid <= wanted.0 && frame.sid == sid_max.saturating_add(1) => {
+                    sid_max = frame.sid;
+                }
+                _ => {}
+            }
+        }
+        self.set_layers((sid_max, tid_max));
+    }
+
     /// Changes the layers, and counts what is a change for the codec.
     fn set_layers(&mut self, (sid_max, tid_max): (u8, u8)) {
+        if (sid_max, tid_max) == (self.sid_max, self.tid_max) {
+            return;
+        }
         let has_tid = matches!(self.codec, Codec::Vp8 | Codec::Vp9);
         let spatial = (self.codec == Codec::Vp9).then_some((self.sid_max, sid_max));
         let temporal = has_tid.then_some((self.tid_max, tid_max));
@@ -432,130 +479,4 @@ impl Forwarder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::descriptor::{FrameInfo, PictureId};
-
-    fn packet(seq: u64, is_keyframe: bool) -> PacketMeta {
-        PacketMeta {
-            seq,
-            rtp_time: seq as u32 * 3000,
-            at_us: seq * 33_333,
-            frame: FrameInfo { is_keyframe, ..FrameInfo::default() },
-            ..PacketMeta::default()
-        }
-    }
-
-    fn forwarder(codec: Codec) -> Forwarder {
-        Forwarder::new(codec, 90_000, LayerCap::High, 0, Parked::fresh(100, 0))
-    }
-
-    #[test]
-    fn video_starts_at_a_keyframe_and_goes_on_in_step() {
-        let mut forwarder = forwarder(Codec::Vp8);
-        assert_eq!(forwarder.place(0, &packet(7, false)), Err(Skip::NotWanted));
-        assert!(forwarder.needs_keyframe());
-        assert_eq!(forwarder.place(0, &packet(8, true)).map(|p| p.seq), Ok(100));
-        assert_eq!(forwarder.place(0, &packet(10, false)).map(|p| p.seq), Ok(102), "gap kept");
-        assert_eq!(forwarder.place(0, &packet(9, false)).map(|p| p.seq), Ok(101), "late");
-        assert_eq!(forwarder.place(0, &packet(7, false)), Err(Skip::TooOld), "before the start");
-        assert_eq!(forwarder.find(101), Some((0, 9)));
-        assert_eq!(forwarder.find(99), None);
-        assert_eq!(forwarder.find(103), None);
-    }
-
-    #[test]
-    fn a_switch_keeps_numbers_times_and_picture_ids_continuous() {
-        let mut forwarder = forwarder(Codec::Vp8);
-        let with_id = |mut meta: PacketMeta, value| {
-            meta.frame.picture_id = Some(PictureId { at: 2, is_long: true, value });
-            meta
-        };
-        let first = forwarder.place(0, &with_id(packet(50, true), 7)).expect("starts");
-        forwarder.set_target(1);
-        assert!(forwarder.needs_keyframe());
-        let mut other = with_id(packet(9000, false), 0x7fff);
-        other.at_us = 51 * 33_333;
-        assert_eq!(forwarder.place(1, &other), Err(Skip::NotWanted));
-        assert_eq!(forwarder.place(0, &packet(51, false)).map(|p| p.seq), Ok(101));
-        other.seq += 1;
-        other.at_us = 52 * 33_333;
-        other.frame.is_keyframe = true;
-        let next = forwarder.place(1, &other).expect("switches");
-        assert_eq!(next.seq, 102);
-        let step = next.rtp_time.wrapping_sub(first.rtp_time);
-        assert!((5900..=6100).contains(&step), "{step}");
-        assert_eq!(0x7fffu16.wrapping_add(next.picture_delta), 8);
-        assert_eq!(forwarder.place(0, &packet(52, false)), Err(Skip::NotWanted));
-        assert_eq!(forwarder.find(101), Some((0, 51)));
-        assert_eq!(forwarder.find(102), Some((1, 9001)));
-        assert_eq!(forwarder.place_again(0, &packet(51, false)).map(|p| p.seq), Some(101));
-        assert_eq!(forwarder.take_switches(), Switches { up: 0, down: 1 });
-        forwarder.set_target(0);
-        assert!(forwarder.place(0, &packet(60, true)).is_ok());
-        assert_eq!(forwarder.take_switches(), Switches { up: 1, down: 0 });
-    }
-
-    #[test]
-    fn a_capped_viewer_gets_spatial_layer_0_without_gaps_and_with_markers() {
-        let mut forwarder = forwarder(Codec::Vp9);
-        let layer = |seq, sid, is_keyframe| {
-            let mut meta = packet(seq, is_keyframe);
-            meta.frame.sid = sid;
-            meta.frame.is_layer_end = true;
-            meta
-        };
-        forwarder.set_cap(LayerCap::Low);
-        let mut out = Vec::new();
-        for seq in 0..20 {
-            if let Ok(placement) = forwarder.place(0, &layer(seq, (seq % 2) as u8, seq == 0)) {
-                assert!(placement.marker);
-                out.push(placement.seq);
-                assert_eq!(forwarder.find(placement.seq as u16), Some((0, seq)));
-            }
-        }
-        assert_eq!(out, (100..110).collect::<Vec<_>>());
-        assert!(forwarder.set_cap(LayerCap::High), "wants a keyframe to go up");
-        assert_eq!(forwarder.place(0, &layer(21, 1, false)), Err(Skip::NotWanted));
-        assert!(forwarder.place(0, &layer(22, 0, true)).is_ok());
-        assert!(forwarder.place(0, &layer(23, 1, false)).is_ok());
-        assert_eq!(forwarder.take_switches(), Switches { up: 1, down: 1 });
-    }
-
-    /// Row 21: whatever arrives, what goes out is numbered without repetition.
-    #[test]
-    fn no_outgoing_number_is_used_twice_on_a_random_walk() {
-        let mut forwarder = forwarder(Codec::Vp9);
-        let mut state = 99u64;
-        let mut random = move |n: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-            (state >> 33) % n
-        };
-        let mut used = std::collections::HashMap::new();
-        let mut next = [1000u64, 60_000];
-        for round in 0..50_000u64 {
-            let encoding = random(2) as u8;
-            let base = &mut next[usize::from(encoding)];
-            *base += match random(50) {
-                0 => 40_000,
-                1 => 3,
-                _ => 1,
-            };
-            let seq = *base - random(4).min(*base);
-            let mut meta = packet(seq, random(10) == 0);
-            meta.frame.sid = random(3) as u8;
-            meta.at_us = round * 1000;
-            if random(100) == 0 {
-                forwarder.set_target(random(2) as u8);
-            }
-            if random(100) == 0 {
-                forwarder.set_cap(if random(2) == 0 { LayerCap::Low } else { LayerCap::High });
-            }
-            if let Ok(placement) = forwarder.place(encoding, &meta) {
-                let before = used.insert(placement.seq, (encoding, seq));
-                assert_eq!(before, None, "round {round}: {} twice", placement.seq);
-            }
-        }
-        assert!(used.len() > 1000);
-    }
-}
+mod tests;

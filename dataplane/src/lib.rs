@@ -1,16 +1,20 @@
 //! The data plane: RTP forwarding on pinned, share-nothing shards.
 
 mod agree;
+mod allocate;
 mod api;
 #[doc(hidden)]
 pub mod bench;
 mod canonical;
+mod choose;
 #[doc(hidden)]
 pub mod client;
 mod clock;
+mod congestion;
 mod demux;
 mod describe;
 mod descriptor;
+mod egress;
 mod error;
 mod extension;
 #[doc(hidden)]
@@ -25,6 +29,7 @@ mod histogram;
 mod id;
 mod keys;
 mod lane;
+mod meter;
 mod outbox;
 mod peer;
 mod publication;
@@ -41,13 +46,14 @@ mod source;
 mod srtp;
 mod stats;
 mod stun;
+mod subscriber;
 mod transport;
 mod twcc;
 mod ufrag;
 
 pub use agree::{Unused, Why};
 pub use api::{
-    Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
+    ClientKey, Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
     PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
 };
 pub use error::{CloseReason, PeerError, StartError};

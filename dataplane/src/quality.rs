@@ -49,6 +49,11 @@ impl Quality {
         }
     }
 
+    /// The smoothed round trip in microseconds; 0 if it is not known.
+    pub fn rtt_us(&self) -> u64 {
+        u64::from(self.rtt_us)
+    }
+
     /// Bits per second between the last two looks.
     pub fn bits_per_second(&self) -> u64 {
         self.bits_per_second

@@ -76,7 +76,7 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
             let flags = flags.iter().rev().fold(0u8, |all, flag| all << 1 | u8::from(*flag));
             let id = frame.picture_id.unwrap_or_default();
             let (tl0_at, tl0) = frame.tl0.unwrap_or_default();
-            head.put(&[flags, frame.tid, frame.sid, tl0]);
+            head.put(&[flags, u8::from(frame.is_switch_point), frame.tid, frame.sid, tl0]);
             head.put(&tl0_at.to_le_bytes());
             head.put(&id.at.to_le_bytes());
             head.put(&id.value.to_le_bytes());
@@ -112,7 +112,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             let rtp_time = u32::from_le_bytes(rest.take()?);
             let at_us = u64::from_le_bytes(rest.take()?);
             let header_len = u16::from_le_bytes(rest.take()?);
-            let [flags, tid, sid, tl0] = rest.take()?;
+            let [flags, is_switch_point, tid, sid, tl0] = rest.take()?;
             let tl0_at = u16::from_le_bytes(rest.take()?);
             let at = u16::from_le_bytes(rest.take()?);
             let value = u16::from_le_bytes(rest.take()?);
@@ -124,6 +124,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
                 is_layer_end: is_set(3),
                 picture_id: is_set(4).then_some(PictureId { at, is_long: is_set(5), value }),
                 tl0: is_set(6).then_some((tl0_at, tl0)),
+                is_switch_point: is_switch_point != 0,
             };
             let meta = PacketMeta {
                 seq,
@@ -232,6 +233,7 @@ mod tests {
             is_layer_end: true,
             picture_id: Some(PictureId { at: 2, is_long: true, value: 0x1234 }),
             tl0: Some((4, 9)),
+            is_switch_point: true,
         };
         let meta = PacketMeta {
             seq: 1 << 40,

@@ -374,7 +374,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn be_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn be_u16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 

@@ -1,36 +1,36 @@
 //! Sending one packet to one viewer: the viewer's header over the canonical one, the payload edited
 //! where the Forwarder says so, sealed straight into the send batch.
 
-use std::net::{IpAddr, SocketAddr};
-
-use crate::canonical::{HopFields, PACKET_BYTES_MAX, PacketMeta, PerViewer, patch, translate_ids};
+use crate::canonical::{
+    HEADER_BYTES_MAX, HopFields, PACKET_BYTES_MAX, PacketMeta, PerViewer, patch, translate_ids,
+    write_blank_header,
+};
 use crate::descriptor::write_picture_id;
+use crate::egress::Egress;
 use crate::forward::Placement;
 use crate::outbox::Outbox;
-use crate::source::{RETRANSMIT_BURST_BYTES, Subscriber};
-use crate::srtp::Sealer;
 use crate::stats::Counters;
+use crate::subscriber::{RETRANSMIT_BURST_BYTES, Subscriber};
 
-/// Where a viewer's packets go and under which keys. One per Transport, by slot.
-pub struct Egress {
-    /// The viewer's address, once nominated.
-    pub to: SocketAddr,
-    /// Our address towards it.
-    pub from: Option<IpAddr>,
-    /// Our keys.
-    pub sealer: Sealer,
-    /// The next transport-wide sequence number.
-    pub twcc: u16,
-}
+/// The padding of one packet that carries nothing else (RFC 3550 s5.1: an octet counts it).
+const PADDING_BYTES: usize = 255;
 
 /// What it takes to send to viewers.
 pub struct Sending<'a> {
     /// By slot; `None` where nobody is connected.
     pub egress: &'a mut [Option<Egress>],
+    /// Where it goes.
+    pub batch: Batch<'a>,
+}
+
+/// The send batch, and when it is filled.
+pub struct Batch<'a> {
     /// The batch.
     pub outbox: &'a mut Outbox,
     /// The shard's counters.
     pub counters: &'a mut Counters,
+    /// Microseconds since our epoch.
+    pub now_us: u64,
 }
 
 /// A packet in canonical form.
@@ -54,16 +54,11 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The fields that differ per hop. Without RTX a retransmission must repeat its packet bit by
-/// bit, or two packets would share a nonce: then they stay zero.
-fn hop(subscriber: &Subscriber, egress: &mut Egress, at_us: u64) -> HopFields {
-    if subscriber.rtx.is_none() && subscriber.forwarder.repairs_in_place() {
-        return HopFields::default();
+fn hop(subscriber: &Subscriber, egress: &mut Egress, len: usize, now_us: u64) -> HopFields {
+    match subscriber.is_numbered {
+        true => egress.stamp(len, now_us),
+        false => HopFields::default(),
     }
-    let twcc = egress.twcc;
-    egress.twcc = twcc.wrapping_add(1);
-    // 6.18 fixed point seconds.
-    HopFields { abs_send_time: ((at_us << 18) / 1_000_000) as u32 & 0xff_ffff, twcc }
 }
 
 /// Seals a packet for a viewer.
@@ -72,9 +67,9 @@ pub fn send(
     egress: &mut Egress,
     placement: &Placement,
     packet: Packet<'_>,
-    outbox: &mut Outbox,
-    counters: &mut Counters,
+    batch: &mut Batch<'_>,
 ) {
+    let Batch { outbox, counters, now_us } = batch;
     let Packet { meta, header, payload, padding } = packet;
     // Without RTX a retransmission must repeat the packet, and it would come without padding.
     let padding = if subscriber.rtx.is_some() { usize::from(padding) } else { 0 };
@@ -84,7 +79,7 @@ pub fn send(
         rtp_time: placement.rtp_time,
         ssrc: subscriber.ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, meta.at_us),
+        hop: hop(subscriber, egress, header.len() + payload.len() + padding, *now_us),
     };
     let out = outbox.slot(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
@@ -122,9 +117,9 @@ pub fn send_rtx(
     egress: &mut Egress,
     placement: &Placement,
     packet: Packet<'_>,
-    outbox: &mut Outbox,
-    counters: &mut Counters,
+    batch: &mut Batch<'_>,
 ) {
+    let Batch { outbox, counters, now_us } = batch;
     let Packet { meta, header, payload, .. } = packet;
     let mut edited = [0; PACKET_BYTES_MAX + 2];
     let (osn, body) = edited.split_at_mut(2);
@@ -140,7 +135,7 @@ pub fn send_rtx(
         rtp_time: placement.rtp_time,
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, meta.at_us),
+        hop: hop(subscriber, egress, header.len() + len + 2, *now_us),
     };
     let out = outbox.slot(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
@@ -149,6 +144,42 @@ pub fn send_rtx(
     let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
     outbox.commit(len, egress.to, egress.from);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
+}
+
+/// Sends padding and nothing else, on the RTX SSRC: a gap there is nobody's loss.
+pub fn send_padding(
+    subscriber: &mut Subscriber,
+    (ssrc, pt): (u32, u8),
+    egress: &mut Egress,
+    batch: &mut Batch<'_>,
+) {
+    let Batch { outbox, counters, now_us } = batch;
+    let mut header = [0; HEADER_BYTES_MAX];
+    let Some(meta) = write_blank_header(&mut header) else {
+        return;
+    };
+    let header = &header[..usize::from(meta.header_len)];
+    let seq = subscriber.rtx_next;
+    subscriber.rtx_next += 1;
+    let viewer = PerViewer {
+        marker_pt: pt,
+        seq_no: seq as u16,
+        rtp_time: subscriber.forwarder.last_rtp_time(),
+        ssrc,
+        mid: subscriber.mid,
+        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, *now_us),
+    };
+    let out = outbox.slot(counters);
+    let packet = Packet { meta: &meta, header, payload: &[], padding: PADDING_BYTES as u8 };
+    if !write_viewer_header(out, subscriber, packet, &viewer) {
+        return;
+    }
+    out[0] |= 0x20;
+    let mut padding = [0; PADDING_BYTES];
+    padding[PADDING_BYTES - 1] = PADDING_BYTES as u8;
+    let len = egress.sealer.seal_rtp(out, header.len(), &padding, (seq >> 16) as u32);
+    outbox.commit(len, egress.to, egress.from);
+    counters.probed_bytes += len as u64;
 }
 
 /// Copies the canonical header into `out` and makes it this viewer's.

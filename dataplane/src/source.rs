@@ -1,30 +1,32 @@
 //! A Source: what one shard has of a Publication, wherever its publisher lives. It keeps the
 //! packet rings and the local viewers' Forwarders, in one array, and fans a packet out to them.
 
-use crate::api::{Codec, LayerCap, Layers, MediaKind, PublicationInfo};
-use crate::canonical::MidBytes;
+use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
+use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
 use crate::clock::SenderClock;
-use crate::forward::{Forwarder, Skip};
+use crate::forward::Skip;
+use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
-use crate::quality::Quality;
 use crate::ring::{self, PacketRing};
-use crate::sending::{Packet, Sending, send, send_rtx};
+use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
+use crate::subscriber::Subscriber;
 
 /// An Encoding that was silent this long is not a good choice (reliability row 19).
 const STALLED_US: u64 = 800_000;
 /// A late joiner gets the last keyframe and what follows at once if that is no more than this;
 /// otherwise a keyframe is asked for.
 const REPLAY_PACKETS_MAX: u64 = 64;
+/// The same on a path that is known: no more than it takes in this.
+const REPLAY_US: u64 = 400_000;
+/// Temporal layers that do not come back by themselves for so long need a keyframe.
+const LACKING_US: u64 = 2_000_000;
 /// A publisher that did not answer a keyframe request by then may never do so (FFmpeg's does not
 /// even offer PLI): the viewer gets what the ring has.
 const REPLAY_AFTER_US: u64 = 400_000;
-/// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
-pub(crate) const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
-/// How often one packet is retransmitted to one viewer (row 15).
-const RETRANSMITS_PER_PACKET_MAX: u8 = 10;
-const RECENT: usize = 64;
+/// How far back a probe goes for packets to repeat.
+const PROBE_BACK_MAX: u16 = 24;
 /// Packets that wait for one fan-out: more than a keyframe's burst between two looks at the socket.
 const PENDING_MAX: usize = 64;
 /// Padding that makes the packets of a frame equally long, so that they form one GSO run. Encoders
@@ -37,86 +39,6 @@ struct Waiting<'a> {
     encoding: u8,
     packet: Packet<'a>,
     padding: u8,
-}
-
-/// A viewer's Subscription on this shard.
-pub struct Subscriber {
-    /// The viewer's slot, an index into the egress table.
-    pub viewer: usize,
-    /// Decides and renumbers.
-    pub forwarder: Forwarder,
-    /// Outgoing SSRC.
-    pub ssrc: u32,
-    /// Outgoing payload type.
-    pub pt: u8,
-    /// RTX SSRC and payload type, if negotiated.
-    pub rtx: Option<(u32, u8)>,
-    /// The mid in its packets.
-    pub mid: MidBytes,
-    /// Its extension ids, if they are not ours.
-    pub ids: Option<Box<[u8; 15]>>,
-    /// Packets and payload octets sent, for sender reports.
-    pub sent: (u32, u32),
-    /// Since when it waits for a keyframe; `None` while media flows.
-    pub waiting_since_us: Option<u64>,
-    /// The next extended sequence number on the RTX SSRC.
-    pub rtx_next: u64,
-    /// What it may still have retransmitted, in octets.
-    pub retransmit_bytes: u32,
-    /// How it fares.
-    pub quality: Quality,
-    recent: [(u16, u8); RECENT],
-}
-
-/// How a Subscriber's stream was negotiated.
-pub struct Negotiated {
-    /// Outgoing SSRC.
-    pub ssrc: u32,
-    /// Outgoing payload type.
-    pub pt: u8,
-    /// RTX SSRC and payload type.
-    pub rtx: Option<(u32, u8)>,
-    /// The m-section's mid.
-    pub mid: MidBytes,
-    /// Extension ids, if the viewer chose them.
-    pub ids: Option<Box<[u8; 15]>>,
-}
-
-impl Subscriber {
-    /// A Subscription that has not begun.
-    pub fn new(viewer: usize, forwarder: Forwarder, negotiated: Negotiated, rtx_next: u64) -> Self {
-        let Negotiated { ssrc, pt, rtx, mid, ids } = negotiated;
-        Self {
-            viewer,
-            forwarder,
-            ssrc,
-            pt,
-            rtx,
-            mid,
-            ids,
-            sent: (0, 0),
-            waiting_since_us: None,
-            rtx_next,
-            retransmit_bytes: RETRANSMIT_BURST_BYTES,
-            quality: Quality::default(),
-            recent: [(0, 0); RECENT],
-        }
-    }
-
-    /// Whether this packet may be sent once more.
-    fn may_retransmit(&mut self, seq_no: u16, bytes: usize) -> bool {
-        let (known, count) = &mut self.recent[usize::from(seq_no) % RECENT];
-        if *known != seq_no {
-            (*known, *count) = (seq_no, 0);
-        }
-        let bytes = bytes as u32;
-        if *count >= RETRANSMITS_PER_PACKET_MAX || self.retransmit_bytes < bytes {
-            return false;
-        }
-        *count += 1;
-        self.retransmit_bytes -= bytes;
-        true
-    }
 }
 
 /// See the module's documentation.
@@ -132,6 +54,8 @@ pub struct Source {
     /// How many entries are live.
     pub live: usize,
     encodings: Vec<SourceEncoding>,
+    /// Encodings by what they cost, the most first: whatever order they were offered in.
+    order: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -143,6 +67,7 @@ struct SourceEncoding {
     clock: Option<SenderClock>,
     /// The highest spatial and temporal layer seen.
     layers_max: (u8, u8),
+    meter: Meter,
 }
 
 impl Source {
@@ -150,6 +75,7 @@ impl Source {
     pub fn new(codec: Codec, encodings: usize) -> Self {
         let mut list = Vec::new();
         list.resize_with(encodings.clamp(1, ENCODINGS_MAX), SourceEncoding::default);
+        let order = (0..list.len() as u8).collect();
         let clock_hz = clock_hz(codec);
         Self {
             codec,
@@ -158,6 +84,7 @@ impl Source {
             subscribers: Vec::new(),
             live: 0,
             encodings: list,
+            order,
         }
     }
 
@@ -174,6 +101,7 @@ impl Source {
             for encoding in &mut self.encodings {
                 (encoding.ring, encoding.clock) = (None, None);
                 encoding.layers_max = (0, 0);
+                encoding.meter = Meter::default();
             }
             self.pending.clear();
         }
@@ -184,6 +112,7 @@ impl Source {
         let count = count.clamp(1, ENCODINGS_MAX);
         if self.encodings.len() < count {
             self.encodings.resize_with(count, SourceEncoding::default);
+            self.order.extend(self.order.len() as u8..count as u8);
         }
     }
 
@@ -231,23 +160,88 @@ impl Source {
         self.encodings.get(usize::from(encoding))?.ring.as_ref()
     }
 
-    /// The Encoding to aim for under a cap: the best or the last of those that are alive.
-    pub fn choose(&self, cap: LayerCap, now_us: u64) -> u8 {
-        let is_alive = |encoding: &SourceEncoding| {
-            encoding.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
+    /// An Encoding's place among all, 0 for the best.
+    pub fn rank(&self, encoding: u8) -> usize {
+        self.order.iter().position(|known| *known == encoding).unwrap_or(usize::MAX)
+    }
+
+    /// Those that are alive, best first.
+    fn alive(&self, now_us: u64) -> impl DoubleEndedIterator<Item = u8> + Clone {
+        self.order.iter().copied().filter(move |at| {
+            let last_at_us = self.encodings.get(usize::from(*at)).and_then(|e| e.last_at_us);
+            last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
+        })
+    }
+
+    /// What to aim for under a cap, on a path that takes so much.
+    pub fn choose(&self, cap: LayerCap, allowance: Allowance, now_us: u64) -> Target {
+        let default = self.order.first().copied().unwrap_or(0);
+        choose(cap, allowance, self.alive(now_us), |at| self.rank(at), default)
+    }
+
+    /// What all of it costs, with IP and UDP; 0 while nothing is known.
+    pub fn bits_per_second(&self) -> u64 {
+        self.encodings.iter().map(|e| e.meter.bits_per_second(u8::MAX, u8::MAX)).sum()
+    }
+
+    /// Adds to `rungs` what it can be sent as under a cap, cheapest first.
+    pub fn rungs(&self, cap: LayerCap, now_us: u64, rungs: &mut Vec<Rung>) {
+        let best = self.choose(cap, Allowance::All, now_us);
+        let Some(best_encoding) = best.encoding else {
+            return;
         };
-        let mut alive = (0..self.encodings.len()).filter(|at| is_alive(&self.encodings[*at]));
-        let chosen = match cap {
-            LayerCap::High => alive.next(),
-            LayerCap::Low => alive.next_back(),
-            // Rather a worse one than a better one: who chooses has a reason.
-            LayerCap::Chosen(Layers { encoding, .. }) => {
-                let wanted = usize::from(encoding.unwrap_or(0));
-                let mut all = alive.clone();
-                all.find(|at| *at >= wanted).or_else(|| alive.next_back())
+        let within = self.rank(best_encoding);
+        let alive = self.alive(now_us).rev().filter(|at| self.rank(*at) >= within);
+        for encoding in alive {
+            let Some(state) = self.encodings.get(usize::from(encoding)) else {
+                continue;
+            };
+            let (sid_max, tid_max) = state.layers_max;
+            let (sid_max, tid_max) =
+                (sid_max.min(best.spatial_max), tid_max.min(best.temporal_max));
+            let mut add = |spatial_max: u8, temporal_max: u8| {
+                let bits_per_second = state.meter.bits_per_second(spatial_max, temporal_max);
+                // The highest means all that there may come.
+                let spatial_max = if spatial_max == sid_max { u8::MAX } else { spatial_max };
+                let temporal_max = if temporal_max == tid_max { u8::MAX } else { temporal_max };
+                // What costs as much as something better is of no use.
+                rungs.truncate(rungs.partition_point(|r| r.bits_per_second < bits_per_second));
+                rungs.push(Rung { encoding, spatial_max, temporal_max, bits_per_second });
+            };
+            // Of a worse Encoding all pictures are better than few of a better one.
+            if self.alive(now_us).next_back() == Some(encoding) {
+                (0..tid_max).for_each(|tid| add(0, tid));
             }
+            (0..=sid_max).for_each(|sid| add(sid, tid_max));
+        }
+    }
+
+    /// What goes on of `current` while a keyframe of something cheaper is awaited, on a path that
+    /// takes `budget_bps`.
+    fn meanwhile(&self, current: u8, budget_bps: u64) -> Meanwhile {
+        let Some(state) = self.encodings.get(usize::from(current)) else {
+            return Meanwhile::Nothing;
         };
-        chosen.map_or(0, |at| at as u8)
+        let (sid_max, tid_max) = state.layers_max;
+        let fits = |tid: &u8| state.meter.bits_per_second(sid_max, *tid) <= budget_bps;
+        (0..=tid_max).rev().find(fits).map_or(Meanwhile::Nothing, Meanwhile::Temporal)
+    }
+
+    /// Sorts the Encodings anew by what they cost. One must cost clearly more to go before another.
+    fn sort_encodings(&mut self, now_us: u64) {
+        let is_alive = self.alive(now_us).fold(0u16, |all, at| all | 1 << at);
+        let encodings = &self.encodings;
+        let cost = |at: u8| {
+            encodings.get(usize::from(at)).map_or(0, |e| e.meter.bits_per_second(u8::MAX, u8::MAX))
+        };
+        for place in 1..self.order.len() {
+            let (one, other) = (self.order[place - 1], self.order[place]);
+            let (before, next) = (cost(one), cost(other));
+            let are_alive = is_alive >> one & is_alive >> other & 1 != 0;
+            if are_alive && before > 0 && next > before + before / 2 {
+                self.order.swap(place - 1, place);
+            }
+        }
     }
 
     /// Keeps a packet for every local Subscriber; [`Self::fan_out`] sends it. Packets that arrive
@@ -268,6 +262,7 @@ impl Source {
         state.last_at_us = Some(packet.meta.at_us);
         let (frame, (sid_max, tid_max)) = (&packet.meta.frame, &mut state.layers_max);
         (*sid_max, *tid_max) = ((*sid_max).max(frame.sid), (*tid_max).max(frame.tid));
+        state.meter.count(packet.meta, packet.payload.len());
         state
             .ring
             .get_or_insert_with(|| {
@@ -303,7 +298,7 @@ impl Source {
         equalise(&mut waiting[..count]);
         let arrivals = waiting[..count].iter().flatten().map(|waiting| waiting.packet.meta.at_us);
         if let Some(oldest) = arrivals.min() {
-            sending.outbox.begin_fan_out(oldest);
+            sending.batch.outbox.begin_fan_out(oldest);
         }
         for subscriber in subscribers.iter_mut().flatten() {
             // Negotiated for another codec: the control plane will offer this one.
@@ -321,15 +316,14 @@ impl Source {
                 match subscriber.forwarder.place(*encoding, packet.meta) {
                     Ok(placement) => {
                         subscriber.waiting_since_us = None;
-                        let (outbox, counters) = (&mut *sending.outbox, &mut *sending.counters);
                         let packet = Packet { padding: *padding, ..*packet };
-                        send(subscriber, egress, &placement, packet, outbox, counters);
+                        send(subscriber, egress, &placement, packet, &mut sending.batch);
                     }
                     Err(Skip::NotWanted | Skip::TooOld) => {}
                 }
             }
         }
-        sending.outbox.end_fan_out();
+        sending.batch.outbox.end_fan_out();
     }
 
     /// Starts, or starts again, a Subscriber whose viewer is connected: chooses its Encoding and
@@ -338,14 +332,27 @@ impl Source {
     pub fn start(&mut self, at: usize, now_us: u64, sending: &mut Sending<'_>) -> Option<u8> {
         // What waits would otherwise go out twice: now from the ring, and later.
         self.fan_out(sending);
-        let cap = self.subscribers.get(at)?.as_ref()?.forwarder.cap();
-        let target = self.choose(cap, now_us);
+        let subscriber = self.subscribers.get(at)?.as_ref()?;
+        let (cap, allowance) = (subscriber.cap, subscriber.allowance);
+        let current = subscriber.forwarder.current();
+        let mut target = self.choose(cap, allowance, now_us);
+        if let (Some(current), Allowance::UpTo(_, budget_bps)) = (current, allowance)
+            && target.encoding.is_some_and(|wanted| self.rank(current) < self.rank(wanted))
+        {
+            target.meanwhile = self.meanwhile(current, budget_bps);
+        }
         let is_audio = self.codec.kind() == MediaKind::Audio;
         let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
         subscriber.forwarder.set_target(target);
         if is_audio || !subscriber.forwarder.needs_keyframe() {
             return None;
         }
+        let target = target.encoding?;
+        // More than this at once would only wait in the network.
+        let replay_bytes_max = match allowance {
+            Allowance::UpTo(_, budget_bps) => budget_bps / 8 * REPLAY_US / 1_000_000,
+            Allowance::All | Allowance::Nothing => u64::MAX,
+        };
         let waiting_since = *subscriber.waiting_since_us.get_or_insert(now_us);
         let ring = self.encodings.get(usize::from(target))?.ring.as_ref();
         let has_waited = now_us.saturating_sub(waiting_since) >= REPLAY_AFTER_US;
@@ -360,10 +367,13 @@ impl Source {
             let Some(run) = ring.since_keyframe() else {
                 return false;
             };
-            if run.end() - run.start() > REPLAY_PACKETS_MAX && !has_waited {
+            let bytes: usize =
+                run.clone().filter_map(|seq| ring.get(seq)).map(|(_, bytes)| bytes.len()).sum();
+            let is_long = run.end() - run.start() > REPLAY_PACKETS_MAX;
+            if (is_long || bytes as u64 > replay_bytes_max) && !has_waited {
                 return false;
             }
-            let Sending { egress, outbox, counters } = sending;
+            let Sending { egress, batch } = sending;
             let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else {
                 return false;
             };
@@ -373,7 +383,7 @@ impl Source {
                     continue;
                 };
                 if let Ok(placement) = subscriber.forwarder.place(target, packet.meta) {
-                    send(subscriber, egress, &placement, packet, outbox, counters);
+                    send(subscriber, egress, &placement, packet, batch);
                 }
             }
             true
@@ -389,10 +399,13 @@ impl Source {
     /// climbs back, asks for keyframes, replays for those who wait too long. Calls `request` for
     /// each Encoding of which a keyframe is needed.
     pub fn tick(&mut self, now_us: u64, sending: &mut Sending<'_>, mut request: impl FnMut(u8)) {
+        for encoding in &mut self.encodings {
+            encoding.meter.look(now_us);
+        }
         if self.codec.kind() == MediaKind::Audio {
             return;
         }
-        let choices = [LayerCap::High, LayerCap::Low].map(|cap| self.choose(cap, now_us));
+        self.sort_encodings(now_us);
         for at in 0..self.subscribers.len() {
             let Some(Some(subscriber)) = self.subscribers.get(at) else {
                 continue;
@@ -400,24 +413,71 @@ impl Source {
             if !matches!(sending.egress.get(subscriber.viewer), Some(Some(_))) {
                 continue;
             }
-            let wanted = match subscriber.forwarder.cap() {
-                LayerCap::High => choices[0],
-                LayerCap::Low => choices[1],
-                cap @ LayerCap::Chosen(_) => self.choose(cap, now_us),
-            };
-            if (wanted != subscriber.forwarder.target() || subscriber.forwarder.needs_keyframe())
+            let wanted = self.choose(subscriber.cap, subscriber.allowance, now_us);
+            let forwarder = &subscriber.forwarder;
+            let is_same = wanted == Target { meanwhile: Meanwhile::All, ..forwarder.target() };
+            if (!is_same || forwarder.needs_keyframe())
                 && let Some(encoding) = self.start(at, now_us, sending)
             {
                 request(encoding);
             }
+            if let Some(encoding) = self.lacking(at, now_us) {
+                request(encoding);
+            }
         }
+    }
+
+    /// The Encoding of which a Subscriber needs a keyframe to get layers that it should.
+    pub fn lacking(&mut self, at: usize, now_us: u64) -> Option<u8> {
+        let subscriber = self.subscribers.get(at)?.as_ref()?;
+        let current = subscriber.forwarder.current()?;
+        let max = self.layers_max(current);
+        let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
+        let (lacks_spatial, lacks_temporal) = subscriber.forwarder.lacks_layers(max);
+        if !lacks_spatial && !lacks_temporal {
+            subscriber.lacking_since_us = None;
+            return None;
+        }
+        let since_us = *subscriber.lacking_since_us.get_or_insert(now_us);
+        let is_due = lacks_spatial || now_us.saturating_sub(since_us) > LACKING_US;
+        is_due.then_some(current)
+    }
+
+    /// Sends a viewer something that it can do without, to fill a probe: one of the last packets
+    /// once more, or padding. Returns whether it could.
+    pub fn send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> bool {
+        self.try_send_probe(at, sending).is_some()
+    }
+
+    fn try_send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> Option<()> {
+        let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
+        let rtx = subscriber.rtx.filter(|_| subscriber.is_numbered)?;
+        let Sending { egress, batch } = sending;
+        let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
+        subscriber.probe_back = subscriber.probe_back % PROBE_BACK_MAX + 1;
+        let seq = subscriber.forwarder.next_out().checked_sub(u64::from(subscriber.probe_back));
+        let found = seq.and_then(|seq| subscriber.forwarder.find(seq as u16));
+        let packet = found.and_then(|(encoding, seq_in)| {
+            let ring = self.encodings.get(usize::from(encoding))?.ring.as_ref()?;
+            let (meta, bytes) = ring.get(seq_in)?;
+            let placement = subscriber.forwarder.place_again(encoding, meta)?;
+            Some((placement, Packet::split(meta, bytes)?))
+        });
+        match packet {
+            Some((placement, packet)) => {
+                batch.counters.probed_bytes += packet.payload.len() as u64;
+                send_rtx(subscriber, rtx, egress, &placement, packet, batch);
+            }
+            None => send_padding(subscriber, rtx, egress, batch),
+        }
+        Some(())
     }
 
     /// Answers a NACK: sends the packet that went out under `seq_no` once more.
     pub fn retransmit(&mut self, at: usize, seq_no: u16, sending: &mut Sending<'_>) {
         let sent = self.try_retransmit(at, seq_no, sending);
         if sent.is_none() {
-            sending.counters.drop(DropReason::NackRefused);
+            sending.batch.counters.drop(DropReason::NackRefused);
         }
     }
 
@@ -428,20 +488,20 @@ impl Source {
         let (meta, bytes) = ring.get(seq_in)?;
         let packet = Packet::split(meta, bytes)?;
         let placement = subscriber.forwarder.place_again(encoding, meta)?;
-        let Sending { egress, outbox, counters } = sending;
+        let Sending { egress, batch } = sending;
         let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
-        if !subscriber.may_retransmit(seq_no, bytes.len()) {
+        if !subscriber.may_retransmit(seq_no, bytes.len(), batch.now_us) {
             return None;
         }
         match subscriber.rtx {
             Some(rtx) => {
-                send_rtx(subscriber, rtx, egress, &placement, packet, outbox, counters);
+                send_rtx(subscriber, rtx, egress, &placement, packet, batch);
             }
             // Elsewhere the repeated packet would differ in its hop fields: see `hop`.
             None if !subscriber.forwarder.repairs_in_place() => return None,
-            None => send(subscriber, egress, &placement, packet, outbox, counters),
+            None => send(subscriber, egress, &placement, packet, batch),
         }
-        counters.retransmitted += 1;
+        batch.counters.retransmitted += 1;
         Some(())
     }
 }

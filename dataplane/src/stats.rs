@@ -162,6 +162,8 @@ pub struct Counters {
     pub rtp_out: ByKind<Traffic>,
     /// Of those, retransmissions.
     pub retransmitted: u64,
+    /// Octets of padding and of packets repeated unasked, which probe viewers' paths.
+    pub probed_bytes: u64,
     /// Datagrams handed to the kernel.
     pub datagrams_out: u64,
     /// Bytes of those.

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
+use crate::api::{ClientKey, Codec, MediaKind, PublicationInfo, SubscriptionSpec};
 use crate::extension::ExtensionMap;
 use crate::forward::Parked;
 use crate::id::TransportId;
@@ -105,9 +105,11 @@ pub struct Viewer {
     /// the same for ever (RFC 8829 s5.2.2).
     pub params: Vec<(Codec, String)>,
     /// What the offer that waits for an answer says, by m-line.
-    pub wanted: Vec<Option<(PublicationInfo, LayerCap)>>,
+    pub wanted: Vec<Option<SubscriptionSpec>>,
     /// What it believes that its path takes (REMB), in bits per second, and when it said so.
     pub estimate: Option<(u64, u64)>,
+    /// Whose it is.
+    pub client: Option<ClientKey>,
     /// Whether its m-sections are slots ([`crate::Command::View`]).
     pub has_slots: bool,
 }

@@ -28,11 +28,11 @@ impl Shard {
             Command::Publish { offer, codecs, reached, .. } => {
                 self.publish(transport, &offer, (&codecs, reached), now)
             }
-            Command::Subscribe { msid, subscriptions, ice_restart, .. } => {
-                self.subscribe(transport, &msid, subscriptions, ice_restart, now)
+            Command::Subscribe { client, msid, subscriptions, ice_restart, .. } => {
+                self.subscribe(transport, (client, &msid), subscriptions, ice_restart, now)
             }
-            Command::View { offer, msid, codecs, reached, .. } => {
-                self.view(transport, &offer, &msid, (&codecs, reached), now)
+            Command::View { client, offer, msid, codecs, reached, .. } => {
+                self.view(transport, &offer, (client, &msid), (&codecs, reached), now)
             }
             Command::Watch { subscriptions, .. } => {
                 self.watch(transport, subscriptions, now);

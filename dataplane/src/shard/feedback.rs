@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::Shard;
 use crate::id::PublicationId;
-use crate::rtcp::{self, Feedback, ReportBlock, Twcc};
-use crate::sending::Sending;
+use crate::rtcp::{self, Feedback, ReportBlock};
+use crate::sending::{Batch, Sending};
 use crate::stats::DropReason;
 use crate::transport::Role;
 
@@ -15,7 +15,9 @@ const NACKED_MAX: usize = 256;
 
 /// What a viewer's compound packet asks for, collected before it is acted upon.
 #[derive(Default)]
-struct Asked {
+struct Asked<'a> {
+    /// Bodies of transport-wide feedback.
+    feedback: Vec<&'a [u8]>,
     keyframes: Vec<u32>,
     lost: Vec<(u32, u16)>,
     reports: Vec<ReportBlock>,
@@ -42,7 +44,7 @@ impl Shard {
         let compound = &datagram[..len];
         match transport.role {
             Role::Publisher(_) => self.publisher_feedback(slot, compound, at_us),
-            Role::Viewer(_) => self.viewer_feedback(slot, compound, at_us),
+            Role::Viewer(_) => self.viewer_feedback(slot, compound, at_us, now),
         }
     }
 
@@ -80,7 +82,7 @@ impl Shard {
         }
     }
 
-    fn viewer_feedback(&mut self, slot: usize, compound: &[u8], at_us: u64) {
+    fn viewer_feedback(&mut self, slot: usize, compound: &[u8], at_us: u64, now: Instant) {
         let mut asked = Asked::default();
         let is_whole = rtcp::parse(compound, |feedback| match feedback {
             Feedback::Pli { ssrc } | Feedback::Fir { ssrc } => {
@@ -95,10 +97,7 @@ impl Shard {
                 let room = NACKED_MAX - asked.lost.len();
                 asked.lost.extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
             }
-            // The estimator that will use it is not there yet; what is malformed is counted.
-            Feedback::Twcc(body) => {
-                let _ = Twcc::parse(body);
-            }
+            Feedback::Twcc(body) => asked.feedback.push(body),
             Feedback::Report(block) => asked.reports.push(block),
             Feedback::Remb { bitrate_bps } => asked.estimate = Some(bitrate_bps),
             Feedback::SenderReport { .. } | Feedback::Bye(_) => {}
@@ -109,6 +108,7 @@ impl Shard {
         self.counters.keyframe_requests_in += asked.keyframes.len() as u64;
         self.counters.nacked_in += asked.lost.len() as u64;
         self.take_reports(slot, &asked, at_us);
+        self.take_feedback(slot, &asked, at_us, now);
         for ssrc in asked.keyframes {
             let Some((publication, at)) = self.subscription(slot, ssrc) else {
                 self.count(DropReason::FeedbackForeign);
@@ -121,8 +121,11 @@ impl Shard {
                 continue;
             };
             let forwarder = &subscriber.forwarder;
-            let encoding = forwarder.current().unwrap_or_else(|| forwarder.target());
-            self.want_keyframe(publication, encoding);
+            let encoding = forwarder.current().or(forwarder.target().encoding);
+            // Of what is paused no keyframe is of use.
+            if let Some(encoding) = encoding {
+                self.want_keyframe(publication, encoding);
+            }
         }
         for (ssrc, seq_no) in asked.lost {
             let Some((publication, at)) = self.subscription(slot, ssrc) else {
@@ -134,15 +137,52 @@ impl Shard {
             };
             let mut sending = Sending {
                 egress: &mut self.egress,
-                outbox: &mut self.outbox,
-                counters: &mut self.counters,
+                batch: Batch {
+                    outbox: &mut self.outbox,
+                    counters: &mut self.counters,
+                    now_us: at_us,
+                },
             };
             source.retransmit(at, seq_no, &mut sending);
         }
     }
 
+    /// What a viewer says of its path.
+    fn take_feedback(&mut self, slot: usize, asked: &Asked<'_>, at_us: u64, now: Instant) {
+        let Some(key) = self.client_of(slot) else {
+            return;
+        };
+        let (Some(client), Some(Some(egress))) =
+            (self.clients.get_mut(&key), self.egress.get_mut(slot))
+        else {
+            return;
+        };
+        if let Some(bits_per_second) = asked.estimate {
+            client.controller.take_remb(bits_per_second, at_us);
+        }
+        if let Some(loss_256) = asked.reports.iter().map(|block| block.fraction_lost).max() {
+            client.controller.take_report(loss_256, at_us);
+        }
+        if asked.feedback.is_empty() {
+            return;
+        }
+        let mut is_whole = true;
+        self.results.clear();
+        for body in &asked.feedback {
+            is_whole &= egress.flow.history.take_feedback(body, &mut self.results);
+        }
+        // Of packets that the peer heard of out of turn, those that left first come first.
+        self.results.sort_by_key(|result| result.sent_us);
+        egress.flow.delay.take(&self.results);
+        client.controller.take_results(egress.flow.delay.usage(), &self.results, at_us);
+        if !is_whole {
+            self.count(DropReason::BadRtcp);
+        }
+        self.divide_if_worse(key, now);
+    }
+
     /// What a viewer says of what it gets.
-    fn take_reports(&mut self, slot: usize, asked: &Asked, at_us: u64) {
+    fn take_reports(&mut self, slot: usize, asked: &Asked<'_>, at_us: u64) {
         let ntp_now = self.ntp_at(at_us);
         for block in &asked.reports {
             // Reports about RTX say nothing about the media.

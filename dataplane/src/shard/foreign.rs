@@ -16,6 +16,7 @@ use crate::transport::{Role, Transport};
 impl Shard {
     /// Takes a record from a lane.
     pub fn handle_record(&mut self, record: &[u8], now: Instant) {
+        self.now_us = self.micros(now);
         match record::read(record) {
             Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
                 self.counters.lane_in += 1;

@@ -29,6 +29,7 @@ impl Shard {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
         let at_us = self.micros(arrived_at);
+        self.now_us = self.micros(now);
         self.handle_local_datagram(from, local, datagram, at_us, now);
     }
 

@@ -5,6 +5,7 @@
 //! Order of calls: any number of `handle_*`, then [`Shard::flush`]; then wait no longer than
 //! [`Shard::poll_timeout`] and call [`Shard::handle_timeout`] when it has passed.
 
+mod clients;
 mod commands;
 mod feedback;
 mod foreign;
@@ -25,14 +26,16 @@ use std::time::{Duration, Instant};
 
 use str0m::config::DtlsCert;
 
-use crate::api::Event;
+use crate::api::{ClientKey, Event};
+use crate::congestion::PacketResult;
+use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::forward::Parked;
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
 use crate::peer::{Drained, Fault};
-use crate::sending::{Egress, Sending};
+use crate::sending::{Batch, Sending};
 use crate::source::Source;
 use crate::stats::{Counters, DropReason, Gauges};
 use crate::transport::{Role, Transport};
@@ -121,6 +124,15 @@ pub struct Shard {
     hints: HashMap<SocketAddr, ShardId>,
     egress: Vec<Option<Egress>>,
     sources: HashMap<PublicationId, Source>,
+    /// Those who view here.
+    clients: HashMap<ClientKey, clients::Client>,
+    /// Those whose paths are probed, and when that goes on.
+    probing: Vec<ClientKey>,
+    probe_at: Option<Instant>,
+    /// What feedback told, while it is taken in.
+    results: Vec<PacketResult>,
+    /// The last time that came in with anything: what is sent between two inputs leaves then.
+    now_us: u64,
     /// On a publisher's shard: which other shards have viewers, as a bit mask.
     remote: HashMap<PublicationId, u16>,
     /// Publications with packets that wait for [`Shard::flush`].
@@ -167,6 +179,11 @@ impl Shard {
             hints: HashMap::new(),
             egress: Vec::new(),
             sources: HashMap::new(),
+            clients: HashMap::new(),
+            probing: Vec::new(),
+            probe_at: None,
+            results: Vec::new(),
+            now_us: 1,
             remote: HashMap::new(),
             dirty: Vec::new(),
             lanes,
@@ -200,14 +217,15 @@ impl Shard {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Instant {
-        match self.timers.peek() {
-            Some(Reverse((at, ..))) => (*at).min(self.tick_at),
-            None => self.tick_at,
-        }
+        let timer_at = self.timers.peek().map_or(self.tick_at, |Reverse((at, ..))| *at);
+        let probe_at = self.probe_timeout().unwrap_or(self.tick_at);
+        timer_at.min(probe_at).min(self.tick_at)
     }
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now_us = self.micros(now);
+        self.run_probes(now);
         while let Some(Reverse((at, slot, id))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -242,8 +260,11 @@ impl Shard {
         };
         source.fan_out(&mut Sending {
             egress: &mut self.egress,
-            outbox: &mut self.outbox,
-            counters: &mut self.counters,
+            batch: Batch {
+                outbox: &mut self.outbox,
+                counters: &mut self.counters,
+                now_us: self.now_us,
+            },
         });
     }
 
@@ -364,7 +385,7 @@ impl Shard {
         if self.egress.len() <= slot {
             self.egress.resize_with(slot + 1, || None);
         }
-        self.egress[slot] = Some(Egress { to, from: Some(local), sealer, twcc: 0 });
+        self.egress[slot] = Some(Egress::new(to, Some(local), sealer));
         self.events.push(Event::Connected { transport: id });
         self.start_viewer(slot, now);
     }
@@ -430,6 +451,9 @@ impl Shard {
                 }
             }
             Role::Viewer(viewer) => {
+                if let Some(client) = viewer.client {
+                    self.leave_client(slot, client);
+                }
                 for (info, at) in viewer.lines.into_iter().filter_map(|line| line.subscription) {
                     self.remove_subscriber(info.id, at);
                 }

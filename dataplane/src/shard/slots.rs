@@ -8,7 +8,9 @@ use super::Shard;
 use super::commands::{Refusal, check_order, ours, read_description};
 use super::viewing::offered;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
-use crate::api::{Codec, Event, LayerCap, MediaKind, PublicationInfo, SubscriptionSpec, ViewOffer};
+use crate::api::{
+    ClientKey, Codec, Event, MediaKind, PublicationInfo, SubscriptionSpec, ViewOffer,
+};
 use crate::describe::{self, Offered, Track, format_for, nearest_first, offered_formats};
 use crate::error::PeerError;
 use crate::format::Format;
@@ -25,7 +27,7 @@ impl Shard {
         &mut self,
         id: TransportId,
         offer: &ViewOffer,
-        msid: &str,
+        (client, msid): (ClientKey, &str),
         (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<(), Refusal> {
@@ -39,7 +41,9 @@ impl Shard {
                     has_slots: true,
                     ..Viewer::default()
                 };
-                self.create(id, Role::Viewer(Box::new(viewer)), now)?
+                let slot = self.create(id, Role::Viewer(Box::new(viewer)), now)?;
+                self.join_client(slot, client);
+                slot
             }
         };
         let done = match offer {
@@ -227,10 +231,9 @@ impl Shard {
         let mut lines = std::mem::take(&mut viewer.lines);
         let wanted = assign(&lines, subscriptions);
         for (line, wanted) in lines.iter_mut().zip(&wanted) {
-            if let Some((info, at)) = line
-                .subscription
-                .take_if(|(info, _)| wanted.as_ref().is_none_or(|(wanted, _)| wanted != info))
-                && let Some(parked) = self.remove_subscriber(info.id, at)
+            if let Some((info, at)) = line.subscription.take_if(|(info, _)| {
+                wanted.as_ref().is_none_or(|wanted| wanted.publication != *info)
+            }) && let Some(parked) = self.remove_subscriber(info.id, at)
             {
                 line.parked = parked;
             }
@@ -241,8 +244,8 @@ impl Shard {
             viewer.lines = lines;
         }
         for (line, (wanted, section)) in wanted.into_iter().zip(sections).enumerate() {
-            if let (Some((info, cap)), Some(section)) = (wanted, section) {
-                self.begin_subscription(slot, line, info, cap, &section, now);
+            if let (Some(wish), Some(section)) = (wanted, section) {
+                self.begin_subscription(slot, line, wish, &section, now);
             }
         }
         if let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) {
@@ -263,7 +266,7 @@ fn slots(viewer: &Viewer) -> Vec<(String, MediaKind)> {
 fn assign(
     lines: &[ViewerLine],
     subscriptions: Vec<SubscriptionSpec>,
-) -> Vec<Option<(PublicationInfo, LayerCap)>> {
+) -> Vec<Option<SubscriptionSpec>> {
     let can_carry = |line: &ViewerLine, info: &PublicationInfo| {
         line.kind == info.kind
             && line
@@ -281,20 +284,19 @@ fn assign(
             winners.push(spec);
         }
     }
-    let mut wanted: Vec<Option<(PublicationInfo, LayerCap)>> = lines
+    let mut wanted: Vec<Option<SubscriptionSpec>> = lines
         .iter()
         .map(|line| {
             let (carried, _) = line.subscription.as_ref()?;
             let at = winners.iter().position(|winner| winner.publication == *carried)?;
-            let SubscriptionSpec { publication, cap } = winners.remove(at);
-            Some((publication, cap))
+            Some(winners.remove(at))
         })
         .collect();
-    for SubscriptionSpec { publication, cap } in winners {
+    for winner in winners {
         let free = (0..lines.len())
-            .find(|at| wanted[*at].is_none() && can_carry(&lines[*at], &publication));
+            .find(|at| wanted[*at].is_none() && can_carry(&lines[*at], &winner.publication));
         if let Some(at) = free {
-            wanted[at] = Some((publication, cap));
+            wanted[at] = Some(winner);
         }
     }
     wanted

@@ -55,7 +55,7 @@ impl Shard {
             let source = self.sources.get(&info.id)?;
             let subscriber = source.subscribers.get(*at)?.as_ref()?;
             let forwarder = &subscriber.forwarder;
-            let encoding = forwarder.current().unwrap_or_else(|| forwarder.target());
+            let encoding = forwarder.current().or(forwarder.target().encoding).unwrap_or(0);
             let (sid_max, tid_max) = source.layers_max(encoding);
             let (sid, tid) = forwarder.layers();
             let (loss_256, jitter_us, rtt_us) = subscriber.quality.reported(now_us);

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{Shard, TICKS_PER_SECOND};
 use crate::api::{EncodingRate, Event, MediaKind};
+use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
 use crate::rtcp::{ReportBlock, Writer};
-use crate::sending::{Egress, Sending};
+use crate::sending::{Batch, Sending};
 use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
 use crate::stats::Counters;
 use crate::transport::{Role, Transport};
@@ -31,6 +32,7 @@ impl Shard {
         if self.tick.is_multiple_of(SOURCE_TICKS) {
             self.source_tick(now_us);
         }
+        self.look_at_clients(now);
         let phase = self.tick % TICKS_PER_SECOND;
         let mut slot = phase as usize;
         while slot < self.slots.len() {
@@ -117,8 +119,7 @@ impl Shard {
         for (publication, source) in &mut self.sources {
             let mut sending = Sending {
                 egress: &mut self.egress,
-                outbox: &mut self.outbox,
-                counters: &mut self.counters,
+                batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
             };
             source.tick(now_us, &mut sending, |encoding| {
                 if !wanted.contains(&(*publication, encoding)) {

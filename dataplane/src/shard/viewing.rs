@@ -6,8 +6,9 @@ use std::time::Instant;
 use super::commands::{Refusal, ours, read_description};
 use super::{PeerMessage, Shard};
 use crate::agree::link_of;
-use crate::api::{Codec, Event, LayerCap, MediaKind, PublicationInfo, SubscriptionSpec};
+use crate::api::{ClientKey, Codec, Event, LayerCap, MediaKind, SubscriptionSpec};
 use crate::canonical::MidBytes;
+use crate::choose::Target;
 use crate::describe::{self, Offered, Ours, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::extension::Extension;
@@ -15,8 +16,9 @@ use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, TransportId};
 use crate::sdp::Section;
-use crate::sending::Sending;
-use crate::source::{Negotiated, Source, Subscriber};
+use crate::sending::{Batch, Sending};
+use crate::source::Source;
+use crate::subscriber::{Negotiated, Subscriber};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
 
 /// Subscriptions of one viewing Transport.
@@ -26,7 +28,7 @@ impl Shard {
     pub(super) fn subscribe(
         &mut self,
         id: TransportId,
-        msid: &str,
+        (client, msid): (ClientKey, &str),
         subscriptions: Vec<SubscriptionSpec>,
         ice_restart: bool,
         now: Instant,
@@ -38,7 +40,9 @@ impl Shard {
             Some(slot) => (slot, false),
             None => {
                 let viewer = Viewer { msid: msid.to_owned(), ..Viewer::default() };
-                (self.create(id, Role::Viewer(Box::new(viewer)), now)?, true)
+                let slot = self.create(id, Role::Viewer(Box::new(viewer)), now)?;
+                self.join_client(slot, client);
+                (slot, true)
             }
         };
         let is_outstanding = match self.transport(slot) {
@@ -77,7 +81,7 @@ impl Shard {
         for spec in &added {
             self.add_line(slot, spec.publication.kind, &spec.publication.track_id);
         }
-        wanted.extend(added.into_iter().map(|spec| Some((spec.publication, spec.cap))));
+        wanted.extend(added.into_iter().map(Some));
         let fresh = self.credentials(slot);
         let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
@@ -85,7 +89,7 @@ impl Shard {
             return Err(Ok(PeerError::SdpUnusable));
         };
         for (line, wanted) in viewer.lines.iter_mut().zip(&wanted) {
-            let Some((info, _)) = wanted else { continue };
+            let Some(SubscriptionSpec { publication: info, .. }) = wanted else { continue };
             line.codec = Some(info.codec);
             if viewer.params.iter().all(|(codec, _)| *codec != info.codec) {
                 viewer.params.push((info.codec, info.fmtp.clone()));
@@ -171,21 +175,20 @@ impl Shard {
         &mut self,
         slot: usize,
         mut subscriptions: Vec<SubscriptionSpec>,
-    ) -> (Vec<Option<(PublicationInfo, LayerCap)>>, Vec<SubscriptionSpec>) {
+    ) -> (Vec<Option<SubscriptionSpec>>, Vec<SubscriptionSpec>) {
         let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
         else {
             return (Vec::new(), subscriptions);
         };
         let mut lines = std::mem::take(&mut viewer.lines);
-        let mut wanted: Vec<Option<(PublicationInfo, LayerCap)>> = vec![None; lines.len()];
+        let mut wanted: Vec<Option<SubscriptionSpec>> = vec![None; lines.len()];
         for (line, wanted) in lines.iter_mut().zip(&mut wanted) {
             let Some((info, at)) = &line.subscription else {
                 continue;
             };
             let stays = subscriptions.iter().position(|s| s.publication == *info);
             if let Some(stays) = stays {
-                let spec = subscriptions.remove(stays);
-                *wanted = Some((spec.publication, spec.cap));
+                *wanted = Some(subscriptions.remove(stays));
             } else {
                 if let Some(parked) = self.remove_subscriber(info.id, *at) {
                     line.parked = parked;
@@ -196,8 +199,7 @@ impl Shard {
         for (line, wanted) in lines.iter().zip(&mut wanted) {
             let fits = subscriptions.iter().position(|s| s.publication.kind == line.kind);
             if let (None, Some(fits)) = (&wanted, fits) {
-                let spec = subscriptions.remove(fits);
-                *wanted = Some((spec.publication, spec.cap));
+                *wanted = Some(subscriptions.remove(fits));
             }
         }
         if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
@@ -247,8 +249,8 @@ impl Shard {
             return Ok(());
         }
         for (line, (wish, section)) in wanted.into_iter().zip(description.sections).enumerate() {
-            if let Some((info, cap)) = wish {
-                self.begin_subscription(slot, line, info, cap, &section, now);
+            if let Some(wish) = wish {
+                self.begin_subscription(slot, line, wish, &section, now);
             }
         }
         self.after_drain(slot, drained, now);
@@ -259,11 +261,11 @@ impl Shard {
         &mut self,
         slot: usize,
         line: usize,
-        info: PublicationInfo,
-        cap: LayerCap,
+        wish: SubscriptionSpec,
         section: &Section,
         now: Instant,
     ) {
+        let SubscriptionSpec { publication: info, cap, priority } = wish;
         let Some(Some(Transport { id, role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
         else {
             return;
@@ -272,7 +274,7 @@ impl Shard {
             return;
         };
         if line_state.subscription.is_some() {
-            self.set_cap_of_line(slot, line, cap, now);
+            self.set_cap_of_line(slot, line, (cap, Some(priority)), now);
             return;
         }
         let format = format_for(section, info.codec, &info.fmtp).filter(|_| section.is_active);
@@ -292,6 +294,7 @@ impl Shard {
             rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
             mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
             ids: extension_ids(section),
+            has_feedback: section.extensions.id_of(Extension::Twcc).is_some(),
         };
         let parked = line_state.parked;
         let publication = info.id;
@@ -301,8 +304,15 @@ impl Shard {
             self.messages.push((publication.transport.shard(), message));
         }
         let source = self.sources.entry(publication).or_insert_with(|| Source::from_info(&info));
-        let forwarder = Forwarder::new(info.codec, source.clock_hz, cap, 0, parked);
-        let at = source.add(Subscriber::new(slot, forwarder, negotiated, parked.rtx_next));
+        let target = Target {
+            spatial_max: cap.spatial_max(),
+            temporal_max: cap.temporal_max(),
+            ..Target::all(0)
+        };
+        let forwarder = Forwarder::new(info.codec, source.clock_hz, target, parked);
+        let rtx_next = parked.rtx_next;
+        let wish = (cap, priority);
+        let at = source.add(Subscriber::new(slot, forwarder, wish, negotiated, rtx_next));
         line_state.subscription = Some((info, at));
         let is_connected = self.egress.get(slot).is_some_and(Option::is_some);
         if is_connected {
@@ -325,17 +335,18 @@ impl Shard {
         }
     }
 
-    fn start_subscriber(&mut self, publication: PublicationId, at: usize, now: Instant) {
+    pub(super) fn start_subscriber(&mut self, publication: PublicationId, at: usize, now: Instant) {
         let now_us = self.micros(now);
         let Some(source) = self.sources.get_mut(&publication) else {
             return;
         };
         let mut sending = Sending {
             egress: &mut self.egress,
-            outbox: &mut self.outbox,
-            counters: &mut self.counters,
+            batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
         };
         let needed = source.start(at, now_us, &mut sending);
+        // Layers that cannot be stepped up to need a keyframe as well.
+        let needed = needed.or_else(|| source.lacking(at, now_us));
         if let Some(encoding) = needed {
             self.want_keyframe(publication, encoding);
         }
@@ -358,18 +369,24 @@ impl Shard {
             line.subscription.as_ref().is_some_and(|(info, _)| info.id == publication)
         });
         if let Some(line) = line {
-            self.set_cap_of_line(slot, line, cap, now);
+            self.set_cap_of_line(slot, line, (cap, None), now);
         }
         // An offer may be out; the cap is to hold when its answer comes, too.
         if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
             let wanted = viewer.wanted.iter_mut().flatten();
-            for (_, wanted_cap) in wanted.filter(|(info, _)| info.id == publication) {
-                *wanted_cap = cap;
+            for wish in wanted.filter(|wish| wish.publication.id == publication) {
+                wish.cap = cap;
             }
         }
     }
 
-    fn set_cap_of_line(&mut self, slot: usize, line: usize, cap: LayerCap, now: Instant) {
+    fn set_cap_of_line(
+        &mut self,
+        slot: usize,
+        line: usize,
+        (cap, priority): (LayerCap, Option<u8>),
+        now: Instant,
+    ) {
         let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
             return;
         };
@@ -384,14 +401,9 @@ impl Shard {
         let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
             return;
         };
-        if subscriber.forwarder.cap() == cap {
+        subscriber.priority = priority.unwrap_or(subscriber.priority);
+        if std::mem::replace(&mut subscriber.cap, cap) == cap {
             return;
-        }
-        let current = subscriber.forwarder.current();
-        if subscriber.forwarder.set_cap(cap)
-            && let Some(encoding) = current
-        {
-            self.want_keyframe(publication, encoding);
         }
         self.start_subscriber(publication, at, now);
     }

@@ -6,7 +6,7 @@ use str0m::media::MediaKind as PeerKind;
 
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
-use crate::api::{Command, Event, LayerCap};
+use crate::api::{ClientKey, Command, Event, LayerCap};
 use crate::error::{CloseReason, PeerError};
 
 fn refusals(net: &Net) -> Vec<PeerError> {
@@ -306,6 +306,7 @@ fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {
     let id = net.peers[publisher].id;
     net.command(Command::Subscribe {
         transport: id,
+        client: ClientKey(9),
         msid: "x".to_owned(),
         subscriptions: Vec::new(),
         ice_restart: false,

@@ -18,7 +18,7 @@ use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc, RtcConfig};
 
 use super::super::{Shard, ShardConfig};
 pub(super) use super::packets::Rtp;
-use crate::api::{Codec, Command, Event, LayerCap, PublicationInfo, SubscriptionSpec};
+use crate::api::{ClientKey, Codec, Command, Event, LayerCap, PublicationInfo, SubscriptionSpec};
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
 use crate::outbox::{Outgoing, Wire};
@@ -261,10 +261,20 @@ impl Net {
         let transport = self.peers[viewer].id;
         let subscriptions = wanted
             .iter()
-            .map(|publication| SubscriptionSpec { publication: publication.clone(), cap })
+            .map(|publication| SubscriptionSpec {
+                publication: publication.clone(),
+                cap,
+                priority: 1,
+            })
             .collect();
         let msid = "stream".to_owned();
-        self.command(Command::Subscribe { transport, msid, subscriptions, ice_restart });
+        self.command(Command::Subscribe {
+            transport,
+            client: ClientKey(transport.as_u64()),
+            msid,
+            subscriptions,
+            ice_restart,
+        });
     }
 
     /// What a publisher has announced so far.

@@ -66,7 +66,7 @@ impl Shard {
         };
         let mut subscriptions = viewer.lines.iter().filter_map(|line| line.subscription.as_ref());
         let (_, at) = subscriptions.find(|(info, _)| info.id == publication)?;
-        Some(self.sources.get(&publication)?.subscribers.get(*at)?.as_ref()?.forwarder.cap())
+        Some(self.sources.get(&publication)?.subscribers.get(*at)?.as_ref()?.cap)
     }
 
     /// Ends a Transport's engine without a word from the peer.

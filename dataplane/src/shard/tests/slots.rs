@@ -8,8 +8,8 @@ use str0m::media::{Direction, MediaKind as PeerKind};
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{
-    Codec, Command, Event, LayerCap, Layers, MediaKind, PublicationInfo, SubscriptionSpec,
-    ViewOffer,
+    ClientKey, Codec, Command, Event, LayerCap, Layers, MediaKind, PublicationInfo,
+    SubscriptionSpec, ViewOffer,
 };
 use crate::id::PublicationId;
 
@@ -35,6 +35,7 @@ impl Net {
     fn view(&mut self, viewer: usize, offer: String) {
         self.command(Command::View {
             transport: self.peers[viewer].id,
+            client: ClientKey(viewer as u64),
             offer: ViewOffer::Theirs(offer),
             msid: "class".to_owned(),
             codecs: CODECS.to_vec(),
@@ -46,7 +47,7 @@ impl Net {
         let transport = self.peers[viewer].id;
         let subscriptions = wanted
             .iter()
-            .map(|info| SubscriptionSpec { publication: (*info).clone(), cap })
+            .map(|info| SubscriptionSpec { publication: (*info).clone(), cap, priority: 1 })
             .collect();
         self.command(Command::Watch { transport, subscriptions });
         self.settle();
@@ -182,6 +183,7 @@ fn an_offer_of_ours_makes_slots_as_well() {
     let viewer = net.add_peer(id, RtcConfig::new());
     net.command(Command::View {
         transport: id,
+        client: ClientKey(9),
         offer: ViewOffer::Ours { audio: 1, video: 1 },
         msid: "class".to_owned(),
         codecs: CODECS.to_vec(),

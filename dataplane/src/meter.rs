@@ -1,0 +1,81 @@
+//! What each layer of an Encoding costs, measured from its packets.
+
+use crate::canonical::PacketMeta;
+use crate::egress::DATAGRAM_OVERHEAD_BYTES;
+
+/// Spatial and temporal layers that are told apart; higher ones count as the last.
+pub const LAYERS: usize = 4;
+/// Rates are taken over this.
+const WINDOW_US: u64 = 500_000;
+/// Header, extensions and tag of a packet to a viewer.
+const HEADER_BYTES: usize = 48;
+/// How much the last window counts against those before it.
+const SMOOTHING: f32 = 0.4;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Meter {
+    octets: [[u32; LAYERS]; LAYERS],
+    /// Bits per second, by spatial and temporal layer.
+    rates: [[f32; LAYERS]; LAYERS],
+    since_us: Option<u64>,
+    has_rates: bool,
+}
+
+impl Meter {
+    /// Counts a packet's copy as a viewer would get it.
+    pub fn count(&mut self, meta: &PacketMeta, payload_len: usize) {
+        let at = |layer: u8| usize::from(layer).min(LAYERS - 1);
+        let bytes = payload_len + HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES;
+        self.octets[at(meta.frame.sid)][at(meta.frame.tid)] += bytes as u32;
+    }
+
+    /// Takes the rates, if the window is over.
+    pub fn look(&mut self, now_us: u64) {
+        let since_us = *self.since_us.get_or_insert(now_us);
+        let passed_us = now_us.saturating_sub(since_us);
+        if passed_us < WINDOW_US {
+            return;
+        }
+        self.since_us = Some(now_us);
+        let per_second = 8e6 / passed_us as f32;
+        let smoothing = if self.has_rates { SMOOTHING } else { 1.0 };
+        let layers = self.octets.iter_mut().flatten().zip(self.rates.iter_mut().flatten());
+        for (octets, rate) in layers {
+            *rate += smoothing * (std::mem::take(octets) as f32 * per_second - *rate);
+        }
+        self.has_rates = true;
+    }
+
+    /// Bits per second of all layers up to these; 0 while nothing is known.
+    pub fn bits_per_second(&self, sid_max: u8, tid_max: u8) -> u64 {
+        let spatial = self.rates.iter().take(usize::from(sid_max) + 1);
+        let temporal = spatial.flat_map(|rates| rates.iter().take(usize::from(tid_max) + 1));
+        temporal.sum::<f32>() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::FrameInfo;
+
+    #[test]
+    fn layers_add_up() {
+        let mut meter = Meter::default();
+        meter.look(1_000_000);
+        for (sid, tid, packets) in [(0, 0, 10), (0, 1, 10), (1, 0, 40), (9, 9, 1)] {
+            let frame = FrameInfo { sid, tid, ..FrameInfo::default() };
+            let meta = PacketMeta { frame, ..PacketMeta::default() };
+            (0..packets).for_each(|_| meter.count(&meta, 1000 - HEADER_BYTES - 28));
+        }
+        assert_eq!(meter.bits_per_second(7, 7), 0, "not yet");
+        meter.look(2_000_000);
+        assert_eq!(meter.bits_per_second(0, 0), 80_000);
+        assert_eq!(meter.bits_per_second(0, 7), 160_000);
+        assert_eq!(meter.bits_per_second(1, 7), 480_000);
+        assert_eq!(meter.bits_per_second(7, 7), 488_000);
+        meter.look(3_000_000);
+        assert_eq!(meter.bits_per_second(0, 0), 48_000, "half forgotten");
+    }
+}

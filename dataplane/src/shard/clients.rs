@@ -1,0 +1,315 @@
+//! Clients: who gets what over one path. All viewing Transports of a client live on one shard and
+//! share one congestion controller; what its path takes is divided among all that it gets.
+
+use std::time::{Duration, Instant};
+
+use super::Shard;
+use crate::allocate::{Wish, allocate};
+use crate::api::{ClientKey, MediaKind};
+use crate::choose::Allowance;
+use crate::congestion::{Cluster, Controller};
+use crate::id::PublicationId;
+use crate::sending::{Batch, Sending};
+use crate::transport::{Role, Transport};
+
+/// Between two looks at what a client gets, in ticks; sooner when its path gets worse.
+pub(super) const LOOK_TICKS: u64 = 5;
+/// Between two packets of a probe, at least.
+const PROBE_STEP: Duration = Duration::from_millis(5);
+/// Packets of a probe in one step.
+const PROBE_PACKETS_MAX: usize = 64;
+/// Of what a path takes audio gets its part first, and so much is left for reports, in percent.
+const SPARE_PERCENT: u64 = 3;
+/// An upgrade that had to be taken back within this was one too many.
+const REGRET_US: u64 = 10_000_000;
+/// The next one then waits: doubled from the first to the second, as long as it goes on.
+const WAIT_US: (u64, u64) = (5_000_000, 40_000_000);
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Client {
+    /// What its path takes.
+    pub controller: Controller,
+    /// Its viewing Transports.
+    pub slots: Vec<usize>,
+    /// What would be of use, if its path took more.
+    wanted_bps: Option<u64>,
+    hold: Hold,
+    /// The last estimate that was divided.
+    divided_bps: u64,
+}
+
+/// Keeps a client from going up and down.
+#[derive(Default)]
+struct Hold {
+    raised_us: Option<u64>,
+    until_us: u64,
+    wait_us: u64,
+}
+
+impl Hold {
+    fn raised(&mut self, now_us: u64) {
+        self.raised_us = Some(now_us);
+    }
+
+    fn lowered(&mut self, now_us: u64) {
+        match self.raised_us.take() {
+            Some(at_us) if now_us.saturating_sub(at_us) < REGRET_US => {
+                self.wait_us = (2 * self.wait_us).clamp(WAIT_US.0, WAIT_US.1);
+                self.until_us = now_us + self.wait_us;
+            }
+            _ => self.wait_us = 0,
+        }
+    }
+
+    fn is_on(&self, now_us: u64) -> bool {
+        now_us < self.until_us
+    }
+}
+
+impl Shard {
+    /// A viewing Transport belongs to this client.
+    pub(super) fn join_client(&mut self, slot: usize, key: ClientKey) {
+        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
+            viewer.client = Some(key);
+            self.clients.entry(key).or_default().slots.push(slot);
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn leave_client(&mut self, slot: usize, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(&key) {
+            client.slots.retain(|known| *known != slot);
+            if client.slots.is_empty() {
+                self.clients.remove(&key);
+            }
+        }
+    }
+
+    /// The client of a viewing Transport.
+    pub(super) fn client_of(&self, slot: usize) -> Option<ClientKey> {
+        match &self.transport(slot)?.role {
+            Role::Viewer(viewer) => viewer.client,
+            Role::Publisher(_) => None,
+        }
+    }
+
+    /// Looks at a part of the clients, so that each has its turn every [`LOOK_TICKS`] ticks.
+    pub(super) fn look_at_clients(&mut self, now: Instant) {
+        let phase = self.tick % LOOK_TICKS;
+        let keys: Vec<ClientKey> =
+            self.clients.keys().copied().filter(|key| key.0 % LOOK_TICKS == phase).collect();
+        for key in keys {
+            self.divide(key, now);
+            self.begin_probe(key, now);
+        }
+    }
+
+    /// What a client's path takes, in bits per second; nothing if that is not known.
+    pub(super) fn estimate_of(&self, key: ClientKey, now_us: u64) -> Option<u64> {
+        let client = self.clients.get(&key)?;
+        let egresses = client.slots.iter().filter_map(|slot| self.egress.get(*slot)?.as_ref());
+        let oldest_us = egresses.filter_map(|egress| egress.flow.history.oldest_us()).min();
+        client.controller.estimate_bps(oldest_us, now_us)
+    }
+
+    /// Divides again at once if the path has become worse.
+    pub(super) fn divide_if_worse(&mut self, key: ClientKey, now: Instant) {
+        let estimate_bps = self.estimate_of(key, self.micros(now));
+        let divided_bps = self.clients.get(&key).map_or(0, |client| client.divided_bps);
+        if estimate_bps.is_some_and(|estimate_bps| estimate_bps < divided_bps * 9 / 10) {
+            self.divide(key, now);
+        }
+    }
+
+    /// Divides what a client's path takes among all that it gets.
+    fn divide(&mut self, key: ClientKey, now: Instant) {
+        let now_us = self.micros(now);
+        let estimate_bps = self.estimate_of(key, now_us);
+        let Some(client) = self.clients.get(&key) else {
+            return;
+        };
+        let (mut audio_bps, mut wishes) = (0, Vec::new());
+        let mut pictures: Vec<(PublicationId, usize)> = Vec::new();
+        for slot in &client.slots {
+            let Some(Transport { role: Role::Viewer(viewer), is_connected: true, .. }) =
+                self.transport(*slot)
+            else {
+                continue;
+            };
+            for (info, at) in viewer.lines.iter().filter_map(|line| line.subscription.as_ref()) {
+                let Some(source) = self.sources.get(&info.id) else { continue };
+                let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
+                if info.kind == MediaKind::Audio {
+                    audio_bps += source.bits_per_second();
+                    continue;
+                }
+                let mut wish = Wish { priority: subscriber.priority, ..Wish::default() };
+                source.rungs(subscriber.cap, now_us, &mut wish.rungs);
+                if wish.rungs.is_empty() {
+                    continue;
+                }
+                let top = wish.rungs.len() - 1;
+                wish.now = match subscriber.allowance {
+                    Allowance::All => Some(top),
+                    Allowance::UpTo(rung, _) => Some(
+                        wish.rungs.iter().rposition(|r| r.is_same_layers(&rung)).unwrap_or(top),
+                    ),
+                    Allowance::Nothing => None,
+                };
+                wishes.push(wish);
+                pictures.push((info.id, *at));
+            }
+        }
+        let is_strained = client.controller.is_strained(now_us);
+        let is_held = client.hold.is_on(now_us);
+        let allowances = match estimate_bps {
+            None => wishes.iter().map(|_| Allowance::All).collect(),
+            Some(estimate_bps) => {
+                let budget_bps =
+                    (estimate_bps * (100 - SPARE_PERCENT) / 100).saturating_sub(audio_bps);
+                let next_bps = allocate(budget_bps, is_strained, &mut wishes);
+                if is_held {
+                    for wish in &mut wishes {
+                        wish.then = wish.then.min(wish.now);
+                    }
+                }
+                if let Some(client) = self.clients.get_mut(&key) {
+                    client.wanted_bps = next_bps.map(|bps| (bps + audio_bps) * 105 / 100);
+                    client.divided_bps = estimate_bps;
+                }
+                allowances(budget_bps, &wishes)
+            }
+        };
+        self.note_moves(key, &wishes, now_us);
+        for ((publication, at), allowance) in pictures.into_iter().zip(allowances) {
+            self.allow(publication, at, allowance, now);
+        }
+    }
+
+    fn note_moves(&mut self, key: ClientKey, wishes: &[Wish], now_us: u64) {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        if wishes.iter().any(|wish| wish.then < wish.now) {
+            client.hold.lowered(now_us);
+        } else if wishes.iter().any(|wish| wish.then > wish.now) {
+            client.hold.raised(now_us);
+        }
+    }
+
+    /// Changes what of a Publication a viewer may get.
+    fn allow(&mut self, publication: PublicationId, at: usize, allowance: Allowance, now: Instant) {
+        let Some(source) = self.sources.get_mut(&publication) else {
+            return;
+        };
+        let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
+            return;
+        };
+        let before = std::mem::replace(&mut subscriber.allowance, allowance);
+        if !before.is_same(&allowance) {
+            self.start_subscriber(publication, at, now);
+        }
+    }
+
+    fn begin_probe(&mut self, key: ClientKey, now: Instant) {
+        let now_us = self.micros(now);
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        let Some(wanted_bps) = client.wanted_bps.filter(|_| !client.hold.is_on(now_us)) else {
+            return;
+        };
+        let Some(cluster) = client.controller.begin_probe(wanted_bps, now_us) else {
+            return;
+        };
+        for slot in &client.slots {
+            if let Some(Some(egress)) = self.egress.get_mut(*slot) {
+                egress.set_probe(cluster);
+            }
+        }
+        self.probing.push(key);
+        self.probe_at = Some(now);
+    }
+
+    /// When a probe goes on, if one runs.
+    pub(super) fn probe_timeout(&self) -> Option<Instant> {
+        self.probe_at
+    }
+
+    /// Fills the probes that run with what their viewers can do without.
+    pub(super) fn run_probes(&mut self, now: Instant) {
+        if self.probe_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let now_us = self.micros(now);
+        let mut probing = std::mem::take(&mut self.probing);
+        probing.retain(|key| {
+            let cluster = self.clients.get(key).and_then(|client| client.controller.probe(now_us));
+            cluster.is_some_and(|cluster| {
+                self.fill_probe(*key, cluster, now_us);
+                true
+            })
+        });
+        self.probe_at = (!probing.is_empty()).then(|| now + PROBE_STEP);
+        self.probing = probing;
+    }
+
+    fn fill_probe(&mut self, key: ClientKey, cluster: Cluster, now_us: u64) {
+        let Some(client) = self.clients.get(&key) else {
+            return;
+        };
+        // What is due by the end of this step.
+        let passed_us = now_us - cluster.since_us + PROBE_STEP.as_micros() as u64;
+        let due_bytes = cluster.rate_bps * passed_us / 8_000_000;
+        let sent_bytes = |shard: &Self, slots: &[usize]| -> u64 {
+            let egresses = slots.iter().filter_map(|slot| shard.egress.get(*slot)?.as_ref());
+            egresses.map(|egress| egress.probe_bytes(cluster)).sum()
+        };
+        let slots = client.slots.clone();
+        let carriers: Vec<(PublicationId, usize)> = slots
+            .iter()
+            .filter_map(|slot| match &self.transport(*slot)?.role {
+                Role::Viewer(viewer) => Some(&viewer.lines),
+                Role::Publisher(_) => None,
+            })
+            .flatten()
+            .filter(|line| line.kind == MediaKind::Video)
+            .filter_map(|line| line.subscription.as_ref().map(|(info, at)| (info.id, *at)))
+            .collect();
+        for step in 0..PROBE_PACKETS_MAX {
+            if sent_bytes(self, &slots) >= due_bytes || carriers.is_empty() {
+                return;
+            }
+            let (publication, at) = carriers[step % carriers.len()];
+            let Some(source) = self.sources.get_mut(&publication) else {
+                return;
+            };
+            let mut sending = Sending {
+                egress: &mut self.egress,
+                batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
+            };
+            source.send_probe(at, &mut sending);
+        }
+    }
+}
+
+/// What each picture may have.
+fn allowances(budget_bps: u64, wishes: &[Wish]) -> Vec<Allowance> {
+    let cost = |wish: &Wish| {
+        wish.then.and_then(|then| wish.rungs.get(then)).map_or(0, |rung| rung.bits_per_second)
+    };
+    let sum: u64 = wishes.iter().map(cost).sum();
+    let spare = budget_bps.saturating_sub(sum);
+    wishes
+        .iter()
+        .map(|wish| match wish.then {
+            Some(then) if then + 1 == wish.rungs.len() => Allowance::All,
+            Some(then) => {
+                let rung = wish.rungs.get(then).copied();
+                rung.map_or(Allowance::All, |rung| Allowance::UpTo(rung, cost(wish) + spare))
+            }
+            None => Allowance::Nothing,
+        })
+        .collect()
+}

@@ -1,0 +1,138 @@
+//! A viewer's Subscription on one shard: how it was negotiated, what it gets and how it fares.
+
+use crate::api::LayerCap;
+use crate::canonical::MidBytes;
+use crate::choose::Allowance;
+use crate::forward::Forwarder;
+use crate::quality::Quality;
+
+/// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
+pub const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
+/// How often one packet is retransmitted to one viewer (row 15).
+const RETRANSMITS_PER_PACKET_MAX: u8 = 10;
+/// Packets whose retransmissions are remembered.
+const RECENT: usize = 64;
+/// A packet that was sent again is not sent a third time before it can have arrived: a request may
+/// have been under way already. At most this, whatever the round trip.
+const AGAIN_US_MAX: u64 = 500_000;
+
+/// See the module's documentation.
+pub struct Subscriber {
+    /// The viewer's slot, an index into the egress table.
+    pub viewer: usize,
+    /// Decides and renumbers.
+    pub forwarder: Forwarder,
+    /// What the viewer wishes.
+    pub cap: LayerCap,
+    /// What its path takes.
+    pub allowance: Allowance,
+    /// How important it is among all that its client gets: 0 is the most.
+    pub priority: u8,
+    /// Outgoing SSRC.
+    pub ssrc: u32,
+    /// Outgoing payload type.
+    pub pt: u8,
+    /// RTX SSRC and payload type, if negotiated.
+    pub rtx: Option<(u32, u8)>,
+    /// The mid in its packets.
+    pub mid: MidBytes,
+    /// Its extension ids, if they are not ours.
+    pub ids: Option<Box<[u8; 15]>>,
+    /// Whether its packets carry transport-wide numbers.
+    pub is_numbered: bool,
+    /// Packets and payload octets sent, for sender reports.
+    pub sent: (u32, u32),
+    /// Since when it waits for a keyframe; `None` while media flows.
+    pub waiting_since_us: Option<u64>,
+    /// Since when it lacks layers that it should get.
+    pub lacking_since_us: Option<u64>,
+    /// The next extended sequence number on the RTX SSRC.
+    pub rtx_next: u64,
+    /// Which of the last packets the next probe repeats.
+    pub probe_back: u16,
+    /// What it may still have retransmitted, in octets.
+    pub retransmit_bytes: u32,
+    /// How it fares.
+    pub quality: Quality,
+    recent: [Repeated; RECENT],
+}
+
+/// A packet that was sent again.
+#[derive(Clone, Copy, Default)]
+struct Repeated {
+    seq_no: u16,
+    times: u8,
+    at_us: u64,
+}
+
+/// How a Subscriber's stream was negotiated.
+pub struct Negotiated {
+    /// Outgoing SSRC.
+    pub ssrc: u32,
+    /// Outgoing payload type.
+    pub pt: u8,
+    /// RTX SSRC and payload type.
+    pub rtx: Option<(u32, u8)>,
+    /// The m-section's mid.
+    pub mid: MidBytes,
+    /// Extension ids, if the viewer chose them.
+    pub ids: Option<Box<[u8; 15]>>,
+    /// Whether it takes transport-wide numbers, and tells what became of them.
+    pub has_feedback: bool,
+}
+
+impl Subscriber {
+    /// A Subscription that has not begun.
+    pub fn new(
+        viewer: usize,
+        forwarder: Forwarder,
+        (cap, priority): (LayerCap, u8),
+        negotiated: Negotiated,
+        rtx_next: u64,
+    ) -> Self {
+        let Negotiated { ssrc, pt, rtx, mid, ids, has_feedback } = negotiated;
+        // Without RTX a retransmission must repeat its packet bit by bit, or two packets would
+        // share a nonce: then what differs per hop stays zero.
+        let is_numbered = has_feedback && (rtx.is_some() || !forwarder.repairs_in_place());
+        Self {
+            viewer,
+            forwarder,
+            cap,
+            allowance: Allowance::All,
+            priority,
+            ssrc,
+            pt,
+            rtx,
+            mid,
+            ids,
+            is_numbered,
+            sent: (0, 0),
+            waiting_since_us: None,
+            lacking_since_us: None,
+            rtx_next,
+            probe_back: 0,
+            retransmit_bytes: RETRANSMIT_BURST_BYTES,
+            quality: Quality::default(),
+            recent: [Repeated::default(); RECENT],
+        }
+    }
+
+    /// Whether this packet may be sent once more.
+    pub fn may_retransmit(&mut self, seq_no: u16, bytes: usize, now_us: u64) -> bool {
+        let again_us = self.quality.rtt_us().min(AGAIN_US_MAX) * 3 / 4;
+        let known = &mut self.recent[usize::from(seq_no) % RECENT];
+        if known.seq_no != seq_no {
+            *known = Repeated { seq_no, ..Repeated::default() };
+        }
+        let bytes = bytes as u32;
+        let is_early = known.times > 0 && now_us.saturating_sub(known.at_us) < again_us;
+        let is_spent = known.times >= RETRANSMITS_PER_PACKET_MAX || self.retransmit_bytes < bytes;
+        if is_early || is_spent {
+            return false;
+        }
+        known.times += 1;
+        known.at_us = now_us;
+        self.retransmit_bytes -= bytes;
+        true
+    }
+}
