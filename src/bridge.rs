@@ -1,13 +1,13 @@
 //! Signalling's words to the data plane's and back. The only file that names both crates; it owns
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
     Busy, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
     PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, TransportId,
-    ViewOffer,
+    ViewOffer, Why,
 };
 use signalling::{
     Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Sent, SentRate, Want,
@@ -27,8 +27,6 @@ pub(crate) struct Bridge {
     publications: HashMap<PublicationId, PublicationInfo>,
     /// Answers that need no data plane, such as "busy".
     own_events: Vec<MediaEvent>,
-    /// Which of the transports view.
-    viewers: HashSet<TransportId>,
     /// The latest of each shard.
     counters: Vec<ShardCounters>,
     survey: Survey,
@@ -70,7 +68,6 @@ impl Bridge {
             media: HashMap::new(),
             publications: HashMap::new(),
             own_events: Vec::new(),
-            viewers: HashSet::new(),
             counters,
             survey: Survey::default(),
             unsent: VecDeque::new(),
@@ -139,27 +136,26 @@ impl Bridge {
     /// Passes a wish on.
     pub(crate) fn request(&mut self, request: MediaRequest) {
         match request {
-            MediaRequest::Publish { media, near, offer, codecs } => {
+            MediaRequest::Publish { media, near, offer, codecs, reached } => {
                 let transport = self.transport(media, near, "up");
                 let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
-                self.ask(media, Command::Publish { transport, offer, codecs });
+                self.ask(media, Command::Publish { transport, offer, codecs, reached });
             }
             MediaRequest::Subscribe { media, near, msid, wants, is_restart } => {
                 let transport = self.transport(media, near, "down");
-                self.viewers.insert(transport);
                 let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                 let subscriptions = subscriptions.collect();
                 let ice_restart = is_restart;
                 self.ask(media, Command::Subscribe { transport, msid, subscriptions, ice_restart });
             }
-            MediaRequest::View { media, offer, msid, codecs } => {
+            MediaRequest::View { media, offer, msid, codecs, reached } => {
                 let transport = self.transport(media, None, "view");
                 let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
                 let offer = match offer {
                     Ok(offer) => ViewOffer::Theirs(offer),
                     Err((audio, video)) => ViewOffer::Ours { audio, video },
                 };
-                self.ask(media, Command::View { transport, offer, msid, codecs });
+                self.ask(media, Command::View { transport, offer, msid, codecs, reached });
             }
             MediaRequest::Watch { media, wants } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
@@ -222,7 +218,6 @@ impl Bridge {
     fn forget(&mut self, media: MediaId) -> Option<TransportId> {
         let transport = self.transports.remove(&media)?;
         self.media.remove(&transport);
-        self.viewers.remove(&transport);
         self.publications.retain(|id, _| id.transport != transport);
         Some(transport)
     }
@@ -286,24 +281,35 @@ impl Bridge {
     fn translate(&mut self, event: Event) -> Option<MediaEvent> {
         let media = |bridge: &Self, transport| bridge.media.get(&transport).copied();
         Some(match event {
-            Event::Answered { transport, answer, publications } => {
-                MediaEvent::Answered { media: media(self, transport)?, answer, publications }
+            Event::Answered { transport, answer, publications, unused } => {
+                let media = media(self, transport)?;
+                // Nobody misses what is neither audio nor video.
+                let unused = unused.iter().filter(|unused| unused.why != Why::Kind);
+                let unused = unused.map(ToString::to_string).collect();
+                MediaEvent::Answered { media, answer, publications, unused }
+            }
+            Event::Unshown { transport, publication, codec } => {
+                let publisher = media(self, publication.transport)?;
+                MediaEvent::Unshown {
+                    media: media(self, transport)?,
+                    publication: PublicationKey { media: publisher, m_line: publication.m_line },
+                    codec: codec.name(),
+                    kind: kind_of(codec.kind()),
+                }
             }
             Event::Offered { transport, offer } => {
                 MediaEvent::Offered { media: media(self, transport)?, offer }
             }
             Event::Refused { transport, error } => MediaEvent::Refused {
                 media: media(self, transport)?,
-                // A publisher that has changed its codec needs a transport made for it.
                 cause: match &error {
                     PeerError::ServerFull => Cause::Busy,
-                    PeerError::NoCommonCodec if self.viewers.contains(&transport) => Cause::Busy,
                     error if error.is_malformed() => Cause::Malformed,
                     _ => Cause::Other,
                 },
                 text: error.to_string(),
             },
-            Event::Viewed { transport, answer, slots } => {
+            Event::Viewed { transport, answer, slots, .. } => {
                 let slots = slots.into_iter().map(|(mid, kind)| (mid, kind_of(kind))).collect();
                 MediaEvent::Viewed { media: media(self, transport)?, answer, slots }
             }

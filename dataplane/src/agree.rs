@@ -263,7 +263,10 @@ fn agreed_formats(section: &Section, kind: MediaKind, codecs: &[Codec]) -> Vec<F
         agreed.push(answered(format, kind));
         let clock_hz = format.clock_hz;
         let repair = section.formats.iter().find(|repair| {
-            repair.is_rtx && repair.apt() == Some(format.pt) && repair.clock_hz == clock_hz
+            repair.is_rtx
+                && !repair.is_rtcp()
+                && repair.apt() == Some(format.pt)
+                && repair.clock_hz == clock_hz
         });
         agreed.extend(repair.map(|repair| answered(repair, kind)));
     }
@@ -296,7 +299,3 @@ pub fn link_of(remote: &Description, bundle: &[usize]) -> Link {
         has_rsize: links.iter().any(|link| link.has_rsize),
     }
 }
-
-#[cfg(test)]
-#[path = "agree_tests.rs"]
-mod tests;

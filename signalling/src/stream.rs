@@ -228,6 +228,8 @@ pub(crate) struct Down {
     pub(crate) replace: Option<StreamId>,
     /// Set by `requestStream`, in place of the client's map.
     pub(crate) wishes: Option<Vec<String>>,
+    /// What the viewer has been told that it cannot decode.
+    pub(crate) unshown: Vec<(PublicationKey, &'static str)>,
 }
 
 #[cfg(test)]

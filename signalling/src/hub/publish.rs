@@ -80,9 +80,11 @@ impl Hub {
         let Some(member) = group.members.get_mut(&conn) else {
             return;
         };
+        let reached = member.traits.reached;
         if let Some(up) = member.ups.get(&stream) {
-            let media = up.media;
-            return self.want_media(MediaRequest::Publish { media, near: None, offer, codecs });
+            let (media, near) = (up.media, None);
+            let request = MediaRequest::Publish { media, near, offer, codecs, reached };
+            return self.want_media(request);
         }
         self.next_media += 1;
         let media = MediaId(self.next_media);
@@ -98,7 +100,7 @@ impl Hub {
         }
         let owner = MediaOwner { group: name, conn, stream, role: MediaRole::Up };
         self.media.insert(media, owner);
-        self.want_media(MediaRequest::Publish { media, near, offer, codecs });
+        self.want_media(MediaRequest::Publish { media, near, offer, codecs, reached });
     }
 
     /// A transport to place a new one beside, while the group is small.
@@ -219,6 +221,7 @@ impl Hub {
             | MediaEvent::Refused { media, .. }
             | MediaEvent::Viewed { media, .. }
             | MediaEvent::Watching { media, .. }
+            | MediaEvent::Unshown { media, .. }
             | MediaEvent::Received { media, .. }
             | MediaEvent::Connected { media }
             | MediaEvent::Disconnected { media }
@@ -247,10 +250,16 @@ impl Hub {
             return;
         };
         match event {
-            MediaEvent::Answered { media, answer, publications } => {
-                up.expected = Some(publications);
+            MediaEvent::Answered { media, answer, publications, unused } => {
+                let is_first = up.expected.replace(publications).is_none();
                 let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
-                self.tell(conn, Event::Answer { stream, sdp: answer });
+                let warning = (is_first && !unused.is_empty()).then(|| {
+                    format!("Not all that you send can be used here: {}", unused.join("; "))
+                });
+                self.tell(conn, Event::Answer { stream, sdp: answer, unused });
+                if let Some(text) = warning {
+                    self.tell(conn, Event::Warning { text });
+                }
                 if is_due {
                     self.announce_media(media);
                 }
@@ -296,6 +305,7 @@ impl Hub {
             MediaEvent::Connected { .. } => up.is_connected = true,
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
+            | MediaEvent::Unshown { .. }
             | MediaEvent::Watching { .. } => {}
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
-use crate::stream::{Down, Negotiation, Request, Want, select};
+use crate::stream::{Down, MediaKind, Negotiation, Request, Want, select};
 use crate::time::Now;
 
 /// A stream that did not get through is offered again after this, then after twice as long.
@@ -211,6 +211,7 @@ impl Hub {
                     is_restart: false,
                     replace: old.as_ref().map(|(_, old)| old.clone()),
                     wishes: inherited,
+                    unshown: Vec::new(),
                 };
                 member.downs.insert(stream.clone(), down);
                 if let Some((old_down, _)) = old {
@@ -305,12 +306,51 @@ impl Hub {
                 self.end_down(conn, &stream, false);
                 self.schedule_retry(conn, stream, now);
             }
+            MediaEvent::Unshown { publication, codec, kind, .. } => {
+                self.tell_unshown(&name, conn, &stream, (publication, codec, kind));
+            }
             MediaEvent::Answered { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }
             | MediaEvent::Received { .. } => {}
         }
+    }
+
+    /// Tells a viewer once why it does not get a part of a stream.
+    fn tell_unshown(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        stream: &StreamId,
+        (publication, codec, kind): (PublicationKey, &'static str, MediaKind),
+    ) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(down) = group.members.get_mut(&conn).and_then(|m| m.downs.get_mut(stream)) else {
+            return;
+        };
+        let publisher = down.publisher;
+        if down.unshown.contains(&(publication, codec)) {
+            return;
+        }
+        down.unshown.push((publication, codec));
+        let username = group.members.get(&publisher).map(|member| member.username.as_str());
+        let who = match username {
+            Some("") | None => "someone".to_owned(),
+            Some(username) => username.to_owned(),
+        };
+        let (sense, what) = match kind {
+            MediaKind::Audio => ("hear", "sound"),
+            MediaKind::Video => ("see", "video"),
+        };
+        let codec = codec.to_ascii_uppercase();
+        let text = format!(
+            "You cannot {sense} {who}: this browser does not decode their {what} ({codec}). \
+             Another browser may."
+        );
+        self.tell(conn, Event::Warning { text });
     }
 
     /// Takes a down stream from a viewer, with what it was to replace.

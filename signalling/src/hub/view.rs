@@ -134,7 +134,7 @@ impl Hub {
             let text = "too many offers, slow down".to_owned();
             return self.tell(conn, Event::ViewRefused { text, cause: Cause::Busy });
         }
-        let msid = member.id.as_str().to_owned();
+        let (msid, reached) = (member.id.as_str().to_owned(), member.traits.reached);
         let Ok(stream) = StreamId::parse(&msid) else {
             return self.refuse_view(conn, "this client's id cannot name a stream");
         };
@@ -162,7 +162,7 @@ impl Hub {
                 media
             }
         };
-        self.want_media(MediaRequest::View { media, offer, msid, codecs });
+        self.want_media(MediaRequest::View { media, offer, msid, codecs, reached });
     }
 
     /// The member's answer to [`Event::ViewOffer`].
@@ -352,6 +352,7 @@ impl Hub {
                 self.tell(conn, Event::ViewClosed { text });
             }
             MediaEvent::Answered { .. }
+            | MediaEvent::Unshown { .. }
             | MediaEvent::Connected { .. }
             | MediaEvent::Disconnected { .. }
             | MediaEvent::Published { .. }
