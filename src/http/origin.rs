@@ -119,7 +119,8 @@ pub(crate) fn annotate(
     response.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(
-            "Location, Link, ETag, Allow, Accept-Post, Accept-Patch, Retry-After, WWW-Authenticate",
+            "Location, Link, ETag, Allow, Access-Control-Allow-Methods, Accept-Post, Accept-Patch, \
+             Retry-After, WWW-Authenticate",
         ),
     );
     if request.contains_key("access-control-request-private-network") {

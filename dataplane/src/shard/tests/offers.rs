@@ -139,7 +139,7 @@ fn browsers() -> Vec<Case> {
             "vp8",
             TWO,
             &[CHROMIUM_AUDIO, CHROMIUM_VIDEO],
-            &["audio 0 111 inactive mid=0", "video 9 96 97 recvonly mid=1"],
+            &["audio 9 111 inactive mid=0", "video 9 96 97 recvonly mid=1"],
         ),
         case(
             "Chromium, simulcast",
@@ -219,7 +219,7 @@ fn browsers() -> Vec<Case> {
             "vp8",
             TWO,
             &[&OPUS.replace("sendonly", "inactive"), VP8],
-            &["audio 0 111 inactive mid=0", VP8_ON],
+            &["audio 9 111 inactive mid=0", VP8_ON],
         ),
         case(
             "the section that leads the bundle is the last",
