@@ -1,16 +1,17 @@
 //! Signalling's words to the data plane's and back. The only file that names both crates; it owns
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use dataplane::{
     Busy, ClientKey, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
     PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, TransportId,
-    ViewOffer,
+    ViewOffer, Why,
 };
 use signalling::{
-    Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Sent, SentRate, Want,
+    Cause, ConnId, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Sent,
+    SentRate, Want,
 };
 use tokio::sync::Notify;
 
@@ -25,10 +26,11 @@ pub(crate) struct Bridge {
     transports: HashMap<MediaId, TransportId>,
     media: HashMap<TransportId, MediaId>,
     publications: HashMap<PublicationId, PublicationInfo>,
+    /// Members that get something: their shard, and how many transports they have there.
+    clients: HashMap<ConnId, (ShardId, usize)>,
+    client_of: HashMap<MediaId, ConnId>,
     /// Answers that need no data plane, such as "busy".
     own_events: Vec<MediaEvent>,
-    /// Which of the transports view.
-    viewers: HashSet<TransportId>,
     /// The latest of each shard.
     counters: Vec<ShardCounters>,
     survey: Survey,
@@ -69,8 +71,9 @@ impl Bridge {
             transports: HashMap::new(),
             media: HashMap::new(),
             publications: HashMap::new(),
+            clients: HashMap::new(),
+            client_of: HashMap::new(),
             own_events: Vec::new(),
-            viewers: HashSet::new(),
             counters,
             survey: Survey::default(),
             unsent: VecDeque::new(),
@@ -139,32 +142,32 @@ impl Bridge {
     /// Passes a wish on.
     pub(crate) fn request(&mut self, request: MediaRequest) {
         match request {
-            MediaRequest::Publish { media, near, offer, codecs } => {
-                let transport = self.transport(media, near, "up");
+            MediaRequest::Publish { media, offer, codecs, reached } => {
+                let transport = self.transport(media, None, "up");
                 let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
-                self.ask(media, Command::Publish { transport, offer, codecs });
+                self.ask(media, Command::Publish { transport, offer, codecs, reached });
             }
-            MediaRequest::Subscribe { media, near, msid, wants, is_restart } => {
-                let transport = self.transport(media, near, "down");
-                self.viewers.insert(transport);
+            MediaRequest::Subscribe { media, client, msid, wants, is_restart } => {
+                let transport = self.transport(media, Some(client), "down");
                 let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                 let subscriptions = subscriptions.collect();
                 let ice_restart = is_restart;
-                let client = ClientKey(transport.as_u64());
+                let client = ClientKey(client.0);
                 self.ask(
                     media,
                     Command::Subscribe { transport, client, msid, subscriptions, ice_restart },
                 );
             }
-            MediaRequest::View { media, offer, msid, codecs } => {
-                let transport = self.transport(media, None, "view");
-                let client = ClientKey(transport.as_u64());
+            MediaRequest::View { media, client, offer, msid, codecs, reached } => {
+                let transport = self.transport(media, Some(client), "view");
+                let client = ClientKey(client.0);
                 let codecs = codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
                 let offer = match offer {
                     Ok(offer) => ViewOffer::Theirs(offer),
                     Err((audio, video)) => ViewOffer::Ours { audio, video },
                 };
-                self.ask(media, Command::View { transport, client, offer, msid, codecs });
+                let command = Command::View { transport, client, offer, msid, codecs, reached };
+                self.ask(media, command);
             }
             MediaRequest::Watch { media, wants } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
@@ -209,14 +212,19 @@ impl Bridge {
     fn transport(
         &mut self,
         media: MediaId,
-        near: Option<MediaId>,
+        client: Option<ConnId>,
         direction: &'static str,
     ) -> TransportId {
         if let Some(transport) = self.transports.get(&media) {
             return *transport;
         }
-        let shard = near.and_then(|near| self.transports.get(&near)).map(|near| near.shard());
-        let transport = self.dataplane.place(shard);
+        // All that one member gets comes from one shard, which knows its path.
+        let home = client.and_then(|client| self.clients.get(&client)).map(|(shard, _)| *shard);
+        let transport = self.dataplane.place(home);
+        if let Some(client) = client {
+            self.client_of.insert(media, client);
+            self.clients.entry(client).or_insert((transport.shard(), 0)).1 += 1;
+        }
         let ShardId(shard) = transport.shard();
         tracing::info!(direction, shard, transport = transport.as_u64(), "transport placed");
         self.transports.insert(media, transport);
@@ -227,7 +235,14 @@ impl Bridge {
     fn forget(&mut self, media: MediaId) -> Option<TransportId> {
         let transport = self.transports.remove(&media)?;
         self.media.remove(&transport);
-        self.viewers.remove(&transport);
+        if let Some(client) = self.client_of.remove(&media)
+            && let Some((_, transports)) = self.clients.get_mut(&client)
+        {
+            *transports -= 1;
+            if *transports == 0 {
+                self.clients.remove(&client);
+            }
+        }
         self.publications.retain(|id, _| id.transport != transport);
         Some(transport)
     }
@@ -240,7 +255,7 @@ impl Bridge {
     fn subscription(&self, want: &Want) -> Option<SubscriptionSpec> {
         let id = self.publication_id(want.publication)?;
         let publication = self.publications.get(&id)?.clone();
-        Some(SubscriptionSpec { publication, cap: cap(*want), priority: 1 })
+        Some(SubscriptionSpec { publication, cap: cap(*want), priority: u8::from(!want.is_screen) })
     }
 
     /// A command that must be answered: if it cannot be sent, that is the answer.
@@ -291,24 +306,35 @@ impl Bridge {
     fn translate(&mut self, event: Event) -> Option<MediaEvent> {
         let media = |bridge: &Self, transport| bridge.media.get(&transport).copied();
         Some(match event {
-            Event::Answered { transport, answer, publications } => {
-                MediaEvent::Answered { media: media(self, transport)?, answer, publications }
+            Event::Answered { transport, answer, publications, unused } => {
+                let media = media(self, transport)?;
+                // Nobody misses what is neither audio nor video.
+                let unused = unused.iter().filter(|unused| unused.why != Why::Kind);
+                let unused = unused.map(ToString::to_string).collect();
+                MediaEvent::Answered { media, answer, publications, unused }
+            }
+            Event::Unshown { transport, publication, codec } => {
+                let publisher = media(self, publication.transport)?;
+                MediaEvent::Unshown {
+                    media: media(self, transport)?,
+                    publication: PublicationKey { media: publisher, m_line: publication.m_line },
+                    codec: codec.name(),
+                    kind: kind_of(codec.kind()),
+                }
             }
             Event::Offered { transport, offer } => {
                 MediaEvent::Offered { media: media(self, transport)?, offer }
             }
             Event::Refused { transport, error } => MediaEvent::Refused {
                 media: media(self, transport)?,
-                // A publisher that has changed its codec needs a transport made for it.
                 cause: match &error {
                     PeerError::ServerFull => Cause::Busy,
-                    PeerError::NoCommonCodec if self.viewers.contains(&transport) => Cause::Busy,
                     error if error.is_malformed() => Cause::Malformed,
                     _ => Cause::Other,
                 },
                 text: error.to_string(),
             },
-            Event::Viewed { transport, answer, slots } => {
+            Event::Viewed { transport, answer, slots, .. } => {
                 let slots = slots.into_iter().map(|(mid, kind)| (mid, kind_of(kind))).collect();
                 MediaEvent::Viewed { media: media(self, transport)?, answer, slots }
             }

@@ -2,6 +2,7 @@
 //! it through a bounded queue, and it never waits for anybody.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,6 @@ const INPUTS_MAX: usize = 4096;
 const INPUT_BATCH_MAX: usize = 64;
 /// Pieces of an open body that wait for its reader; one who does not read loses the stream.
 const CHUNKS_MAX: usize = 64;
-/// Groups of fewer transports stay on one shard. With none, every transport goes to the
-/// least-loaded shard.
-const SPREAD_ABOVE: usize = 0;
 /// How long the shards may take to tell how viewers fare; after that statistics are given without.
 const SURVEY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -37,27 +35,83 @@ pub(crate) type Answered = (whip::Response, Option<mpsc::Receiver<String>>);
 
 /// What others tell the task.
 enum Input {
-    Connected { address: Option<String>, outbox: Outbox, reply: oneshot::Sender<ConnId> },
-    Text { conn: ConnId, text: String },
-    Disconnected { conn: ConnId },
-    GroupFile { name: GroupName, file: GroupFile },
-    Verdict { conn: ConnId, verdict: Verdict },
-    Tokens { conn: ConnId, is_list: bool, reply: TokenReply },
-    Writable { is_writable: bool },
-    Bearers { reply: oneshot::Sender<Vec<(ConnId, GroupName, String)>> },
-    Revoke { conns: Vec<ConnId> },
-    Stats { reply: oneshot::Sender<Arc<serde_json::Value>> },
-    Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
-    Status { name: String, reply: oneshot::Sender<StatusReply> },
-    PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
-    WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
-    Refresh { also: Vec<GroupName> },
-    RefreshThese { changed: BTreeSet<GroupName>, also: Vec<GroupName> },
-    Reload { name: GroupName },
-    IceServers { configuration: serde_json::Value },
-    HttpRules { needs_if_match: bool, refuses_empty: bool },
-    ShutDown { text: String, reply: oneshot::Sender<()> },
-    Stop { reply: oneshot::Sender<Bridge> },
+    Connected {
+        address: Option<String>,
+        reached: Option<IpAddr>,
+        outbox: Outbox,
+        reply: oneshot::Sender<ConnId>,
+    },
+    Text {
+        conn: ConnId,
+        text: String,
+    },
+    Disconnected {
+        conn: ConnId,
+    },
+    GroupFile {
+        name: GroupName,
+        file: GroupFile,
+    },
+    Verdict {
+        conn: ConnId,
+        verdict: Verdict,
+    },
+    Tokens {
+        conn: ConnId,
+        is_list: bool,
+        reply: TokenReply,
+    },
+    Writable {
+        is_writable: bool,
+    },
+    Bearers {
+        reply: oneshot::Sender<Vec<(ConnId, GroupName, String)>>,
+    },
+    Revoke {
+        conns: Vec<ConnId>,
+    },
+    Stats {
+        reply: oneshot::Sender<Arc<serde_json::Value>>,
+    },
+    Census {
+        reply: oneshot::Sender<(Census, Vec<ShardCounters>)>,
+    },
+    Status {
+        name: String,
+        reply: oneshot::Sender<StatusReply>,
+    },
+    PublicGroups {
+        reply: oneshot::Sender<Vec<StatusView>>,
+    },
+    WebRtc {
+        protocol: Protocol,
+        request: Box<whip::Request>,
+        reply: oneshot::Sender<Answered>,
+    },
+    Refresh {
+        also: Vec<GroupName>,
+    },
+    RefreshThese {
+        changed: BTreeSet<GroupName>,
+        also: Vec<GroupName>,
+    },
+    Reload {
+        name: GroupName,
+    },
+    IceServers {
+        configuration: serde_json::Value,
+    },
+    HttpRules {
+        needs_if_match: bool,
+        refuses_empty: bool,
+    },
+    ShutDown {
+        text: String,
+        reply: oneshot::Sender<()>,
+    },
+    Stop {
+        reply: oneshot::Sender<Bridge>,
+    },
 }
 
 /// How others talk to the task. When the task is gone, every question is answered with nothing.
@@ -78,7 +132,7 @@ impl Control {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let control = Self { inputs: sender };
         let task = Task {
-            switchboard: Switchboard::new(seed, SPREAD_ABOVE),
+            switchboard: Switchboard::new(seed),
             bridge,
             store,
             authenticator,
@@ -110,9 +164,10 @@ impl Control {
     pub(crate) async fn connected(
         &self,
         address: Option<String>,
+        reached: Option<IpAddr>,
         outbox: Outbox,
     ) -> Option<ConnId> {
-        self.ask(|reply| Input::Connected { address, outbox, reply }).await
+        self.ask(|reply| Input::Connected { address, reached, outbox, reply }).await
     }
 
     /// A WebSocket has said something.
@@ -303,8 +358,8 @@ impl Task {
     fn take(&mut self, input: Input) {
         let now = self.now();
         match input {
-            Input::Connected { address, outbox, reply } => {
-                let conn = self.switchboard.connected(address, now);
+            Input::Connected { address, reached, outbox, reply } => {
+                let conn = self.switchboard.connected(address, reached, now);
                 self.outboxes.insert(conn, outbox);
                 if reply.send(conn).is_err() {
                     self.outboxes.remove(&conn);

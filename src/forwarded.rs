@@ -103,7 +103,7 @@ pub(crate) fn behind(peer: Peer, headers: &HeaderMap, trusted: &[Proxy]) -> Peer
         }
     }
     let client = client.map(|client| Redacted(client.to_string()));
-    Peer { address: client.or(peer.address), is_tls }
+    Peer { address: client.or(peer.address), is_tls, ..peer }
 }
 
 /// An address with or without a port, which is 0 then.
@@ -130,7 +130,8 @@ mod tests {
             headers.append(FOR, line.parse().unwrap());
         }
         let address = from.map(|from| Redacted(from.to_owned()));
-        let peer = behind(Peer { address, is_tls: false }, &headers, &proxies(trusted));
+        let peer =
+            behind(Peer { address, local: None, is_tls: false }, &headers, &proxies(trusted));
         peer.address.map(|Redacted(address)| address)
     }
 
@@ -173,7 +174,8 @@ mod tests {
         let crooked = hyper::header::HeaderValue::from_bytes(b"\xff, 10.0.0.1").unwrap();
         headers.append(FOR, crooked);
         let address = Some(Redacted("127.0.0.1:1".to_owned()));
-        let peer = behind(Peer { address, is_tls: false }, &headers, &proxies(trusted));
+        let peer =
+            behind(Peer { address, local: None, is_tls: false }, &headers, &proxies(trusted));
         assert_eq!(peer.address.unwrap().0, "10.0.0.1:0", "not the line before a crooked one");
         let endless = vec!["10.0.0.9"; 1000].join(",");
         assert_eq!(through(&[&endless]), "10.0.0.9:0");
@@ -185,7 +187,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.extend(proto.map(|proto| (PROTO, proto.parse().unwrap())));
             let address = Some(Redacted("127.0.0.1:1".to_owned()));
-            behind(Peer { address, is_tls: false }, &headers, &proxies(trusted)).is_tls
+            behind(Peer { address, local: None, is_tls: false }, &headers, &proxies(trusted)).is_tls
         };
         assert!(is_tls(&["127.0.0.1"], Some("https")));
         assert!(is_tls(&["127.0.0.1"], Some("https, http")));

@@ -1,6 +1,7 @@
 //! A WebSocket (RFC 6455) between a browser and the control plane: limits, order, and an end that
 //! says why.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -41,6 +42,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 pub(crate) async fn serve(
     upgraded: Upgraded,
     address: Option<String>,
+    reached: Option<IpAddr>,
     control: Control,
     counters: &Counters,
 ) {
@@ -52,7 +54,7 @@ pub(crate) async fn serve(
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let (outbox, mut reader) = outbox();
-    let Some(conn) = control.connected(address, outbox).await else {
+    let Some(conn) = control.connected(address, reached, outbox).await else {
         return;
     };
     let overflown = reader.overflown();

@@ -82,6 +82,9 @@ pub enum Outcome {
     Off,
     /// It cannot be used.
     Refused(Why),
+    /// Neither can it, but it leads its bundle: it is answered as inactive. Chromium takes a
+    /// refusal of the first section for one of the whole bundle.
+    Idle(Why),
 }
 
 /// What becomes of an offer.
@@ -89,8 +92,8 @@ pub enum Outcome {
 pub struct Agreement {
     /// By m-section of the offer.
     pub outcomes: Vec<Outcome>,
-    /// The m-sections that are agreed, in the order of their bundle; ICE and DTLS are those of the
-    /// first.
+    /// The m-sections that are agreed or idle, in the order of their bundle; ICE and DTLS are those
+    /// of the first.
     pub bundle: Vec<usize>,
     /// Whether the offer bundles them.
     pub has_bundle: bool,
@@ -109,7 +112,7 @@ impl Agreement {
     pub fn unused(&self, remote: &Description) -> Vec<Unused> {
         let named = self.outcomes.iter().zip(&remote.sections).enumerate();
         let refused = named.filter_map(|(m_line, (outcome, section))| match outcome {
-            Outcome::Refused(why) => {
+            Outcome::Refused(why) | Outcome::Idle(why) => {
                 Some(Unused { m_line, media: section.line.media.clone(), why: why.clone() })
             }
             _ => None,
@@ -176,8 +179,16 @@ fn bundle_of(remote: &Description, outcomes: &mut [Outcome]) -> (Vec<usize>, boo
         Some(group) => {
             let mut bundle: Vec<usize> = Vec::new();
             for named in group {
-                let at = agreed.iter().copied().find(|at| mid(*at) == named);
-                bundle.extend(at.filter(|at| !bundle.contains(at)));
+                let at = (0..outcomes.len()).find(|at| mid(*at) == named);
+                let Some(at) = at.filter(|at| !bundle.contains(at)) else { continue };
+                match &outcomes[at] {
+                    Outcome::Refused(why @ Why::Formats) if bundle.is_empty() => {
+                        outcomes[at] = Outcome::Idle(why.clone());
+                    }
+                    Outcome::Agreed(_) => {}
+                    _ => continue,
+                }
+                bundle.push(at);
             }
             bundle
         }
@@ -263,7 +274,10 @@ fn agreed_formats(section: &Section, kind: MediaKind, codecs: &[Codec]) -> Vec<F
         agreed.push(answered(format, kind));
         let clock_hz = format.clock_hz;
         let repair = section.formats.iter().find(|repair| {
-            repair.is_rtx && repair.apt() == Some(format.pt) && repair.clock_hz == clock_hz
+            repair.is_rtx
+                && !repair.is_rtcp()
+                && repair.apt() == Some(format.pt)
+                && repair.clock_hz == clock_hz
         });
         agreed.extend(repair.map(|repair| answered(repair, kind)));
     }
@@ -296,7 +310,3 @@ pub fn link_of(remote: &Description, bundle: &[usize]) -> Link {
         has_rsize: links.iter().any(|link| link.has_rsize),
     }
 }
-
-#[cfg(test)]
-#[path = "agree_tests.rs"]
-mod tests;

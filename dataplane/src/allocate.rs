@@ -24,6 +24,12 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// What it will be sent at.
+    pub fn bits_per_second(&self) -> u64 {
+        let rung = self.then.and_then(|then| self.rungs.get(then));
+        rung.map_or(0, |rung| rung.bits_per_second)
+    }
+
     /// What a rung counts for.
     fn cost(&self, rung: usize, is_strained: bool) -> u64 {
         let bits_per_second = self.rungs.get(rung).map_or(0, |rung| rung.bits_per_second);

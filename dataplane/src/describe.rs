@@ -68,17 +68,24 @@ pub fn answer<'a>(
     has_rsize: bool,
     track: impl Fn(usize) -> Option<Track<'a>>,
 ) -> String {
-    let mids = agreement.bundle.iter().filter_map(|m_line| agreement.section(*m_line));
+    let mids = agreement.bundle.iter().filter_map(|m_line| remote.sections.get(*m_line));
     let mids: Vec<&str> = mids.map(|section| section.mid.as_str()).collect();
     let stream = (0..agreement.outcomes.len()).find_map(|m_line| Some(track(m_line)?.stream));
     let mut out = session(ours, &mids, agreement.has_bundle, remote.is_mixed, stream);
     for (m_line, (outcome, offered)) in agreement.outcomes.iter().zip(&remote.sections).enumerate()
     {
-        let Outcome::Agreed(section) = outcome else {
-            write_off(&mut out, offered);
-            continue;
-        };
         let is_first = agreement.bundle.first() == Some(&m_line);
+        let section = match outcome {
+            Outcome::Agreed(section) => section,
+            Outcome::Idle(_) => {
+                write_idle(&mut out, offered, ours, is_first);
+                continue;
+            }
+            Outcome::Off | Outcome::Refused(_) => {
+                write_off(&mut out, offered);
+                continue;
+            }
+        };
         let flows = role.flows(section);
         let direction = match role {
             _ if !flows => "inactive",
@@ -164,6 +171,18 @@ fn write_off(out: &mut String, offered: &Section) {
     if offered.kind.is_some() {
         out.push_str("a=inactive\r\n");
     }
+    if !line.rtpmap.is_empty() {
+        let _ = write!(out, "a=rtpmap:{} {}\r\n", line.format, line.rtpmap);
+    }
+}
+
+/// A section that carries nothing but the transport of its bundle.
+fn write_idle(out: &mut String, offered: &Section, ours: &Ours<'_>, is_first: bool) {
+    let line = &offered.line;
+    let _ = write!(out, "m={} 9 {} {}\r\n", line.media, line.proto, line.format);
+    let _ = write!(out, "c=IN IP4 0.0.0.0\r\na=mid:{}\r\n", offered.mid);
+    write_link(out, ours, is_first);
+    out.push_str("a=inactive\r\na=rtcp-mux\r\n");
     if !line.rtpmap.is_empty() {
         let _ = write!(out, "a=rtpmap:{} {}\r\n", line.format, line.rtpmap);
     }

@@ -3,12 +3,29 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use std::collections::VecDeque;
+
+use crate::bucket::Bucket;
 use crate::canonical::HopFields;
 use crate::congestion::{Cluster, Flow};
+use crate::forward::Placement;
+use crate::id::PublicationId;
 use crate::srtp::Sealer;
 
 /// What IP and UDP add to a datagram: without options, IPv4 less 20 octets.
 pub const DATAGRAM_OVERHEAD_BYTES: usize = 28;
+/// Packets of pictures that wait for their turn: more than a second of what anybody is sent. Beyond
+/// that they are dropped, and asked for again if they are missed.
+const PACED_MAX: usize = 1024;
+/// Pictures leave at this times the estimate, in tenths.
+const PACE_TENTHS: u64 = 25;
+/// So much leaves at once: what comes due in this, but two packets at least.
+const BURST_US: u64 = 10_000;
+const BURST_BYTES_MIN: u64 = 2_500;
+/// What retransmissions may take at once: what is due in this.
+const REPAIR_BURST_US: u64 = 500_000;
+/// Retransmissions may take at least this part of the estimate.
+const REPAIR_PERCENT: u64 = 25;
 /// What sealing adds to a packet, mostly.
 const TAG_BYTES: usize = 16;
 
@@ -24,17 +41,92 @@ pub struct Egress {
     pub flow: Flow,
     /// The probe that packets belong to, and the octets that it has had so far.
     probe: Option<(Cluster, u64)>,
+    /// Packets of pictures that wait, the oldest first, and when they may leave.
+    pub paced: VecDeque<Paced>,
+    pace: Bucket,
+    /// What retransmissions may take.
+    repair: Bucket,
+}
+
+/// A packet that waits for its turn: it lies in its Source's ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Paced {
+    /// Whose.
+    pub publication: PublicationId,
+    /// The Subscriber's index there.
+    pub at: usize,
+    /// The Encoding.
+    pub encoding: u8,
+    /// The number of the packet in it.
+    pub seq: u64,
+    /// Padding to add.
+    pub padding: u8,
+    /// Where it goes in the outgoing stream.
+    pub placement: Placement,
 }
 
 impl Egress {
     /// A connected Transport's.
     pub fn new(to: SocketAddr, from: Option<IpAddr>, sealer: Sealer) -> Self {
-        Self { to, from, sealer, flow: Flow::default(), probe: None }
+        Self {
+            to,
+            from,
+            sealer,
+            flow: Flow::default(),
+            probe: None,
+            paced: VecDeque::new(),
+            pace: Bucket::default(),
+            repair: Bucket::default(),
+        }
+    }
+
+    /// The client's path takes so much, of which pictures and sound have `media_bps`; nothing if
+    /// that is not known.
+    pub fn set_estimate(&mut self, estimate_bps: Option<u64>, media_bps: u64, now_us: u64) {
+        let pace_bps = estimate_bps.map(|bps| bps * PACE_TENTHS / 10);
+        let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
+        self.pace.set(pace_bps, burst, now_us);
+        let repair_bps =
+            estimate_bps.map(|bps| bps.saturating_sub(media_bps).max(bps * REPAIR_PERCENT / 100));
+        let burst = repair_bps.map_or(0, |bps| bps * REPAIR_BURST_US / 8_000_000);
+        self.repair.set(repair_bps, burst, now_us);
+    }
+
+    /// Whether the next packet of a picture may leave now.
+    pub fn may_send(&mut self, now_us: u64) -> bool {
+        self.paced.is_empty() && self.pace.has_some(now_us)
+    }
+
+    /// Lets a packet wait; says whether there was room.
+    pub fn wait(&mut self, packet: Paced) -> bool {
+        let has_room = self.paced.len() < PACED_MAX;
+        if has_room {
+            self.paced.push_back(packet);
+        }
+        has_room
+    }
+
+    /// The next packet whose turn has come.
+    pub fn next_paced(&mut self, now_us: u64) -> Option<Paced> {
+        if !self.pace.has_some(now_us) {
+            return None;
+        }
+        self.paced.pop_front()
+    }
+
+    /// Whether a retransmission fits the path.
+    pub fn may_repair(&mut self, bytes: usize, now_us: u64) -> bool {
+        let may = self.repair.has_some(now_us);
+        if may {
+            self.repair.take(bytes);
+        }
+        may
     }
 
     /// What a packet of `len` octets that leaves now carries of this hop. It counts from here on.
     pub fn stamp(&mut self, len: usize, now_us: u64) -> HopFields {
         let bytes = len + TAG_BYTES + DATAGRAM_OVERHEAD_BYTES;
+        self.pace.take(bytes);
         let probe = match &mut self.probe {
             Some((cluster, sent)) if now_us < cluster.until_us => {
                 *sent += bytes as u64;

@@ -8,6 +8,7 @@ use crate::descriptor::{self, FrameInfo};
 use crate::egress::Egress;
 use crate::extension::{Extension, ExtensionMap};
 use crate::forward::{Forwarder, Parked};
+use crate::id::{PublicationId, ShardId, TransportId};
 use crate::outbox::{Outbox, Outgoing, Wire};
 use crate::rtp::RtpHeader;
 use crate::sending::{Batch, Packet, Sending};
@@ -33,6 +34,7 @@ impl Wire for Nowhere {
 pub struct Fanout {
     source: Source,
     egress: Vec<Option<Egress>>,
+    pacing: Vec<usize>,
     outbox: Outbox,
     counters: Counters,
     header: Vec<u8>,
@@ -55,6 +57,8 @@ impl Fanout {
     /// with AES-256-GCM (what our handshake prefers) or AES-128-GCM.
     pub fn new(viewers: usize, payload_bytes: usize, is_256: bool) -> Self {
         let mut source = Source::new(Codec::Vp8, 1);
+        let transport = TransportId::new(ShardId(0), 1);
+        let publication = PublicationId { transport, m_line: 0 };
         let mut egress = Vec::new();
         for viewer in 0..viewers {
             let to = ([10, 0, (viewer >> 8) as u8, viewer as u8], 5000).into();
@@ -71,7 +75,14 @@ impl Fanout {
                 ids: None,
                 has_feedback: true,
             };
-            source.add(Subscriber::new(viewer, forwarder, (LayerCap::High, 0), negotiated, 0));
+            source.add(Subscriber::new(
+                publication,
+                viewer,
+                forwarder,
+                (LayerCap::High, 0),
+                negotiated,
+                0,
+            ));
         }
         let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1];
         packet.extend([0x31, 0, 1, 0]);
@@ -96,6 +107,7 @@ impl Fanout {
         Self {
             source,
             egress,
+            pacing: Vec::new(),
             outbox: Outbox::new(Box::new(Nowhere)),
             counters: Counters::new(),
             header: out[..header_len].to_vec(),
@@ -119,6 +131,7 @@ impl Fanout {
                 counters: &mut self.counters,
                 now_us: self.meta.at_us,
             },
+            pacing: &mut self.pacing,
         };
         let _ = self.source.keep(0, packet);
         self.source.fan_out(&mut sending);

@@ -115,8 +115,6 @@ impl Format {
     /// have, in a way of packing that browsers take.
     pub fn is_usable(&self) -> bool {
         let Some(codec) = self.codec else { return false };
-        // RFC 5761 s4: with RTP and RTCP on one port these would be taken for RTCP.
-        let is_rtcp = (64..=95).contains(&self.pt);
         let has_clock = match (self.clock_hz, self.channels) {
             // RFC 7587 s7 wants two channels, and GStreamer leaves them out.
             (48_000, 1) => codec == Codec::Opus,
@@ -127,7 +125,12 @@ impl Format {
             Codec::H264 => matches!(self.parameter("packetization-mode"), None | Some("0" | "1")),
             _ => true,
         };
-        !is_rtcp && has_clock && is_packed
+        !self.is_rtcp() && has_clock && is_packed
+    }
+
+    /// RFC 5761 s4: with RTP and RTCP on one port these would be taken for RTCP.
+    pub fn is_rtcp(&self) -> bool {
+        (64..=95).contains(&self.pt)
     }
 
     /// Which of several formats of one codec to use first: of H.264 what most can decode, and

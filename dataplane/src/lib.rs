@@ -5,6 +5,7 @@ mod allocate;
 mod api;
 #[doc(hidden)]
 pub mod bench;
+mod bucket;
 mod canonical;
 mod choose;
 #[doc(hidden)]

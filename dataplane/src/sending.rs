@@ -21,6 +21,8 @@ pub struct Sending<'a> {
     pub egress: &'a mut [Option<Egress>],
     /// Where it goes.
     pub batch: Batch<'a>,
+    /// Slots of viewers with packets that wait for their turn.
+    pub pacing: &'a mut Vec<usize>,
 }
 
 /// The send batch, and when it is filled.

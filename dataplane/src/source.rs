@@ -4,6 +4,7 @@
 use crate::api::{Codec, LayerCap, MediaKind, PublicationInfo};
 use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
 use crate::clock::SenderClock;
+use crate::egress::Paced;
 use crate::forward::Skip;
 use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
@@ -13,8 +14,12 @@ use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
 
-/// An Encoding that was silent this long is not a good choice (reliability row 19).
-const STALLED_US: u64 = 800_000;
+/// An Encoding that was silent this long is not a good choice (reliability row 19): the first, or
+/// so many times what usually passes between two of its pictures, up to the second.
+const STALLED_US: (u64, u64) = (800_000, 5_000_000);
+const STALLED_PICTURES: u64 = 5;
+/// Encodings are compared when they have been alive for so long.
+const SETTLED_US: u64 = 4_000_000;
 /// A late joiner gets the last keyframe and what follows at once if that is no more than this;
 /// otherwise a keyframe is asked for.
 const REPLAY_PACKETS_MAX: u64 = 64;
@@ -64,10 +69,35 @@ struct SourceEncoding {
     /// Which sequence numbers have been kept, each once.
     kept: ReplayWindow,
     last_at_us: Option<u64>,
+    /// Since when it has not been silent for long.
+    alive_since_us: u64,
+    /// The timestamp and arrival of the last picture, and what passes between two, smoothed.
+    picture: Option<(u32, u64)>,
+    interval_us: u64,
     clock: Option<SenderClock>,
     /// The highest spatial and temporal layer seen.
     layers_max: (u8, u8),
     meter: Meter,
+}
+
+impl SourceEncoding {
+    fn note_arrival(&mut self, rtp_time: u32, at_us: u64) {
+        if !self.is_alive(at_us) {
+            self.alive_since_us = at_us;
+        }
+        self.last_at_us = Some(at_us);
+        let (known, since_us) = *self.picture.get_or_insert((rtp_time, at_us));
+        if known != rtp_time {
+            let passed_us = at_us.saturating_sub(since_us).min(STALLED_US.1);
+            self.interval_us = (7 * self.interval_us + passed_us) / 8;
+            self.picture = Some((rtp_time, at_us));
+        }
+    }
+
+    fn is_alive(&self, now_us: u64) -> bool {
+        let silence_us = (STALLED_PICTURES * self.interval_us).clamp(STALLED_US.0, STALLED_US.1);
+        self.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < silence_us)
+    }
 }
 
 impl Source {
@@ -117,18 +147,16 @@ impl Source {
     }
 
     /// Adds a Subscriber and returns its index.
-    pub fn add(&mut self, subscriber: Subscriber) -> usize {
+    pub fn add(&mut self, mut subscriber: Subscriber) -> usize {
         self.live += 1;
-        match self.subscribers.iter().position(Option::is_none) {
-            Some(at) if self.live <= self.subscribers.len() => {
-                self.subscribers[at] = Some(subscriber);
-                at
-            }
-            _ => {
-                self.subscribers.push(Some(subscriber));
-                self.subscribers.len() - 1
-            }
+        let free = self.subscribers.iter().position(Option::is_none);
+        let at = free.unwrap_or(self.subscribers.len());
+        subscriber.key.1 = at;
+        match self.subscribers.get_mut(at) {
+            Some(place) => *place = Some(subscriber),
+            None => self.subscribers.push(Some(subscriber)),
         }
+        at
     }
 
     /// Removes a Subscriber.
@@ -168,8 +196,7 @@ impl Source {
     /// Those that are alive, best first.
     fn alive(&self, now_us: u64) -> impl DoubleEndedIterator<Item = u8> + Clone {
         self.order.iter().copied().filter(move |at| {
-            let last_at_us = self.encodings.get(usize::from(*at)).and_then(|e| e.last_at_us);
-            last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < STALLED_US)
+            self.encodings.get(usize::from(*at)).is_some_and(|encoding| encoding.is_alive(now_us))
         })
     }
 
@@ -229,16 +256,20 @@ impl Source {
 
     /// Sorts the Encodings anew by what they cost. One must cost clearly more to go before another.
     fn sort_encodings(&mut self, now_us: u64) {
-        let is_alive = self.alive(now_us).fold(0u16, |all, at| all | 1 << at);
         let encodings = &self.encodings;
+        // What has just begun, or paused, costs nothing yet.
+        let is_settled = |at: u8| {
+            encodings.get(usize::from(at)).is_some_and(|e| {
+                e.is_alive(now_us) && now_us.saturating_sub(e.alive_since_us) > SETTLED_US
+            })
+        };
         let cost = |at: u8| {
             encodings.get(usize::from(at)).map_or(0, |e| e.meter.bits_per_second(u8::MAX, u8::MAX))
         };
         for place in 1..self.order.len() {
             let (one, other) = (self.order[place - 1], self.order[place]);
             let (before, next) = (cost(one), cost(other));
-            let are_alive = is_alive >> one & is_alive >> other & 1 != 0;
-            if are_alive && before > 0 && next > before + before / 2 {
+            if is_settled(one) && is_settled(other) && before > 0 && next > before + before / 2 {
                 self.order.swap(place - 1, place);
             }
         }
@@ -259,7 +290,7 @@ impl Source {
             return false;
         }
         state.kept.record(packet.meta.seq);
-        state.last_at_us = Some(packet.meta.at_us);
+        state.note_arrival(packet.meta.rtp_time, packet.meta.at_us);
         let (frame, (sid_max, tid_max)) = (&packet.meta.frame, &mut state.layers_max);
         (*sid_max, *tid_max) = ((*sid_max).max(frame.sid), (*tid_max).max(frame.tid));
         state.meter.count(packet.meta, packet.payload.len());
@@ -283,6 +314,7 @@ impl Source {
             return;
         }
         let Self { encodings, subscribers, pending, codec, .. } = self;
+        let is_paced = codec.kind() == MediaKind::Video;
         let mut waiting = [None; PENDING_MAX];
         let mut count = 0;
         for (encoding, seq) in pending.drain(..) {
@@ -316,6 +348,20 @@ impl Source {
                 match subscriber.forwarder.place(*encoding, packet.meta) {
                     Ok(placement) => {
                         subscriber.waiting_since_us = None;
+                        if is_paced && !egress.may_send(sending.batch.now_us) {
+                            let (encoding, padding) = (*encoding, *padding);
+                            let (publication, at) = subscriber.key;
+                            let seq = packet.meta.seq;
+                            let paced =
+                                Paced { publication, at, encoding, seq, padding, placement };
+                            if egress.paced.is_empty() {
+                                sending.pacing.push(subscriber.viewer);
+                            }
+                            if !egress.wait(paced) {
+                                sending.batch.counters.drop(DropReason::PaceFull);
+                            }
+                            continue;
+                        }
                         let packet = Packet { padding: *padding, ..*packet };
                         send(subscriber, egress, &placement, packet, &mut sending.batch);
                     }
@@ -373,7 +419,7 @@ impl Source {
             if (is_long || bytes as u64 > replay_bytes_max) && !has_waited {
                 return false;
             }
-            let Sending { egress, batch } = sending;
+            let Sending { egress, batch, .. } = sending;
             let Some(Some(egress)) = egress.get_mut(subscriber.viewer) else {
                 return false;
             };
@@ -443,6 +489,24 @@ impl Source {
         is_due.then_some(current)
     }
 
+    /// Sends a packet whose turn has come.
+    pub fn send_paced(&mut self, paced: &Paced, sending: &mut Sending<'_>) {
+        let Some(Some(subscriber)) = self.subscribers.get_mut(paced.at) else {
+            return;
+        };
+        let ring = self.encodings.get(usize::from(paced.encoding)).and_then(|e| e.ring.as_ref());
+        let found = ring.and_then(|ring| ring.get(paced.seq));
+        let packet = found.and_then(|(meta, bytes)| Packet::split(meta, bytes));
+        let Sending { egress, batch, .. } = sending;
+        match (packet, egress.get_mut(subscriber.viewer)) {
+            (Some(packet), Some(Some(egress))) => {
+                let packet = Packet { padding: paced.padding, ..packet };
+                send(subscriber, egress, &paced.placement, packet, batch);
+            }
+            _ => batch.counters.drop(DropReason::PaceFull),
+        }
+    }
+
     /// Sends a viewer something that it can do without, to fill a probe: one of the last packets
     /// once more, or padding. Returns whether it could.
     pub fn send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> bool {
@@ -452,7 +516,7 @@ impl Source {
     fn try_send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> Option<()> {
         let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
         let rtx = subscriber.rtx.filter(|_| subscriber.is_numbered)?;
-        let Sending { egress, batch } = sending;
+        let Sending { egress, batch, .. } = sending;
         let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
         subscriber.probe_back = subscriber.probe_back % PROBE_BACK_MAX + 1;
         let seq = subscriber.forwarder.next_out().checked_sub(u64::from(subscriber.probe_back));
@@ -488,9 +552,16 @@ impl Source {
         let (meta, bytes) = ring.get(seq_in)?;
         let packet = Packet::split(meta, bytes)?;
         let placement = subscriber.forwarder.place_again(encoding, meta)?;
-        let Sending { egress, batch } = sending;
+        let Sending { egress, batch, .. } = sending;
         let egress = egress.get_mut(subscriber.viewer)?.as_mut()?;
-        if !subscriber.may_retransmit(seq_no, bytes.len(), batch.now_us) {
+        // What came before a step down is of no use any more.
+        let is_past = subscriber.forwarder.current().is_some_and(|current| current != encoding);
+        if is_past && subscriber.allowance != Allowance::All {
+            return None;
+        }
+        if !subscriber.may_retransmit(seq_no, bytes.len(), batch.now_us)
+            || !egress.may_repair(bytes.len(), batch.now_us)
+        {
             return None;
         }
         match subscriber.rtx {

@@ -57,6 +57,8 @@ drop_reasons! {
     NackRefused = "nack_refused",
     /// Feedback about an SSRC that is not the sender's to talk about.
     FeedbackForeign = "feedback_foreign",
+    /// A packet that waited for its turn too long, or that many waited before.
+    PaceFull = "pace_full",
     /// The kernel did not take the datagram.
     SendFailed = "send_failed",
     /// More addresses than a Transport or shard remembers.

@@ -4,6 +4,7 @@ use crate::api::LayerCap;
 use crate::canonical::MidBytes;
 use crate::choose::Allowance;
 use crate::forward::Forwarder;
+use crate::id::PublicationId;
 use crate::quality::Quality;
 
 /// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
@@ -18,6 +19,8 @@ const AGAIN_US_MAX: u64 = 500_000;
 
 /// See the module's documentation.
 pub struct Subscriber {
+    /// The Publication, and the index in its Source.
+    pub key: (PublicationId, usize),
     /// The viewer's slot, an index into the egress table.
     pub viewer: usize,
     /// Decides and renumbers.
@@ -84,6 +87,7 @@ pub struct Negotiated {
 impl Subscriber {
     /// A Subscription that has not begun.
     pub fn new(
+        publication: PublicationId,
         viewer: usize,
         forwarder: Forwarder,
         (cap, priority): (LayerCap, u8),
@@ -95,6 +99,7 @@ impl Subscriber {
         // share a nonce: then what differs per hop stays zero.
         let is_numbered = has_feedback && (rtx.is_some() || !forwarder.repairs_in_place());
         Self {
+            key: (publication, 0),
             viewer,
             forwarder,
             cap,

@@ -21,7 +21,7 @@ const GROUP: &[u8] = br#"{"wildcard-user": {"password": {"type": "wildcard"},
 fuzz_target!(|data: &[u8]| {
     let mut clients = Vec::new();
     let mut now = Now { mono: Duration::ZERO, unix: UnixMs(1_700_000_000_000) };
-    let mut switchboard = Switchboard::new([7; 32], 16);
+    let mut switchboard = Switchboard::new([7; 32]);
     for line in data.split(|byte| *byte == b'\n').take(STEPS_MAX) {
         let Some((first, rest)) = line.split_first() else { continue };
         let index = usize::from(*first) % (CLIENTS + 1);
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// A client that has shaken hands and joined, so that the interesting part begins at once.
 fn enter(switchboard: &mut Switchboard, index: usize, now: Now) -> ConnId {
-    let conn = switchboard.connected(None, now);
+    let conn = switchboard.connected(None, None, now);
     for text in [
         format!(r#"{{"type":"handshake","version":["2"],"id":"c{index}"}}"#),
         format!(r#"{{"type":"join","kind":"join","group":"g","username":"u{index}"}}"#),
@@ -77,7 +77,7 @@ fn settle(switchboard: &mut Switchboard, now: Now) {
                     continue;
                 }
                 let answer = "answer".to_owned();
-                switchboard.media(MediaEvent::Answered { media, answer, publications: 2 }, now);
+                switchboard.media(MediaEvent::Answered { media, answer, publications: 2, unused: Vec::new() }, now);
                 switchboard.media(MediaEvent::Connected { media }, now);
                 for (m_line, kind) in [(0, MediaKind::Audio), (1, MediaKind::Video)] {
                     let publication = PublicationKey { media, m_line };

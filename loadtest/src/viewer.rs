@@ -83,7 +83,8 @@ impl Viewer {
             && let Some(id) = self.ids.id_of(Extension::Twcc)
             && let Some((_, [high, low])) = header.elements(datagram).find(|(at, _)| *at == id)
         {
-            self.arrivals.record(u16::from_be_bytes([*high, *low]), at_us);
+            let seq_no = u16::from_be_bytes([*high, *low]);
+            self.arrivals.record(seq_no, at_us, datagram.len());
         }
         let format = self.formats[usize::from(header.pt & 127)];
         if format.is_rtx {

@@ -169,7 +169,8 @@ impl Exchanges {
             return Err(problem(500, "internal server error", "try again"));
         };
         let has_token = request.param("token").is_some();
-        let conn = hub.connect(Traits { receives: false, chats: false, address: request.address });
+        let (address, reached) = (request.address, request.reached);
+        let conn = hub.connect(Traits { receives: false, chats: false, address, reached });
         let mut exchange = Exchange {
             group: request.group.clone(),
             secret: hub.entropy().long_id(),

@@ -47,7 +47,8 @@ impl Fragment {
         if has_lines { Ok(fragment) } else { Err(1) }
     }
 
-    /// The fragment with our new credentials and candidates, from an answer.
+    /// The fragment with our new credentials and candidates, from an answer: that of the section
+    /// that has them, which need not be the first one.
     pub(crate) fn of_answer(answer: &str) -> String {
         let mut out = String::new();
         let (session, media) = answer.split_once("\r\nm=").unwrap_or((answer, ""));
@@ -58,9 +59,11 @@ impl Fragment {
             out.push_str(line);
             out.push_str("\r\n");
         }
-        let first = media.split("\r\nm=").next().unwrap_or_default();
+        let mut sections = media.split("\r\nm=");
+        let tagged = sections.find(|section| section.contains("\r\na=candidate:"));
+        let tagged = tagged.or_else(|| media.split("\r\nm=").next()).unwrap_or_default();
         out.push_str("m=");
-        for (at, line) in first.lines().enumerate() {
+        for (at, line) in tagged.lines().enumerate() {
             let is_ice = ["a=mid:", "a=ice-", "a=candidate:", "a=end-of-candidates"]
                 .iter()
                 .any(|prefix| line.starts_with(prefix));
@@ -104,48 +107,36 @@ pub(crate) fn polished(answer: &str) -> String {
     answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
 }
 
-/// Whether an answer turns down an audio or video section: RFC 9725 s4.4.3 wants all or nothing.
-pub(crate) fn is_partly_rejected(offer: &str, answer: &str) -> bool {
-    let media = |sdp: &str| -> Vec<(bool, bool)> {
-        let lines = sdp.lines().filter_map(|line| line.strip_prefix("m="));
-        lines
-            .map(|line| {
-                let mut words = line.split_whitespace();
-                let is_media = matches!(words.next(), Some("audio" | "video"));
-                (is_media, words.next() == Some("0"))
-            })
-            .collect()
-    };
-    let bundled = offer.contains("a=bundle-only");
-    media(offer)
-        .iter()
-        .zip(media(answer))
-        .any(|((is_media, was_off), (_, is_off))| *is_media && is_off && (!was_off || bundled))
-}
-
-/// What an offer's audio and video sections want to do, by section.
+/// What an offer's audio and video sections want to do, by section. Those that are off do not
+/// count, whatever they say.
 pub(crate) fn directions(sdp: &str) -> Vec<&str> {
     let mut session = "sendrecv";
-    let mut found: Vec<Option<&str>> = Vec::new();
-    let mut is_media = false;
+    let mut found: Vec<(Option<&str>, bool)> = Vec::new();
+    let (mut is_media, mut is_session) = (false, true);
     for line in sdp.lines().map(str::trim_end) {
         if let Some(media) = line.strip_prefix("m=") {
             let mut words = media.split_whitespace();
             is_media = matches!(words.next(), Some("audio" | "video"));
+            is_session = false;
             if is_media {
-                found.push(None);
+                found.push((None, words.next() != Some("0")));
             }
         } else if let Some(direction @ ("sendrecv" | "sendonly" | "recvonly" | "inactive")) =
             line.strip_prefix("a=")
         {
             match found.last_mut() {
-                Some(last) if is_media => *last = Some(direction),
-                None => session = direction,
-                Some(_) => {}
+                Some((last, _)) if is_media => *last = Some(direction),
+                _ if is_session => session = direction,
+                _ => {}
             }
+        } else if line == "a=bundle-only"
+            && let Some((_, is_on)) = found.last_mut().filter(|_| is_media)
+        {
+            *is_on = true;
         }
     }
-    found.into_iter().map(|direction| direction.unwrap_or(session)).collect()
+    let on = found.into_iter().filter(|(_, is_on)| *is_on);
+    on.map(|(direction, _)| direction.unwrap_or(session)).collect()
 }
 
 #[cfg(test)]
@@ -202,6 +193,9 @@ mod tests {
              a=ice-pwd:secret\r\na=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n\
              a=end-of-candidates\r\n"
         );
+        let second = "v=0\r\nm=audio 0 X 0\r\na=mid:0\r\nm=video 9 X 96\r\na=mid:1\r\n\
+            a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n";
+        assert!(Fragment::of_answer(second).starts_with("m=video 9 X 96\r\na=mid:1\r\n"));
     }
 
     #[test]
@@ -210,12 +204,13 @@ mod tests {
             a=sendonly\r\nm=video 9 X 96\r\n";
         let restarted = with_credentials(offer, "new1", "newpass");
         assert!(restarted.contains("a=ice-ufrag:new1\r\na=ice-pwd:newpass\r\nm=audio"));
-        assert!(is_partly_rejected(offer, ANSWER));
-        assert!(!is_partly_rejected(offer, &ANSWER.replace("m=video 0", "m=video 9")));
-        let with_data = "m=audio 9 X 1\r\nm=application 9 X 1\r\n";
-        assert!(!is_partly_rejected(with_data, "m=audio 9 X 1\r\nm=application 0 X 1\r\n"));
         assert!(polished(ANSWER).contains("a=rtcp-mux\r\na=rtcp-mux-only\r\n"));
         assert_eq!(directions(offer), ["sendonly", "sendrecv"]);
         assert_eq!(directions("v=0\r\na=recvonly\r\nm=audio 9 X 1\r\n"), ["recvonly"]);
+        let off = "v=0\r\nm=audio 0 X 1\r\na=inactive\r\nm=video 9 X 1\r\na=sendonly\r\n";
+        assert_eq!(directions(off), ["sendonly"]);
+        assert_eq!(directions("m=text 9 X 1\r\na=inactive\r\nm=audio 9 X 1\r\n"), ["sendrecv"]);
+        let bundled = "m=audio 0 X 1\r\na=recvonly\r\na=bundle-only\r\n";
+        assert_eq!(directions(bundled), ["recvonly"]);
     }
 }

@@ -137,16 +137,6 @@ impl Group {
         chatting.map(|(conn, _)| *conn).collect()
     }
 
-    /// Transports in this group, of both directions.
-    pub(crate) fn transports(&self) -> usize {
-        self.members
-            .values()
-            .map(|member| {
-                member.ups.len() + member.downs.len() + usize::from(member.view.is_some())
-            })
-            .sum()
-    }
-
     /// What a member may know.
     pub(crate) fn member_status(&self) -> Map<String, Value> {
         let mut status = Map::new();

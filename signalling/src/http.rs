@@ -1,5 +1,7 @@
 //! HTTP requests and responses as plain values, shared by the adapters that speak HTTP.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -32,6 +34,8 @@ pub struct Request {
     pub is_from_page: bool,
     /// The client's address, for `identify`.
     pub address: Option<String>,
+    /// Our address that the request has reached.
+    pub reached: Option<IpAddr>,
     /// At most 256 KiB.
     pub body: Vec<u8>,
 }

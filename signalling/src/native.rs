@@ -441,7 +441,7 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         .to_json(),
         Event::Chat(message) => return encode_message("chat", message, ""),
         Event::UserMessage(message) => return encode_message("usermessage", message, ""),
-        Event::Answer { stream, sdp } => {
+        Event::Answer { stream, sdp, .. } => {
             Outgoing { id: stream.as_str(), sdp, ..out("answer") }.to_json()
         }
         Event::Offer { stream, label, replace, source, username, sdp } => Outgoing {
@@ -466,6 +466,14 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         | Event::ViewClosed { .. } => return None,
         Event::Error { text, .. } => Outgoing {
             kind: "error",
+            dest: own,
+            privileged: true,
+            value: Some(&Value::String(text.clone())),
+            ..out("usermessage")
+        }
+        .to_json(),
+        Event::Warning { text } => Outgoing {
+            kind: "warning",
             dest: own,
             privileged: true,
             value: Some(&Value::String(text.clone())),

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 
+/// The label of shared screens (compat 5).
+pub(crate) const SCREEN_LABEL: &str = "screenshare";
 /// The most labels in one `request`; stock clients use three.
 const REQUEST_LABELS_MAX: usize = 64;
 /// The most wishes per label; there are three that mean something.
@@ -30,6 +32,15 @@ pub struct Want {
     pub is_low: bool,
     /// The layers that the viewer has chosen; wins over `is_low`.
     pub layers: Option<Layers>,
+    /// It is a shared screen, which comes before faces where not all fits the viewer's path.
+    pub is_screen: bool,
+}
+
+impl Want {
+    /// All of a section.
+    pub(crate) fn of(publication: PublicationKey) -> Self {
+        Self { publication, is_low: false, layers: None, is_screen: false }
+    }
 }
 
 /// Layers of a section that a viewer has chosen.
@@ -91,11 +102,7 @@ pub(crate) fn select(
     let of_kind = |kind| {
         publications.iter().filter(move |(_, found)| *found == kind).map(|(m_line, _)| *m_line)
     };
-    let want = |m_line, is_low| Want {
-        publication: PublicationKey { media, m_line },
-        is_low,
-        layers: None,
-    };
+    let want = |m_line, is_low| Want { is_low, ..Want::of(PublicationKey { media, m_line }) };
     let mut wants = Vec::new();
     if wishes_for("audio") {
         wants.extend(of_kind(MediaKind::Audio).next().map(|m_line| want(m_line, false)));
@@ -228,6 +235,8 @@ pub(crate) struct Down {
     pub(crate) replace: Option<StreamId>,
     /// Set by `requestStream`, in place of the client's map.
     pub(crate) wishes: Option<Vec<String>>,
+    /// What the viewer has been told that it cannot decode.
+    pub(crate) unshown: Vec<(PublicationKey, &'static str)>,
 }
 
 #[cfg(test)]

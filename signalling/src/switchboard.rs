@@ -2,6 +2,7 @@
 //! [`Switchboard::poll_action`] says what to do.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -94,10 +95,10 @@ pub struct Switchboard {
 }
 
 impl Switchboard {
-    /// An empty one. Groups of up to `spread_above` transports stay on one shard.
-    pub fn new(seed: [u8; 32], spread_above: usize) -> Self {
+    /// An empty one.
+    pub fn new(seed: [u8; 32]) -> Self {
         Self {
-            hub: Hub::new(seed, spread_above),
+            hub: Hub::new(seed),
             sessions: HashMap::new(),
             whip: whip::Endpoint::default(),
             whep: whep::Endpoint::default(),
@@ -144,8 +145,15 @@ impl Switchboard {
     }
 
     /// A WebSocket has been opened.
-    pub fn connected(&mut self, address: Option<String>, now: Now) -> ConnId {
-        let conn = self.hub.connect(Traits { receives: true, chats: true, address });
+    ///
+    /// `address` is the client's, `reached` is ours that it has reached.
+    pub fn connected(
+        &mut self,
+        address: Option<String>,
+        reached: Option<IpAddr>,
+        now: Now,
+    ) -> ConnId {
+        let conn = self.hub.connect(Traits { receives: true, chats: true, address, reached });
         self.sessions.insert(conn, Session::new(conn, now));
         conn
     }
@@ -416,6 +424,7 @@ impl Switchboard {
             | Event::Close { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
+            | Event::Warning { .. }
             | Event::Error { .. } => {}
         }
     }

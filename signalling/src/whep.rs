@@ -3,7 +3,7 @@
 //! extensions.
 
 use crate::exchange::{Exchanges, Patch, SDP, Stage, offer_of};
-use crate::fragment::{directions, is_partly_rejected};
+use crate::fragment::directions;
 use crate::http::{Request, Response, is_media_type, options};
 use crate::hub::{Event, Hub, JoinedKind, ViewRequest};
 use crate::ids::{ConnId, Ticket};
@@ -223,14 +223,6 @@ impl Endpoint {
                 None
             }
             Event::Viewing { sdp: Some(sdp) } => {
-                if matches!(exchange.stage, Stage::Offering)
-                    && is_partly_rejected(&exchange.offer, sdp)
-                {
-                    let takes = hub.codecs(conn).join(", ");
-                    let detail = format!("not every section can be used; this group has {takes}");
-                    let title = "unsupported media";
-                    return self.give_up(conn, Response::problem(422, title, &detail), now, hub);
-                }
                 let (ticket, response) = self.exchanges.answered(conn, 201, sdp, hub)?;
                 if response.status != 201 {
                     return Some((ticket, response));

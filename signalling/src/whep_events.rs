@@ -54,14 +54,19 @@ pub(crate) struct Streams {
 
 /// The body of a layer selection.
 #[derive(Debug, Default, Deserialize)]
-#[serde(remote = "Self", rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]
 struct LayerChoice {
     media_id: Option<String>,
     rid: Option<String>,
+    /// What earlier drafts call the rid.
+    encoding_id: Option<String>,
     spatial_layer_id: Option<u8>,
     temporal_layer_id: Option<u8>,
     max_spatial_layer_id: Option<u8>,
     max_temporal_layer_id: Option<u8>,
+    /// Named so that whoever sends them learns that they would have no effect.
+    max_width: Option<Value>,
+    max_height: Option<Value>,
 }
 crate::only_objects!(LayerChoice);
 
@@ -153,6 +158,7 @@ impl Streams {
                 Err(detail) => problem(400, "no such events", &detail),
             },
             ("layer", "", "POST") => Reply::Whole(choose_layer(conn, request, hub)),
+            ("layer", "", "DELETE") => Reply::Whole(choose_automatically(conn, hub)),
             (EVENTS, id, "GET") if !id.is_empty() => {
                 let Some(stream) = session.streams.iter_mut().find(|stream| stream.id == id) else {
                     return problem(404, "no such event stream", "POST to make one");
@@ -267,14 +273,39 @@ fn layers(state: &ViewState) -> Value {
     Value::Object(by_line)
 }
 
+/// Leaves the choice of all layers to the server again.
+fn choose_automatically(conn: ConnId, hub: &mut Hub) -> Response {
+    let Some(state) = hub.view_state(conn, &mut HashMap::new()) else {
+        return Response::problem(409, "not yet", "the session is not negotiated");
+    };
+    for slot in state.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
+        hub.choose_layers(conn, &slot.mid, None);
+    }
+    Response::new(200)
+}
+
 fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
     let bad = |detail: &str| Response::problem(400, "no such layer", detail);
     if !is_media_type(request.content_type.as_deref(), "application/json") {
         return Response::problem(415, "not JSON", "send a JSON object")
             .with("accept-post", "application/json");
     }
-    let Ok(choice) = serde_json::from_slice::<LayerChoice>(&request.body) else {
-        return bad("send a JSON object with mediaId, rid, spatialLayerId, temporalLayerId");
+    let choice = match serde_json::from_slice::<LayerChoice>(&request.body) {
+        Ok(choice) => choice,
+        Err(error) => {
+            let what = "send a JSON object with mediaId, rid, spatialLayerId, temporalLayerId";
+            return bad(&format!("{what}: {error}"));
+        }
+    };
+    if choice.max_width.is_some() || choice.max_height.is_some() {
+        let detail = "the server does not look into pictures: choose by rid or spatialLayerId";
+        return Response::problem(422, "no layers by size", detail);
+    }
+    let rid = match (&choice.rid, &choice.encoding_id) {
+        (Some(rid), Some(other)) if rid != other => {
+            return bad("rid and encodingId are two names of one thing");
+        }
+        (rid, encoding_id) => rid.as_ref().or(encoding_id.as_ref()),
     };
     let Some(state) = hub.view_state(conn, &mut HashMap::new()) else {
         return Response::problem(409, "not yet", "the session is not negotiated");
@@ -286,7 +317,7 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
     let Some(slot) = video(&choice.media_id) else {
         return bad("mediaId must be the mid of a video section of the session");
     };
-    let encoding = match &choice.rid {
+    let encoding = match rid {
         Some(rid) => match slot.encodings.iter().position(|(known, _)| known == rid) {
             Some(at) => u8::try_from(at).ok(),
             None => return bad("the stream has no layer with this rid"),

@@ -2,7 +2,7 @@
 //! ends it. HTTP comes in and goes out as plain values; origins are the server's business.
 
 use crate::exchange::{Exchanges, Patch, SDP, Stage, offer_of};
-use crate::fragment::{FRAGMENT, directions, is_partly_rejected};
+use crate::fragment::{FRAGMENT, directions};
 use crate::http::options;
 pub use crate::http::{Request, Response};
 use crate::hub::{Event, Hub, JoinedKind};
@@ -133,12 +133,11 @@ impl Endpoint {
                 hub.publish(conn, stream, "", None, offer, now);
                 None
             }
-            Event::Answer { sdp, .. } => {
-                if matches!(exchange.stage, Stage::Offering)
-                    && is_partly_rejected(&exchange.offer, sdp)
-                {
+            Event::Answer { sdp, unused, .. } => {
+                // RFC 9725 s4.4.3 wants all or nothing.
+                if matches!(exchange.stage, Stage::Offering) && !unused.is_empty() {
                     let takes = hub.codecs(conn).join(", ");
-                    let detail = format!("not every section can be used; this group takes {takes}");
+                    let detail = format!("{}; this group takes {takes}", unused.join("; "));
                     let title = "unsupported media";
                     return self.exchanges.give_up(
                         conn,

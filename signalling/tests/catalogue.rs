@@ -98,7 +98,12 @@ fn every_message_type_both_ways() {
     r.exchange(ann, json!({"type": "request", "request": {"": ["audio", "video"]}}), &[]);
     r.exchange(bob, json!({"type": "offer", "id": "s", "label": "camera", "sdp": "up"}), &[]);
     let up = r.world.last_publish();
-    r.world.event(MediaEvent::Answered { media: up, answer: "re up".into(), publications: 2 });
+    r.world.event(MediaEvent::Answered {
+        media: up,
+        answer: "re up".into(),
+        publications: 2,
+        unused: Vec::new(),
+    });
     r.hears(bob, &[json!({"type": "answer", "id": "s", "sdp": "re up"})], "the answer");
     r.world.arrives(up, 0, MediaKind::Audio);
     r.world.arrives(up, 1, MediaKind::Video);

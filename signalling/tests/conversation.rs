@@ -35,7 +35,12 @@ fn two_clients_meet_talk_and_see_each_other() {
         "id": "aa", "replace": null, "label": "camera", "sdp": "v=0 bob"}),
     );
     let up = world.last_publish();
-    world.event(MediaEvent::Answered { media: up, answer: "v=0 re bob".into(), publications: 2 });
+    world.event(MediaEvent::Answered {
+        media: up,
+        answer: "v=0 re bob".into(),
+        publications: 2,
+        unused: Vec::new(),
+    });
     assert_eq!(world.take(bob), [json!({"type": "answer", "id": "aa", "sdp": "v=0 re bob"})]);
     world.arrives(up, 0, MediaKind::Audio);
     world.arrives(up, 1, MediaKind::Video);

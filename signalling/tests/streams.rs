@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest};
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey};
 use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
@@ -59,6 +59,39 @@ fn a_missing_section_is_waited_for_half_a_second_and_added_later() {
     world.arrives(up, 1, MediaKind::Video);
     assert_eq!(subscribes(&world)[1].1, 2);
     assert_eq!(subscribes(&world)[0].0, subscribes(&world)[1].0, "the same transport");
+}
+
+#[test]
+fn a_member_learns_once_what_it_cannot_show_or_send() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "Ann");
+    let bob = world.member("bob", "bob");
+    let up = world.live(ann, "s");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.take(bob);
+    let unshown = MediaEvent::Unshown {
+        media: down,
+        publication: PublicationKey { media: up, m_line: 1 },
+        codec: "h264",
+        kind: MediaKind::Video,
+    };
+    world.event(unshown.clone());
+    world.event(unshown);
+    let said = world.take(bob);
+    assert_eq!(kinds(&said), ["usermessage/warning"], "once");
+    let text = said[0]["value"].as_str().unwrap();
+    assert!(text.contains("cannot see Ann") && text.contains("H264"), "{text}");
+    assert_eq!(said[0]["privileged"], true);
+
+    world.say(bob, json!({"type": "offer", "id": "t", "label": "camera", "sdp": "v=0"}));
+    let media = world.last_publish();
+    let unused = vec!["m-section 2 (video): none of its codecs is allowed here".to_owned()];
+    let answered =
+        |unused| MediaEvent::Answered { media, answer: "v=0".into(), publications: 1, unused };
+    world.event(answered(unused.clone()));
+    world.event(answered(unused));
+    assert_eq!(kinds(&world.take(bob)), ["answer", "usermessage/warning", "answer"]);
 }
 
 #[test]
@@ -284,7 +317,12 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     for event in [
         MediaEvent::Closed { media: down, text: String::new(), is_by_peer: false },
         MediaEvent::Offered { media: down, offer: "v=0".into() },
-        MediaEvent::Answered { media: up, answer: "v=0".into(), publications: 1 },
+        MediaEvent::Answered {
+            media: up,
+            answer: "v=0".into(),
+            publications: 1,
+            unused: Vec::new(),
+        },
         MediaEvent::Disconnected { media: MediaId(999) },
     ] {
         world.event(event);
@@ -492,6 +530,7 @@ fn every_interleaving_ends_with_nothing_left() {
                         media,
                         answer: "v=0".into(),
                         publications: 2,
+                        unused: Vec::new(),
                     });
                 }
                 11 | 12 => world.arrives(media, dice.roll(2) as u8, MediaKind::Video),

@@ -363,7 +363,12 @@ fn whip_takes_tokens_and_passwords_and_ends_with_the_token() {
     assert_eq!(post(&mut world, "sesame"), None);
     assert_eq!(post(&mut world, "t"), None);
     let media = world.last_publish();
-    world.event(MediaEvent::Answered { media, answer: "v=0".into(), publications: 1 });
+    world.event(MediaEvent::Answered {
+        media,
+        answer: "v=0".into(),
+        publications: 1,
+        unused: Vec::new(),
+    });
     let said = world.take(op);
     assert_eq!(kinds(&said), ["user/add", "user/add"]);
     assert_eq!(said[1]["username"], "camera");

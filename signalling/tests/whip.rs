@@ -27,7 +27,12 @@ fn live(world: &mut World, request: Request) -> Response {
     let waiting = world.whip(request);
     assert_eq!(waiting, None, "the answer waits for the data plane");
     let media = world.last_publish();
-    world.event(MediaEvent::Answered { media, answer: "v=0 re".into(), publications: 2 });
+    world.event(MediaEvent::Answered {
+        media,
+        answer: "v=0 re".into(),
+        publications: 2,
+        unused: Vec::new(),
+    });
     taken(world)
 }
 
@@ -224,7 +229,12 @@ fn candidates_trickle() {
 /// Answers the restart that waits with the data plane.
 fn restarted(world: &mut World) -> Response {
     let media = world.last_publish();
-    world.event(MediaEvent::Answered { media, answer: ANSWER.into(), publications: 1 });
+    world.event(MediaEvent::Answered {
+        media,
+        answer: ANSWER.into(),
+        publications: 1,
+        unused: Vec::new(),
+    });
     let ticket = *world.responses.keys().next().expect("answered");
     world.responses.remove(&ticket).expect("just found")
 }
@@ -313,11 +323,17 @@ fn what_cannot_be_published_whole_is_refused_whole() {
     assert_eq!(world.whip(Request { body: offer.clone().into(), ..post(OFFER) }), None);
     let media = world.last_publish();
     let partly = format!("{ANSWER}m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n");
-    world.event(MediaEvent::Answered { media, answer: partly, publications: 1 });
+    world.event(MediaEvent::Answered {
+        media,
+        answer: partly,
+        publications: 1,
+        unused: vec!["m-section 2 (video): none of its codecs is allowed here".into()],
+    });
     let ticket = *world.responses.keys().next().unwrap();
     let response = world.responses.remove(&ticket).unwrap();
     assert_eq!(response.status, 422);
     assert!(response.body.contains("vp8"), "it names what the group takes: {}", response.body);
+    assert!(response.body.contains("m-section 2 (video)"), "and the section: {}", response.body);
     assert_eq!(kinds(&world.take(ann)), ["user/add", "user/delete"]);
     let receives = offer.replace("a=sendonly", "a=recvonly");
     assert_eq!(status(&mut world, Request { body: receives.into(), ..post(OFFER) }), 422);

@@ -2,7 +2,7 @@
 //! and a limit.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ pub(crate) async fn serve(
             accepted = accept(&listener) => accepted,
             _ = until_closing.wait_for(|closing| *closing) => break,
         };
-        let (stream, address) = match accepted {
+        let (stream, address, local) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let is_due = last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL);
@@ -122,7 +122,7 @@ pub(crate) async fn serve(
                 Redacted(address.to_string())
             });
             let Some(certificates) = certificates else {
-                let peer = Peer { address, is_tls: false };
+                let peer = Peer { address, local, is_tls: false };
                 return speak_http1(stream, peer, context, closing).await;
             };
             let handshake = certificates.acceptor().accept(stream);
@@ -130,7 +130,7 @@ pub(crate) async fn serve(
                 return;
             };
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let peer = Peer { address, is_tls: true };
+            let peer = Peer { address, local, is_tls: true };
             if is_http2 {
                 speak_http2(stream, peer, context, closing).await;
             } else {
@@ -148,17 +148,21 @@ pub(crate) async fn serve(
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Option<SocketAddr>)> {
+/// A connection, with its peer's address and our own.
+type Accepted = (Box<dyn Stream>, Option<SocketAddr>, Option<IpAddr>);
+
+async fn accept(listener: &Listener) -> io::Result<Accepted> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
             // Small messages must not wait for each other; failing that, they do.
             let _ = stream.set_nodelay(true);
-            Ok((Box::new(stream), Some(address)))
+            let local = stream.local_addr().ok().map(|local| local.ip().to_canonical());
+            Ok((Box::new(stream), Some(address), local))
         }
         Listener::Unix(listener, _) => {
             let (stream, _) = listener.accept().await?;
-            Ok((Box::new(stream), None))
+            Ok((Box::new(stream), None, None))
         }
     }
 }

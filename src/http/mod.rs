@@ -11,6 +11,7 @@ mod upgrade;
 mod webrtc;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -58,6 +59,8 @@ pub(crate) struct Context {
 pub(crate) struct Peer {
     /// `ip:port`, that of the client if a trusted proxy names it; nothing over a Unix socket.
     pub(crate) address: Option<Redacted<String>>,
+    /// Our address that the connection has reached.
+    pub(crate) local: Option<IpAddr>,
     /// Whether the client uses TLS.
     pub(crate) is_tls: bool,
 }
@@ -170,7 +173,7 @@ fn page_headers(headers: &mut HeaderMap, auth_server: &str) {
 /// To the canonical host, if this is not it. Other methods than GET must stay what they are.
 fn canonical_redirect(asked: &Asked) -> Option<Response<Body>> {
     let canonical = &asked.config.canonical_host;
-    if canonical.is_empty() || canonical.eq_ignore_ascii_case(&asked.host) {
+    if canonical.is_empty() || origin::is_same_host(canonical, &asked.host) {
         return None;
     }
     let is_get = matches!(*asked.request.method(), Method::GET | Method::HEAD);
@@ -184,6 +187,11 @@ fn host_of(request: &Request<Incoming>) -> String {
     let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(|authority| authority.as_str());
     header.or(authority).unwrap_or_default().to_owned()
+}
+
+/// Our address that a client has reached, as it spells it or as its connection has it.
+fn reached(host: &str, peer: &Peer) -> Option<IpAddr> {
+    origin::host_address(host).or(peer.local)
 }
 
 /// The path without `//`, `/./` and `/../`, if it has any.

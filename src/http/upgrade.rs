@@ -8,7 +8,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::{Body, empty};
-use super::{Asked, Context, origin, text};
+use super::{Asked, Context, origin, reached, text};
 use crate::redacted::Redacted;
 use crate::ws;
 
@@ -42,6 +42,7 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
         return text(StatusCode::SERVICE_UNAVAILABLE, "Server full, try again later\n");
     }
     let (control, address) = (context.control.clone(), asked.peer.address.clone());
+    let reached = reached(&asked.host, &asked.peer);
     let address = address.map(|Redacted(address)| address);
     let counted = context.sockets.enter();
     let counters = context.counters.clone();
@@ -49,7 +50,7 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
     tokio::spawn(async move {
         let _counted = counted;
         if let Ok(upgraded) = upgrade.await {
-            ws::serve(upgraded, address, control, &counters).await;
+            ws::serve(upgraded, address, reached, control, &counters).await;
         }
     });
     let mut response = Response::new(empty());

@@ -6,7 +6,7 @@ use hyper::{Method, Response, StatusCode};
 use signalling::{percent_decode, whip};
 
 use super::body::{self, Body, ChannelBody, Unread, full};
-use super::{Asked, Context, origin};
+use super::{Asked, Context, origin, reached};
 use crate::redacted::Redacted;
 
 /// The largest SDP, whole or fragment (reliability table row 24).
@@ -64,6 +64,7 @@ pub(super) async fn serve(
                 is_preflight: parts.method == Method::OPTIONS
                     && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
                 is_from_page: parts.headers.contains_key(header::ORIGIN),
+                reached: reached(&host, &peer),
                 address: peer.address.map(|Redacted(address)| address),
                 body: bytes.to_vec(),
             };

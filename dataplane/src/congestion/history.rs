@@ -55,7 +55,13 @@ impl SendHistory {
         number
     }
 
+    /// Whether anything has left.
+    pub fn has_sent(&self) -> bool {
+        self.next > 0
+    }
+
     /// Octets of which nothing has been heard yet.
+    #[cfg(test)]
     pub fn in_flight_bytes(&self) -> u64 {
         self.in_flight_bytes
     }

@@ -22,15 +22,19 @@ const INHERENT_START: f64 = 0.01;
 /// A rate can hardly have a larger inherent share than an offset and this over the rate.
 const INHERENT_BALANCE_BPS: f64 = 75_000.0;
 const INHERENT_OFFSET: f64 = 0.05;
-/// While more than an offset is lost, the rate is bounded by this over the excess.
-const INSTANT_BALANCE_BPS: f64 = 75_000.0;
-const INSTANT_OFFSET: f64 = 0.05;
+/// While more than an offset is lost, the rate is bounded by this over the excess. Milder than for
+/// an encoder (75 kbit/s and 5 %), which can send a little less: here less means another picture,
+/// and what is lost is sent again.
+const INSTANT_BALANCE_BPS: f64 = 100_000.0;
+const INSTANT_OFFSET: f64 = 0.1;
 /// Of two bandwidths that explain the same, the larger is preferred by so much.
 const BIAS: f64 = 0.0002;
 const LOG_BIAS: f64 = 0.02;
 /// No preference for larger ones while so much is lost.
 const BIAS_LOSS_MAX: f64 = 0.15;
 const NEWTON_STEP: f64 = 0.75;
+/// The rate does not fall by more at once below what gets through.
+const FLOOR: f64 = 0.8;
 /// The bandwidth does not run away from what gets through by more.
 const AHEAD: f64 = 1.3;
 
@@ -51,6 +55,8 @@ pub struct LossDetector {
     since_us: Option<u64>,
     inherent: f64,
     bandwidth_bps: Option<f64>,
+    /// What got through lately, less a bit.
+    floor_bps: f64,
 }
 
 impl Default for LossDetector {
@@ -63,6 +69,7 @@ impl Default for LossDetector {
             since_us: None,
             inherent: INHERENT_START,
             bandwidth_bps: None,
+            floor_bps: 0.0,
         }
     }
 }
@@ -103,7 +110,7 @@ impl LossDetector {
 
     /// The rate that losses allow, in bits per second; `None` while they say nothing.
     pub fn rate_bps(&self) -> Option<u64> {
-        let bandwidth = self.bandwidth_bps?.min(self.instant_bound_bps());
+        let bandwidth = self.bandwidth_bps?.min(self.instant_bound_bps()).max(self.floor_bps);
         Some((bandwidth as u64).clamp(RATE_MIN_BPS, RATE_MAX_BPS))
     }
 
@@ -120,6 +127,13 @@ impl LossDetector {
         if self.bandwidth_bps.is_some_and(|known| known < rate_bps as f64) {
             self.bandwidth_bps = Some(rate_bps as f64);
         }
+    }
+
+    /// What was lost so far has another reason: the path had become slower, and that is known now.
+    pub fn forgive(&mut self) {
+        self.observations.clear();
+        (self.packets, self.lost, self.bytes, self.since_us) = (0, 0, 0, None);
+        self.bandwidth_bps = None;
     }
 
     fn weighted(&self) -> impl Iterator<Item = (f64, &Observation)> {
@@ -161,6 +175,7 @@ impl LossDetector {
         }
         self.inherent = inherent;
         self.bandwidth_bps = Some(bandwidth.min(delay.max(RATE_MIN_BPS as f64)));
+        self.floor_bps = through.map_or(0.0, |through| FLOOR * through);
     }
 
     /// One step of Newton's method towards the inherent share that explains best what was lost, if

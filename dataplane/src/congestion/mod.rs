@@ -129,17 +129,26 @@ impl Controller {
             self.aimd.set(measured, now_us);
             self.loss.set(measured);
         }
-        let before_us = self.aimd.decreased_us();
-        // What a probe does to the queue is no reason to send less than before it.
+        let (before_us, before_bps) = (self.aimd.decreased_us(), self.aimd.rate_bps());
+        // What a probe does to the queue is no reason to send less than before it; nor is a queue
+        // that drains while little is sent.
         let is_probed = results.iter().any(|result| result.probe != 0);
-        if usage != Usage::Over || !is_probed {
-            self.aimd.update(usage, through, self.rtt_us, now_us);
-        }
+        let sent_bps = self.throughput.sent_bits_per_second();
+        let is_little = through.is_some_and(|through| sent_bps < through * 7 / 10);
+        let usage = match usage {
+            Usage::Over if is_probed || is_little => Usage::Under,
+            usage => usage,
+        };
+        self.aimd.update(usage, through, self.rtt_us, now_us);
         if usage == Usage::Over {
             self.prober.overuse(now_us);
         }
         if let Some(at_us) = self.aimd.decreased_us().filter(|at_us| Some(*at_us) != before_us) {
             let [.., last] = self.strains;
+            // What was lost meanwhile is explained by the queue.
+            if self.aimd.rate_bps() < before_bps * 7 / 10 {
+                self.loss.forgive();
+            }
             if at_us.saturating_sub(last) >= STRAIN_APART_US {
                 self.strains.rotate_left(1);
                 self.strains[STRAIN_TIMES - 1] = at_us;
@@ -183,11 +192,6 @@ impl Controller {
     /// The share of packets lost lately.
     pub fn loss(&self) -> f64 {
         self.loss.loss()
-    }
-
-    /// The round trip, without what feedback waits for at the client if it can be helped.
-    pub fn rtt_us(&self) -> u64 {
-        self.rtt_us
     }
 
     /// Begins a probe if it is time for one: `wanted_bps` would be of use.

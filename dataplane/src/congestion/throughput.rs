@@ -13,6 +13,8 @@ const WINDOW_US: i64 = 500_000;
 /// No window is longer or larger.
 const WINDOW_MAX_US: i64 = 5_000_000;
 const PACKETS_MAX: usize = 500;
+/// What was sent lately, for [`Throughput::sent_bits_per_second`].
+const RECENT_US: u64 = 300_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Arrived {
@@ -26,11 +28,18 @@ struct Arrived {
 pub struct Throughput {
     /// By arrival.
     window: VecDeque<Arrived>,
+    /// When what was sent lately left, and its octets.
+    sent: VecDeque<(u64, u32)>,
 }
 
 impl Throughput {
     /// Takes what feedback told.
     pub fn take(&mut self, results: &[PacketResult]) {
+        let newest_us = results.last().map_or(0, |result| result.sent_us);
+        self.sent.extend(results.iter().map(|result| (result.sent_us, result.bytes)));
+        while self.sent.front().is_some_and(|(at_us, _)| at_us + RECENT_US < newest_us) {
+            self.sent.pop_front();
+        }
         for result in results {
             let Some(at_us) = result.arrived_us else {
                 continue;
@@ -55,6 +64,11 @@ impl Throughput {
         let lasts_us = last.at_us - first.at_us;
         let len = self.window.len();
         len > PACKETS_MAX || lasts_us > WINDOW_MAX_US || (len > PACKETS_MIN && lasts_us > WINDOW_US)
+    }
+
+    /// How fast it was sent lately, what was lost included, in bits per second.
+    pub fn sent_bits_per_second(&self) -> u64 {
+        self.sent.iter().map(|(_, bytes)| u64::from(*bytes)).sum::<u64>() * 8_000_000 / RECENT_US
     }
 
     /// In bits per second; `None` while too little has arrived.

@@ -506,21 +506,25 @@ mod tests {
     /// Each datagram has the time at which it came, not that at which the batch was read.
     #[test]
     fn datagrams_of_one_batch_have_ages_of_their_own() {
+        let apart = Duration::from_millis(30);
         let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
         let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
-        a.send_to(&[1], to).expect("sends");
-        std::thread::sleep(Duration::from_millis(30));
-        a.send_to(&[2], to).expect("sends");
-        let (mut receiver, mut ages) = (Receiver::new(), Vec::new());
-        while ages.len() < 2 {
-            let _ = receiver.receive(b.as_raw_fd(), [0; 4].into(), |_, _, age, data| {
-                ages.push((data[0], age));
-            });
-        }
-        let (first, second) = (ages[0].1, ages[1].1);
-        assert_eq!((ages[0].0, ages[1].0), (1, 2));
-        // Read late, the first may be too old to be believed; it is never younger.
-        assert!(first >= second + Duration::from_millis(30) || first.is_zero(), "{ages:?}");
+        let mut receiver = Receiver::new();
+        // The kernel switches its stamps on a moment after the first socket has asked for them, and
+        // what is read very late is not believed.
+        let has_ages = (0..100).any(|_| {
+            a.send_to(&[1], to).expect("sends");
+            std::thread::sleep(apart);
+            a.send_to(&[2], to).expect("sends");
+            let mut ages = Vec::new();
+            while ages.len() < 2 {
+                let _ = receiver.receive(b.as_raw_fd(), [0; 4].into(), |_, _, age, _| {
+                    ages.push(age);
+                });
+            }
+            ages[0] >= ages[1] + apart
+        });
+        assert!(has_ages);
     }
 
     /// Equal packets to one peer are one run, and arrive as what they were.

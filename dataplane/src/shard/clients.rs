@@ -23,7 +23,7 @@ const SPARE_PERCENT: u64 = 3;
 /// An upgrade that had to be taken back within this was one too many.
 const REGRET_US: u64 = 10_000_000;
 /// The next one then waits: doubled from the first to the second, as long as it goes on.
-const WAIT_US: (u64, u64) = (5_000_000, 40_000_000);
+const WAIT_US: (u64, u64) = (2_000_000, 16_000_000);
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -125,6 +125,7 @@ impl Shard {
     /// Divides what a client's path takes among all that it gets.
     fn divide(&mut self, key: ClientKey, now: Instant) {
         let now_us = self.micros(now);
+        self.note_beginning(key, now_us);
         let estimate_bps = self.estimate_of(key, now_us);
         let Some(client) = self.clients.get(&key) else {
             return;
@@ -170,8 +171,9 @@ impl Shard {
                     (estimate_bps * (100 - SPARE_PERCENT) / 100).saturating_sub(audio_bps);
                 let next_bps = allocate(budget_bps, is_strained, &mut wishes);
                 if is_held {
+                    // Nobody is kept from the least.
                     for wish in &mut wishes {
-                        wish.then = wish.then.min(wish.now);
+                        wish.then = wish.then.min(wish.now.max(Some(0)));
                     }
                 }
                 if let Some(client) = self.clients.get_mut(&key) {
@@ -181,9 +183,34 @@ impl Shard {
                 allowances(budget_bps, &wishes)
             }
         };
+        let media_bps = audio_bps + wishes.iter().map(Wish::bits_per_second).sum::<u64>();
+        self.set_pace(key, estimate_bps, media_bps, now_us);
         self.note_moves(key, &wishes, now_us);
         for ((publication, at), allowance) in pictures.into_iter().zip(allowances) {
             self.allow(publication, at, allowance, now);
+        }
+    }
+
+    /// A client whose packets are numbered is expected to tell what became of them.
+    fn note_beginning(&mut self, key: ClientKey, now_us: u64) {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        let mut egresses = client.slots.iter().filter_map(|slot| self.egress.get(*slot)?.as_ref());
+        if egresses.any(|egress| egress.flow.history.has_sent()) {
+            client.controller.begin(now_us);
+        }
+    }
+
+    /// Bounds what leaves at once, and what retransmissions take.
+    fn set_pace(&mut self, key: ClientKey, estimate_bps: Option<u64>, media_bps: u64, now_us: u64) {
+        let Some(client) = self.clients.get(&key) else {
+            return;
+        };
+        for slot in &client.slots {
+            if let Some(Some(egress)) = self.egress.get_mut(*slot) {
+                egress.set_estimate(estimate_bps, media_bps, now_us);
+            }
         }
     }
 
@@ -288,6 +315,7 @@ impl Shard {
             let mut sending = Sending {
                 egress: &mut self.egress,
                 batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
+                pacing: &mut self.pacing,
             };
             source.send_probe(at, &mut sending);
         }
@@ -296,10 +324,7 @@ impl Shard {
 
 /// What each picture may have.
 fn allowances(budget_bps: u64, wishes: &[Wish]) -> Vec<Allowance> {
-    let cost = |wish: &Wish| {
-        wish.then.and_then(|then| wish.rungs.get(then)).map_or(0, |rung| rung.bits_per_second)
-    };
-    let sum: u64 = wishes.iter().map(cost).sum();
+    let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
     let spare = budget_bps.saturating_sub(sum);
     wishes
         .iter()
@@ -307,7 +332,9 @@ fn allowances(budget_bps: u64, wishes: &[Wish]) -> Vec<Allowance> {
             Some(then) if then + 1 == wish.rungs.len() => Allowance::All,
             Some(then) => {
                 let rung = wish.rungs.get(then).copied();
-                rung.map_or(Allowance::All, |rung| Allowance::UpTo(rung, cost(wish) + spare))
+                rung.map_or(Allowance::All, |rung| {
+                    Allowance::UpTo(rung, wish.bits_per_second() + spare)
+                })
             }
             None => Allowance::Nothing,
         })

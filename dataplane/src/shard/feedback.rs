@@ -142,6 +142,7 @@ impl Shard {
                     counters: &mut self.counters,
                     now_us: at_us,
                 },
+                pacing: &mut self.pacing,
             };
             source.retransmit(at, seq_no, &mut sending);
         }

@@ -11,6 +11,7 @@ mod feedback;
 mod foreign;
 mod ingress;
 mod media;
+mod pacing;
 mod slots;
 mod survey;
 #[cfg(test)]
@@ -129,6 +130,9 @@ pub struct Shard {
     /// Those whose paths are probed, and when that goes on.
     probing: Vec<ClientKey>,
     probe_at: Option<Instant>,
+    /// Slots of viewers with packets that wait for their turn, and when that comes.
+    pacing: Vec<usize>,
+    pace_at: Option<Instant>,
     /// What feedback told, while it is taken in.
     results: Vec<PacketResult>,
     /// The last time that came in with anything: what is sent between two inputs leaves then.
@@ -182,6 +186,8 @@ impl Shard {
             clients: HashMap::new(),
             probing: Vec::new(),
             probe_at: None,
+            pacing: Vec::new(),
+            pace_at: None,
             results: Vec::new(),
             now_us: 1,
             remote: HashMap::new(),
@@ -219,12 +225,14 @@ impl Shard {
     pub fn poll_timeout(&self) -> Instant {
         let timer_at = self.timers.peek().map_or(self.tick_at, |Reverse((at, ..))| *at);
         let probe_at = self.probe_timeout().unwrap_or(self.tick_at);
-        timer_at.min(probe_at).min(self.tick_at)
+        let pace_at = self.pace_at.unwrap_or(self.tick_at);
+        timer_at.min(probe_at).min(pace_at).min(self.tick_at)
     }
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now_us = self.micros(now);
+        self.run_pacing(now);
         self.run_probes(now);
         while let Some(Reverse((at, slot, id))) = self.timers.peek().copied() {
             if at > now {
@@ -265,6 +273,7 @@ impl Shard {
                 counters: &mut self.counters,
                 now_us: self.now_us,
             },
+            pacing: &mut self.pacing,
         });
     }
 
@@ -274,6 +283,7 @@ impl Shard {
         while let Some(publication) = self.dirty.pop() {
             self.fan_out(publication);
         }
+        self.begin_pacing();
         self.outbox.flush(&mut self.counters);
         for (shard, lane) in self.lanes.iter_mut().enumerate() {
             if lane.as_mut().is_some_and(Producer::flush) {

@@ -120,6 +120,7 @@ impl Shard {
             let mut sending = Sending {
                 egress: &mut self.egress,
                 batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
+                pacing: &mut self.pacing,
             };
             source.tick(now_us, &mut sending, |encoding| {
                 if !wanted.contains(&(*publication, encoding)) {

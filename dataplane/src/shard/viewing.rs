@@ -312,7 +312,8 @@ impl Shard {
         let forwarder = Forwarder::new(info.codec, source.clock_hz, target, parked);
         let rtx_next = parked.rtx_next;
         let wish = (cap, priority);
-        let at = source.add(Subscriber::new(slot, forwarder, wish, negotiated, rtx_next));
+        let at =
+            source.add(Subscriber::new(publication, slot, forwarder, wish, negotiated, rtx_next));
         line_state.subscription = Some((info, at));
         let is_connected = self.egress.get(slot).is_some_and(Option::is_some);
         if is_connected {
@@ -343,6 +344,7 @@ impl Shard {
         let mut sending = Sending {
             egress: &mut self.egress,
             batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
+            pacing: &mut self.pacing,
         };
         let needed = source.start(at, now_us, &mut sending);
         // Layers that cannot be stepped up to need a keyframe as well.

@@ -1,6 +1,7 @@
 //! The contract between the hub and its adapters: what a member asks for, what a member is told,
 //! and what the hub wants from the world. A signalling protocol is an adapter over this.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -23,6 +24,8 @@ pub struct Traits {
     pub chats: bool,
     /// Its address, for `identify`.
     pub address: Option<String>,
+    /// Our address that it has reached, which media can probably reach as well.
+    pub reached: Option<IpAddr>,
 }
 
 /// A wish to join.
@@ -167,6 +170,8 @@ pub enum Event {
         stream: StreamId,
         /// The answer.
         sdp: String,
+        /// Audio and video sections that cannot be used, in plain words.
+        unused: Vec<String>,
     },
     /// An offer of someone's stream.
     Offer {
@@ -227,6 +232,11 @@ pub enum Event {
         /// What kind of failure it is, for programs.
         cause: Cause,
     },
+    /// Something that the member should know, though nothing that it asked for has failed.
+    Warning {
+        /// In plain words.
+        text: String,
+    },
     /// The member is out: its connection ends after this.
     Kicked {
         /// By whom, unless by the server.
@@ -254,19 +264,19 @@ pub enum MediaRequest {
     Publish {
         /// Whose.
         media: MediaId,
-        /// Place a new transport beside this one.
-        near: Option<MediaId>,
         /// The offer.
         offer: String,
         /// The codecs of the group, in order of preference.
         codecs: Vec<String>,
+        /// Our address that the publisher has reached.
+        reached: Option<IpAddr>,
     },
     /// Make an offer with exactly these; a known transport is renegotiated.
     Subscribe {
         /// Whose.
         media: MediaId,
-        /// Place a new transport beside this one.
-        near: Option<MediaId>,
+        /// Who gets it: all that one member gets shares what its path takes.
+        client: ConnId,
         /// The stream id of every track.
         msid: String,
         /// What to forward.
@@ -278,12 +288,16 @@ pub enum MediaRequest {
     View {
         /// Whose.
         media: MediaId,
+        /// Who gets it.
+        client: ConnId,
         /// Its offer; without one we make one, with so many slots for audio and video.
         offer: Result<String, (u8, u8)>,
         /// The stream id of every track.
         msid: String,
         /// The codecs of the group, in order of preference.
         codecs: Vec<String>,
+        /// Our address that the viewer has reached.
+        reached: Option<IpAddr>,
     },
     /// What its slots shall carry, the most important first.
     Watch {
@@ -331,6 +345,8 @@ pub enum MediaEvent {
         answer: String,
         /// How many sections will send media.
         publications: usize,
+        /// Audio and video sections that cannot be used, in plain words.
+        unused: Vec<String>,
     },
     /// An offer for a viewer is ready.
     Offered {
@@ -356,6 +372,17 @@ pub enum MediaEvent {
         answer: Option<String>,
         /// By slot, the mid and the kind of its m-section.
         slots: Vec<(String, MediaKind)>,
+    },
+    /// A viewer cannot decode a section that it was offered.
+    Unshown {
+        /// The viewer's transport.
+        media: MediaId,
+        /// What it does not get.
+        publication: PublicationKey,
+        /// The codec that it lacks.
+        codec: &'static str,
+        /// What of it.
+        kind: MediaKind,
     },
     /// What a viewer's slots carry now.
     Watching {

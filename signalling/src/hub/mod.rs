@@ -106,8 +106,6 @@ pub struct Hub {
     entropy: Entropy,
     next_conn: u64,
     next_media: u64,
-    /// Groups with fewer transports stay on the shard they have.
-    spread_above: usize,
     next_eviction: Duration,
     /// Set when shutting down: what would-be members are told.
     closing: Option<String>,
@@ -116,8 +114,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub. Groups of up to `spread_above` transports stay on one shard.
-    pub fn new(seed: [u8; 32], spread_above: usize) -> Self {
+    /// An empty hub.
+    pub fn new(seed: [u8; 32]) -> Self {
         Self {
             groups: HashMap::new(),
             clients: HashMap::new(),
@@ -131,7 +129,6 @@ impl Hub {
             entropy: Entropy::new(seed),
             next_conn: 0,
             next_media: 0,
-            spread_above,
             next_eviction: EVICTION_INTERVAL,
             closing: None,
             is_writable: false,

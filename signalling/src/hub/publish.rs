@@ -72,7 +72,6 @@ impl Hub {
             self.tell(conn, Event::Abort { stream });
             return self.tell_error(conn, text);
         }
-        let near = self.near(&name);
         let Some(group) = self.groups.get_mut(&name) else {
             return;
         };
@@ -80,9 +79,11 @@ impl Hub {
         let Some(member) = group.members.get_mut(&conn) else {
             return;
         };
+        let reached = member.traits.reached;
         if let Some(up) = member.ups.get(&stream) {
             let media = up.media;
-            return self.want_media(MediaRequest::Publish { media, near: None, offer, codecs });
+            let request = MediaRequest::Publish { media, offer, codecs, reached };
+            return self.want_media(request);
         }
         self.next_media += 1;
         let media = MediaId(self.next_media);
@@ -98,21 +99,7 @@ impl Hub {
         }
         let owner = MediaOwner { group: name, conn, stream, role: MediaRole::Up };
         self.media.insert(media, owner);
-        self.want_media(MediaRequest::Publish { media, near, offer, codecs });
-    }
-
-    /// A transport to place a new one beside, while the group is small.
-    pub(super) fn near(&self, name: &GroupName) -> Option<MediaId> {
-        if self.spread_above == 0 {
-            // Called once per viewer: counting transports each time would be quadratic.
-            return None;
-        }
-        let group = self.groups.get(name)?;
-        if group.transports() >= self.spread_above {
-            return None;
-        }
-        let mut ups = group.members.values().flat_map(|member| member.ups.values());
-        ups.next().map(|up| up.media)
+        self.want_media(MediaRequest::Publish { media, offer, codecs, reached });
     }
 
     /// A member ends a stream of its own. Unknown ids are ignored.
@@ -219,6 +206,7 @@ impl Hub {
             | MediaEvent::Refused { media, .. }
             | MediaEvent::Viewed { media, .. }
             | MediaEvent::Watching { media, .. }
+            | MediaEvent::Unshown { media, .. }
             | MediaEvent::Received { media, .. }
             | MediaEvent::Connected { media }
             | MediaEvent::Disconnected { media }
@@ -247,10 +235,16 @@ impl Hub {
             return;
         };
         match event {
-            MediaEvent::Answered { media, answer, publications } => {
-                up.expected = Some(publications);
+            MediaEvent::Answered { media, answer, publications, unused } => {
+                let is_first = up.expected.replace(publications).is_none();
                 let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
-                self.tell(conn, Event::Answer { stream, sdp: answer });
+                let warning = (is_first && !unused.is_empty()).then(|| {
+                    format!("Not all that you send can be used here: {}", unused.join("; "))
+                });
+                self.tell(conn, Event::Answer { stream, sdp: answer, unused });
+                if let Some(text) = warning {
+                    self.tell(conn, Event::Warning { text });
+                }
                 if is_due {
                     self.announce_media(media);
                 }
@@ -296,6 +290,7 @@ impl Hub {
             MediaEvent::Connected { .. } => up.is_connected = true,
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
+            | MediaEvent::Unshown { .. }
             | MediaEvent::Watching { .. } => {}
         }
     }

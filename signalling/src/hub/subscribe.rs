@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
-use crate::stream::{Down, Negotiation, Request, Want, select};
+use crate::stream::{Down, MediaKind, Negotiation, Request, SCREEN_LABEL, Want, select};
 use crate::time::Now;
 
 /// A stream that did not get through is offered again after this, then after twice as long.
@@ -117,7 +117,7 @@ impl Hub {
         down.negotiation = Negotiation::Offering;
         let request = MediaRequest::Subscribe {
             media: down.media,
-            near: None,
+            client: conn,
             msid: stream.as_str().to_owned(),
             wants: down.wants.clone(),
             is_restart: std::mem::take(&mut down.is_restart),
@@ -167,7 +167,6 @@ impl Hub {
         if viewer == publisher {
             return;
         }
-        let near = self.near(name);
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
@@ -191,7 +190,8 @@ impl Hub {
         let down = member.downs.get_mut(stream);
         let own = down.as_ref().and_then(|down| down.wishes.clone()).or_else(|| inherited.clone());
         let wishes = own.as_deref().unwrap_or_else(|| member.request.wishes(&label));
-        let wants = select(wishes, up_media, &publications);
+        let mut wants = select(wishes, up_media, &publications);
+        wants.iter_mut().for_each(|want| want.is_screen = label == SCREEN_LABEL);
         match (down, wants.is_empty()) {
             (None, true) => {
                 if let Some((old_down, old)) = old {
@@ -211,6 +211,7 @@ impl Hub {
                     is_restart: false,
                     replace: old.as_ref().map(|(_, old)| old.clone()),
                     wishes: inherited,
+                    unshown: Vec::new(),
                 };
                 member.downs.insert(stream.clone(), down);
                 if let Some((old_down, _)) = old {
@@ -223,11 +224,10 @@ impl Hub {
                     role: MediaRole::Down,
                 };
                 self.media.insert(media, owner);
-                let near = near.map(|_| up_media);
                 let msid = stream.as_str().to_owned();
                 self.want_media(MediaRequest::Subscribe {
                     media,
-                    near,
+                    client: viewer,
                     msid,
                     wants,
                     is_restart: false,
@@ -305,12 +305,51 @@ impl Hub {
                 self.end_down(conn, &stream, false);
                 self.schedule_retry(conn, stream, now);
             }
+            MediaEvent::Unshown { publication, codec, kind, .. } => {
+                self.tell_unshown(&name, conn, &stream, (publication, codec, kind));
+            }
             MediaEvent::Answered { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }
             | MediaEvent::Received { .. } => {}
         }
+    }
+
+    /// Tells a viewer once why it does not get a part of a stream.
+    fn tell_unshown(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        stream: &StreamId,
+        (publication, codec, kind): (PublicationKey, &'static str, MediaKind),
+    ) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(down) = group.members.get_mut(&conn).and_then(|m| m.downs.get_mut(stream)) else {
+            return;
+        };
+        let publisher = down.publisher;
+        if down.unshown.contains(&(publication, codec)) {
+            return;
+        }
+        down.unshown.push((publication, codec));
+        let username = group.members.get(&publisher).map(|member| member.username.as_str());
+        let who = match username {
+            Some("") | None => "someone".to_owned(),
+            Some(username) => username.to_owned(),
+        };
+        let (sense, what) = match kind {
+            MediaKind::Audio => ("hear", "sound"),
+            MediaKind::Video => ("see", "video"),
+        };
+        let codec = codec.to_ascii_uppercase();
+        let text = format!(
+            "You cannot {sense} {who}: this browser does not decode their {what} ({codec}). \
+             Another browser may."
+        );
+        self.tell(conn, Event::Warning { text });
     }
 
     /// Takes a down stream from a viewer, with what it was to replace.

@@ -7,7 +7,7 @@ use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::group::{Group, Member};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
-use crate::stream::{Layers, MediaKind, Up, Want};
+use crate::stream::{Layers, MediaKind, SCREEN_LABEL, Up, Want};
 use crate::time::Now;
 
 /// Sections that one view may be offered; the data plane takes no more.
@@ -74,7 +74,7 @@ impl Group {
             })
             .filter(|(_, _, _, up)| up.is_announced)
             .collect();
-        all.sort_by_key(|(_, _, _, up)| (up.label != "screenshare", up.media));
+        all.sort_by_key(|(_, _, _, up)| (up.label != SCREEN_LABEL, up.media));
         all
     }
 }
@@ -101,14 +101,14 @@ impl View {
                 && is_wanted(username, member.username.as_str())
                 && is_wanted(stream, id.as_str())
         });
-        let sections = wanted.flat_map(|(_, _, _, up)| {
-            let key =
-                |(m_line, _): &(u8, MediaKind)| PublicationKey { media: up.media, m_line: *m_line };
-            up.publications.iter().map(key)
+        let wants = wanted.flat_map(|(_, _, _, up)| {
+            up.publications.iter().map(|(m_line, _)| {
+                let publication = PublicationKey { media: up.media, m_line: *m_line };
+                let is_screen = up.label == SCREEN_LABEL;
+                Want { layers: self.chosen(publication), is_screen, ..Want::of(publication) }
+            })
         });
-        let want =
-            |publication| Want { publication, is_low: false, layers: self.chosen(publication) };
-        sections.map(want).take(WANTS_MAX).collect()
+        wants.take(WANTS_MAX).collect()
     }
 
     /// The layers that the member has chosen for the slot that carries this.
@@ -134,7 +134,7 @@ impl Hub {
             let text = "too many offers, slow down".to_owned();
             return self.tell(conn, Event::ViewRefused { text, cause: Cause::Busy });
         }
-        let msid = member.id.as_str().to_owned();
+        let (msid, reached) = (member.id.as_str().to_owned(), member.traits.reached);
         let Ok(stream) = StreamId::parse(&msid) else {
             return self.refuse_view(conn, "this client's id cannot name a stream");
         };
@@ -162,7 +162,7 @@ impl Hub {
                 media
             }
         };
-        self.want_media(MediaRequest::View { media, offer, msid, codecs });
+        self.want_media(MediaRequest::View { media, client: conn, offer, msid, codecs, reached });
     }
 
     /// The member's answer to [`Event::ViewOffer`].
@@ -191,7 +191,7 @@ impl Hub {
             None => view.layers.remove(mid),
         };
         if let Some(publication) = view.carried.get(slot).copied().flatten() {
-            let (media, want) = (view.media, Want { publication, is_low: false, layers });
+            let (media, want) = (view.media, Want { layers, ..Want::of(publication) });
             self.want_media(MediaRequest::SetCap { media, want });
         }
         true
@@ -333,7 +333,7 @@ impl Hub {
                 let chosen = view.slots.iter().zip(&view.carried).filter_map(|(slot, carried)| {
                     let layers = view.layers.get(&slot.0).copied();
                     let publication = (*carried)?;
-                    Some(Want { publication, is_low: false, layers: Some(layers?) })
+                    Some(Want { layers: Some(layers?), ..Want::of(publication) })
                 });
                 let (media, chosen): (MediaId, Vec<Want>) = (view.media, chosen.collect());
                 for want in chosen {
@@ -352,6 +352,7 @@ impl Hub {
                 self.tell(conn, Event::ViewClosed { text });
             }
             MediaEvent::Answered { .. }
+            | MediaEvent::Unshown { .. }
             | MediaEvent::Connected { .. }
             | MediaEvent::Disconnected { .. }
             | MediaEvent::Published { .. }

@@ -49,7 +49,7 @@ impl World {
     /// With one group, `test`.
     pub fn new(file: &str) -> Self {
         Self {
-            board: Switchboard::new([1; 32], 0),
+            board: Switchboard::new([1; 32]),
             files: HashMap::from([("test".to_owned(), group(file))]),
             now: Now { mono: Duration::from_secs(1), unix: UnixMs(1_800_000_000_000) },
             sent: HashMap::new(),
@@ -66,7 +66,7 @@ impl World {
     }
 
     pub fn connect(&mut self) -> ConnId {
-        self.board.connected(Some("192.0.2.1:5".to_owned()), self.now)
+        self.board.connected(Some("192.0.2.1:5".to_owned()), None, self.now)
     }
 
     pub fn text(&mut self, conn: ConnId, text: &str) {
@@ -280,7 +280,12 @@ impl World {
         offer.as_object_mut().expect("an object").extend(fields);
         self.say(conn, offer);
         let media = self.last_publish();
-        self.event(MediaEvent::Answered { media, answer: "v=0 answer".into(), publications: 2 });
+        self.event(MediaEvent::Answered {
+            media,
+            answer: "v=0 answer".into(),
+            publications: 2,
+            unused: Vec::new(),
+        });
         media
     }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 use signalling::EditError;
 
 use super::body::{self, Body, Unread, empty, full};
+use super::origin::is_known;
 use super::{Asked, Context};
 use crate::store::Unedited;
 use crate::tokens::Unusable;
@@ -132,9 +133,7 @@ fn is_allowed(origin: &HeaderValue, asked: &Asked) -> bool {
     let Ok(origin) = origin.to_str() else {
         return false;
     };
-    let of_host = origin.split_once("://").map(|(_, host)| host);
-    of_host.is_some_and(|of_host| of_host.eq_ignore_ascii_case(&asked.host))
-        || asked.config.allow_admin_origin.iter().any(|known| known.eq_ignore_ascii_case(origin))
+    is_known(origin, &asked.host, &asked.config, &asked.config.allow_admin_origin)
 }
 
 fn methods_of(route: &Route) -> HeaderValue {

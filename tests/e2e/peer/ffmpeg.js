@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 export class Publisher {
-    constructor(server, url, { isDtlsActive = false, groupOfPictures = 60, token } = {}) {
+    constructor(server, url, { isDtlsActive = false, groupOfPictures = 60, token, profile = 'baseline' } = {}) {
         const role = isDtlsActive ? ['-whip_flags', 'dtls_active'] : [];
         const authorization = token ? ['-authorization', token] : [];
         this.output = '';
@@ -12,7 +12,9 @@ export class Publisher {
             '-hide_banner', '-loglevel', 'warning', '-nostdin',
             '-re', '-f', 'lavfi', '-i', 'testsrc=size=320x240:rate=15',
             '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000',
-            '-c:v', 'libx264', '-profile:v', 'baseline', '-preset', 'ultrafast',
+            '-c:v', 'libx264', '-profile:v', profile, '-preset', 'ultrafast',
+            // Without what baseline lacks it would be called baseline.
+            ...profile === 'baseline' ? [] : ['-x264-params', 'cabac=1:8x8dct=1'],
             '-tune', 'zerolatency', '-threads', '1', '-g', String(groupOfPictures), '-bf', '0',
             '-pix_fmt', 'yuv420p', '-c:a', 'libopus', '-ar', '48000', '-ac', '2', '-b:a', '64k',
             '-handshake_timeout', '60000', ...role, ...authorization, '-f', 'whip', url,

@@ -6,6 +6,8 @@ mod layers;
 mod lifecycle;
 mod measuring;
 mod net;
+mod offers;
 mod packets;
 mod probe;
 mod slots;
+mod strict;
