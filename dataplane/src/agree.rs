@@ -208,7 +208,7 @@ fn usable(section: &Section, role: Role, codecs: &[Codec]) -> Result<Section, Wh
     if !is_rtp_over_dtls(&section.line.proto) {
         return Err(Why::Protocol(section.line.proto.clone()));
     }
-    let formats = agreed_formats(section, kind, codecs);
+    let formats = agreed_formats(section, role, kind, codecs);
     if formats.is_empty() {
         return Err(Why::Formats);
     }
@@ -257,7 +257,7 @@ fn is_rtp_over_dtls(proto: &str) -> bool {
 
 /// The formats that we take, those of the group's favourite codec first, each followed by what
 /// repairs it.
-fn agreed_formats(section: &Section, kind: MediaKind, codecs: &[Codec]) -> Vec<Format> {
+fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Codec]) -> Vec<Format> {
     let place = |codec: Codec| codecs.iter().position(|known| *known == codec);
     let mut usable: Vec<(usize, u8, &Format)> = section
         .formats
@@ -280,6 +280,12 @@ fn agreed_formats(section: &Section, kind: MediaKind, codecs: &[Codec]) -> Vec<F
                 && repair.clock_hz == clock_hz
         });
         agreed.extend(repair.map(|repair| answered(repair, kind)));
+        // We make redundant audio for viewers; from publishers we take it as it is spoken.
+        let redundant = section
+            .formats
+            .iter()
+            .find(|red| role == Role::Viewer && !red.is_rtcp() && red.is_red_of(format.pt));
+        agreed.extend(redundant.map(|red| answered(red, kind)));
     }
     agreed
 }
@@ -287,7 +293,8 @@ fn agreed_formats(section: &Section, kind: MediaKind, codecs: &[Codec]) -> Vec<F
 /// A format with what we answer of its parameters and feedback.
 fn answered(format: &Format, kind: MediaKind) -> Format {
     let feedback = format.feedback.and(FeedbackSet::ours(kind));
-    let feedback = if format.is_rtx { FeedbackSet::default() } else { feedback };
+    let is_helper = format.is_rtx || format.is_red;
+    let feedback = if is_helper { FeedbackSet::default() } else { feedback };
     Format { fmtp: format.answered_parameters(), feedback, ..format.clone() }
 }
 

@@ -232,7 +232,11 @@ fn write_extensions(out: &mut String, section: &Section, role: Role) {
 fn write_formats(out: &mut String, formats: &[Format]) {
     for format in formats {
         let Format { pt, clock_hz, channels, fmtp, .. } = format;
-        let name = format.codec.map_or("rtx", encoding_name);
+        let name = match format.codec {
+            Some(codec) => encoding_name(codec),
+            None if format.is_red => "red",
+            None => "rtx",
+        };
         let _ = write!(out, "a=rtpmap:{pt} {name}/{clock_hz}");
         if *channels > 1 {
             let _ = write!(out, "/{channels}");
@@ -307,6 +311,7 @@ pub fn offered_formats(codec: Codec, published: Option<&str>) -> Vec<Format> {
         Codec::Opus => {
             let fmtp = published.filter(|fmtp| !fmtp.is_empty());
             add(111, None, fmtp.unwrap_or("minptime=10;useinbandfec=1"));
+            formats.push(own_red(63, 111));
         }
         Codec::G722 => add(9, None, ""),
         Codec::Pcmu => add(0, None, ""),
@@ -347,6 +352,13 @@ fn own_format(pt: u8, codec: Codec, fmtp: String) -> Format {
 fn own_rtx(pt: u8, apt: u8) -> Format {
     let fmtp = format!("apt={apt}");
     Format { codec: None, is_rtx: true, clock_hz: 90_000, fmtp, ..Format::of_static_pt(pt) }
+}
+
+/// Redundant audio, with one earlier packet or more (RFC 2198 s5).
+fn own_red(pt: u8, of: u8) -> Format {
+    let (clock_hz, channels) = clock_of(Codec::Opus);
+    let fmtp = format!("{of}/{of}");
+    Format { codec: None, is_red: true, clock_hz, channels, fmtp, ..Format::of_static_pt(pt) }
 }
 
 /// Which of a viewer's formats to send a Publication in: one that the viewer says it decodes.

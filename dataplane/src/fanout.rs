@@ -71,6 +71,7 @@ impl Fanout {
                 ssrc,
                 pt: 96,
                 rtx: Some((ssrc | 1 << 31, 97)),
+                red: None,
                 mid: MidBytes::new("abc"),
                 ids: None,
                 has_feedback: true,

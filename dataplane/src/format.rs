@@ -48,6 +48,8 @@ pub struct Format {
     pub codec: Option<Codec>,
     /// Whether it is RTX (RFC 4588).
     pub is_rtx: bool,
+    /// Whether it is redundant audio (RFC 2198).
+    pub is_red: bool,
     /// Clock rate in Hz.
     pub clock_hz: u32,
     /// Channels, 1 unless said otherwise.
@@ -77,6 +79,7 @@ impl Format {
             pt,
             codec,
             is_rtx: false,
+            is_red: false,
             clock_hz: 8000,
             channels: 1,
             feedback: FeedbackSet::default(),
@@ -90,6 +93,12 @@ impl Format {
     /// For RTX: the payload type it repairs.
     pub fn apt(&self) -> Option<u8> {
         self.parameter("apt")?.parse().ok()
+    }
+
+    /// For redundant audio: whether all that it carries is of this payload type.
+    pub fn is_red_of(&self, pt: u8) -> bool {
+        let mut types = self.fmtp.split('/').map(|found| found.trim().parse() == Ok(pt));
+        self.is_red && types.clone().count() > 1 && types.all(|is_same| is_same)
     }
 
     /// A parameter of `a=fmtp`. Names have no case (RFC 6838 s4.3).
@@ -160,6 +169,7 @@ impl Format {
             names.iter().filter_map(found).collect()
         };
         let answered = match self.codec {
+            None if self.is_red => return self.fmtp.clone(),
             Some(Codec::Opus) => return self.opus_parameters(),
             Some(Codec::H264) => {
                 keep(&["level-asymmetry-allowed", "packetization-mode", "profile-level-id"])

@@ -36,6 +36,7 @@ mod peer;
 mod publication;
 mod quality;
 mod record;
+mod red;
 mod ring;
 mod rtcp;
 mod rtp;

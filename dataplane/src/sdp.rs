@@ -394,6 +394,7 @@ impl Section {
         let name = parts.next().unwrap_or_default();
         format.codec = Codec::from_name(name);
         format.is_rtx = name.eq_ignore_ascii_case("rtx");
+        format.is_red = name.eq_ignore_ascii_case("red");
         format.clock_hz = parts.next().and_then(|hz| hz.parse().ok()).unwrap_or(0);
         format.channels = parts.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);
     }
@@ -454,6 +455,11 @@ impl Section {
     /// The format for a payload type.
     pub fn format(&self, pt: u8) -> Option<&Format> {
         self.formats.iter().find(|format| format.pt == pt)
+    }
+
+    /// The payload type of redundant audio made of `pt`.
+    pub fn red_of(&self, pt: u8) -> Option<u8> {
+        self.formats.iter().find(|format| format.is_red_of(pt)).map(|format| format.pt)
     }
 
     /// The payload type of the RTX format that repairs `pt`.

@@ -9,6 +9,7 @@ use crate::descriptor::write_picture_id;
 use crate::egress::Egress;
 use crate::forward::Placement;
 use crate::outbox::Outbox;
+use crate::red;
 use crate::stats::Counters;
 use crate::subscriber::{RETRANSMIT_BURST_BYTES, Subscriber};
 
@@ -110,6 +111,27 @@ pub fn send(
     subscriber.sent.1 = subscriber.sent.1.wrapping_add(payload.len() as u32);
     let earned = subscriber.retransmit_bytes + payload.len() as u32 / 4;
     subscriber.retransmit_bytes = earned.min(RETRANSMIT_BURST_BYTES);
+}
+
+/// RFC 2198: the packet with those before it, under the payload type of redundant audio.
+pub fn send_red<'a>(
+    subscriber: &mut Subscriber,
+    egress: &mut Egress,
+    placement: &Placement,
+    packet: Packet<'_>,
+    earlier: impl Iterator<Item = (u32, &'a [u8])> + Clone,
+    batch: &mut Batch<'_>,
+) {
+    let mut payload = [0; PACKET_BYTES_MAX];
+    let own = (packet.meta.rtp_time, packet.payload);
+    let written = red::write(&mut payload, subscriber.pt, own, earlier);
+    let (Some(len), Some(pt)) = (written, subscriber.red) else {
+        return send(subscriber, egress, placement, packet, batch);
+    };
+    let packet = Packet { payload: &payload[..len], ..packet };
+    let own_pt = std::mem::replace(&mut subscriber.pt, pt);
+    send(subscriber, egress, placement, packet, batch);
+    subscriber.pt = own_pt;
 }
 
 /// RFC 4588: its own SSRC and numbering, the original sequence number before the payload.

@@ -9,7 +9,7 @@ use crate::forward::Skip;
 use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
-use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
+use crate::sending::{Packet, Sending, send, send_padding, send_red, send_rtx};
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
@@ -362,6 +362,15 @@ impl Source {
                             }
                             continue;
                         }
+                        if subscriber.red_blocks > 0 {
+                            let ring = encodings.get(usize::from(*encoding));
+                            if let Some(ring) = ring.and_then(|e| e.ring.as_ref()) {
+                                let earlier = earlier_packets(ring, packet, subscriber.red_blocks);
+                                let batch = &mut sending.batch;
+                                send_red(subscriber, egress, &placement, *packet, earlier, batch);
+                                continue;
+                            }
+                        }
                         let packet = Packet { padding: *padding, ..*packet };
                         send(subscriber, egress, &placement, packet, &mut sending.batch);
                     }
@@ -575,6 +584,19 @@ impl Source {
         batch.counters.retransmitted += 1;
         Some(())
     }
+}
+
+/// Timestamps and payloads of the packets before one, the oldest first.
+fn earlier_packets<'a>(
+    ring: &'a PacketRing,
+    packet: &Packet<'_>,
+    count: u8,
+) -> impl Iterator<Item = (u32, &'a [u8])> + Clone + use<'a> {
+    let seq = packet.meta.seq;
+    (1..=u64::from(count)).rev().filter_map(move |back| {
+        let (meta, bytes) = ring.get(seq.checked_sub(back)?)?;
+        Some((meta.rtp_time, Packet::split(meta, bytes)?.payload))
+    })
 }
 
 /// Chooses the padding that makes packets of one frame equally long, up to [`PADDING_MAX`].

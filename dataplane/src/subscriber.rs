@@ -37,6 +37,11 @@ pub struct Subscriber {
     pub pt: u8,
     /// RTX SSRC and payload type, if negotiated.
     pub rtx: Option<(u32, u8)>,
+    /// The payload type of redundant audio, if negotiated, and how many earlier packets each one
+    /// carries.
+    pub red: Option<u8>,
+    /// See there.
+    pub red_blocks: u8,
     /// The mid in its packets.
     pub mid: MidBytes,
     /// Its extension ids, if they are not ours.
@@ -76,6 +81,8 @@ pub struct Negotiated {
     pub pt: u8,
     /// RTX SSRC and payload type.
     pub rtx: Option<(u32, u8)>,
+    /// The payload type of redundant audio.
+    pub red: Option<u8>,
     /// The m-section's mid.
     pub mid: MidBytes,
     /// Extension ids, if the viewer chose them.
@@ -94,7 +101,7 @@ impl Subscriber {
         negotiated: Negotiated,
         rtx_next: u64,
     ) -> Self {
-        let Negotiated { ssrc, pt, rtx, mid, ids, has_feedback } = negotiated;
+        let Negotiated { ssrc, pt, rtx, red, mid, ids, has_feedback } = negotiated;
         // Without RTX a retransmission must repeat its packet bit by bit, or two packets would
         // share a nonce: then what differs per hop stays zero.
         let is_numbered = has_feedback && (rtx.is_some() || !forwarder.repairs_in_place());
@@ -108,6 +115,8 @@ impl Subscriber {
             ssrc,
             pt,
             rtx,
+            red,
+            red_blocks: 0,
             mid,
             ids,
             is_numbered,

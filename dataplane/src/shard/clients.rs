@@ -9,6 +9,7 @@ use crate::api::{ClientKey, MediaKind};
 use crate::choose::Allowance;
 use crate::congestion::{Cluster, Controller};
 use crate::id::PublicationId;
+use crate::red;
 use crate::sending::{Batch, Sending};
 use crate::transport::{Role, Transport};
 
@@ -20,6 +21,8 @@ const PROBE_STEP: Duration = Duration::from_millis(5);
 const PROBE_PACKETS_MAX: usize = 64;
 /// Of what a path takes audio gets its part first, and so much is left for reports, in percent.
 const SPARE_PERCENT: u64 = 3;
+/// A path must take so many times what sound costs before sound is sent more than once.
+const REDUNDANT_FROM: u64 = 2;
 /// An upgrade that had to be taken back within this was one too many.
 const REGRET_US: u64 = 10_000_000;
 /// The next one then waits: doubled from the first to the second, as long as it goes on.
@@ -132,6 +135,7 @@ impl Shard {
         };
         let (mut audio_bps, mut wishes) = (0, Vec::new());
         let mut pictures: Vec<(PublicationId, usize)> = Vec::new();
+        let mut sounds: Vec<(PublicationId, usize)> = Vec::new();
         for slot in &client.slots {
             let Some(Transport { role: Role::Viewer(viewer), is_connected: true, .. }) =
                 self.transport(*slot)
@@ -142,7 +146,9 @@ impl Shard {
                 let Some(source) = self.sources.get(&info.id) else { continue };
                 let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
                 if info.kind == MediaKind::Audio {
-                    audio_bps += source.bits_per_second();
+                    let copies = 1 + u64::from(subscriber.red_blocks);
+                    audio_bps += source.bits_per_second() * copies;
+                    sounds.push((info.id, *at));
                     continue;
                 }
                 let mut wish = Wish { priority: subscriber.priority, ..Wish::default() };
@@ -185,6 +191,7 @@ impl Shard {
         };
         let media_bps = audio_bps + wishes.iter().map(Wish::bits_per_second).sum::<u64>();
         self.set_pace(key, estimate_bps, media_bps, now_us);
+        self.set_redundancy(key, &sounds, estimate_bps, audio_bps);
         self.note_moves(key, &wishes, now_us);
         for ((publication, at), allowance) in pictures.into_iter().zip(allowances) {
             self.allow(publication, at, allowance, now);
@@ -199,6 +206,27 @@ impl Shard {
         let mut egresses = client.slots.iter().filter_map(|slot| self.egress.get(*slot)?.as_ref());
         if egresses.any(|egress| egress.flow.history.has_sent()) {
             client.controller.begin(now_us);
+        }
+    }
+
+    /// Lets sound be sent more than once on a path that loses packets and has room for it.
+    fn set_redundancy(
+        &mut self,
+        key: ClientKey,
+        sounds: &[(PublicationId, usize)],
+        estimate_bps: Option<u64>,
+        audio_bps: u64,
+    ) {
+        let loss = self.clients.get(&key).map_or(0.0, |client| client.controller.loss());
+        let has_room = estimate_bps.is_some_and(|bps| bps > REDUNDANT_FROM * audio_bps);
+        for (publication, at) in sounds {
+            if let Some(source) = self.sources.get_mut(publication)
+                && let Some(Some(subscriber)) = source.subscribers.get_mut(*at)
+            {
+                let blocks = red::blocks_for(loss, subscriber.red_blocks);
+                let may = subscriber.red.is_some() && has_room;
+                subscriber.red_blocks = if may { blocks } else { 0 };
+            }
         }
     }
 

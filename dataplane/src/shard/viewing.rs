@@ -292,6 +292,7 @@ impl Shard {
             ssrc,
             pt: format.pt,
             rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
+            red: section.red_of(format.pt),
             mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
             ids: extension_ids(section),
             has_feedback: section.extensions.id_of(Extension::Twcc).is_some(),
