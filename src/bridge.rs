@@ -322,6 +322,14 @@ impl Bridge {
                     kind: kind_of(codec.kind()),
                 }
             }
+            Event::Paused { transport, publication, is_paused } => {
+                let publisher = media(self, publication.transport)?;
+                MediaEvent::Paused {
+                    media: media(self, transport)?,
+                    publication: PublicationKey { media: publisher, m_line: publication.m_line },
+                    is_paused,
+                }
+            }
             Event::Offered { transport, offer } => {
                 MediaEvent::Offered { media: media(self, transport)?, offer }
             }

@@ -346,6 +346,15 @@ pub enum Event {
         /// The codec that it lacks.
         codec: Codec,
     },
+    /// A viewer's path has no room for the pictures of a Publication, or has again.
+    Paused {
+        /// Who views.
+        transport: TransportId,
+        /// What.
+        publication: PublicationId,
+        /// Whether they are held back from now on.
+        is_paused: bool,
+    },
     /// What a viewer's slots carry now.
     Watching {
         /// Whose.

@@ -422,6 +422,7 @@ impl Switchboard {
             | Event::ViewRefused { .. }
             | Event::ViewClosed { .. }
             | Event::Close { .. }
+            | Event::Paused { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
             | Event::Warning { .. }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Shard;
 use crate::allocate::{Wish, allocate};
-use crate::api::{ClientKey, MediaKind};
+use crate::api::{ClientKey, Event, MediaKind};
 use crate::choose::Allowance;
 use crate::congestion::{Cluster, Controller};
 use crate::id::PublicationId;
@@ -262,6 +262,13 @@ impl Shard {
             return;
         };
         let before = std::mem::replace(&mut subscriber.allowance, allowance);
+        let viewer = subscriber.viewer;
+        let is_paused = allowance == Allowance::Nothing;
+        if is_paused != (before == Allowance::Nothing)
+            && let Some(transport) = self.transport(viewer).map(|transport| transport.id)
+        {
+            self.events.push(Event::Paused { transport, publication, is_paused });
+        }
         if !before.is_same(&allowance) {
             self.start_subscriber(publication, at, now);
         }

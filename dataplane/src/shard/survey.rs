@@ -48,8 +48,11 @@ impl Shard {
         viewer: &Viewer,
         now_us: u64,
     ) -> impl Iterator<Item = SubscriptionRate> {
-        let estimate = viewer.estimate;
-        let estimate = estimate.filter(|(_, at_us)| now_us.saturating_sub(*at_us) < REPORT_FOR_US);
+        // What the client believes itself counts while nothing better is known.
+        let remb = viewer.estimate;
+        let remb = remb.filter(|(_, at_us)| now_us.saturating_sub(*at_us) < REPORT_FOR_US);
+        let ours = viewer.client.and_then(|client| self.estimate_of(client, now_us));
+        let estimate = ours.or(remb.map(|(bits_per_second, _)| bits_per_second));
         viewer.lines.iter().filter_map(move |line| {
             let (info, at) = line.subscription.as_ref()?;
             let source = self.sources.get(&info.id)?;
@@ -68,9 +71,7 @@ impl Shard {
                 spatial: (below + sid.min(sid_max), count - 1 + sid_max),
                 temporal: (tid.min(tid_max), tid_max),
                 bits_per_second: subscriber.quality.bits_per_second(),
-                estimate_bits_per_second: estimate
-                    .filter(|_| line.kind == MediaKind::Video)
-                    .map(|(bits_per_second, _)| bits_per_second),
+                estimate_bits_per_second: estimate.filter(|_| line.kind == MediaKind::Video),
                 loss_256,
                 rtt_us,
                 jitter_us,

@@ -210,6 +210,14 @@ pub enum Event {
         /// In plain words.
         text: String,
     },
+    /// The pictures of a stream are held back because the member's path has no room for them, or
+    /// come again.
+    Paused {
+        /// Which.
+        stream: StreamId,
+        /// Whether they are held back.
+        is_paused: bool,
+    },
     /// A stream of someone else is over.
     Close {
         /// Which.
@@ -383,6 +391,15 @@ pub enum MediaEvent {
         codec: &'static str,
         /// What of it.
         kind: MediaKind,
+    },
+    /// A viewer's path has no room for the pictures of a section, or has again.
+    Paused {
+        /// The viewer's transport.
+        media: MediaId,
+        /// What it does not get.
+        publication: PublicationKey,
+        /// Whether they are held back from now on.
+        is_paused: bool,
     },
     /// What a viewer's slots carry now.
     Watching {

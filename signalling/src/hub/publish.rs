@@ -207,6 +207,7 @@ impl Hub {
             | MediaEvent::Viewed { media, .. }
             | MediaEvent::Watching { media, .. }
             | MediaEvent::Unshown { media, .. }
+            | MediaEvent::Paused { media, .. }
             | MediaEvent::Received { media, .. }
             | MediaEvent::Connected { media }
             | MediaEvent::Disconnected { media }
@@ -291,6 +292,7 @@ impl Hub {
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Unshown { .. }
+            | MediaEvent::Paused { .. }
             | MediaEvent::Watching { .. } => {}
         }
     }

@@ -305,6 +305,9 @@ impl Hub {
                 self.end_down(conn, &stream, false);
                 self.schedule_retry(conn, stream, now);
             }
+            MediaEvent::Paused { is_paused, .. } => {
+                self.tell(conn, Event::Paused { stream, is_paused });
+            }
             MediaEvent::Unshown { publication, codec, kind, .. } => {
                 self.tell_unshown(&name, conn, &stream, (publication, codec, kind));
             }

@@ -1,7 +1,7 @@
 //! Views: a member that watches the group through slots, over one transport that is negotiated
 //! once. What the slots carry then follows who publishes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::group::{Group, Member};
@@ -38,6 +38,8 @@ pub(crate) struct View {
     /// What the member has chosen, by mid.
     layers: BTreeMap<String, Layers>,
     is_negotiated: bool,
+    /// What the member's path has no room for.
+    paused: BTreeSet<PublicationKey>,
 }
 
 /// What one slot shows now.
@@ -47,7 +49,7 @@ pub struct SlotState {
     pub mid: String,
     /// Audio or video.
     pub kind: MediaKind,
-    /// Whether it carries anything.
+    /// Whether it carries anything that the member's path has room for.
     pub is_active: bool,
     /// The Encodings to choose from: rid (empty if there is one) and bits per second.
     pub encodings: Vec<(String, u64)>,
@@ -155,6 +157,7 @@ impl Hub {
                     carried: Vec::new(),
                     layers: BTreeMap::new(),
                     is_negotiated: false,
+                    paused: BTreeSet::new(),
                 };
                 if let Some((_, member)) = self.member_of(conn) {
                     member.view = Some(view);
@@ -209,6 +212,7 @@ impl Hub {
         let view = group.members.get(&conn)?.view.as_ref()?;
         let slots = view.slots.iter().enumerate().map(|(slot, (mid, kind))| {
             let publication = view.carried.get(slot).copied().flatten();
+            let publication = publication.filter(|key| !view.paused.contains(key));
             SlotState {
                 mid: mid.clone(),
                 kind: *kind,
@@ -328,7 +332,14 @@ impl Hub {
                 self.tell(conn, Event::Viewing { sdp: answer });
                 self.refresh_view(&name, conn);
             }
+            MediaEvent::Paused { publication, is_paused, .. } => {
+                match is_paused {
+                    true => view.paused.insert(publication),
+                    false => view.paused.remove(&publication),
+                };
+            }
             MediaEvent::Watching { slots, .. } => {
+                view.paused.retain(|key| slots.contains(&Some(*key)));
                 view.carried = slots;
                 let chosen = view.slots.iter().zip(&view.carried).filter_map(|(slot, carried)| {
                     let layers = view.layers.get(&slot.0).copied();

@@ -635,6 +635,7 @@ fn offers_of_players_are_answered_section_by_section() {
             .map(|section| section.replace("recvonly", "sendonly"))
             // To players that take it we can send each sound more than once.
             .map(|section| match offer.contains("a=fmtp:63 111/111") {
+                true if !section.contains("sendonly") => section,
                 true if section.starts_with("audio 9 9 ") => section.replace(" 111 ", " 111 63 "),
                 true => section.replace("audio 9 111 ", "audio 9 111 63 "),
                 false => section,
