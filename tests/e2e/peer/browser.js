@@ -5,9 +5,9 @@ import { chromium } from 'playwright-core';
 import { ADDRESS, ORIGIN } from './server.js';
 import { until } from './wait.js';
 
-const LIMIT_MS = 180_000;
+export const LIMIT_MS = 180_000;
 
-const FLAGS = [
+export const FLAGS = [
     '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--no-sandbox',
     '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',

@@ -1,0 +1,136 @@
+/** A viewer behind a bad link: what it sees and hears goes on, at what the link takes. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { launch, openPage } from './peer/browser.js';
+import { canMakeLinks, Link } from './peer/link.js';
+import { ORIGIN, Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+import { helpers, play } from './peer/web-session.js';
+
+/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes. */
+async function publishNoise({ url }) {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [640, 360];
+    const context = canvas.getContext('2d');
+    setInterval(() => {
+        for (let i = 0; i < 200; i++) {
+            context.fillStyle = `hsl(${Math.random() * 360} 80% ${20 + Math.random() * 60}%)`;
+            context.fillRect(Math.random() * 640, Math.random() * 360, 40, 20);
+        }
+    }, 60);
+    const sound = new AudioContext();
+    const [oscillator, speaker] = [sound.createOscillator(), sound.createMediaStreamDestination()];
+    oscillator.connect(speaker);
+    oscillator.start();
+    const pc = window.pc = new RTCPeerConnection();
+    pc.addTransceiver(speaker.stream.getTracks()[0], { direction: 'sendonly' });
+    pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
+        direction: 'sendonly',
+        sendEncodings: [
+            { rid: 'h', maxBitrate: 1_200_000 },
+            { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
+        ],
+    });
+    return window.post(pc, url, {});
+}
+
+/** Runs in the page: what it receives. */
+async function received() {
+    const found = {};
+    for (const report of (await window.pc.getStats()).values()) {
+        if (report.type === 'inbound-rtp')
+            found[report.kind] = report;
+    }
+    return found;
+}
+
+async function open(browser, name) {
+    const page = await openPage(browser, name);
+    await page.addInitScript(helpers);
+    await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
+    return page;
+}
+
+describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs namespaces' }, () => {
+    let server, link, browsers, viewer;
+    const seen = () => viewer.evaluate(received);
+    const moreFrames = async (what, more) => {
+        const { video: { framesDecoded } } = await seen();
+        await until(`${more} more frames ${what}`,
+            async () => (await seen()).video.framesDecoded >= framesDecoded + more);
+    };
+
+    before(async () => {
+        server = await Server.start({ args: ['--metrics', '127.0.0.1:9099'] });
+        link = await Link.make();
+        browsers = [await launch(), await link.launch()];
+        const publisher = await open(browsers[0], 'publisher');
+        const url = `${ORIGIN}/group/test/.whip`;
+        assert.equal((await publisher.evaluate(publishNoise, { url })).status, 201);
+        viewer = await open(browsers[1], 'viewer');
+        await until('the viewer to be let in', async () => {
+            const { status } = await viewer.evaluate(play, { url: `${ORIGIN}/group/test/.whep` });
+            return status === 201;
+        });
+        await until('the large picture', async () => (await seen()).video?.frameWidth === 640);
+    });
+
+    after(async () => {
+        for (const browser of browsers ?? [])
+            await browser.close();
+        link?.end();
+        assert.equal(await server?.stop(), 0);
+    });
+
+    test('what is lost is sent again, and sound is sent twice', async () => {
+        link.loss(5);
+        try {
+            const before = await seen();
+            await until('packets to be lost and asked for', async () => {
+                const { video } = await seen();
+                return video.packetsLost > before.video.packetsLost + 3
+                    && video.nackCount > before.video.nackCount + 3;
+            });
+            await moreFrames('with loss', 60);
+            await until('lost packets to come again', async () => {
+                const { video } = await seen();
+                return (video.retransmittedPacketsReceived ?? 1) > 0;
+            });
+            // What a player has already it throws away: the second copy of what was not lost.
+            await until('redundant sound', async () => {
+                const { audio } = await seen();
+                return audio.packetsDiscarded > (before.audio.packetsDiscarded ?? 0) + 50;
+            });
+            const text = await metrics();
+            // Feedback of sound and of pictures counts apart (RFC 3711 s3.2.1).
+            assert.match(text, /aula_udp_drops_total\{reason="srtp_denied"\} 0\n/);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            link.loss(0);
+        }
+    });
+
+    test('a slow link gets the small picture, and the large one again when it is fast', async () => {
+        try {
+            link.rate(500);
+            await until('the small picture', async () => (await seen()).video.frameWidth === 320);
+            await moreFrames('of the small picture', 10);
+            link.rate(0);
+            await until('the large picture', async () => (await seen()).video.frameWidth === 640);
+            await moreFrames('of the large picture', 20);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            link.rate(0);
+        }
+    });
+});
+
+async function metrics() {
+    const answer = await fetch('http://127.0.0.1:9099/metrics');
+    return answer.text();
+}

@@ -1,0 +1,89 @@
+/** A host of its own behind a link that can get bad: a network namespace and a veth. */
+
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { FLAGS, LIMIT_MS } from './browser.js';
+import { until } from './wait.js';
+
+const OURS = '10.78.0.1';
+const THEIRS = '10.78.0.2';
+
+/** Whether this process may make one. */
+export function canMakeLinks() {
+    try {
+        execFileSync('unshare', ['--net', 'true'], { stdio: 'ignore' });
+        execFileSync('iptables', ['--version'], { stdio: 'ignore' });
+        execFileSync('tc', ['-V'], { stdio: 'ignore' });
+        return process.env.AULA_E2E_NET === 'own';
+    } catch {
+        return false;
+    }
+}
+
+export class Link {
+    static async make() {
+        const link = new Link();
+        link.holder = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
+        const inode = (pid) => {
+            try {
+                return execFileSync('readlink', [`/proc/${pid}/ns/net`]).toString();
+            } catch {
+                return undefined;
+            }
+        };
+        await until('the namespace', () => {
+            const found = inode(link.holder.pid);
+            return found !== undefined && found !== inode('self');
+        });
+        const pid = String(link.holder.pid);
+        const run = (line) => execFileSync('sh', ['-c', line]);
+        run(`ip link add aula-l0 type veth peer name aula-l1 netns ${pid}`);
+        run(`ip addr add ${OURS}/24 dev aula-l0 && ip link set aula-l0 addrgenmode none up`);
+        link.#inside(`ip link set lo up && ip addr add ${THEIRS}/24 dev aula-l1`);
+        link.#inside('ip link set aula-l1 addrgenmode none up');
+        link.#inside(`ip route add default via ${OURS}`);
+        return link;
+    }
+
+    #inside(line) {
+        return execFileSync('nsenter', ['--net', '-t', String(this.holder.pid), 'sh', '-c', line]);
+    }
+
+    /** Chromium on the far end. */
+    async launch() {
+        this.directory = mkdtempSync(join(tmpdir(), 'aula-link-'));
+        const script = join(this.directory, 'chromium');
+        const browser = process.env.CHROMIUM;
+        writeFileSync(script, `#!/bin/sh\nexec nsenter --net -t ${this.holder.pid} ${browser} "$@"\n`);
+        chmodSync(script, 0o755);
+        return chromium.launch({ executablePath: script, args: FLAGS, timeout: LIMIT_MS });
+    }
+
+    /** What the link towards the far end carries, in kbit/s, with a queue of 200 ms; 0: anything. */
+    rate(kbit) {
+        execFileSync('sh', ['-c', 'tc qdisc del dev aula-l0 root 2>/dev/null; true']);
+        if (kbit > 0) {
+            const rate = `rate ${kbit}kbit burst 4kb latency 200ms`;
+            execFileSync('sh', ['-c', `tc qdisc add dev aula-l0 root tbf ${rate}`]);
+        }
+    }
+
+    /** How many of a hundred datagrams towards the far end are lost. At its door, so that the sender
+     * sees no error. */
+    loss(percent) {
+        this.#inside('iptables -F INPUT');
+        if (percent > 0) {
+            const share = `-m statistic --mode random --probability ${percent / 100}`;
+            this.#inside(`iptables -A INPUT -i aula-l1 -p udp ${share} -j DROP`);
+        }
+    }
+
+    end() {
+        this.holder?.kill('SIGKILL');
+        if (this.directory)
+            rmSync(this.directory, { recursive: true, force: true });
+    }
+}
