@@ -26,6 +26,8 @@ pub(crate) struct Config {
     /// Overrides parts of the URLs in statuses.
     #[serde(rename = "proxyURL")]
     pub(crate) proxy_url: String,
+    /// Which pages may hold ours in a frame, besides our own (CSP `frame-ancestors`).
+    pub(crate) frame_ancestors: Vec<String>,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether the administration API may change group files.
@@ -61,6 +63,11 @@ impl Config {
             );
         }
         warnings
+    }
+
+    /// The path under which a proxy shows us, without a slash at its end; empty without one.
+    pub(crate) fn base(&self) -> &str {
+        self.proxy().2.trim_end_matches('/')
     }
 
     /// Scheme, host and path of the proxy's URL, each optional: `/base`, `https:`,
@@ -168,10 +175,13 @@ mod tests {
             (config.canonical_host.as_str(), config.proxy_url.as_str()),
             ("h", "https://p/base")
         );
-        let error = parse("config.json", b"{\n\"canonicalhost\":\"h\"}").unwrap_err();
+        // As Go's reader takes them.
+        let config = parse("config.json", b"{\"canonicalhost\":\"h\"}").unwrap();
+        assert_eq!(config.canonical_host, "h");
+        let error = parse("config.json", b"{\n\"canonicalhosts\":\"h\"}").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "config.json:2: unknown key \"canonicalhost\": did you mean \"canonicalHost\"?"
+            "config.json:2: unknown key \"canonicalhosts\": did you mean \"canonicalHost\"?"
         );
         let error = parse("config.json", b"{\n\"trustedProxies\":[\"unix\",\"me\"]}").unwrap_err();
         assert!(error.to_string().contains("config.json:2"), "{error}");

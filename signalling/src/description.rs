@@ -239,7 +239,10 @@ pub fn parse_description(
             file: file.to_owned(),
             line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
             key: None,
-            message: "not UTF-8".to_owned(),
+            message: match text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+                true => "the file is in UTF-16: save it as UTF-8".to_owned(),
+                false => "not UTF-8".to_owned(),
+            },
         }
     })?;
     let parsed: File = parse_json(file, text.as_bytes())?;

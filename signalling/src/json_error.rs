@@ -15,8 +15,13 @@ use crate::nearest::nearest;
 /// Reads a JSON file. A value of the wrong kind is named by its path, as in `users.ann.password`.
 /// For types of which every key is optional; of others the path is not told.
 pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, DescriptionError> {
+    // RFC 8259 s8.1: whoever reads may ignore a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     serde_json::from_slice(text).map_err(|error| {
         let mut found = json_error(file, &error);
+        if let Some(why) = foreign_character(text, &error) {
+            found.message = format!("not JSON: {why}");
+        }
         if found.key.is_none() && error.is_data() {
             let path = std::str::from_utf8(text).map(culprit::<T>).unwrap_or_default();
             if !path.is_empty() {
@@ -25,6 +30,33 @@ pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, Des
         }
         found
     })
+}
+
+/// What word processors and web pages put in the place of what JSON wants.
+fn foreign_character(text: &[u8], error: &serde_json::Error) -> Option<String> {
+    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+        return Some("the file is in UTF-16: save it as UTF-8".to_owned());
+    }
+    if error.classify() != Category::Syntax {
+        return None;
+    }
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
+    let line = std::str::from_utf8(line).ok()?;
+    // The column counts bytes, and may be that of any byte of the character.
+    let at = error.column().saturating_sub(1).min(line.len());
+    let start = (0..=at).rev().find(|at| line.is_char_boundary(*at))?;
+    let found = line.get(start..)?.chars().next()?;
+    let column = line.get(..start)?.chars().count() + 1;
+    let advice = match found {
+        '\u{a0}' | '\u{2007}' | '\u{202f}' => "a no-break space: write an ordinary one",
+        '\u{feff}' | '\u{200b}' | '\u{2060}' => "an invisible character: remove it",
+        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => "a curly quote: write \"",
+        '\u{2018}' | '\u{2019}' | '\'' => "a quote of another kind: write \"",
+        '\u{ff1a}' => "a wide colon: write :",
+        '\u{ff0c}' => "a wide comma: write ,",
+        _ => return None,
+    };
+    Some(format!("column {column} has {advice}"))
 }
 
 /// What is wrong with a JSON file, for its operator: line, unknown key, and the nearest known one.
@@ -187,6 +219,27 @@ impl<'de> Deserialize<'de> for Parts<'de> {
 #[cfg(test)]
 mod tests {
     use crate::parse_description;
+
+    #[test]
+    fn what_editors_slip_in_is_named_or_skipped() {
+        assert!(parse_description("g.json", b"\xef\xbb\xbf{\"public\":true}").is_ok());
+        for (text, words) in [
+            ("{\n\u{a0}\"public\":true}", "g.json:2: not JSON: column 1 has a no-break space"),
+            ("{\u{201c}public\u{201d}:true}", "column 2 has a curly quote: write \""),
+            ("{\"public\":\u{a0}true}", "column 11 has a no-break space"),
+            ("{\"displayName\":\"\u{e4}\",'public':true}", "column 20 has a quote of another kind"),
+            ("{\"public\"\u{ff1a}true}", "a wide colon"),
+        ] {
+            let error = parse_description("g.json", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+        let wide: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = [&[0xff, 0xfe], &wide[..]].concat();
+        let error = parse_description("g.json", &wide).unwrap_err().to_string();
+        assert!(error.contains("UTF-16"), "{error}");
+        let inside = "{\"displayName\":\"\u{201c}a\u{a0}b\u{201d}\"}";
+        assert!(parse_description("g.json", inside.as_bytes()).is_ok());
+    }
 
     #[test]
     fn regression_values_of_the_wrong_kind_name_their_key_in_words_of_json() {

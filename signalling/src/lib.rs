@@ -3,6 +3,8 @@
 
 mod authorization;
 pub mod base64;
+#[doc(hidden)]
+pub mod caseless;
 mod certificate;
 mod description;
 mod document;

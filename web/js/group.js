@@ -8,7 +8,7 @@
 
 import { capture, captureScreen, explain, listDevices } from './capture.js';
 import { Chat } from './chat.js';
-import { byId, element } from './element.js';
+import { byId, element, ROOT } from './element.js';
 import { People } from './people.js';
 import { prefer, preferences, RECEIVE, SEND } from './preferences.js';
 import { ServerConnection } from './protocol.js';
@@ -120,7 +120,7 @@ async function join(event) {
             return;
         }
     }
-    const endpoint = status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}/ws`;
+    const endpoint = status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
     connection = new ServerConnection(endpoint);
     window.aula.connection = connection;
     connection.wishes = RECEIVE[preferences.receive] ?? RECEIVE.everything;
