@@ -16,6 +16,7 @@ mod forwarded;
 mod guesses;
 mod http;
 mod ice;
+mod journal;
 mod memory;
 mod metrics;
 mod outbox;

@@ -263,7 +263,7 @@ fn other_web_origins_are_shut_out_unless_invited() {
 /// The status of a WebSocket handshake.
 fn upgrade(port: u16, origin: &str) -> u16 {
     use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(server::LIMIT)).unwrap();
     let head = format!(
         "GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\

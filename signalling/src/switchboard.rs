@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Census, CredentialCheck, Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, Recipients,
-    Sent, StatusReply, Traits, Verdict,
+    Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, Output,
+    Recipients, Sent, StatusReply, Traits, Verdict, Whose,
 };
-use crate::ids::{ConnId, Ticket};
+use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
 use crate::native::{self, Reply, Session, close_reason};
 use crate::time::Now;
@@ -57,6 +57,8 @@ pub enum Action {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
+    /// Keep it in the books.
+    Happened(Box<Happening>),
     /// Answer a WHIP or WHEP request.
     Respond(Ticket, whip::Response),
     /// The same, and keep the body open for what follows.
@@ -309,6 +311,17 @@ impl Switchboard {
         self.drain(now);
     }
 
+    /// Lets nobody in any more, and tells members how long they may stay.
+    pub fn announce_end(&mut self, text: &str, seconds: u32, now: Now) {
+        self.hub.announce_end(text, seconds);
+        self.drain(now);
+    }
+
+    /// Whose a transport is, while it is known.
+    pub fn whose(&self, media: MediaId) -> Option<Whose> {
+        self.hub.whose(media)
+    }
+
     fn reply(&mut self, conn: ConnId, reply: Reply) {
         if !matches!(reply, Reply::Text(_) | Reply::Audit(_)) {
             self.ended.push(conn);
@@ -342,6 +355,9 @@ impl Switchboard {
                     }
                     Output::Status(ticket, reply) => {
                         self.actions.push_back(Action::Status(ticket, reply));
+                    }
+                    Output::Happened(happening) => {
+                        self.actions.push_back(Action::Happened(happening));
                     }
                 }
             }
@@ -424,6 +440,7 @@ impl Switchboard {
             | Event::Close { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
+            | Event::Stopping { .. }
             | Event::Warning { .. }
             | Event::Error { .. } => {}
         }

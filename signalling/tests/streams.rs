@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey};
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, What};
 use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
@@ -92,6 +92,40 @@ fn a_member_learns_once_what_it_cannot_show_or_send() {
     world.event(answered(unused.clone()));
     world.event(answered(unused));
     assert_eq!(kinds(&world.take(bob)), ["answer", "usermessage/warning", "answer"]);
+}
+
+#[test]
+fn the_books_say_who_came_published_and_went_and_why() {
+    let mut world = World::new(
+        r#"{"users":{"Ann":{"password":"chalk","permissions":"op"}},
+            "wildcard-user":{"password":{"type":"wildcard"},"permissions":"present"}}"#,
+    );
+    let ann = world.join_as("ann", "Ann", "chalk");
+    world.join_as("eve", "Ann", "cheese");
+    let bob = world.join_as("bob", "bob", "");
+    let up = world.live(bob, "s");
+    let whose = world.board.whose(up).expect("it is there");
+    assert_eq!((whose.group.as_str(), whose.username.as_str()), ("test", "bob"));
+    let kick = json!({"type": "useraction", "kind": "kick", "dest": "bob", "value": "enough"});
+    world.say(ann, kick);
+    world.disconnect(ann);
+    assert!(world.board.whose(up).is_none());
+    let (stream, label) = ("s".to_owned(), "camera".to_owned());
+    let all: Vec<(&str, &What)> =
+        world.happened.iter().map(|it| (it.client.as_str(), &it.what)).collect();
+    let [came, refused, also, published, kicked, ended, left, last] = &all[..] else {
+        panic!("{all:?}");
+    };
+    assert!(matches!(came, ("ann", What::Joined { permissions }) if permissions[0] == "op"));
+    assert_eq!(*refused, ("eve", &What::Refused { why: "not authorised".into() }));
+    assert!(matches!(also, ("bob", What::Joined { .. })));
+    let there = What::Published { stream: stream.clone(), label: label.clone(), has: (true, true) };
+    assert_eq!(*published, ("bob", &there));
+    let by = Some("Ann".to_owned());
+    assert_eq!(*kicked, ("bob", &What::Kicked { by, message: "enough".into() }));
+    assert_eq!(*ended, ("bob", &What::Ended { stream, label }));
+    assert_eq!((*left, *last), (("bob", &What::Left), ("ann", &What::Left)));
+    assert!(world.happened.iter().all(|it| it.group == "test"));
 }
 
 #[test]
@@ -308,6 +342,7 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     world.event(MediaEvent::Closed {
         media: up,
         text: "the peer vanished".into(),
+        detail: String::new(),
         is_by_peer: false,
     });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
@@ -315,7 +350,12 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     assert_eq!(closes(&world), [down]);
     // News of what is gone is no news.
     for event in [
-        MediaEvent::Closed { media: down, text: String::new(), is_by_peer: false },
+        MediaEvent::Closed {
+            media: down,
+            text: String::new(),
+            detail: String::new(),
+            is_by_peer: false,
+        },
         MediaEvent::Offered { media: down, offer: "v=0".into() },
         MediaEvent::Answered {
             media: up,
@@ -342,7 +382,12 @@ fn who_closes_a_transport_may_say_what_replaces_it() {
         world.offered();
         world.say(bob, json!({"type": "answer", "id": stream, "sdp": "v=0"}));
         world.forget();
-        world.event(MediaEvent::Closed { media: up, text: "left".into(), is_by_peer: true });
+        world.event(MediaEvent::Closed {
+            media: up,
+            text: "left".into(),
+            detail: String::new(),
+            is_by_peer: true,
+        });
         assert!(world.take(ann).is_empty() && world.take(bob).is_empty());
     };
     left(&mut world, "a");
@@ -374,7 +419,12 @@ fn who_closes_a_transport_may_say_what_replaces_it() {
 
     // One that never came up has failed, whoever has ended it.
     let up = world.publish(ann, "f", json!({}));
-    world.event(MediaEvent::Closed { media: up, text: "failed".into(), is_by_peer: true });
+    world.event(MediaEvent::Closed {
+        media: up,
+        text: "failed".into(),
+        detail: String::new(),
+        is_by_peer: true,
+    });
     assert!(kinds(&world.take(ann)).contains(&"abort".to_owned()));
 }
 
@@ -391,6 +441,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
         world.event(MediaEvent::Closed {
             media,
             text: "no connection in time".into(),
+            detail: String::new(),
             is_by_peer: false,
         });
         assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
@@ -409,6 +460,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     world.event(MediaEvent::Closed {
         media,
         text: "no connection in time".into(),
+        detail: String::new(),
         is_by_peer: false,
     });
     assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
@@ -548,6 +600,7 @@ fn every_interleaving_ends_with_nothing_left() {
                     world.event(MediaEvent::Closed {
                         media,
                         text: "gone".into(),
+                        detail: String::new(),
                         is_by_peer: false,
                     });
                     opened.remove(&media);

@@ -230,7 +230,12 @@ fn a_session_ends_with_its_transport_and_by_kick() {
             world.say(ann, json!({"type": "useraction", "kind": "kick", "dest": id}));
         } else {
             let media = world.last_view();
-            world.event(MediaEvent::Closed { media, text: "vanished".into(), is_by_peer: false });
+            world.event(MediaEvent::Closed {
+                media,
+                text: "vanished".into(),
+                detail: String::new(),
+                is_by_peer: false,
+            });
         }
         assert!(kinds(&world.take(ann)).contains(&"user/delete".to_owned()));
         assert_eq!(status(&mut world, on(&created, "DELETE")), 404);

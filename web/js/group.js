@@ -45,6 +45,29 @@ function notify(text, kind = 'error') {
     setTimeout(() => notice.remove(), NOTICE_MS);
 }
 
+let countdown = null;
+
+/** The server ends in so many seconds: people see how long they have. */
+function countDown(seconds) {
+    const banner = byId('stopping');
+    const end = performance.now() + 1000 * seconds;
+    clearInterval(countdown);
+    const show = () => {
+        const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+        banner.hidden = false;
+        banner.textContent = left > 0
+            ? `The server restarts in ${left} s; you come back by yourself`
+            : 'The server restarts; you come back by yourself';
+    };
+    show();
+    countdown = setInterval(show, 250);
+}
+
+function endCountDown() {
+    clearInterval(countdown);
+    byId('stopping').hidden = true;
+}
+
 function sentence(text) {
     const trimmed = text.trim();
     return trimmed && trimmed[0].toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? '' : '.');
@@ -188,6 +211,8 @@ function listen() {
     on('joined', async ({ kind }) => {
         if (kind === 'leave')
             return;
+        if (kind === 'join')
+            endCountDown();
         status = { ...status, ...connection.status, locked: Boolean(connection.status.locked) };
         showStatus();
         showPermissions();
@@ -212,6 +237,7 @@ function listen() {
     });
     on('chat', ({ message, isHistory }) => chat.show(message, isHistory));
     on('notice', ({ kind, text }) => notify(sentence(text), kind));
+    on('stopping', ({ seconds }) => countDown(seconds));
     on('order', ({ kind, message }) => {
         if (kind === 'clearchat') {
             chat.clear(message.value ?? {});

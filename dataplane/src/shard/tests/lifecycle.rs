@@ -36,7 +36,7 @@ fn a_peer_that_vanishes_is_noticed_told_and_forgotten() {
     });
     net.run_until("it is closed", |net| {
         net.events.iter().any(|e| {
-            matches!(e, Event::Closed { transport, reason: CloseReason::ConsentExpired } if *transport == id)
+            matches!(e, Event::Closed { transport, reason: CloseReason::ConsentExpired, .. } if *transport == id)
         })
     });
     let took = (net.now - vanished).as_secs();
@@ -60,7 +60,7 @@ fn a_peer_that_says_goodbye_is_told_from_one_that_fails() {
                 .any(|e| matches!(e, Event::Closed { transport, .. } if *transport == id))
         });
         net.events.iter().find_map(|event| match event {
-            Event::Closed { transport, reason } if *transport == id => Some(*reason),
+            Event::Closed { transport, reason, .. } if *transport == id => Some(*reason),
             _ => None,
         })
     };
