@@ -113,6 +113,20 @@ impl ConfigFile {
         Ok(Self { cached: Mutex::new(Cached { file, config }) })
     }
 
+    /// Everything that is wrong with the file, for whoever wants to know all at once.
+    pub(crate) fn errors(data: &Path) -> Vec<String> {
+        let mut file = Reread::new(data.join("config.json"), FILE_BYTES_MAX);
+        let name = file.path().display().to_string();
+        match file.look() {
+            Look::Same | Look::Contents(None) => Vec::new(),
+            Look::Failed(message) => vec![format!("{name}: {message}")],
+            Look::Contents(Some(text)) => {
+                let errors = signalling::json_errors::<Config>(&name, &text);
+                errors.iter().map(ToString::to_string).collect()
+            }
+        }
+    }
+
     /// What is likely a mistake in the file, for the operator; nothing if there is no file.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);

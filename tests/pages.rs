@@ -88,6 +88,24 @@ fn below_a_prefix_everything_is_below_it() {
 }
 
 #[test]
+fn the_port_of_https_shows_the_way_to_those_who_forget_the_s() {
+    let server = Server::start_with(&[], |scratch| scratch.write("groups/test.json", OPEN));
+    let host = format!("127.0.0.1:{}", server.port);
+    let page = server.get("/group/test/?token=t");
+    let there = format!("https://{host}/group/test/?token=t");
+    assert_eq!((page.status, page.header("location")), (301, Some(there.as_str())));
+    let post = server.request("POST /group/test/.whip HTTP/1.1\r\n", b"v=0");
+    assert_eq!(post.status, 308);
+    // Who speaks neither is sent away, and others are served.
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    stream.write_all(b"SSH-2.0-x\r\n\r\n").expect("said");
+    let mut line = String::new();
+    let _ = BufReader::new(stream).read_line(&mut line);
+    assert!(line.is_empty() || line.contains("400"), "{line}");
+    assert_eq!(server.get("/").status, 301);
+}
+
+#[test]
 fn a_request_has_one_host() {
     let server = Server::start();
     for (head, status) in [

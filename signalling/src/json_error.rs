@@ -32,6 +32,70 @@ pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, Des
     })
 }
 
+/// More mistakes than this in one file are told once these are mended.
+const ERRORS_MAX: usize = 20;
+
+/// Everything that is wrong with a JSON file, in the order in which it is found: what is wrong is
+/// taken out, and the rest read again.
+pub fn json_errors<T: DeserializeOwned>(file: &str, text: &[u8]) -> Vec<DescriptionError> {
+    let mut text = text.to_vec();
+    let mut errors = Vec::new();
+    while errors.len() < ERRORS_MAX {
+        let Err(error) = parse_json::<T>(file, &text) else { break };
+        let span = std::str::from_utf8(&text).ok().and_then(|text| {
+            let is_syntax = serde_json::from_str::<Value>(text).is_err();
+            if is_syntax { None } else { bad_pair::<T>(text, error.key.as_deref()) }
+        });
+        errors.push(error);
+        let Some((start, end)) = span else { break };
+        // Line numbers stay.
+        for byte in text.get_mut(start..end).into_iter().flatten().filter(|b| **b != b'\n') {
+            *byte = b' ';
+        }
+    }
+    errors
+}
+
+/// Where the key with the value that cannot be read stands, or the element of a list, with its
+/// comma.
+fn bad_pair<T: DeserializeOwned>(text: &str, key: Option<&str>) -> Option<(usize, usize)> {
+    let (value, step, inner) = culprits::<T>(text);
+    let Parts { parts, .. } = serde_json::from_str(inner).unwrap_or_default();
+    let unknown = parts.into_iter().find(|(step, _)| match step {
+        Step::Key(found) => Some(found.as_str()) == key,
+        Step::Index(_) => false,
+    });
+    let (value, is_key) = match unknown {
+        Some((_, value)) => (value.get(), true),
+        None => (value?, matches!(step, Some(Step::Key(_)))),
+    };
+    let bytes = text.as_bytes();
+    let mut start = (value.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let mut end = start.checked_add(value.len())?;
+    let space = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_whitespace);
+    if is_key {
+        // Back over the colon and the quote behind the key to the one before it.
+        start = text.get(..start)?.rfind(':')?;
+        let mut quote = text.get(..start)?.rfind('"')?;
+        loop {
+            quote = text.get(..quote)?.rfind('"')?;
+            let slashes = bytes.get(..quote)?.iter().rev().take_while(|b| **b == b'\\').count();
+            if slashes % 2 == 0 {
+                break;
+            }
+        }
+        start = quote;
+    }
+    while space(end) {
+        end += 1;
+    }
+    if bytes.get(end) == Some(&b',') {
+        return Some((start, end + 1));
+    }
+    let before = text.get(..start)?.trim_end();
+    Some((if before.ends_with(',') { before.len() - 1 } else { start }, end))
+}
+
 /// What word processors and web pages put in the place of what JSON wants.
 fn foreign_character(text: &[u8], error: &serde_json::Error) -> Option<String> {
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
@@ -128,6 +192,29 @@ fn plain(text: &str) -> String {
 /// Where the first value is for which the whole cannot be read; empty for the whole itself.
 fn culprit<T: DeserializeOwned>(text: &str) -> String {
     let mut path = String::new();
+    walk::<T>(text, |step, _| match step {
+        Step::Key(key) if path.is_empty() => path.push_str(key),
+        Step::Key(key) => path.push_str(&format!(".{key}")),
+        Step::Index(index) => path.push_str(&format!("[{index}]")),
+    });
+    path
+}
+
+/// That value as it stands in the text, the last step to it, and what it is in if it is the whole.
+fn culprits<T: DeserializeOwned>(text: &str) -> (Option<&str>, Option<Step>, &str) {
+    let mut found = (None, None, text);
+    walk::<T>(text, |step, inner| {
+        let step = match step {
+            Step::Key(key) => Step::Key(key.clone()),
+            Step::Index(index) => Step::Index(*index),
+        };
+        found = (Some(inner), Some(step), inner);
+    });
+    found
+}
+
+/// Goes down to the first value for which the whole cannot be read.
+fn walk<'a, T: DeserializeOwned>(text: &'a str, mut visit: impl FnMut(&Step, &'a str)) {
     // What is around the value under suspicion: what it is read with, without its siblings.
     let (mut before, mut after) = (String::new(), String::new());
     let mut at = text;
@@ -135,21 +222,17 @@ fn culprit<T: DeserializeOwned>(text: &str) -> String {
         let is_bad =
             |text: &str| serde_json::from_str::<T>(&format!("{before}{text}{after}")).is_err();
         let Ok(Parts { empty, parts }) = serde_json::from_str(at) else {
-            return path;
+            return;
         };
         if is_bad(empty) {
-            return path;
+            return;
         }
         let Some((step, inner)) =
             parts.into_iter().find(|(step, inner)| is_bad(&step.around(inner.get())))
         else {
-            return path;
+            return;
         };
-        match &step {
-            Step::Key(key) if path.is_empty() => path.push_str(key),
-            Step::Key(key) => path.push_str(&format!(".{key}")),
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-        }
+        visit(&step, inner.get());
         let (opened, closed) = step.brackets();
         before.push_str(&opened);
         after.insert_str(0, closed);
@@ -180,6 +263,7 @@ impl Step {
 
 /// The parts of an object or a list as they are written and in that order, which a [`Value`]
 /// forgets.
+#[derive(Default)]
 struct Parts<'a> {
     /// The same without any.
     empty: &'static str,
@@ -219,6 +303,33 @@ impl<'de> Deserialize<'de> for Parts<'de> {
 #[cfg(test)]
 mod tests {
     use crate::parse_description;
+
+    #[test]
+    fn every_mistake_of_a_file_is_told_with_its_line() {
+        let text = "{\n \"pubic\": true,\n \"max-clients\": \"x\",\n \"users\": {\n  \
+            \"ann\": {\"passwort\": \"x\", \"permissions\": \"op\"},\n  \
+            \"b\\\"ob\": {\"permissions\": \"presnt\"}\n },\n \"expires\": \"soon\",\n \
+            \"codecs\": [\"vp8\", 3, 4]\n}";
+        let errors = crate::description_errors("g.json", text.as_bytes());
+        let told: Vec<(usize, &str)> =
+            errors.iter().map(|error| (error.line, error.message.as_str())).collect();
+        let wanted = [
+            (2, "\"pubic\""),
+            (3, "max-clients"),
+            (5, "\"passwort\""),
+            (6, "\"presnt\""),
+            (8, "expires"),
+            (9, "codecs[1]"),
+            (9, "codecs[1]"),
+        ];
+        assert_eq!(told.len(), wanted.len(), "{told:#?}");
+        for (found, (line, words)) in told.iter().zip(wanted) {
+            assert!(found.0 == line && found.1.contains(words), "{found:?}");
+        }
+        assert_eq!(crate::description_errors("g.json", b"{}").len(), 0);
+        assert_eq!(crate::description_errors("g.json", b"{\"public\": tru}").len(), 1);
+        assert_eq!(crate::description_errors("g.json", b"[]").len(), 1);
+    }
 
     #[test]
     fn what_editors_slip_in_is_named_or_skipped() {

@@ -38,7 +38,9 @@ pub mod wire;
 
 pub use authorization::Authorization;
 pub use certificate::not_after;
-pub use description::{Description, DescriptionError, Listing, User, parse_description};
+pub use description::{
+    Description, DescriptionError, Listing, User, description_errors, parse_description,
+};
 pub use document::{Document, EditError, Who};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
@@ -50,7 +52,7 @@ pub use hub::{
 };
 pub use ice_server::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
-pub use json_error::{json_error, parse_json};
+pub use json_error::{json_error, json_errors, parse_json};
 pub use key::{Key, KeyError};
 pub use limit::TokenBucket;
 pub use name::{GroupName, NameError, Username, encode_path, percent_decode};

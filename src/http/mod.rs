@@ -7,6 +7,7 @@ mod group;
 mod listen;
 mod monitor;
 mod origin;
+mod plain;
 mod upgrade;
 mod webrtc;
 
