@@ -8,6 +8,7 @@ use serde::Deserialize;
 use signalling::{DescriptionError, Flags, Password, User, parse_json};
 
 use crate::forwarded::Proxy;
+use crate::hooks::Webhook;
 use crate::reread::{Look, Reread, Seen};
 
 /// A larger file is not a configuration.
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) proxy_url: String,
     /// Which pages may hold ours in a frame, besides our own (CSP `frame-ancestors`).
     pub(crate) frame_ancestors: Vec<String>,
+    /// Who is told what happens in groups.
+    pub(crate) webhooks: Vec<Webhook>,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether the administration API may change group files.
@@ -47,6 +50,7 @@ impl Config {
         if self.admin.is_some() {
             warnings.push("admin has no effect: list administrators in \"users\"".to_owned());
         }
+        warnings.extend(self.webhooks.iter().flat_map(Webhook::warnings));
         // An open door makes nobody an administrator.
         let can_log_in = |password: &Password| {
             !matches!(password, Password::Broken(_) | Password::Never | Password::Wildcard)

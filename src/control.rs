@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
-    Action, Census, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply,
-    StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
+    Action, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation, Recipients,
+    StatusReply, StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -108,6 +108,15 @@ enum Input {
     HttpRules {
         needs_if_match: bool,
         refuses_empty: bool,
+    },
+    Members {
+        name: GroupName,
+        reply: oneshot::Sender<Option<serde_json::Value>>,
+    },
+    Operate {
+        name: GroupName,
+        operation: Operation,
+        reply: oneshot::Sender<Result<(), NotDone>>,
     },
     AnnounceEnd {
         text: String,
@@ -260,6 +269,20 @@ impl Control {
     /// What browsers are told of ICE servers from now on.
     pub(crate) async fn set_ice_servers(&self, configuration: serde_json::Value) {
         self.tell(Input::IceServers { configuration }).await;
+    }
+
+    /// The members of a group; nothing in it if it is not in memory.
+    pub(crate) async fn members(&self, name: GroupName) -> Option<Option<serde_json::Value>> {
+        self.ask(|reply| Input::Members { name, reply }).await
+    }
+
+    /// Does to a group what an administrator wishes.
+    pub(crate) async fn operate(
+        &self,
+        name: GroupName,
+        operation: Operation,
+    ) -> Option<Result<(), NotDone>> {
+        self.ask(|reply| Input::Operate { name, operation, reply }).await
     }
 
     /// Lets nobody in any more, and tells members how long they may stay.
@@ -452,6 +475,12 @@ impl Task {
             }
             Input::IceServers { configuration } => {
                 self.switchboard.set_rtc_configuration(configuration);
+            }
+            Input::Members { name, reply } => {
+                let _ = reply.send(self.switchboard.members(&name));
+            }
+            Input::Operate { name, operation, reply } => {
+                let _ = reply.send(self.switchboard.operate(&name, operation, now));
             }
             Input::AnnounceEnd { text, seconds, reply } => {
                 self.switchboard.announce_end(&text, seconds, now);

@@ -5,15 +5,18 @@
 use signalling::{Happening, MediaEvent, What, Whose};
 use tracing::Span;
 
+use crate::hooks::Hooks;
+
 /// Writes the books.
 pub(crate) struct Journal {
     /// Members appear by their ids only, what they said not at all.
     is_redacted: bool,
+    hooks: Hooks,
 }
 
 impl Journal {
-    pub(crate) fn new(is_redacted: bool) -> Self {
-        Self { is_redacted }
+    pub(crate) fn new(is_redacted: bool, hooks: Hooks) -> Self {
+        Self { is_redacted, hooks }
     }
 
     fn name<'a>(&self, name: &'a str) -> &'a str {
@@ -22,6 +25,7 @@ impl Journal {
 
     /// What has happened to a member.
     pub(crate) fn note(&self, happening: &Happening) {
+        self.hooks.tell(happening);
         let Happening { what, group, client, username } = happening;
         let member = self.name(username);
         match what {

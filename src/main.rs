@@ -14,6 +14,7 @@ mod fatal;
 mod flags;
 mod forwarded;
 mod guesses;
+mod hooks;
 mod http;
 mod ice;
 mod journal;

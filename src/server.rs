@@ -23,6 +23,7 @@ use crate::counter::Counter;
 use crate::descriptors;
 use crate::fatal::FatalError;
 use crate::flags::{Flags, Udp};
+use crate::hooks::Hooks;
 use crate::http::{self, Context, Files, Listener};
 use crate::ice::IceServers;
 use crate::journal::Journal;
@@ -115,7 +116,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     // The log tells if they cannot be read.
     tokens.refresh();
     let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
-    let journal = Journal::new(flags.redact_logs);
+    let journal = Journal::new(flags.redact_logs, Hooks::start(config.clone()));
     let (control, mut task) =
         Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone(), journal);
     let mut ice_servers = IceServers::new(&flags.data, flags.relay_only);

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, Output,
-    Recipients, Sent, StatusReply, Traits, Verdict, Whose,
+    Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, NotDone,
+    Operation, Output, Recipients, Sent, StatusReply, Traits, Verdict, Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
@@ -315,6 +315,23 @@ impl Switchboard {
     pub fn announce_end(&mut self, text: &str, seconds: u32, now: Now) {
         self.hub.announce_end(text, seconds);
         self.drain(now);
+    }
+
+    /// The members of a group in memory, as JSON.
+    pub fn members(&self, name: &GroupName) -> Option<Value> {
+        self.hub.members(name)
+    }
+
+    /// Does to a group what an administrator wishes.
+    pub fn operate(
+        &mut self,
+        name: &GroupName,
+        operation: Operation,
+        now: Now,
+    ) -> Result<(), NotDone> {
+        let done = self.hub.operate(name, operation, now);
+        self.drain(now);
+        done
     }
 
     /// Whose a transport is, while it is known.

@@ -9,6 +9,7 @@ mod credential;
 mod event;
 mod invitation;
 mod join;
+mod live;
 mod publish;
 mod speak;
 mod stats;
@@ -34,6 +35,7 @@ pub use event::{
     Whose,
 };
 use join::Joining;
+pub use live::{NotDone, Operation};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;
