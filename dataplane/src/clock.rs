@@ -78,7 +78,7 @@ impl ArrivalClock {
         };
         let ahead = rtp_time.wrapping_sub(known.rtp_time_at(at_us, clock_hz)) as i32;
         let late_us = -i64::from(ahead) * 1_000_000 / i64::from(clock_hz.max(1));
-        if late_us < 0 || late_us > JUMP_US {
+        if !(0..=JUMP_US).contains(&late_us) {
             *self = Self { known: Some(seen), window: None };
             return seen;
         }
