@@ -292,7 +292,13 @@ impl Hub {
                 self.tell(conn, Event::Abort { stream });
                 self.tell_error(conn, text);
             }
-            MediaEvent::Received { rates, .. } => up.rates = rates,
+            MediaEvent::Received { rates, .. } => {
+                let was_silent = up.is_silent();
+                up.note_rates(rates);
+                if up.is_announced && up.is_silent() != was_silent {
+                    self.refresh_views(&name);
+                }
+            }
             MediaEvent::Connected { .. } => up.is_connected = true,
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
