@@ -18,11 +18,13 @@ fn main() {
     collect(&root, &mut files, 0);
     files.sort();
     let mut table = String::from("&[\n");
+    let mut all = 0;
     for file in &files {
         let name = file.strip_prefix(&root).expect("collected below the root");
         let name = name.to_str().expect("file names of the web client are UTF-8");
         let contents = fs::read(file).expect("a file just listed can be read");
         let hash = fnv1a(&contents);
+        all = fnv1a(format!("{all:016x}{name}{hash:016x}").as_bytes());
         writeln!(
             table,
             "    Embedded {{ path: {name:?}, etag: \"\\\"{}-{hash:016x}\\\"\", bytes: include_bytes!({:?}) }},",
@@ -34,6 +36,8 @@ fn main() {
     table.push(']');
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out_dir.join("embedded.rs"), table).expect("cargo's output folder is writable");
+    // The address of this very web client: modules of two of them never meet.
+    println!("cargo::rustc-env=AULA_WEB_HASH={all:016x}");
 }
 
 /// `AULA_COMMIT` wins, for builds without Git; where there is neither, it is not known.

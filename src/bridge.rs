@@ -379,11 +379,11 @@ impl Bridge {
             Event::Disconnected { transport } => {
                 MediaEvent::Disconnected { media: media(self, transport)? }
             }
-            Event::Closed { transport, reason } => {
+            Event::Closed { transport, reason, detail } => {
                 let media = media(self, transport)?;
                 self.forget(media);
                 let is_by_peer = reason == CloseReason::DtlsClosed;
-                MediaEvent::Closed { media, text: reason.to_string(), is_by_peer }
+                MediaEvent::Closed { media, text: reason.to_string(), detail, is_by_peer }
             }
             Event::Stats { shard: ShardId(shard), counters } => {
                 if let Some(known) = self.counters.get_mut(usize::from(shard)) {

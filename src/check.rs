@@ -36,8 +36,9 @@ pub(crate) fn check(flags: &Flags) -> Result<String, FatalError> {
             found.problems.push(format!("flag --{flag}: there is no folder {folder}"));
         }
     }
-    if let Some(config) = found.take(ConfigFile::open(&flags.data)) {
-        found.warnings.extend(config.warnings());
+    match ConfigFile::open(&flags.data) {
+        Ok(config) => found.warnings.extend(config.warnings()),
+        Err(_) => found.problems.extend(ConfigFile::errors(&flags.data)),
     }
     found.take(open_files(flags));
     if !flags.insecure && flags.data.join("cert.pem").exists() {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use signalling::{DescriptionError, Flags, Password, User, parse_json};
 
 use crate::forwarded::Proxy;
+use crate::hooks::Webhook;
 use crate::reread::{Look, Reread, Seen};
 
 /// A larger file is not a configuration.
@@ -26,6 +27,10 @@ pub(crate) struct Config {
     /// Overrides parts of the URLs in statuses.
     #[serde(rename = "proxyURL")]
     pub(crate) proxy_url: String,
+    /// Which pages may hold ours in a frame, besides our own (CSP `frame-ancestors`).
+    pub(crate) frame_ancestors: Vec<String>,
+    /// Who is told what happens in groups.
+    pub(crate) webhooks: Vec<Webhook>,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether the administration API may change group files.
@@ -45,6 +50,7 @@ impl Config {
         if self.admin.is_some() {
             warnings.push("admin has no effect: list administrators in \"users\"".to_owned());
         }
+        warnings.extend(self.webhooks.iter().flat_map(Webhook::warnings));
         // An open door makes nobody an administrator.
         let can_log_in = |password: &Password| {
             !matches!(password, Password::Broken(_) | Password::Never | Password::Wildcard)
@@ -61,6 +67,11 @@ impl Config {
             );
         }
         warnings
+    }
+
+    /// The path under which a proxy shows us, without a slash at its end; empty without one.
+    pub(crate) fn base(&self) -> &str {
+        self.proxy().2.trim_end_matches('/')
     }
 
     /// Scheme, host and path of the proxy's URL, each optional: `/base`, `https:`,
@@ -104,6 +115,20 @@ impl ConfigFile {
         let mut file = Reread::new(data.join("config.json"), FILE_BYTES_MAX);
         let config = Arc::new(read(&mut file)?.unwrap_or_default());
         Ok(Self { cached: Mutex::new(Cached { file, config }) })
+    }
+
+    /// Everything that is wrong with the file, for whoever wants to know all at once.
+    pub(crate) fn errors(data: &Path) -> Vec<String> {
+        let mut file = Reread::new(data.join("config.json"), FILE_BYTES_MAX);
+        let name = file.path().display().to_string();
+        match file.look() {
+            Look::Same | Look::Contents(None) => Vec::new(),
+            Look::Failed(message) => vec![format!("{name}: {message}")],
+            Look::Contents(Some(text)) => {
+                let errors = signalling::json_errors::<Config>(&name, &text);
+                errors.iter().map(ToString::to_string).collect()
+            }
+        }
     }
 
     /// What is likely a mistake in the file, for the operator; nothing if there is no file.
@@ -168,10 +193,13 @@ mod tests {
             (config.canonical_host.as_str(), config.proxy_url.as_str()),
             ("h", "https://p/base")
         );
-        let error = parse("config.json", b"{\n\"canonicalhost\":\"h\"}").unwrap_err();
+        // As Go's reader takes them.
+        let config = parse("config.json", b"{\"canonicalhost\":\"h\"}").unwrap();
+        assert_eq!(config.canonical_host, "h");
+        let error = parse("config.json", b"{\n\"canonicalhosts\":\"h\"}").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "config.json:2: unknown key \"canonicalhost\": did you mean \"canonicalHost\"?"
+            "config.json:2: unknown key \"canonicalhosts\": did you mean \"canonicalHost\"?"
         );
         let error = parse("config.json", b"{\n\"trustedProxies\":[\"unix\",\"me\"]}").unwrap_err();
         assert!(error.to_string().contains("config.json:2"), "{error}");

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
-    Action, Census, CloseCode, ConnId, GroupFile, GroupName, Now, Recipients, StatusReply,
-    StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
+    Action, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation, Recipients,
+    StatusReply, StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::authenticator::{Authenticator, unix_now};
 use crate::bridge::{Bridge, ShardCounters};
 use crate::http::Protocol;
+use crate::journal::Journal;
 use crate::outbox::{Item, Outbox};
 use crate::store::GroupStore;
 
@@ -105,6 +106,20 @@ enum Input {
         needs_if_match: bool,
         refuses_empty: bool,
     },
+    Members {
+        name: GroupName,
+        reply: oneshot::Sender<Option<serde_json::Value>>,
+    },
+    Operate {
+        name: GroupName,
+        operation: Operation,
+        reply: oneshot::Sender<Result<(), NotDone>>,
+    },
+    AnnounceEnd {
+        text: String,
+        seconds: u32,
+        reply: oneshot::Sender<()>,
+    },
     ShutDown {
         text: String,
         reply: oneshot::Sender<()>,
@@ -128,6 +143,7 @@ impl Control {
         wake: Arc<Notify>,
         store: Arc<GroupStore>,
         authenticator: Authenticator,
+        journal: Journal,
     ) -> (Self, JoinHandle<()>) {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let control = Self { inputs: sender };
@@ -136,6 +152,7 @@ impl Control {
             bridge,
             store,
             authenticator,
+            journal,
             outboxes: HashMap::new(),
             statuses: HashMap::new(),
             webrtc: HashMap::new(),
@@ -251,6 +268,25 @@ impl Control {
         self.tell(Input::IceServers { configuration }).await;
     }
 
+    /// The members of a group; nothing in it if it is not in memory.
+    pub(crate) async fn members(&self, name: GroupName) -> Option<Option<serde_json::Value>> {
+        self.ask(|reply| Input::Members { name, reply }).await
+    }
+
+    /// Does to a group what an administrator wishes.
+    pub(crate) async fn operate(
+        &self,
+        name: GroupName,
+        operation: Operation,
+    ) -> Option<Result<(), NotDone>> {
+        self.ask(|reply| Input::Operate { name, operation, reply }).await
+    }
+
+    /// Lets nobody in any more, and tells members how long they may stay.
+    pub(crate) async fn announce_end(&self, text: String, seconds: u32) {
+        self.ask(|reply| Input::AnnounceEnd { text, seconds, reply }).await;
+    }
+
     /// Locks all groups and sends everybody out.
     pub(crate) async fn shut_down(&self, text: String) {
         self.ask(|reply| Input::ShutDown { text, reply }).await;
@@ -267,6 +303,7 @@ struct Task {
     bridge: Bridge,
     store: Arc<GroupStore>,
     authenticator: Authenticator,
+    journal: Journal,
     outboxes: HashMap<ConnId, Outbox>,
     statuses: HashMap<Ticket, oneshot::Sender<StatusReply>>,
     webrtc: HashMap<Ticket, oneshot::Sender<Answered>>,
@@ -331,6 +368,8 @@ impl Task {
         // One batch: what members say must get its turn as well.
         let now = self.now();
         for event in self.bridge.events() {
+            let whose = self.switchboard.whose(event.media());
+            self.journal.span(whose.as_ref()).in_scope(|| self.journal.note_media(&event));
             self.switchboard.media(event, now);
             self.act();
         }
@@ -434,6 +473,17 @@ impl Task {
             Input::IceServers { configuration } => {
                 self.switchboard.set_rtc_configuration(configuration);
             }
+            Input::Members { name, reply } => {
+                let _ = reply.send(self.switchboard.members(&name));
+            }
+            Input::Operate { name, operation, reply } => {
+                let _ = reply.send(self.switchboard.operate(&name, operation, now));
+            }
+            Input::AnnounceEnd { text, seconds, reply } => {
+                self.switchboard.announce_end(&text, seconds, now);
+                self.act();
+                let _ = reply.send(());
+            }
             Input::ShutDown { text, reply } => {
                 self.switchboard.shut_down(&text, now);
                 self.act();
@@ -462,7 +512,12 @@ impl Task {
                     tracing::warn!(target: "audit", ?conn, what, "refused: not authorised");
                 }
                 Action::Close { conn, code } => self.close(conn, code),
-                Action::Media(request) => self.bridge.request(request),
+                Action::Media(request) => {
+                    let whose = self.switchboard.whose(request.media());
+                    let span = self.journal.span(whose.as_ref());
+                    span.in_scope(|| self.bridge.request(request));
+                }
+                Action::Happened(happening) => self.journal.note(&happening),
                 Action::Load(name) => self.load(name),
                 Action::Check(conn, check) => {
                     let authenticator = self.authenticator.clone();

@@ -24,6 +24,9 @@ pub(crate) enum LogForm {
     Json,
 }
 
+/// Supervisors do not wait longer.
+const DRAIN_MAX_S: u32 = 3600;
+
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub(crate) struct Flags {
@@ -43,6 +46,9 @@ pub(crate) struct Flags {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) memory_mib: Option<u64>,
     pub(crate) log: LogForm,
+    pub(crate) redact_logs: bool,
+    /// How long people may stay when the server is told to end, in seconds.
+    pub(crate) drain_s: u32,
     /// The names of the flags that were given.
     given: Vec<&'static str>,
 }
@@ -56,7 +62,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 25] = [
+const FLAGS: [(&str, &str, &str); 27] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -74,6 +80,8 @@ const FLAGS: [(&str, &str, &str); 25] = [
     ("memory", "MIB", "refuse newcomers near this much memory (the control group's limit)"),
     ("check-config", "", "read everything, report, and exit"),
     ("log", "text|json", "the form of log lines (text)"),
+    ("redact-logs", "", "no names of people in the log, ids only"),
+    ("drain", "SECONDS", "at SIGTERM, let people finish for so long (10)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
     ("relay-only", "", "tell clients to use TURN servers only"),
     ("turn", "ADDR", "accepted for Galene's sake, without effect"),
@@ -113,6 +121,8 @@ impl Flags {
             metrics: None,
             memory_mib: None,
             log: LogForm::Text,
+            redact_logs: false,
+            drain_s: 10,
             given: Vec::new(),
         }
     }
@@ -154,6 +164,7 @@ impl Flags {
                     "strict-whip" => flags.strict_whip = is_on,
                     "whep-retry" => flags.whep_retry = is_on,
                     "check-config" => flags.check_config = is_on,
+                    "redact-logs" => flags.redact_logs = is_on,
                     "help" if is_on => return Ok(Order::Help),
                     "version" if is_on => return Ok(Order::Version),
                     _ => {}
@@ -194,6 +205,10 @@ impl Flags {
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
             "metrics" => self.metrics = Some(value.parse().map_err(|_| bad())?),
             "memory" => self.memory_mib = Some(value.parse().map_err(|_| bad())?),
+            "drain" => {
+                let seconds = value.parse().ok().filter(|seconds| *seconds <= DRAIN_MAX_S);
+                self.drain_s = seconds.ok_or_else(bad)?;
+            }
             "log" => {
                 self.log = match value.as_str() {
                     "text" => LogForm::Text,

@@ -23,8 +23,10 @@ use crate::counter::Counter;
 use crate::descriptors;
 use crate::fatal::FatalError;
 use crate::flags::{Flags, Udp};
+use crate::hooks::Hooks;
 use crate::http::{self, Context, Files, Listener};
 use crate::ice::IceServers;
+use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::store::GroupStore;
@@ -42,6 +44,8 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 const SWEEP_EVERY_RELOADS: u32 = 450;
 /// How long a shutdown waits for clients to take their leave.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether anyone is still there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How many group names the start-up message lists.
 const NAMES_SHOWN_MAX: usize = 20;
 /// The UDP port where there is no TCP port to follow.
@@ -112,8 +116,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     // The log tells if they cannot be read.
     tokens.refresh();
     let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
+    let journal = Journal::new(flags.redact_logs, Hooks::start(config.clone()));
     let (control, mut task) =
-        Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone());
+        Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone(), journal);
     let mut ice_servers = IceServers::new(&flags.data, flags.relay_only);
     if let Some(configuration) = ice_servers.refresh() {
         control.set_ice_servers(configuration).await;
@@ -169,6 +174,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     tracing::info!("shutting down");
     context.start_draining();
     let drain = async {
+        say_goodbye(&control, flags.drain_s).await;
         control.shut_down(SHUTTING_DOWN.to_owned()).await;
         context.sockets.drained().await;
         // Nobody is inside any more: stop accepting, and let responses finish.
@@ -176,7 +182,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         connections.drained().await;
     };
     tokio::select! {
-        done = tokio::time::timeout(DRAIN_WITHIN, drain) => {
+        done = tokio::time::timeout(Duration::from_secs(flags.drain_s.into()) + DRAIN_WITHIN, drain) => {
             if done.is_err() {
                 tracing::warn!("some clients did not leave in time");
             }
@@ -189,6 +195,19 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         bridge.shut_down();
     }
     Ok(())
+}
+
+/// Lets people finish their sentence, for as long as anyone is there.
+async fn say_goodbye(control: &Control, seconds: u32) {
+    control.announce_end(SHUTTING_DOWN.to_owned(), seconds).await;
+    let until = Instant::now() + Duration::from_secs(seconds.into());
+    while Instant::now() < until {
+        let is_empty = control.census().await.is_none_or(|(census, _)| census.clients == 0);
+        if is_empty {
+            return;
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
 }
 
 /// The operator's own listener, if it is wanted.

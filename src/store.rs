@@ -253,7 +253,11 @@ impl GroupStore {
                         good += 1;
                         warnings.extend(ignored);
                     }
-                    Err(error) => troubles.push(error.to_string()),
+                    Err(_) => {
+                        let file = path.display().to_string();
+                        let errors = signalling::description_errors(&file, &text);
+                        troubles.extend(errors.iter().map(ToString::to_string));
+                    }
                 },
                 Err(error) => troubles.push(whole(&path, &error).to_string()),
             }

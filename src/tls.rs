@@ -5,9 +5,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -16,11 +15,14 @@ use signalling::UnixMs;
 use tokio_rustls::TlsAcceptor;
 
 use crate::fatal::FatalError;
+use crate::reread::{self, Look, Reread};
 
-type Stamp = (Option<SystemTime>, Option<SystemTime>);
+/// A larger file is no certificate.
+const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 struct Current {
-    stamp: Stamp,
+    cert: Reread,
+    key: Reread,
     usable: Usable,
 }
 
@@ -32,8 +34,6 @@ struct Usable {
 
 /// What TLS connections are accepted with.
 pub(crate) struct Certificates {
-    cert: PathBuf,
-    key: PathBuf,
     current: Mutex<Current>,
 }
 
@@ -41,8 +41,7 @@ impl Certificates {
     /// Reads `cert.pem` and `key.pem` of `data`; makes them if there is no certificate.
     pub(crate) fn open(data: &Path, addresses: &[IpAddr]) -> Result<Self, FatalError> {
         let (cert, key) = (data.join("cert.pem"), data.join("key.pem"));
-        let mut stamp = stamp(&cert, &key);
-        let usable = if stamp.0.is_some() {
+        let usable = if cert.exists() {
             read(&cert, &key).map_err(|message| {
                 FatalError::config(format!(
                     "{message}: replace it, or remove {} and {} to have them made",
@@ -53,13 +52,10 @@ impl Certificates {
         } else {
             let made = make(addresses).map_err(FatalError::system)?;
             match keep(data, &cert, &key, &made) {
-                Ok(()) => {
-                    stamp = self::stamp(&cert, &key);
-                    tracing::warn!(
-                        file = %cert.display(),
-                        "made a self-signed certificate: browsers will warn"
-                    );
-                }
+                Ok(()) => tracing::warn!(
+                    file = %cert.display(),
+                    "made a self-signed certificate: browsers will warn"
+                ),
                 Err(error) => tracing::warn!(
                     "made a self-signed certificate, for this run only: cannot write {}: {error}",
                     cert.display()
@@ -67,7 +63,11 @@ impl Certificates {
             }
             configure(made.cert.as_bytes(), made.key.as_bytes()).map_err(FatalError::system)?
         };
-        Ok(Self { cert, key, current: Mutex::new(Current { stamp, usable }) })
+        let [mut cert, mut key] = [cert, key].map(|path| Reread::new(path, PEM_BYTES_MAX));
+        // What has just been read is not news. Should it have changed since, it is read once more
+        // at the next change.
+        let _ = (cert.look(), key.look());
+        Ok(Self { current: Mutex::new(Current { cert, key, usable }) })
     }
 
     /// For one connection.
@@ -87,15 +87,25 @@ impl Certificates {
     /// Looks whether the files have changed. Files that cannot be used leave the old ones in
     /// force.
     pub(crate) fn refresh(&self) {
-        let stamp = stamp(&self.cert, &self.key);
         let mut current = self.current();
-        if current.stamp == stamp || stamp.0.is_none() {
+        let looks = [current.cert.look(), current.key.look()];
+        for look in &looks {
+            match look {
+                Look::Failed(message) => {
+                    return tracing::error!("{message}; the old certificate stays");
+                }
+                // Somebody is exchanging them.
+                Look::Contents(None) => return,
+                Look::Same | Look::Contents(Some(_)) => {}
+            }
+        }
+        if looks.iter().all(|look| matches!(look, Look::Same)) {
             return;
         }
-        current.stamp = stamp;
-        match read(&self.cert, &self.key) {
+        let (cert, key) = (current.cert.path().to_owned(), current.key.path().to_owned());
+        match read(&cert, &key) {
             Ok(usable) => {
-                tracing::info!(file = %self.cert.display(), "certificate read again");
+                tracing::info!(file = %cert.display(), "certificate read again");
                 current.usable = usable;
             }
             Err(message) => tracing::error!("{message}; the old certificate stays"),
@@ -103,13 +113,12 @@ impl Certificates {
     }
 }
 
-fn stamp(cert: &Path, key: &Path) -> Stamp {
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    (modified(cert), modified(key))
-}
-
 fn read(cert: &Path, key: &Path) -> Result<Usable, String> {
-    let text = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let text = |path: &Path| match reread::read(path, PEM_BYTES_MAX) {
+        Ok(Some((_, text))) => Ok(text),
+        Ok(None) => Err(format!("{}: no such file", path.display())),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    };
     configure(&text(cert)?, &text(key)?)
         .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))
 }
@@ -159,4 +168,46 @@ fn keep(data: &Path, cert: &Path, key: &Path, made: &Made) -> io::Result<()> {
     };
     write(key, &made.key, 0o600)?;
     write(cert, &made.cert, 0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Image layers and `cp -p` give every file one time.
+    #[test]
+    fn a_certificate_is_new_if_its_link_leads_elsewhere_whatever_the_times() {
+        let data = std::env::temp_dir().join(format!("aula-tls-{}", std::process::id()));
+        fs::create_dir_all(&data).unwrap();
+        let mut modified = None;
+        for folder in ["old", "new"] {
+            let made = make(&[]).unwrap();
+            let folder = data.join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            for (name, text) in [("cert.pem", made.cert), ("key.pem", made.key)] {
+                fs::write(folder.join(name), text).unwrap();
+                let file = fs::File::options().write(true).open(folder.join(name)).unwrap();
+                let at = *modified.get_or_insert_with(std::time::SystemTime::now);
+                file.set_modified(at).unwrap();
+            }
+        }
+        let link = |to: &str| {
+            let _ = fs::remove_file(data.join("live"));
+            symlink(data.join(to), data.join("live")).unwrap();
+        };
+        link("old");
+        for name in ["cert.pem", "key.pem"] {
+            symlink(data.join("live").join(name), data.join(name)).unwrap();
+        }
+        let certificates = Certificates::open(&data, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let before = certificates.current().usable.config.clone();
+        certificates.refresh();
+        assert!(Arc::ptr_eq(&before, &certificates.current().usable.config), "nothing is new");
+        link("new");
+        certificates.refresh();
+        assert!(!Arc::ptr_eq(&before, &certificates.current().usable.config));
+        fs::remove_dir_all(data).unwrap();
+    }
 }

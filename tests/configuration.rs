@@ -23,11 +23,11 @@ fn mistakes_end_with_78_and_one_line_that_names_the_fix() {
         ),
         (
             "data/config.json",
-            "{\"canonicalhost\":\"x\"}",
+            "{\"canonicalhosts\":\"x\"}",
             &["--check-config"],
             &["config.json:1", "did you mean \"canonicalHost\"?"],
         ),
-        ("data/config.json", "{\"canonicalhost\":\"x\"}", &[], &["config.json:1"]),
+        ("data/config.json", "{\"canonicalhosts\":\"x\"}", &[], &["config.json:1"]),
         ("data/cert.pem", "nonsense", &["--check-config"], &["cert.pem", "remove"]),
         ("data/var/tokens.jsonl", "\n{\"token\":3}", &["--check-config"], &["tokens.jsonl:2"]),
         ("groups/a.json", OPEN, &["--bananas"], &["--bananas", "--help"]),

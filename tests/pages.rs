@@ -2,6 +2,9 @@
 
 mod server;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
 use serde_json::Value;
 use server::{OPEN, Server};
 
@@ -13,8 +16,10 @@ fn the_group_page_and_its_headers() {
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-    assert_eq!(page.header("cache-control"), Some("max-age=1800"));
-    assert!(page.header("content-security-policy").unwrap().contains("script-src 'unsafe-eval'"));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'self'; ") && !policy.contains("unsafe-eval"));
+    assert!(policy.ends_with("frame-ancestors 'self'"));
     let etag = page.header("etag").unwrap();
     let again =
         server.request(&format!("GET /group/test/ HTTP/1.1\r\nIf-None-Match: {etag}\r\n"), b"");
@@ -24,6 +29,97 @@ fn the_group_page_and_its_headers() {
     assert_eq!(head.header("content-length"), page.header("content-length"));
     let part = server.request("GET /group/test/ HTTP/1.1\r\nRange: bytes=0-9\r\n", b"");
     assert_eq!((part.status, &part.body[..]), (206, &page.body[..10]));
+}
+
+/// An upgrade changes the address of every module at once, so that two versions never meet.
+#[test]
+fn modules_are_at_an_address_of_their_version_and_stay_there_for_ever() {
+    let server = Server::start();
+    let page = server.get("/group/test/").text();
+    let at = page.find("src=\"/v/").expect("the script has a version");
+    let script = page[at + 5..].split('"').next().unwrap().to_owned();
+    assert!(script.ends_with("/js/group.js"), "{script}");
+    let module = server.get(&script);
+    assert_eq!(module.status, 200);
+    assert_eq!(module.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    assert_eq!(server.get("/js/group.js").header("cache-control"), Some("no-cache"));
+    let other = script.replace("/v/", "/v/0");
+    assert_eq!(server.get(&other).status, 404, "another version is not this one");
+    for address in page.split('"').filter(|word| word.starts_with("/v/")) {
+        assert_eq!(server.get(address.split('#').next().unwrap()).status, 200, "{address}");
+    }
+}
+
+#[test]
+fn below_a_prefix_everything_is_below_it() {
+    let server = Server::start_with(&["-insecure"], |scratch| {
+        scratch.write("groups/test.json", OPEN);
+        scratch.write(
+            "data/config.json",
+            r#"{"proxyURL":"https://front.example/aula/","frameAncestors":["https://moodle.example"]}"#,
+        );
+    });
+    for (path, location) in [
+        ("/group/test?token=t", "/aula/group/test/?token=t"),
+        ("/aula/group/test?token=t", "/aula/group/test/?token=t"),
+        ("//group/test/", "/aula/group/test/"),
+        ("/js", "/aula/js/"),
+        ("/group/test/.status.json", "/aula/group/test/.status"),
+    ] {
+        assert_eq!(server.get(path).header("location"), Some(location), "{path}");
+    }
+    for path in ["/", "/group/test/", "/group/test/publish", "/group/test/watch", "/nothing"] {
+        let page = server.get(path);
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.ends_with("frame-ancestors 'self' https://moodle.example"), "{policy}");
+        for part in page.text().split("=\"/").skip(1) {
+            let address = part.split('"').next().unwrap();
+            assert!(address.starts_with("aula/"), "{path}: {address}");
+            let address = format!("/{}", address.split('#').next().unwrap());
+            // With the prefix or without it, as the proxy has it.
+            for address in [address.as_str(), address.strip_prefix("/aula").unwrap()] {
+                assert_eq!(server.get(address).status, 200, "{path}: {address}");
+            }
+        }
+    }
+    let status: Value = serde_json::from_str(&server.get("/group/test/.status").text()).unwrap();
+    assert_eq!(status["location"], "https://front.example/aula/group/test/");
+    assert_eq!(status["endpoint"], "wss://front.example/aula/ws");
+}
+
+#[test]
+fn the_port_of_https_shows_the_way_to_those_who_forget_the_s() {
+    let server = Server::start_with(&[], |scratch| scratch.write("groups/test.json", OPEN));
+    let host = format!("127.0.0.1:{}", server.port);
+    let page = server.get("/group/test/?token=t");
+    let there = format!("https://{host}/group/test/?token=t");
+    assert_eq!((page.status, page.header("location")), (301, Some(there.as_str())));
+    let post = server.request("POST /group/test/.whip HTTP/1.1\r\n", b"v=0");
+    assert_eq!(post.status, 308);
+    // Who speaks neither is sent away, and others are served.
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    stream.write_all(b"SSH-2.0-x\r\n\r\n").expect("said");
+    let mut line = String::new();
+    let _ = BufReader::new(stream).read_line(&mut line);
+    assert!(line.is_empty() || line.contains("400"), "{line}");
+    assert_eq!(server.get("/").status, 301);
+}
+
+#[test]
+fn a_request_has_one_host() {
+    let server = Server::start();
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
+        ("GET / HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+        stream.write_all(head.as_bytes()).expect("the head is written");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("an answer");
+        assert_eq!(line.split(' ').nth(1), Some(status), "{head:?}: {line}");
+    }
 }
 
 #[test]
@@ -185,7 +281,7 @@ fn other_web_origins_are_shut_out_unless_invited() {
 /// The status of a WebSocket handshake.
 fn upgrade(port: u16, origin: &str) -> u16 {
     use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(server::LIMIT)).unwrap();
     let head = format!(
         "GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\

@@ -133,7 +133,18 @@ fn change(flags: &Flags, default: Option<&str>) -> Result<Value, Failure> {
 
 /// `create-user`
 pub(crate) fn create(flags: &Flags, client: &Client) -> Done {
-    client.create(&path(flags)?, &change(flags, Some("present"))?)
+    client.create(&path(flags)?, &change(flags, Some("present"))?)?;
+    // Without a password nobody can log in as the user that has just been made.
+    let group = flags.get("group").unwrap_or_default();
+    let next = match flags.is_on("wildcard") {
+        true => format!("aulactl set-password -group {group} -wildcard -type wildcard lets all in"),
+        false => {
+            let user = flags.get("user").unwrap_or_default();
+            format!("aulactl set-password -group {group} -user {user} gives one")
+        }
+    };
+    warn(format!("there is no password yet, so nobody can log in: {next}"));
+    Ok(())
 }
 
 /// `update-user`

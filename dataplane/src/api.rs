@@ -408,6 +408,8 @@ pub enum Event {
         transport: TransportId,
         /// Why.
         reason: CloseReason,
+        /// What else is known of it, for the operator; may be empty.
+        detail: String,
     },
     /// A part of the answer to [`crate::DataPlane::survey`].
     Surveyed {

@@ -51,21 +51,53 @@ impl PublisherClock {
     }
 }
 
-/// The stand-in while no report has come: the earliest arrival relative to the timestamps.
-pub fn from_arrival(
+/// So long the least delayed arrival is looked for before the relation follows a stream that has
+/// fallen behind.
+const WINDOW_US: u64 = 2_000_000;
+/// Behind by so much is no delay of a network.
+const JUMP_US: i64 = 5_000_000;
+/// Behind by so little nobody can see or hear.
+const TOLERANCE_US: i64 = 5_000;
+
+/// The stand-in while no report has come: the earliest arrival relative to the timestamps, lately.
+/// A microphone whose timestamps stand still while it is muted is later than before from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArrivalClock {
     known: Option<SenderClock>,
-    rtp_time: u32,
-    at_us: u64,
-    clock_hz: u32,
-) -> SenderClock {
-    let seen = SenderClock { rtp_time, at_us };
-    match known {
-        None => seen,
-        // Ahead of what the old relation predicts: it arrived with less delay.
-        Some(known) => {
-            let predicted = known.rtp_time_at(at_us, clock_hz);
-            if (rtp_time.wrapping_sub(predicted) as i32) > 0 { seen } else { known }
+    /// When the present look began, and the least delay in it with the packet that had it.
+    window: Option<(u64, i64, SenderClock)>,
+}
+
+impl ArrivalClock {
+    /// Takes a packet's arrival; returns the relation that holds now.
+    pub fn note(&mut self, rtp_time: u32, at_us: u64, clock_hz: u32) -> SenderClock {
+        let seen = SenderClock { rtp_time, at_us };
+        let Some(known) = self.known else {
+            self.known = Some(seen);
+            return seen;
+        };
+        let ahead = rtp_time.wrapping_sub(known.rtp_time_at(at_us, clock_hz)) as i32;
+        let late_us = -i64::from(ahead) * 1_000_000 / i64::from(clock_hz.max(1));
+        if !(0..=JUMP_US).contains(&late_us) {
+            *self = Self { known: Some(seen), window: None };
+            return seen;
         }
+        self.window = match self.window {
+            Some((since_us, ..)) if at_us.saturating_sub(since_us) > 2 * WINDOW_US => {
+                // Nothing has come for a while: what was before it says nothing of what is now.
+                Some((at_us, late_us, seen))
+            }
+            Some((since_us, least_us, best)) if at_us.saturating_sub(since_us) >= WINDOW_US => {
+                if least_us.min(late_us) > TOLERANCE_US {
+                    self.known = Some(if late_us < least_us { seen } else { best });
+                }
+                None
+            }
+            Some((since_us, least_us, _)) if late_us < least_us => Some((since_us, late_us, seen)),
+            Some(window) => Some(window),
+            None => Some((at_us, late_us, seen)),
+        };
+        self.known.unwrap_or(seen)
     }
 }
 
@@ -100,10 +132,49 @@ mod tests {
 
     #[test]
     fn without_reports_the_least_delayed_arrival_counts() {
-        let first = from_arrival(None, 0, 1_000_000, 90_000);
-        let late = from_arrival(Some(first), 9_000, 1_150_000, 90_000);
-        assert_eq!(late, first);
-        let early = from_arrival(Some(first), 9_000, 1_090_000, 90_000);
-        assert_eq!(early.at_us, 1_090_000);
+        let mut clock = ArrivalClock::default();
+        let first = clock.note(0, 1_000_000, 90_000);
+        assert_eq!(clock.note(9_000, 1_150_000, 90_000), first, "50 ms late");
+        assert_eq!(clock.note(9_000, 1_090_000, 90_000).at_us, 1_090_000, "10 ms early");
+    }
+
+    /// The packets of a microphone, each 20 ms, that is muted: its timestamps stand still.
+    #[test]
+    fn after_a_mute_the_relation_is_right_again() {
+        for muted_us in [40_000, 700_000, 3_000_000, 14_000_000] {
+            let mut clock = ArrivalClock::default();
+            let (mut rtp_time, mut at_us) = (4_000_000_000u32, 1_000_000u64);
+            let mut speak = |clock: &mut ArrivalClock, at_us: &mut u64, packets: u64| {
+                let mut last = None;
+                for packet in 0..packets {
+                    // Every other packet is late by 15 ms.
+                    let jitter_us = packet % 2 * 15_000;
+                    last = Some(clock.note(rtp_time, *at_us + jitter_us, 48_000));
+                    rtp_time = rtp_time.wrapping_add(960);
+                    *at_us += 20_000;
+                }
+                (last.expect("some packets"), rtp_time)
+            };
+            speak(&mut clock, &mut at_us, 500);
+            at_us += muted_us;
+            let (relation, next) = speak(&mut clock, &mut at_us, 300);
+            let off = next.wrapping_sub(relation.rtp_time_at(at_us, 48_000)) as i32;
+            assert!(off.abs() <= 48 * 6, "muted for {muted_us} us: off by {off} ticks");
+        }
+    }
+
+    /// A network that holds everything up for a moment has not changed the publisher's clock.
+    #[test]
+    fn a_burst_of_late_packets_changes_nothing() {
+        let mut clock = ArrivalClock::default();
+        let first = clock.note(0, 1_000_000, 90_000);
+        for packet in 1..300u32 {
+            let sent_us = 1_000_000 + u64::from(packet) * 10_000;
+            let at_us = if (100..200).contains(&packet) { 3_000_000 } else { sent_us };
+            let relation = clock.note(packet * 900, at_us.max(sent_us), 90_000);
+            let off = relation.rtp_time_at(5_000_000, 90_000) as i32
+                - first.rtp_time_at(5_000_000, 90_000) as i32;
+            assert_eq!(off, 0, "packet {packet}");
+        }
     }
 }

@@ -21,6 +21,8 @@ pub struct PictureId {
 pub struct FrameInfo {
     /// The packet begins a keyframe that a fresh decoder can start from.
     pub is_keyframe: bool,
+    /// The packet has no picture, only what a decoder must know of those that follow (H.264).
+    pub is_parameters: bool,
     /// Temporal layer.
     pub tid: u8,
     /// Spatial layer.
@@ -41,7 +43,7 @@ pub fn parse(codec: Codec, payload: &[u8]) -> FrameInfo {
     match codec {
         Codec::Vp8 => vp8(payload),
         Codec::Vp9 => vp9(payload),
-        Codec::H264 => Some(FrameInfo { is_keyframe: h264_is_keyframe(payload), ..BASE }),
+        Codec::H264 => Some(h264(payload)),
         // AV1 RTP s4.4: N says that a new coded video sequence starts here.
         Codec::Av1 => payload
             .first()
@@ -53,6 +55,7 @@ pub fn parse(codec: Codec, payload: &[u8]) -> FrameInfo {
 
 const BASE: FrameInfo = FrameInfo {
     is_keyframe: false,
+    is_parameters: false,
     tid: 0,
     sid: 0,
     is_layer_end: false,
@@ -127,35 +130,43 @@ fn picture_id(payload: &[u8], at: usize) -> Option<PictureId> {
     Some(PictureId { at: at16, is_long: true, value })
 }
 
-/// RFC 6184: whether a packet carries a sequence parameter set or the start of an IDR picture.
-fn h264_is_keyframe(payload: &[u8]) -> bool {
+/// RFC 6184: a keyframe begins with a sequence parameter set or with its picture.
+fn h264(payload: &[u8]) -> FrameInfo {
     const IDR: u8 = 5;
     const SPS: u8 = 7;
     const STAP_A: u8 = 24;
     const FU_A: u8 = 28;
     let Some((&first, mut rest)) = payload.split_first() else {
-        return false;
+        return BASE;
     };
-    let starts_keyframe = |kind: u8| matches!(kind & 0x1f, IDR | SPS);
+    let mut info = FrameInfo { is_parameters: true, ..BASE };
+    let mut note = |kind: u8, begins: bool| {
+        info.is_keyframe |= begins && matches!(kind & 0x1f, IDR | SPS);
+        // Supplements, parameter sets, delimiters.
+        info.is_parameters &= matches!(kind & 0x1f, 6..=9 | 13 | 15);
+    };
     match first & 0x1f {
         STAP_A => {
             // s5.7.1: 16-bit size, then the NAL unit.
             while let [high, low, unit @ ..] = rest {
                 let len = usize::from(*high) << 8 | usize::from(*low);
                 let Some((unit, next)) = unit.split_at_checked(len) else {
-                    return false;
+                    return BASE;
                 };
-                if unit.first().is_some_and(|kind| starts_keyframe(*kind)) {
-                    return true;
+                if let Some(kind) = unit.first() {
+                    note(*kind, true);
                 }
                 rest = next;
             }
-            false
         }
         // s5.8: the start bit and the fragmented unit's type.
-        FU_A => rest.first().is_some_and(|unit| unit & 0x80 != 0 && starts_keyframe(*unit)),
-        kind => starts_keyframe(kind),
+        FU_A => match rest.first() {
+            Some(unit) => note(*unit, unit & 0x80 != 0),
+            None => return BASE,
+        },
+        kind => note(kind, true),
     }
+    info
 }
 
 /// Writes a picture id of the same width back into a payload.
@@ -197,6 +208,19 @@ mod tests {
         assert!(parse(Codec::H264, &[0x7c, 0x85, 1]).is_keyframe);
         assert!(!parse(Codec::H264, &[0x7c, 0x45, 1]).is_keyframe, "end of an IDR");
         assert!(!parse(Codec::H264, &[0x78, 0xff, 0xff, 1]).is_keyframe);
+        for (payload, is_parameters) in [
+            (&[0x67, 1][..], true),
+            (&[0x68, 1], true),
+            (&[0x09, 1], true),
+            (&[0x65, 1], false),
+            (&[0x78, 0, 1, 0x67, 0, 1, 0x68], true),
+            (&[0x78, 0, 1, 0x67, 0, 1, 0x65], false),
+            (&[0x7c, 0x85, 1], false),
+            (&[], false),
+        ] {
+            let found = parse(Codec::H264, payload).is_parameters;
+            assert_eq!(found, is_parameters, "{payload:?}");
+        }
         assert!(parse(Codec::Av1, &[0x18, 0]).is_keyframe);
         assert!(!parse(Codec::Av1, &[0x10, 0]).is_keyframe);
     }

@@ -29,6 +29,9 @@ const OUTPUTS_MAX: usize = 256;
 /// The engine has nothing to report; its own reports would never get out anyway.
 const REPORT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
+/// What the engine says of a failure is cut there: a log line is no place for more.
+const FAILURE_CHARS_MAX: usize = 200;
+
 /// The engine panicked or span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault;
@@ -79,6 +82,8 @@ pub struct Peer {
     engine_mid: Option<String>,
     origin: (u64, u64),
     own_fingerprint: String,
+    /// What the engine said when it gave up.
+    failure: String,
     is_faulty: bool,
 }
 
@@ -140,6 +145,7 @@ impl Peer {
             engine_mid: None,
             origin: (config.session, 0),
             own_fingerprint: sha_256(&config.cert.certificate),
+            failure: String::new(),
             is_faulty: false,
         })
     }
@@ -156,6 +162,11 @@ impl Peer {
         let certificate = self.keys.certificate();
         let is_named = certificate.is_some_and(|certificate| self.fingerprints.match_(certificate));
         Some(if is_named { Ok(keys) } else { Err(CloseReason::WrongCertificate) })
+    }
+
+    /// What the engine said when it gave up; empty if it has not.
+    pub fn failure(&self) -> &str {
+        &self.failure
     }
 
     /// Our certificate's fingerprint, as `a=fingerprint` has it.
@@ -364,11 +375,21 @@ impl Peer {
         let rtc = &mut self.rtc;
         let step = AssertUnwindSafe(|| {
             let value = change(rtc);
-            let mut drained = drain(|| rtc.poll_output(), now, transmit)?;
+            let mut said = String::new();
+            let mut drained = drain(
+                || rtc.poll_output().inspect_err(|error| said = error.to_string()),
+                now,
+                transmit,
+            )?;
             drained.is_failed |= !rtc.is_alive();
-            Ok((value, drained))
+            Ok((value, drained, said))
         });
-        let done = catch_unwind(step).unwrap_or(Err(Fault));
+        let done = catch_unwind(step).unwrap_or(Err(Fault)).map(|(value, drained, said)| {
+            if !said.is_empty() {
+                self.failure = said.chars().take(FAILURE_CHARS_MAX).collect();
+            }
+            (value, drained)
+        });
         // A Rtc that has panicked may be in any state: nothing touches it again.
         self.is_faulty = done.is_err();
         done

@@ -2,6 +2,7 @@
 //! the NACK list, keyframe requests. Viewers hang on its `Source` (see `source.rs`).
 
 use crate::api::{Codec, MediaKind};
+use crate::clock::ArrivalClock;
 use crate::rtcp::ReportBlock;
 use crate::sdp::Section;
 use crate::srtp::ReplayWindow;
@@ -57,6 +58,10 @@ pub struct Encoding {
     accepted: ReplayWindow,
     missing: Vec<Missing>,
     sender_report: Option<(u64, u64)>,
+    /// Its timeline, while there is no report.
+    pub arrivals: ArrivalClock,
+    /// The SSRC that was bound before, and when it lost its place.
+    retired: Option<(u32, u64)>,
     /// Payload octets received, and as many as [`Self::take_rate`] has told of, and when.
     octets: u64,
     told: (u64, u64),
@@ -136,6 +141,7 @@ impl Publication {
 impl Encoding {
     /// Forgets everything that belongs to another SSRC and binds this one.
     pub fn rebind(&mut self, ssrc: u32) {
+        let retired = self.ssrc.filter(|old| *old != ssrc).map(|old| (old, self.last_at_us));
         let seq_base = match self.highest() {
             Some(highest) => ((highest >> 16) + 2) << 16,
             None => self.seq_base,
@@ -143,6 +149,7 @@ impl Encoding {
         *self = Self {
             ssrc: Some(ssrc),
             seq_base,
+            retired: retired.or(self.retired),
             rtx_ssrc: self.rtx_ssrc,
             is_keyframe_wanted: self.is_keyframe_wanted,
             keyframe_requested_at_us: self.keyframe_requested_at_us,
@@ -150,6 +157,12 @@ impl Encoding {
             told: self.told,
             ..Self::default()
         };
+    }
+
+    /// Whether an SSRC has had its place until just before: what still comes of it is late.
+    pub fn is_retired(&self, ssrc: u32, at_us: u64, for_us: u64) -> bool {
+        self.retired
+            .is_some_and(|(old, last_us)| old == ssrc && at_us.saturating_sub(last_us) < for_us)
     }
 
     /// Whether this sequence number is seen for the first time. A packet and its retransmission

@@ -72,6 +72,7 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
                 frame.picture_id.is_some(),
                 frame.picture_id.is_some_and(|id| id.is_long),
                 frame.tl0.is_some(),
+                frame.is_parameters,
             ];
             let flags = flags.iter().rev().fold(0u8, |all, flag| all << 1 | u8::from(*flag));
             let id = frame.picture_id.unwrap_or_default();
@@ -119,6 +120,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             let is_set = |bit: u8| flags >> bit & 1 != 0;
             let frame = FrameInfo {
                 is_keyframe: is_set(2),
+                is_parameters: is_set(7),
                 tid,
                 sid,
                 is_layer_end: is_set(3),
@@ -228,6 +230,7 @@ mod tests {
         let publication = PublicationId { transport: TransportId::new(ShardId(3), 77), m_line: 1 };
         let frame = FrameInfo {
             is_keyframe: true,
+            is_parameters: true,
             tid: 1,
             sid: 2,
             is_layer_end: true,

@@ -21,8 +21,11 @@ pub struct PacketRing {
     head: u64,
     /// The highest sequence number stored.
     newest: Option<u64>,
-    /// Where the last keyframe begins.
-    keyframe: Option<PacketMeta>,
+    /// Where the last keyframe begins, and its picture's timestamp.
+    keyframe: Option<(PacketMeta, u32)>,
+    /// The run of parameter sets that came last: where a decoder could begin, and the last one's
+    /// number.
+    parameters: Option<(PacketMeta, u64)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -44,6 +47,7 @@ impl PacketRing {
             head: 0,
             newest: None,
             keyframe: None,
+            parameters: None,
         }
     }
 
@@ -69,13 +73,28 @@ impl PacketRing {
         if self.newest.is_none_or(|newest| meta.seq > newest) {
             self.newest = Some(meta.seq);
         }
-        // A keyframe may have several packets that look like its beginning (SPS, then IDR).
-        if meta.frame.is_keyframe
-            && self
-                .keyframe
-                .is_none_or(|known| meta.rtp_time != known.rtp_time && meta.seq > known.seq)
-        {
-            self.keyframe = Some(meta);
+        self.note_keyframe(meta);
+    }
+
+    /// Notes where a keyframe begins: at the parameter sets right before its picture, whatever
+    /// timestamp they have, and else at the first of its packets.
+    fn note_keyframe(&mut self, meta: PacketMeta) {
+        if meta.frame.is_parameters {
+            self.parameters = match self.parameters.take() {
+                Some((first, last)) if meta.seq == last + 1 => Some((first, meta.seq)),
+                // Only what counts as a keyframe's beginning is one for those who wait.
+                _ if meta.frame.is_keyframe => Some((meta, meta.seq)),
+                _ => None,
+            };
+            return;
+        }
+        let before = self.parameters.take().filter(|(_, last)| last + 1 == meta.seq);
+        let is_new = self.keyframe.is_none_or(|(known, picture_time)| {
+            meta.rtp_time != picture_time && meta.seq > known.seq
+        });
+        if meta.frame.is_keyframe && is_new {
+            let first = before.map_or(meta, |(first, _)| first);
+            self.keyframe = Some((first, meta.rtp_time));
         }
     }
 
@@ -99,7 +118,7 @@ impl PacketRing {
 
     /// The first packet of the last keyframe, if it is still there.
     pub fn keyframe(&self) -> Option<PacketMeta> {
-        self.keyframe.filter(|meta| self.get(meta.seq).is_some())
+        self.keyframe.map(|(first, _)| first).filter(|first| self.get(first.seq).is_some())
     }
 
     /// The sequence numbers from the last keyframe to the newest packet; `None` if the keyframe is
@@ -158,6 +177,42 @@ mod tests {
             ring.store(meta(seq), &[], &[0]);
         }
         assert_eq!(ring.keyframe(), None);
+    }
+
+    /// Some encoders stamp parameter sets with the time of the picture before.
+    #[test]
+    fn a_keyframe_begins_at_its_parameter_sets_whatever_their_time() {
+        let packet = |seq, rtp_time, is_keyframe, is_parameters| {
+            let mut meta = PacketMeta { rtp_time, ..meta(seq) };
+            (meta.frame.is_keyframe, meta.frame.is_parameters) = (is_keyframe, is_parameters);
+            meta
+        };
+        let mut ring = PacketRing::new(32, 1000);
+        let begin = |ring: &PacketRing| ring.keyframe().map(|meta| meta.seq);
+        // SPS, PPS, and two slices of the picture.
+        ring.store(packet(1, 10, true, true), &[], &[1]);
+        ring.store(packet(2, 10, false, true), &[], &[1]);
+        assert_eq!(begin(&ring), None, "nothing to show yet");
+        ring.store(packet(3, 20, true, false), &[], &[1]);
+        ring.store(packet(4, 20, true, false), &[], &[1]);
+        assert_eq!(begin(&ring), Some(1));
+        ring.store(packet(5, 30, false, false), &[], &[1]);
+        // Delimiter, SPS and PPS in a time of their own each.
+        ring.store(packet(6, 40, false, true), &[], &[1]);
+        ring.store(packet(7, 41, true, true), &[], &[1]);
+        ring.store(packet(8, 42, false, true), &[], &[1]);
+        assert_eq!(begin(&ring), Some(1), "the last whole one");
+        ring.store(packet(9, 43, true, false), &[], &[1]);
+        assert_eq!(begin(&ring), Some(7));
+        // Parameter sets that belong to no keyframe, then one without any.
+        ring.store(packet(10, 50, true, true), &[], &[1]);
+        ring.store(packet(11, 50, false, false), &[], &[1]);
+        ring.store(packet(12, 60, true, false), &[], &[1]);
+        assert_eq!(begin(&ring), Some(12));
+        // All with one time, as it should be.
+        ring.store(packet(13, 70, true, true), &[], &[1]);
+        ring.store(packet(14, 70, true, false), &[], &[1]);
+        assert_eq!(begin(&ring), Some(13));
     }
 
     #[test]

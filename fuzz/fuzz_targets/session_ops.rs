@@ -91,7 +91,7 @@ fn settle(switchboard: &mut Switchboard, now: Now) {
             Action::Media(MediaRequest::AcceptAnswer { media, answer }) => {
                 if answer.is_empty() {
                     let text = "gone".to_owned();
-                    switchboard.media(MediaEvent::Closed { media, text, is_by_peer: false }, now);
+                    switchboard.media(MediaEvent::Closed { media, text, detail: String::new(), is_by_peer: false }, now);
                 } else {
                     switchboard.media(MediaEvent::Connected { media }, now);
                 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Value;
 
-use crate::json_error::parse_json;
+use crate::json_error::{json_errors, parse_json};
 use crate::key::Key;
 use crate::name::GroupName;
 use crate::nearest::means_nothing;
@@ -239,7 +239,10 @@ pub fn parse_description(
             file: file.to_owned(),
             line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
             key: None,
-            message: "not UTF-8".to_owned(),
+            message: match text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+                true => "the file is in UTF-16: save it as UTF-8".to_owned(),
+                false => "not UTF-8".to_owned(),
+            },
         }
     })?;
     let parsed: File = parse_json(file, text.as_bytes())?;
@@ -251,6 +254,15 @@ pub fn parse_description(
         warnings.extend(user.warnings(&who));
     }
     Ok((description, warnings))
+}
+
+/// Everything that is wrong with a group file; nothing if [`parse_description`] takes it.
+pub fn description_errors(file: &str, text: &[u8]) -> Vec<DescriptionError> {
+    match parse_description(file, text) {
+        Ok(_) => Vec::new(),
+        Err(error) if std::str::from_utf8(text).is_err() => vec![error],
+        Err(_) => json_errors::<File>(file, text),
+    }
 }
 
 fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {

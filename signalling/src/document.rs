@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use crate::caseless::field_of;
 use crate::description::{DescriptionError, parse_description};
 use crate::key::Key;
+use crate::nearest::nearest;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
 const SETTINGS: [&str; 17] = [
@@ -33,6 +35,24 @@ const USERS: &str = "users";
 const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
+/// Every key of a file, as it is spelt.
+const FILE_KEYS: [&str; 25] = {
+    let mut keys = [""; 25];
+    let mut at = 0;
+    while at < SETTINGS.len() {
+        keys[at] = SETTINGS[at];
+        at += 1;
+    }
+    let others = [CODECS, USERS, WILDCARD, KEYS, "op", "presenter", "other", "allow-subgroups"];
+    let mut other = 0;
+    while other < others.len() {
+        keys[at + other] = others[other];
+        other += 1;
+    }
+    keys
+};
+/// Every key of a user.
+const USER_KEYS: [&str; 2] = [PASSWORD, "permissions"];
 /// Legacy lists of users, with what they become.
 const LEGACY: [(&str, &str); 3] = [("op", "op"), ("presenter", "present"), ("other", "message")];
 
@@ -51,6 +71,8 @@ pub enum Who {
 pub enum EditError {
     /// Not a JSON object.
     NotAnObject,
+    /// Nothing in the body means anything: the first key, and a known one that is near.
+    Unknown(String, Option<&'static str>),
     /// The body has a key that is set elsewhere, such as a password.
     Elsewhere(&'static str),
     /// The result would not be a group file.
@@ -65,6 +87,10 @@ impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAnObject => f.write_str("the body is not a JSON object"),
+            Self::Unknown(key, Some(near)) => {
+                write!(f, "unknown key \"{key}\": did you mean \"{near}\"?")
+            }
+            Self::Unknown(key, None) => write!(f, "unknown key \"{key}\", and no other"),
             Self::Elsewhere(key) => write!(f, "\"{key}\" is set at a URL of its own"),
             Self::Invalid(error) => f.write_str(&error.message),
             Self::NoSuchUser => f.write_str("no such user"),
@@ -104,6 +130,16 @@ impl Document {
 
     fn upgrade(&mut self) {
         self.0.retain(|_, value| !value.is_null());
+        self.0 = respelt(std::mem::take(&mut self.0), &FILE_KEYS);
+        let respell = |user: &mut Value| {
+            if let Value::Object(fields) = user {
+                *fields = respelt(std::mem::take(fields), &USER_KEYS);
+            }
+        };
+        if let Some(Value::Object(users)) = self.0.get_mut(USERS) {
+            users.values_mut().for_each(respell);
+        }
+        self.0.get_mut(WILDCARD).into_iter().for_each(respell);
         for (legacy, role) in LEGACY {
             let Some(Value::Array(entries)) = self.0.remove(legacy) else {
                 continue;
@@ -137,11 +173,13 @@ impl Document {
         let Value::Object(body) = body else {
             return Err(EditError::NotAnObject);
         };
+        let body = respelt(body, &FILE_KEYS);
         for key in [USERS, WILDCARD, KEYS, "op", "presenter", "other"] {
             if body.get(key).is_some_and(|value| !value.is_null()) {
                 return Err(EditError::Elsewhere(key));
             }
         }
+        check_known(&body, is_setting, &FILE_KEYS)?;
         let mut edited = self.clone();
         edited.0.retain(|key, _| !is_setting(key));
         let known = body.into_iter().filter(|(key, value)| is_setting(key) && !value.is_null());
@@ -187,9 +225,11 @@ impl Document {
         let Value::Object(body) = body else {
             return Err(EditError::NotAnObject);
         };
+        let body = respelt(body, &USER_KEYS);
         if body.get(PASSWORD).is_some_and(|value| !value.is_null()) {
             return Err(EditError::Elsewhere(PASSWORD));
         }
+        check_known(&body, |key| USER_KEYS.contains(&key), &USER_KEYS)?;
         let mut user = Map::new();
         for (key, from) in [("permissions", Some(&body)), (PASSWORD, self.entry(who))] {
             let value = from.and_then(|from| from.get(key)).filter(|value| !value.is_null());
@@ -251,6 +291,27 @@ impl Document {
     }
 }
 
+/// Whoever misspells the only key that is there would be told that all is well.
+fn check_known(
+    body: &Map<String, Value>,
+    is_known: impl Fn(&str) -> bool,
+    known: &[&'static str],
+) -> Result<(), EditError> {
+    match body.keys().next() {
+        Some(first) if !body.keys().any(|key| is_known(key)) => {
+            let near = nearest(first, known.iter().copied());
+            let near = known.iter().copied().find(|known| Some(*known) == near);
+            Err(EditError::Unknown(first.clone(), near))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same with keys as they are spelt here, which may be in any case.
+fn respelt(fields: Map<String, Value>, known: &[&'static str]) -> Map<String, Value> {
+    fields.into_iter().map(|(key, value)| (field_of(&key, known).to_owned(), value)).collect()
+}
+
 fn is_setting(key: &str) -> bool {
     SETTINGS.contains(&key) || key == CODECS
 }
@@ -308,6 +369,31 @@ mod tests {
         assert_eq!(group.user_names(), ["", "ann"]);
         assert!(group.remove_user(&ann()) && !group.remove_user(&ann()));
         assert!(group.remove_user(&Who::Wildcard) && group.user(&Who::Wildcard).is_none());
+    }
+
+    #[test]
+    fn keys_in_another_case_are_edited_like_the_others() {
+        let mut group = document(
+            r#"{"Public":true,"Users":{"ann":{"Password":"x","PERMISSIONS":"op"}},
+            "Wildcard-User":{"Permissions":"present"}}"#,
+        );
+        assert_eq!(Value::Object(group.settings()), json!({"public": true}));
+        assert_eq!(Value::Object(group.user(&ann()).unwrap()), json!({"permissions": "op"}));
+        group.set_settings(json!({"AutoLock": true})).unwrap();
+        assert_eq!(Value::Object(group.settings()), json!({"autolock": true}));
+        assert!(group.user(&Who::Wildcard).is_some());
+    }
+
+    #[test]
+    fn nothing_but_a_misspelt_key_is_a_mistake() {
+        let mut group = document("{}");
+        let error = group.set_settings(json!({"autoloc": true})).unwrap_err().to_string();
+        assert_eq!(error, "unknown key \"autoloc\": did you mean \"autolock\"?");
+        assert!(group.set_settings(json!({"zzzz": true})).is_err());
+        group.set_settings(json!({"zzzz": true, "public": true})).unwrap();
+        group.set_settings(json!({})).unwrap();
+        let error = group.set_user(&ann(), json!({"permission": "op"})).unwrap_err().to_string();
+        assert!(error.contains("\"permissions\""), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::caseless::{field_of, get};
 use crate::description::DescriptionError;
 use crate::json_error::parse_json;
 use crate::nearest::{means_nothing, nearest};
@@ -57,19 +58,32 @@ pub fn parse_ice_servers(
             note("it is skipped, for it is no object with urls");
             continue;
         };
-        for key in entry.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+        for key in entry.keys().filter(|key| !KEYS.contains(&field_of(key, &KEYS))) {
             note(&means_nothing("key", key, nearest(key, KEYS)));
         }
         match read(entry, &mut note) {
             Ok(server) => servers.push(server),
+            Err(why) if names_relay(entry) => {
+                note(&format!("this TURN server is lost, and with it those who need one: {why}"))
+            }
             Err(why) => note(&format!("it is skipped: {why}")),
         }
     }
     Ok((servers, notes))
 }
 
+/// Whether an entry means a TURN server, however it is written.
+fn names_relay(entry: &Map<String, Value>) -> bool {
+    let is_relay = |text: &str| text.trim_start().to_ascii_lowercase().starts_with("turn");
+    entry.values().any(|value| match value {
+        Value::String(text) => is_relay(text),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).any(is_relay),
+        _ => false,
+    })
+}
+
 fn read(entry: &Map<String, Value>, note: &mut impl FnMut(&str)) -> Result<IceServer, String> {
-    let text = |key: &str| match entry.get(key) {
+    let text = |key: &str| match get(entry, key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(format!("{key} must be text")),
@@ -84,7 +98,7 @@ fn read(entry: &Map<String, Value>, note: &mut impl FnMut(&str)) -> Result<IceSe
             return Err(format!("credentialType {other:?} is none of password, hmac-sha1, oauth"));
         }
     };
-    let urls = entry.get("urls").and_then(Value::as_array);
+    let urls = get(entry, "urls").and_then(Value::as_array);
     let urls: Option<Vec<&str>> = urls.and_then(|urls| urls.iter().map(Value::as_str).collect());
     let Some(mut urls) = urls else {
         return Err("urls must be a list such as [\"stun:stun.example.org\"]".to_owned());
@@ -130,6 +144,11 @@ mod tests {
             (r#"{"urls":["turn:t.example"],"username":"u","credential":"c"}"#, true, ""),
             (r#"{"urls":["turn:t"],"credential":"c","credentialType":"hmac-sha1"}"#, true, ""),
             (r#"{"urls":["stun:s"],"username":null,"credentialType":""}"#, true, ""),
+            (
+                r#"{"Urls":["turn:t"],"UserName":"u","CREDENTIAL":"c","credentialtype":"hmac-sha1"}"#,
+                true,
+                "",
+            ),
             (r#"{"urls":["stun:s"],"user":"u"}"#, true, "did you mean \"username\"?"),
             (r#"{"urls":["stun:s","http://s"]}"#, true, "\"http://s\" is skipped"),
             (r#"{"urls":["turn:t.example"]}"#, false, "needs username and credential"),

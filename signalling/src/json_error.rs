@@ -15,8 +15,13 @@ use crate::nearest::nearest;
 /// Reads a JSON file. A value of the wrong kind is named by its path, as in `users.ann.password`.
 /// For types of which every key is optional; of others the path is not told.
 pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, DescriptionError> {
+    // RFC 8259 s8.1: whoever reads may ignore a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     serde_json::from_slice(text).map_err(|error| {
         let mut found = json_error(file, &error);
+        if let Some(why) = foreign_character(text, &error) {
+            found.message = format!("not JSON: {why}");
+        }
         if found.key.is_none() && error.is_data() {
             let path = std::str::from_utf8(text).map(culprit::<T>).unwrap_or_default();
             if !path.is_empty() {
@@ -25,6 +30,97 @@ pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, Des
         }
         found
     })
+}
+
+/// More mistakes than this in one file are told once these are mended.
+const ERRORS_MAX: usize = 20;
+
+/// Everything that is wrong with a JSON file, in the order in which it is found: what is wrong is
+/// taken out, and the rest read again.
+pub fn json_errors<T: DeserializeOwned>(file: &str, text: &[u8]) -> Vec<DescriptionError> {
+    let mut text = text.to_vec();
+    let mut errors = Vec::new();
+    while errors.len() < ERRORS_MAX {
+        let Err(error) = parse_json::<T>(file, &text) else { break };
+        let span = std::str::from_utf8(&text).ok().and_then(|text| {
+            let is_syntax = serde_json::from_str::<Value>(text).is_err();
+            if is_syntax { None } else { bad_pair::<T>(text, error.key.as_deref()) }
+        });
+        errors.push(error);
+        let Some((start, end)) = span else { break };
+        // Line numbers stay.
+        for byte in text.get_mut(start..end).into_iter().flatten().filter(|b| **b != b'\n') {
+            *byte = b' ';
+        }
+    }
+    errors
+}
+
+/// Where the key with the value that cannot be read stands, or the element of a list, with its
+/// comma.
+fn bad_pair<T: DeserializeOwned>(text: &str, key: Option<&str>) -> Option<(usize, usize)> {
+    let (value, step, inner) = culprits::<T>(text);
+    let Parts { parts, .. } = serde_json::from_str(inner).unwrap_or_default();
+    let unknown = parts.into_iter().find(|(step, _)| match step {
+        Step::Key(found) => Some(found.as_str()) == key,
+        Step::Index(_) => false,
+    });
+    let (value, is_key) = match unknown {
+        Some((_, value)) => (value.get(), true),
+        None => (value?, matches!(step, Some(Step::Key(_)))),
+    };
+    let bytes = text.as_bytes();
+    let mut start = (value.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let mut end = start.checked_add(value.len())?;
+    let space = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_whitespace);
+    if is_key {
+        // Back over the colon and the quote behind the key to the one before it.
+        start = text.get(..start)?.rfind(':')?;
+        let mut quote = text.get(..start)?.rfind('"')?;
+        loop {
+            quote = text.get(..quote)?.rfind('"')?;
+            let slashes = bytes.get(..quote)?.iter().rev().take_while(|b| **b == b'\\').count();
+            if slashes % 2 == 0 {
+                break;
+            }
+        }
+        start = quote;
+    }
+    while space(end) {
+        end += 1;
+    }
+    if bytes.get(end) == Some(&b',') {
+        return Some((start, end + 1));
+    }
+    let before = text.get(..start)?.trim_end();
+    Some((if before.ends_with(',') { before.len() - 1 } else { start }, end))
+}
+
+/// What word processors and web pages put in the place of what JSON wants.
+fn foreign_character(text: &[u8], error: &serde_json::Error) -> Option<String> {
+    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+        return Some("the file is in UTF-16: save it as UTF-8".to_owned());
+    }
+    if error.classify() != Category::Syntax {
+        return None;
+    }
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
+    let line = std::str::from_utf8(line).ok()?;
+    // The column counts bytes, and may be that of any byte of the character.
+    let at = error.column().saturating_sub(1).min(line.len());
+    let start = (0..=at).rev().find(|at| line.is_char_boundary(*at))?;
+    let found = line.get(start..)?.chars().next()?;
+    let column = line.get(..start)?.chars().count() + 1;
+    let advice = match found {
+        '\u{a0}' | '\u{2007}' | '\u{202f}' => "a no-break space: write an ordinary one",
+        '\u{feff}' | '\u{200b}' | '\u{2060}' => "an invisible character: remove it",
+        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => "a curly quote: write \"",
+        '\u{2018}' | '\u{2019}' | '\'' => "a quote of another kind: write \"",
+        '\u{ff1a}' => "a wide colon: write :",
+        '\u{ff0c}' => "a wide comma: write ,",
+        _ => return None,
+    };
+    Some(format!("column {column} has {advice}"))
 }
 
 /// What is wrong with a JSON file, for its operator: line, unknown key, and the nearest known one.
@@ -96,6 +192,29 @@ fn plain(text: &str) -> String {
 /// Where the first value is for which the whole cannot be read; empty for the whole itself.
 fn culprit<T: DeserializeOwned>(text: &str) -> String {
     let mut path = String::new();
+    walk::<T>(text, |step, _| match step {
+        Step::Key(key) if path.is_empty() => path.push_str(key),
+        Step::Key(key) => path.push_str(&format!(".{key}")),
+        Step::Index(index) => path.push_str(&format!("[{index}]")),
+    });
+    path
+}
+
+/// That value as it stands in the text, the last step to it, and what it is in if it is the whole.
+fn culprits<T: DeserializeOwned>(text: &str) -> (Option<&str>, Option<Step>, &str) {
+    let mut found = (None, None, text);
+    walk::<T>(text, |step, inner| {
+        let step = match step {
+            Step::Key(key) => Step::Key(key.clone()),
+            Step::Index(index) => Step::Index(*index),
+        };
+        found = (Some(inner), Some(step), inner);
+    });
+    found
+}
+
+/// Goes down to the first value for which the whole cannot be read.
+fn walk<'a, T: DeserializeOwned>(text: &'a str, mut visit: impl FnMut(&Step, &'a str)) {
     // What is around the value under suspicion: what it is read with, without its siblings.
     let (mut before, mut after) = (String::new(), String::new());
     let mut at = text;
@@ -103,21 +222,17 @@ fn culprit<T: DeserializeOwned>(text: &str) -> String {
         let is_bad =
             |text: &str| serde_json::from_str::<T>(&format!("{before}{text}{after}")).is_err();
         let Ok(Parts { empty, parts }) = serde_json::from_str(at) else {
-            return path;
+            return;
         };
         if is_bad(empty) {
-            return path;
+            return;
         }
         let Some((step, inner)) =
             parts.into_iter().find(|(step, inner)| is_bad(&step.around(inner.get())))
         else {
-            return path;
+            return;
         };
-        match &step {
-            Step::Key(key) if path.is_empty() => path.push_str(key),
-            Step::Key(key) => path.push_str(&format!(".{key}")),
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-        }
+        visit(&step, inner.get());
         let (opened, closed) = step.brackets();
         before.push_str(&opened);
         after.insert_str(0, closed);
@@ -148,6 +263,7 @@ impl Step {
 
 /// The parts of an object or a list as they are written and in that order, which a [`Value`]
 /// forgets.
+#[derive(Default)]
 struct Parts<'a> {
     /// The same without any.
     empty: &'static str,
@@ -187,6 +303,54 @@ impl<'de> Deserialize<'de> for Parts<'de> {
 #[cfg(test)]
 mod tests {
     use crate::parse_description;
+
+    #[test]
+    fn every_mistake_of_a_file_is_told_with_its_line() {
+        let text = "{\n \"pubic\": true,\n \"max-clients\": \"x\",\n \"users\": {\n  \
+            \"ann\": {\"passwort\": \"x\", \"permissions\": \"op\"},\n  \
+            \"b\\\"ob\": {\"permissions\": \"presnt\"}\n },\n \"expires\": \"soon\",\n \
+            \"codecs\": [\"vp8\", 3, 4]\n}";
+        let errors = crate::description_errors("g.json", text.as_bytes());
+        let told: Vec<(usize, &str)> =
+            errors.iter().map(|error| (error.line, error.message.as_str())).collect();
+        let wanted = [
+            (2, "\"pubic\""),
+            (3, "max-clients"),
+            (5, "\"passwort\""),
+            (6, "\"presnt\""),
+            (8, "expires"),
+            (9, "codecs[1]"),
+            (9, "codecs[1]"),
+        ];
+        assert_eq!(told.len(), wanted.len(), "{told:#?}");
+        for (found, (line, words)) in told.iter().zip(wanted) {
+            assert!(found.0 == line && found.1.contains(words), "{found:?}");
+        }
+        assert_eq!(crate::description_errors("g.json", b"{}").len(), 0);
+        assert_eq!(crate::description_errors("g.json", b"{\"public\": tru}").len(), 1);
+        assert_eq!(crate::description_errors("g.json", b"[]").len(), 1);
+    }
+
+    #[test]
+    fn what_editors_slip_in_is_named_or_skipped() {
+        assert!(parse_description("g.json", b"\xef\xbb\xbf{\"public\":true}").is_ok());
+        for (text, words) in [
+            ("{\n\u{a0}\"public\":true}", "g.json:2: not JSON: column 1 has a no-break space"),
+            ("{\u{201c}public\u{201d}:true}", "column 2 has a curly quote: write \""),
+            ("{\"public\":\u{a0}true}", "column 11 has a no-break space"),
+            ("{\"displayName\":\"\u{e4}\",'public':true}", "column 20 has a quote of another kind"),
+            ("{\"public\"\u{ff1a}true}", "a wide colon"),
+        ] {
+            let error = parse_description("g.json", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+        let wide: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = [&[0xff, 0xfe], &wide[..]].concat();
+        let error = parse_description("g.json", &wide).unwrap_err().to_string();
+        assert!(error.contains("UTF-16"), "{error}");
+        let inside = "{\"displayName\":\"\u{201c}a\u{a0}b\u{201d}\"}";
+        assert!(parse_description("g.json", inside.as_bytes()).is_ok());
+    }
 
     #[test]
     fn regression_values_of_the_wrong_kind_name_their_key_in_words_of_json() {

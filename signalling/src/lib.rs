@@ -3,6 +3,8 @@
 
 mod authorization;
 pub mod base64;
+#[doc(hidden)]
+pub mod caseless;
 mod certificate;
 mod description;
 mod document;
@@ -36,19 +38,21 @@ pub mod wire;
 
 pub use authorization::Authorization;
 pub use certificate::not_after;
-pub use description::{Description, DescriptionError, Listing, User, parse_description};
+pub use description::{
+    Description, DescriptionError, Listing, User, description_errors, parse_description,
+};
 pub use document::{Document, EditError, Who};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
-    ActionRequest, Cause, Census, CredentialCheck, Credentials, Event, Failure, GroupFile, Hub,
-    JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, Message, Output, Proof, Recipients,
-    Refusal, Secret, Sent, SlotState, StatusReply, Traits, UserKind, Utterance, Verdict,
-    ViewRequest, ViewState,
+    ActionRequest, Cause, Census, CredentialCheck, Credentials, Event, Failure, GroupFile,
+    Happening, Hub, JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, Message, NotDone,
+    Operation, Output, Proof, Recipients, Refusal, Secret, Sent, SlotState, StatusReply, Traits,
+    UserKind, Utterance, Verdict, ViewRequest, ViewState, What, Whose,
 };
 pub use ice_server::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
-pub use json_error::{json_error, parse_json};
+pub use json_error::{json_error, json_errors, parse_json};
 pub use key::{Key, KeyError};
 pub use limit::TokenBucket;
 pub use name::{GroupName, NameError, Username, encode_path, percent_decode};

@@ -476,6 +476,19 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
             ..out("usermessage")
         }
         .to_json(),
+        Event::Stopping { seconds } => {
+            let plural = if *seconds == 1 { "" } else { "s" };
+            let text = format!("The server stops in {seconds} second{plural}.");
+            Outgoing {
+                kind: "warning",
+                error: "stopping",
+                dest: own,
+                privileged: true,
+                value: Some(&Value::String(text)),
+                ..out("usermessage")
+            }
+            .to_json()
+        }
         Event::Warning { text } => Outgoing {
             kind: "warning",
             dest: own,

@@ -26,7 +26,7 @@ macro_rules! only_objects {
                         map: A,
                     ) -> Result<$name, A::Error> {
                         // The derived function: those of the type itself come before a trait's.
-                        $name::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                        $name::deserialize($crate::caseless::Caseless(map))
                     }
                 }
                 reader.deserialize_map(OfObject)

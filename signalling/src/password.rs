@@ -4,11 +4,12 @@
 use std::fmt;
 
 use pbkdf2::pbkdf2_hmac;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::caseless::Caseless;
 
 /// More PBKDF2 rounds than this would hold a worker for seconds; such an entry is unusable.
 const ITERATIONS_MAX: u32 = 10_000_000;
@@ -207,7 +208,7 @@ impl<'de> Deserialize<'de> for Password {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Password, A::Error> {
-                Fields::deserialize(MapAccessDeserializer::new(map)).map(Password::from)
+                Fields::deserialize(Caseless(map)).map(Password::from)
             }
         }
         deserializer.deserialize_any(PasswordVisitor)

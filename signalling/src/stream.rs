@@ -15,6 +15,9 @@ const REQUEST_LABELS_MAX: usize = 64;
 /// The most wishes per label; there are three that mean something.
 const REQUEST_WISHES_MAX: usize = 16;
 
+/// So many reports, which come once per second, without anything mean that a stream is silent.
+const QUIET_REPORTS: u8 = 2;
+
 /// Audio or video.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -166,6 +169,8 @@ pub(crate) struct Up {
     pub(crate) rids: BTreeMap<u8, Vec<String>>,
     /// What its Encodings bring, as last told.
     pub(crate) rates: Vec<Rate>,
+    /// Reports in a row of which none brought anything.
+    quiet_reports: u8,
     /// Whether viewers know it.
     pub(crate) is_announced: bool,
     /// When to tell them at the latest; once it has ended, that it has.
@@ -186,11 +191,24 @@ impl Up {
             publications: Vec::new(),
             rids: BTreeMap::new(),
             rates: Vec::new(),
+            quiet_reports: 0,
             is_announced: false,
             announce_at: None,
             is_connected: false,
             is_ended: false,
         }
+    }
+
+    /// Notes what its Encodings bring.
+    pub(crate) fn note_rates(&mut self, rates: Vec<Rate>) {
+        let is_quiet = rates.iter().all(|rate| rate.bits_per_second == 0);
+        self.quiet_reports = if is_quiet { self.quiet_reports.saturating_add(1) } else { 0 };
+        self.rates = rates;
+    }
+
+    /// Whether nothing of it has come for some seconds.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.quiet_reports >= QUIET_REPORTS
     }
 
     /// Notes a section's media; says whether it had been noted before.

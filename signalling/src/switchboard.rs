@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Census, CredentialCheck, Event, GroupFile, Hub, MediaEvent, MediaRequest, Output, Recipients,
-    Sent, StatusReply, Traits, Verdict,
+    Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, NotDone,
+    Operation, Output, Recipients, Sent, StatusReply, Traits, Verdict, Whose,
 };
-use crate::ids::{ConnId, Ticket};
+use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
 use crate::native::{self, Reply, Session, close_reason};
 use crate::time::Now;
@@ -57,6 +57,8 @@ pub enum Action {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
+    /// Keep it in the books.
+    Happened(Box<Happening>),
     /// Answer a WHIP or WHEP request.
     Respond(Ticket, whip::Response),
     /// The same, and keep the body open for what follows.
@@ -309,6 +311,34 @@ impl Switchboard {
         self.drain(now);
     }
 
+    /// Lets nobody in any more, and tells members how long they may stay.
+    pub fn announce_end(&mut self, text: &str, seconds: u32, now: Now) {
+        self.hub.announce_end(text, seconds);
+        self.drain(now);
+    }
+
+    /// The members of a group in memory, as JSON.
+    pub fn members(&self, name: &GroupName) -> Option<Value> {
+        self.hub.members(name)
+    }
+
+    /// Does to a group what an administrator wishes.
+    pub fn operate(
+        &mut self,
+        name: &GroupName,
+        operation: Operation,
+        now: Now,
+    ) -> Result<(), NotDone> {
+        let done = self.hub.operate(name, operation, now);
+        self.drain(now);
+        done
+    }
+
+    /// Whose a transport is, while it is known.
+    pub fn whose(&self, media: MediaId) -> Option<Whose> {
+        self.hub.whose(media)
+    }
+
     fn reply(&mut self, conn: ConnId, reply: Reply) {
         if !matches!(reply, Reply::Text(_) | Reply::Audit(_)) {
             self.ended.push(conn);
@@ -342,6 +372,9 @@ impl Switchboard {
                     }
                     Output::Status(ticket, reply) => {
                         self.actions.push_back(Action::Status(ticket, reply));
+                    }
+                    Output::Happened(happening) => {
+                        self.actions.push_back(Action::Happened(happening));
                     }
                 }
             }
@@ -425,6 +458,7 @@ impl Switchboard {
             | Event::Paused { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
+            | Event::Stopping { .. }
             | Event::Warning { .. }
             | Event::Error { .. } => {}
         }

@@ -256,7 +256,7 @@ fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
 /// By the index of the m-line, the Encodings of what a video slot shows.
 fn layers(state: &ViewState) -> Value {
     let mut by_line = Map::new();
-    for (line, slot) in state.slots.iter().enumerate() {
+    for slot in &state.slots {
         if slot.kind != MediaKind::Video || !slot.is_active {
             continue;
         }
@@ -268,7 +268,7 @@ fn layers(state: &ViewState) -> Value {
             encoding.insert("bitrate".into(), (*rate).into());
             Value::Object(encoding)
         });
-        by_line.insert(line.to_string(), encodings.collect());
+        by_line.insert(slot.m_line.to_string(), encodings.collect());
     }
     Value::Object(by_line)
 }

@@ -72,7 +72,7 @@ fn tokens_are_not_widened_by_flags() {
 /// The same idea has three spellings; each is unknown where another belongs.
 #[test]
 fn keys_are_spelt_as_galene_spells_them() {
-    for key in ["display-name", "wildcardUser", "maxClients", "auth-keys", "notBefore", "autoLock"]
+    for key in ["display-name", "wildcardUser", "maxClients", "auth-keys", "notBefore", "auto-lock"]
     {
         let text = format!("{{\"{key}\":null}}");
         assert!(parse_description("g", text.as_bytes()).is_err(), "{key}");

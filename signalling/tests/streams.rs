@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey};
+use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest};
 use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
@@ -59,39 +59,6 @@ fn a_missing_section_is_waited_for_half_a_second_and_added_later() {
     world.arrives(up, 1, MediaKind::Video);
     assert_eq!(subscribes(&world)[1].1, 2);
     assert_eq!(subscribes(&world)[0].0, subscribes(&world)[1].0, "the same transport");
-}
-
-#[test]
-fn a_member_learns_once_what_it_cannot_show_or_send() {
-    let mut world = World::new(OPEN);
-    let ann = world.member("ann", "Ann");
-    let bob = world.member("bob", "bob");
-    let up = world.live(ann, "s");
-    let down = world.offered();
-    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
-    world.take(bob);
-    let unshown = MediaEvent::Unshown {
-        media: down,
-        publication: PublicationKey { media: up, m_line: 1 },
-        codec: "h264",
-        kind: MediaKind::Video,
-    };
-    world.event(unshown.clone());
-    world.event(unshown);
-    let said = world.take(bob);
-    assert_eq!(kinds(&said), ["usermessage/warning"], "once");
-    let text = said[0]["value"].as_str().unwrap();
-    assert!(text.contains("cannot see Ann") && text.contains("H264"), "{text}");
-    assert_eq!(said[0]["privileged"], true);
-
-    world.say(bob, json!({"type": "offer", "id": "t", "label": "camera", "sdp": "v=0"}));
-    let media = world.last_publish();
-    let unused = vec!["m-section 2 (video): none of its codecs is allowed here".to_owned()];
-    let answered =
-        |unused| MediaEvent::Answered { media, answer: "v=0".into(), publications: 1, unused };
-    world.event(answered(unused.clone()));
-    world.event(answered(unused));
-    assert_eq!(kinds(&world.take(bob)), ["answer", "usermessage/warning", "answer"]);
 }
 
 #[test]
@@ -308,6 +275,7 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     world.event(MediaEvent::Closed {
         media: up,
         text: "the peer vanished".into(),
+        detail: String::new(),
         is_by_peer: false,
     });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
@@ -315,7 +283,12 @@ fn lost_connections_are_restarted_and_ends_are_told() {
     assert_eq!(closes(&world), [down]);
     // News of what is gone is no news.
     for event in [
-        MediaEvent::Closed { media: down, text: String::new(), is_by_peer: false },
+        MediaEvent::Closed {
+            media: down,
+            text: String::new(),
+            detail: String::new(),
+            is_by_peer: false,
+        },
         MediaEvent::Offered { media: down, offer: "v=0".into() },
         MediaEvent::Answered {
             media: up,
@@ -342,7 +315,12 @@ fn who_closes_a_transport_may_say_what_replaces_it() {
         world.offered();
         world.say(bob, json!({"type": "answer", "id": stream, "sdp": "v=0"}));
         world.forget();
-        world.event(MediaEvent::Closed { media: up, text: "left".into(), is_by_peer: true });
+        world.event(MediaEvent::Closed {
+            media: up,
+            text: "left".into(),
+            detail: String::new(),
+            is_by_peer: true,
+        });
         assert!(world.take(ann).is_empty() && world.take(bob).is_empty());
     };
     left(&mut world, "a");
@@ -374,7 +352,12 @@ fn who_closes_a_transport_may_say_what_replaces_it() {
 
     // One that never came up has failed, whoever has ended it.
     let up = world.publish(ann, "f", json!({}));
-    world.event(MediaEvent::Closed { media: up, text: "failed".into(), is_by_peer: true });
+    world.event(MediaEvent::Closed {
+        media: up,
+        text: "failed".into(),
+        detail: String::new(),
+        is_by_peer: true,
+    });
     assert!(kinds(&world.take(ann)).contains(&"abort".to_owned()));
 }
 
@@ -391,6 +374,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
         world.event(MediaEvent::Closed {
             media,
             text: "no connection in time".into(),
+            detail: String::new(),
             is_by_peer: false,
         });
         assert_eq!(world.take(bob), [json!({"type": "close", "id": "s"})]);
@@ -409,6 +393,7 @@ fn a_viewer_that_cannot_be_reached_is_tried_again_some_times() {
     world.event(MediaEvent::Closed {
         media,
         text: "no connection in time".into(),
+        detail: String::new(),
         is_by_peer: false,
     });
     assert_eq!(kinds(&world.take(bob)), ["close", "usermessage/error"]);
@@ -548,6 +533,7 @@ fn every_interleaving_ends_with_nothing_left() {
                     world.event(MediaEvent::Closed {
                         media,
                         text: "gone".into(),
+                        detail: String::new(),
                         is_by_peer: false,
                     });
                     opened.remove(&media);

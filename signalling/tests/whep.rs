@@ -71,6 +71,64 @@ fn a_player_sees_who_publishes_and_who_comes_later() {
     assert_eq!(status(&mut world, on(&created, "DELETE")), 404);
 }
 
+/// An encoder that crashed and is back: its dead stream lives on until its consent ends.
+#[test]
+fn streams_that_bring_something_come_first() {
+    let mut world = World::new(OPEN);
+    let dead = world.member("ann", "ann");
+    let old = world.live(dead, "one");
+    live(&mut world, post(OFFER));
+    let back = world.member("ann2", "ann");
+    let new = world.live(back, "two");
+    let report = |world: &mut World, media, bits_per_second| {
+        let rate = Rate { m_line: 1, bits_per_second, ..Rate::default() };
+        world.event(MediaEvent::Received { media, rates: vec![rate] });
+    };
+    report(&mut world, old, 1000);
+    report(&mut world, new, 1000);
+    assert_eq!(watched(&world), [(old, 0), (old, 1), (new, 0), (new, 1)]);
+    report(&mut world, old, 0);
+    assert_eq!(watched(&world)[0], (old, 0), "one second may be a pause");
+    report(&mut world, old, 0);
+    assert_eq!(watched(&world), [(new, 0), (new, 1), (old, 0), (old, 1)]);
+    report(&mut world, old, 1000);
+    assert_eq!(watched(&world)[0], (old, 0));
+}
+
+#[test]
+fn layers_are_told_by_the_index_of_the_m_section() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let camera = world.live(ann, "one");
+    let answer = ANSWER.replace("m=audio 9", "m=audio 0");
+    assert_eq!(world.whep(post(OFFER)), None);
+    let media = world.last_view();
+    let slots = vec![("1".to_owned(), MediaKind::Video)];
+    world.event(MediaEvent::Viewed { media, answer: Some(answer), slots });
+    let created = taken(&mut world);
+    let slots = vec![Some(PublicationKey { media: camera, m_line: 1 })];
+    world.event(MediaEvent::Watching { media, slots });
+    let made = world.whep(json_post(&created, "events", "[\"layers\"]")).expect("answered at once");
+    let id = header(&made, "location").unwrap().rsplit('/').next().unwrap().to_owned();
+    let mut stream = on(&created, "GET");
+    stream.below = format!("events/{id}");
+    world.whep(stream);
+    let told: String = world.chunks.iter().filter_map(|(_, chunk)| chunk.clone()).collect();
+    assert!(told.contains("{\"1\":[{\"bitrate\":0}]}"), "{told}");
+    for (body, status) in [
+        ("{\"encodingId\":\"nothing\"}", 400),
+        ("{\"rid\":\"a\",\"encodingId\":\"b\"}", 400),
+        ("{\"maxWidth\":320}", 422),
+        ("{\"colour\":\"red\"}", 400),
+    ] {
+        let response = world.whep(json_post(&created, "layer", body)).expect("answered at once");
+        assert_eq!(response.status, status, "{body}");
+    }
+    let mut reset = on(&created, "DELETE");
+    reset.below = "layer".into();
+    assert_eq!(status(&mut world, reset), 200);
+}
+
 #[test]
 fn a_player_may_ask_for_one_stream_or_one_user() {
     for (name, value, which) in [("stream", "two", 1), ("user", "ann", 0)] {
@@ -230,7 +288,12 @@ fn a_session_ends_with_its_transport_and_by_kick() {
             world.say(ann, json!({"type": "useraction", "kind": "kick", "dest": id}));
         } else {
             let media = world.last_view();
-            world.event(MediaEvent::Closed { media, text: "vanished".into(), is_by_peer: false });
+            world.event(MediaEvent::Closed {
+                media,
+                text: "vanished".into(),
+                detail: String::new(),
+                is_by_peer: false,
+            });
         }
         assert!(kinds(&world.take(ann)).contains(&"user/delete".to_owned()));
         assert_eq!(status(&mut world, on(&created, "DELETE")), 404);

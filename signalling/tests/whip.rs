@@ -393,7 +393,12 @@ fn a_kick_or_a_lost_connection_ends_the_session() {
             world.say(ann, json!({"type": "useraction", "kind": "kick", "dest": id}));
         } else {
             let media = world.last_publish();
-            world.event(MediaEvent::Closed { media, text: "vanished".into(), is_by_peer: false });
+            world.event(MediaEvent::Closed {
+                media,
+                text: "vanished".into(),
+                detail: String::new(),
+                is_by_peer: false,
+            });
         }
         assert!(kinds(&world.take(ann)).contains(&"user/delete".to_owned()));
         assert_eq!(status(&mut world, on(&created, "DELETE")), 404);

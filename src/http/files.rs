@@ -12,8 +12,12 @@ use tokio::io::AsyncSeekExt;
 
 use super::body::{Body, FileBody, empty, full};
 
-/// How long browsers need not ask again.
-const CACHE_CONTROL: &str = "max-age=1800";
+/// Browsers ask whether it is still the same.
+const ASK_AGAIN: &str = "no-cache";
+/// What is at such an address never changes.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Where this very web client is: an upgrade cannot mix its modules with those of the one before.
+const VERSIONED: &str = concat!("v/", env!("AULA_WEB_HASH"), "/");
 
 /// A file of the built-in web client.
 struct Embedded {
@@ -34,6 +38,7 @@ pub(crate) enum Files {
 
 enum Contents {
     Bytes(&'static [u8]),
+    Made(Vec<u8>),
     File(tokio::fs::File),
 }
 
@@ -43,6 +48,7 @@ struct Found {
     etag: String,
     modified: Option<SystemTime>,
     media_type: &'static str,
+    cache_control: &'static str,
 }
 
 enum Lookup {
@@ -66,18 +72,38 @@ impl Files {
         }
     }
 
-    async fn find(&self, path: &str) -> Lookup {
+    /// What the browser may do: scripts of our own client need no `eval`.
+    pub(crate) fn needs_eval(&self) -> bool {
+        matches!(self, Self::Directory(_))
+    }
+
+    /// The file at a path. In pages, addresses are those below `base`.
+    async fn find(&self, path: &str, base: &str) -> Lookup {
         match self {
             Self::BuiltIn => {
+                let (path, cache_control) = match path.strip_prefix(VERSIONED) {
+                    Some(path) => (path, FOR_EVER),
+                    None => (path, ASK_AGAIN),
+                };
                 if let Ok(at) = EMBEDDED.binary_search_by_key(&path, |file| file.path)
                     && let Some(file) = EMBEDDED.get(at)
                 {
+                    let (contents, length, etag) = match path.ends_with(".html") {
+                        true => page_at(file, base),
+                        false => {
+                            let contents = Contents::Bytes(file.bytes);
+                            (contents, file.bytes.len(), file.etag.to_owned())
+                        }
+                    };
+                    let (modified, media_type) = (None, media_type(path));
+                    let length = length as u64;
                     return Lookup::Found(Found {
-                        contents: Contents::Bytes(file.bytes),
-                        length: file.bytes.len() as u64,
-                        etag: file.etag.to_owned(),
-                        modified: None,
-                        media_type: media_type(path),
+                        contents,
+                        length,
+                        etag,
+                        modified,
+                        media_type,
+                        cache_control,
                     });
                 }
                 let folder = format!("{path}/");
@@ -94,22 +120,23 @@ impl Files {
         &self,
         method: &Method,
         path: &str,
-        query: &str,
+        (query, base): (&str, &str),
         headers: &HeaderMap,
     ) -> Response<Body> {
         let is_folder = path.is_empty() || path.ends_with('/');
         let wanted = if is_folder { format!("{path}index.html") } else { path.to_owned() };
-        match self.find(&wanted).await {
+        match self.find(&wanted, base).await {
             Lookup::Found(found) => respond(method, found, headers).await,
             Lookup::Directory if !is_folder => {
                 let encoded = signalling::encode_path(path);
                 super::redirect(StatusCode::PERMANENT_REDIRECT, &format!("/{encoded}/{query}"))
             }
-            Lookup::Missing if is_folder => match self.find(path.trim_end_matches('/')).await {
+            Lookup::Missing if is_folder => match self.find(path.trim_end_matches('/'), base).await
+            {
                 Lookup::Directory => super::text(StatusCode::FORBIDDEN, "Forbidden\n"),
-                _ => self.not_found().await,
+                _ => self.not_found(base).await,
             },
-            Lookup::Directory | Lookup::Missing => self.not_found().await,
+            Lookup::Directory | Lookup::Missing => self.not_found(base).await,
         }
     }
 
@@ -117,19 +144,20 @@ impl Files {
     pub(crate) async fn page(
         &self,
         method: &Method,
-        name: &str,
+        (name, base): (&str, &str),
         headers: &HeaderMap,
     ) -> Response<Body> {
-        match self.find(name).await {
+        match self.find(name, base).await {
             Lookup::Found(found) => respond(method, found, headers).await,
-            Lookup::Directory | Lookup::Missing => self.not_found().await,
+            Lookup::Directory | Lookup::Missing => self.not_found(base).await,
         }
     }
 
     /// The page that says so.
-    pub(crate) async fn not_found(&self) -> Response<Body> {
-        let body = match self.find("404.html").await {
+    pub(crate) async fn not_found(&self, base: &str) -> Response<Body> {
+        let body = match self.find("404.html", base).await {
             Lookup::Found(Found { contents: Contents::Bytes(bytes), .. }) => full(bytes),
+            Lookup::Found(Found { contents: Contents::Made(bytes), .. }) => full(bytes),
             Lookup::Found(Found { contents: Contents::File(file), length, .. }) => {
                 FileBody::new(file, length).boxed()
             }
@@ -141,6 +169,37 @@ impl Files {
         response.headers_mut().insert(header::CONTENT_TYPE, html);
         response
     }
+}
+
+/// A page of ours whose addresses are below `base`, and name this very web client.
+fn page_at(file: &Embedded, base: &str) -> (Contents, usize, String) {
+    let text = String::from_utf8_lossy(file.bytes);
+    let mut out = String::with_capacity(text.len() + 256);
+    let mut rest = &*text;
+    while let Some(at) = ["href=\"/", "src=\"/"]
+        .iter()
+        .filter_map(|start| Some(rest.find(start)? + start.len() - 1))
+        .min()
+    {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        out.push_str(base);
+        let end = after.find(['"', '#', '?']).unwrap_or(after.len());
+        let path = after.get(1..end).unwrap_or_default();
+        out.push('/');
+        if EMBEDDED.binary_search_by_key(&path, |file| file.path).is_ok() {
+            out.push_str(VERSIONED);
+        }
+        rest = after.get(1..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    let mut etag = file.etag.trim_end_matches('"').to_owned();
+    let hash = base.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    etag.push_str(&format!("-{}-{hash:x}\"", env!("AULA_WEB_HASH")));
+    let length = out.len();
+    (Contents::Made(out.into_bytes()), length, etag)
 }
 
 /// A file below `root`, wherever links point.
@@ -165,14 +224,15 @@ async fn find_in(root: &Path, path: &str) -> io::Result<Lookup> {
         etag: format!("\"{}-{nanos}\"", metadata.len()),
         modified: Some(modified),
         media_type: media_type(path),
+        cache_control: ASK_AGAIN,
     }))
 }
 
 async fn respond(method: &Method, found: Found, headers: &HeaderMap) -> Response<Body> {
-    let Found { contents, length, etag, modified, media_type } = found;
+    let Found { contents, length, etag, modified, media_type, cache_control } = found;
     let mut response = Response::new(empty());
     let out = response.headers_mut();
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control));
     out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     out.extend(HeaderValue::from_str(&etag).ok().map(|etag| (header::ETAG, etag)));
     let modified = modified.map(http_date);
@@ -209,6 +269,10 @@ async fn respond(method: &Method, found: Found, headers: &HeaderMap) -> Response
         Contents::Bytes(bytes) => {
             let bounds = usize::try_from(start).ok().zip(usize::try_from(end).ok());
             full(bounds.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default())
+        }
+        Contents::Made(bytes) => {
+            let bounds = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+            full(bounds.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default().to_vec())
         }
         Contents::File(mut file) => {
             if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {

@@ -30,7 +30,7 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
     let is_tidy =
         folder == format!("/{name}") || (kind.is_empty() && folder == format!("/{name}/"));
     if name.is_empty() || !is_tidy {
-        return missing_page(context).await;
+        return missing_page(&asked, context).await;
     }
     match (kind, rest) {
         ("", _) if !is_get(&asked) => webrtc::serve(asked, context, name, None, "").await,
@@ -47,13 +47,13 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
             let rest = rest.trim_start_matches('/').to_owned();
             webrtc::serve(asked, context, name, Some(protocol), &rest).await
         }
-        _ => missing_page(context).await,
+        _ => missing_page(&asked, context).await,
     }
 }
 
-async fn missing_page(context: &Context) -> Response<Body> {
-    let mut response = context.files.not_found().await;
-    page_headers(response.headers_mut(), "");
+async fn missing_page(asked: &Asked, context: &Context) -> Response<Body> {
+    let mut response = context.files.not_found(asked.config.base()).await;
+    page_headers(response.headers_mut(), asked, context, "");
     response
 }
 
@@ -71,7 +71,7 @@ async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
     };
     let view = match context.control.status(name.to_owned()).await {
         Some(StatusReply::Found(view)) => view,
-        Some(StatusReply::Missing) => return missing_page(context).await,
+        Some(StatusReply::Missing) => return missing_page(asked, context).await,
         Some(StatusReply::Broken) | None => {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n");
         }
@@ -84,8 +84,9 @@ async fn page(asked: &Asked, context: &Context, name: &str) -> Response<Body> {
         return redirect(StatusCode::PERMANENT_REDIRECT, url);
     }
     let headers = asked.request.headers();
-    let mut response = context.files.page(asked.request.method(), file, headers).await;
-    page_headers(response.headers_mut(), &view.listing.auth_server);
+    let (method, base) = (asked.request.method(), asked.config.base());
+    let mut response = context.files.page(method, (file, base), headers).await;
+    page_headers(response.headers_mut(), asked, context, &view.listing.auth_server);
     response
 }
 
@@ -95,7 +96,7 @@ async fn status(asked: &Asked, context: &Context, name: String) -> Response<Body
     } else {
         match context.control.status(name).await {
             Some(StatusReply::Found(view)) => json(&Value::Object(described(asked, &view))),
-            Some(StatusReply::Missing) => missing_page(context).await,
+            Some(StatusReply::Missing) => missing_page(asked, context).await,
             Some(StatusReply::Broken) | None => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n")
             }

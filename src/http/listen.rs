@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
+use super::plain::{self, Rewound};
 use super::{Context, Peer, route};
 use crate::counter::Counter;
 use crate::redacted::Redacted;
@@ -125,8 +126,17 @@ pub(crate) async fn serve(
                 let peer = Peer { address, local, is_tls: false };
                 return speak_http1(stream, peer, context, closing).await;
             };
+            let until = tokio::time::Instant::now() + TLS_WITHIN;
+            let Ok(Ok((stream, is_tls))) =
+                tokio::time::timeout_at(until, Rewound::look(stream)).await
+            else {
+                return;
+            };
+            if !is_tls {
+                return plain::show_the_way(stream).await;
+            }
             let handshake = certificates.acceptor().accept(stream);
-            let Ok(Ok(stream)) = tokio::time::timeout(TLS_WITHIN, handshake).await else {
+            let Ok(Ok(stream)) = tokio::time::timeout_at(until, handshake).await else {
                 return;
             };
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

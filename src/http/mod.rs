@@ -7,6 +7,7 @@ mod group;
 mod listen;
 mod monitor;
 mod origin;
+mod plain;
 mod upgrade;
 mod webrtc;
 
@@ -17,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use body::{Body, empty, full};
 pub(crate) use files::Files;
@@ -70,6 +71,8 @@ struct Asked {
     request: Request<Incoming>,
     /// Decoded, with its leading slash.
     path: String,
+    /// The same as it came.
+    raw: String,
     /// With its question mark; empty if there is none.
     query: String,
     /// The Host header, or the authority of HTTP/2.
@@ -84,14 +87,56 @@ async fn route(
     peer: Peer,
     context: Arc<Context>,
 ) -> Result<Response<Body>, Infallible> {
-    let mut response = answer(request, peer, &context).await;
+    let config = context.config.get();
+    let base = config.base();
+    // A token is a word and no address.
+    let has_addresses = !request.uri().path().starts_with("/galene-api/");
+    let mut response = answer(request, peer, config.clone(), &context).await;
+    if has_addresses {
+        below(response.headers_mut(), base);
+    }
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     Ok(response)
 }
 
-async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) -> Response<Body> {
+/// Puts a prefix, which a proxy in front of us takes off, before our own addresses.
+fn below(headers: &mut HeaderMap, base: &str) {
+    if base.is_empty() {
+        return;
+    }
+    let own = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let own = own.filter(|path| path.starts_with('/') && !path.starts_with("//"));
+    if let Some(location) =
+        own.and_then(|path| HeaderValue::from_str(&format!("{base}{path}")).ok())
+    {
+        headers.insert(header::LOCATION, location);
+    }
+    let links: Vec<HeaderValue> = headers.get_all(header::LINK).iter().cloned().collect();
+    headers.remove(header::LINK);
+    for link in links {
+        let own = link.to_str().ok().and_then(|text| text.strip_prefix("</"));
+        let prefixed = own.and_then(|rest| HeaderValue::from_str(&format!("<{base}/{rest}")).ok());
+        headers.append(header::LINK, prefixed.unwrap_or(link));
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: Peer,
+    config: Arc<Config>,
+    context: &Arc<Context>,
+) -> Response<Body> {
+    // RFC 9112 s3.2.
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return text(StatusCode::BAD_REQUEST, "A request has one Host header\n");
+    }
     let raw = request.uri().path();
+    // A proxy that does not take its prefix off is as good.
+    let raw = raw.strip_prefix(config.base()).filter(|rest| rest.starts_with('/')).unwrap_or(raw);
+    let raw = raw.to_owned();
+    let raw = raw.as_str();
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     if let Some(clean) = cleaned(raw) {
         return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{clean}{query}"));
@@ -100,9 +145,9 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
         return text(StatusCode::BAD_REQUEST, "Bad path\n");
     };
     let host = host_of(&request);
-    let config = context.config.get();
+    let raw = raw.to_owned();
     let peer = forwarded::behind(peer, request.headers(), &config.trusted_proxies);
-    let asked = Asked { request, path, query, host, config, peer };
+    let asked = Asked { request, path, raw, query, host, config, peer };
     if is_newcomer(&asked) && context.memory.is_full() {
         let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Server full, try again later\n");
         let soon = HeaderValue::from_static("30");
@@ -135,12 +180,14 @@ async fn answer(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) 
         _ => {
             let path = asked.path.trim_start_matches('/');
             let headers = asked.request.headers();
+            let base = asked.config.base();
             let mut response = if is_confined(path) {
-                context.files.serve(asked.request.method(), path, &asked.query, headers).await
+                let (method, query) = (asked.request.method(), asked.query.as_str());
+                context.files.serve(method, path, (query, base), headers).await
             } else {
-                context.files.not_found().await
+                context.files.not_found(base).await
             };
-            page_headers(response.headers_mut(), "");
+            page_headers(response.headers_mut(), &asked, context, "");
             response
         }
     }
@@ -157,12 +204,23 @@ fn is_confined(path: &str) -> bool {
     !path.contains(['\0', '\\']) && !path.split('/').any(|part| part.starts_with('.'))
 }
 
-/// What keeps a page's scripts to themselves. Background blur needs `unsafe-eval`.
-fn page_headers(headers: &mut HeaderMap, auth_server: &str) {
+/// What keeps a page's scripts to themselves, and other pages' frames away. Background blur of
+/// Galene's client needs `unsafe-eval`; ours needs none.
+fn page_headers(headers: &mut HeaderMap, asked: &Asked, context: &Context, auth_server: &str) {
     let space = if auth_server.is_empty() { "" } else { " " };
+    let eval = if context.files.needs_eval() { "'unsafe-eval' " } else { "" };
+    let mut ancestors = String::from("'self'");
+    // What would end the directive is none.
+    let is_source = |ancestor: &&String| {
+        ancestor.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',')
+    };
+    for ancestor in asked.config.frame_ancestors.iter().filter(is_source) {
+        ancestors.push(' ');
+        ancestors.push_str(ancestor);
+    }
     let policy = format!(
         "connect-src {auth_server}{space}ws: wss: 'self'; img-src 'self'; media-src blob: 'self'; \
-         script-src 'unsafe-eval' 'self'; default-src 'self'"
+         script-src {eval}'self'; default-src 'self'; frame-ancestors {ancestors}"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -179,8 +237,8 @@ fn canonical_redirect(asked: &Asked) -> Option<Response<Body>> {
     let is_get = matches!(*asked.request.method(), Method::GET | Method::HEAD);
     let status =
         if is_get { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
-    let path = asked.request.uri().path();
-    Some(redirect(status, &format!("https://{canonical}{path}{}", asked.query)))
+    let (base, path) = (asked.config.base(), &asked.raw);
+    Some(redirect(status, &format!("https://{canonical}{base}{path}{}", asked.query)))
 }
 
 fn host_of(request: &Request<Incoming>) -> String {

@@ -41,7 +41,10 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
         Some(rest) => {
             let (address, rest) = rest.split_once(']')?;
             let address: Ipv6Addr = address.parse().ok()?;
-            (format!("[{address}]"), rest.strip_prefix(':').or((!rest.is_empty()).then_some("x")))
+            (
+                format!("[{address}]"),
+                rest.strip_prefix(':').or_else(|| (!rest.is_empty()).then_some("x")),
+            )
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host.to_ascii_lowercase(), Some(port)),

@@ -1,3 +1,6 @@
+/** The path of the server's root: not `/` if a proxy shows it under a prefix. */
+export const ROOT = new URL(import.meta.url).pathname.replace(/(v\/[0-9a-f]+\/)?js\/[^/]*$/, '');
+
 /** Builds DOM elements: element('p', {className: 'a'}, 'text', child). Text is never parsed. */
 export function element(tag, properties = {}, ...children) {
     const node = document.createElement(tag);
@@ -18,7 +21,7 @@ export function icon(name) {
     svg.setAttribute('class', 'icon');
     svg.setAttribute('aria-hidden', 'true');
     const use = document.createElementNS(space, 'use');
-    use.setAttribute('href', `/icons.svg#${name}`);
+    use.setAttribute('href', `${new URL('../icons.svg', import.meta.url).pathname}#${name}`);
     svg.append(use);
     return svg;
 }

@@ -8,7 +8,7 @@
 
 import { capture, captureScreen, explain, listDevices } from './capture.js';
 import { Chat } from './chat.js';
-import { byId, element } from './element.js';
+import { byId, element, ROOT } from './element.js';
 import { People } from './people.js';
 import { prefer, preferences, RECEIVE, SEND } from './preferences.js';
 import { ServerConnection } from './protocol.js';
@@ -43,6 +43,29 @@ function notify(text, kind = 'error') {
         }, '×'));
     byId('notices').append(notice);
     setTimeout(() => notice.remove(), NOTICE_MS);
+}
+
+let countdown = null;
+
+/** The server ends in so many seconds: people see how long they have. */
+function countDown(seconds) {
+    const banner = byId('stopping');
+    const end = performance.now() + 1000 * seconds;
+    clearInterval(countdown);
+    const show = () => {
+        const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+        banner.hidden = false;
+        banner.textContent = left > 0
+            ? `The server restarts in ${left} s; you come back by yourself`
+            : 'The server restarts; you come back by yourself';
+    };
+    show();
+    countdown = setInterval(show, 250);
+}
+
+function endCountDown() {
+    clearInterval(countdown);
+    byId('stopping').hidden = true;
 }
 
 function sentence(text) {
@@ -120,7 +143,7 @@ async function join(event) {
             return;
         }
     }
-    const endpoint = status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}/ws`;
+    const endpoint = status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
     connection = new ServerConnection(endpoint);
     window.aula.connection = connection;
     connection.wishes = RECEIVE[preferences.receive] ?? RECEIVE.everything;
@@ -188,6 +211,8 @@ function listen() {
     on('joined', async ({ kind }) => {
         if (kind === 'leave')
             return;
+        if (kind === 'join')
+            endCountDown();
         status = { ...status, ...connection.status, locked: Boolean(connection.status.locked) };
         showStatus();
         showPermissions();
@@ -212,6 +237,7 @@ function listen() {
     });
     on('chat', ({ message, isHistory }) => chat.show(message, isHistory));
     on('notice', ({ kind, text }) => notify(sentence(text), kind));
+    on('stopping', ({ seconds }) => countDown(seconds));
     on('order', ({ kind, message }) => {
         if (kind === 'clearchat') {
             chat.clear(message.value ?? {});

@@ -1,13 +1,13 @@
 /** The landing page: go to a group by name, or pick one of the public ones. */
 
-import { byId, element } from './element.js';
+import { byId, element, ROOT } from './element.js';
 
 async function go(event) {
     event.preventDefault();
     const name = byId('group').value.trim().replace(/^\/+|\/+$/g, '');
     if (name === '')
         return;
-    const url = `/group/${name.split('/').map(encodeURIComponent).join('/')}/`;
+    const url = `${ROOT}group/${name.split('/').map(encodeURIComponent).join('/')}/`;
     byId('group-error').textContent = '';
     try {
         const response = await fetch(`${url}.status.json`, { method: 'HEAD' });
@@ -22,7 +22,7 @@ async function go(event) {
 }
 
 async function listGroups() {
-    const response = await fetch('/public-groups.json');
+    const response = await fetch(`${ROOT}public-groups.json`);
     if (!response.ok)
         return;
     const groups = await response.json() ?? [];

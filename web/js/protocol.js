@@ -214,6 +214,7 @@ export class Stream {
  * - `stream`  {kind: add|track|state|close|error, stream, replaces?, error?}
  * - `chat`    {message, isHistory}
  * - `notice`  {kind: error|warning|info, text}
+ * - `stopping` {seconds}: the server ends then
  * - `order`   {kind: mute|clearchat, message} what an operator asks of this client
  */
 export class ServerConnection extends EventTarget {
@@ -540,8 +541,14 @@ export class ServerConnection extends EventTarget {
         case 'clearchat':
             this.emit('order', { kind: message.kind, message });
             break;
-        case 'error':
         case 'warning':
+            if (message.error === 'stopping') {
+                const seconds = Number(/\d+/.exec(message.value)?.[0] ?? 0);
+                this.emit('stopping', { seconds });
+                break;
+            }
+            // falls through
+        case 'error':
         case 'info':
             this.emit('notice', { kind: message.kind, text: String(message.value ?? '') });
             break;

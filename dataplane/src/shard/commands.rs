@@ -61,7 +61,7 @@ impl Shard {
                     self.close(slot);
                 }
                 let reason = CloseReason::EngineFault;
-                self.events.push(Event::Closed { transport, reason });
+                self.events.push(Event::Closed { transport, reason, detail: String::new() });
             }
         }
     }

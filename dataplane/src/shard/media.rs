@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::Shard;
 use crate::api::{Event, PublicationInfo};
 use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, write_header};
-use crate::clock::{self, SenderClock};
+use crate::clock::SenderClock;
 use crate::descriptor;
 use crate::extension::Extension;
 use crate::id::{PublicationId, ShardId};
-use crate::publication::{Encoding, Publication};
+use crate::publication::Publication;
 use crate::record::{self, Record};
 use crate::rtp::RtpHeader;
 use crate::sending::Packet;
@@ -17,7 +17,8 @@ use crate::source::{Source, clock_hz};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, STREAMS_MAX, Stream, Transport};
 
-/// A bound SSRC must have been silent this long before another takes its Encoding (RFC 3550 s8.2).
+/// A bound SSRC must have been silent this long before another takes its Encoding, unless that one
+/// says by its mid where it belongs; and one that was replaced does not come back sooner.
 const REBIND_AFTER_US: u64 = 500_000;
 
 /// Between two announcements of a Publication's codec.
@@ -107,7 +108,6 @@ impl Shard {
         if !encoding.accept_once(received.seq) {
             return Err(DropReason::NoPayload);
         }
-        let is_first = !encoding.has_received();
         let frame = descriptor::parse(codec, received.payload);
         encoding.clock_hz = clock_hz(codec);
         let rtp_time = received.header.rtp_time;
@@ -116,6 +116,8 @@ impl Shard {
         if frame.is_keyframe {
             encoding.is_keyframe_wanted = false;
         }
+        let timed = !encoding.has_sender_report() && !received.is_repair;
+        let clock = timed.then(|| encoding.arrivals.note(rtp_time, at_us, encoding.clock_hz));
         let mut header = [0; HEADER_BYTES_MAX];
         let (header_len, is_two_byte) =
             write_header(&received.header, received.packet, &extensions, &mut header)
@@ -140,20 +142,13 @@ impl Shard {
             self.events.push(Event::Published { transport: id, publication: info });
         }
         let encodings = publication.encodings.len();
-        let has_reports = publication
-            .encodings
-            .get(usize::from(encoding_index))
-            .is_some_and(Encoding::has_sender_report);
         let source = self.sources.entry(pub_id).or_insert_with(|| Source::new(codec, encodings));
         source.set_codec(codec);
         source.ensure_encodings(encodings);
-        if !has_reports && !received.is_repair {
-            // Another SSRC has another timeline.
-            let known = source.clock(encoding_index).filter(|_| !is_first);
-            let clock = clock::from_arrival(known, rtp_time, at_us, clock_hz(codec));
-            if known != Some(clock) {
-                self.set_clock(pub_id, encoding_index, clock);
-            }
+        if let Some(clock) = clock
+            && source.clock(encoding_index) != Some(clock)
+        {
+            self.set_clock(pub_id, encoding_index, clock);
         }
         let (header, payload) = (&header[..header_len], received.payload);
         let packet = Packet { meta: &meta, header, payload, padding: 0 };
@@ -322,7 +317,12 @@ fn bind(
         let mut with_pt = sections().filter(|(_, p)| p.section.format(header.pt).is_some());
         with_pt.next().filter(|_| with_pt.next().is_none())
     };
-    let (m_line, publication) = by_mid.or_else(by_signalling).or_else(by_pt)?;
+    // RFC 9143 s9.2: what names a section that is not there belongs nowhere.
+    let (m_line, publication) = match mid {
+        Some(_) => by_mid?,
+        None => by_signalling().or_else(by_pt)?,
+    };
+    let is_named = mid.is_some();
     let format = publication.section.format(header.pt)?;
     let is_rtx = format.is_rtx;
     let encoding = match (rid, repaired) {
@@ -338,9 +338,13 @@ fn bind(
     let bound = publisher.publication(m_line)?.encodings.get_mut(encoding)?;
     let previous = if is_rtx { bound.rtx_ssrc.replace(ssrc) } else { bound.ssrc };
     if !is_rtx {
+        // RFC 9143 s9.2: what names its section is bound to it at once. An encoder that begins anew
+        // does so with a keyframe, which must not be lost.
         let is_busy = bound.has_received()
             && previous != Some(ssrc)
+            && !is_named
             && at_us.saturating_sub(bound.last_at_us) < REBIND_AFTER_US;
+        let is_busy = is_busy || bound.is_retired(ssrc, at_us, REBIND_AFTER_US);
         if is_busy {
             return None;
         }
@@ -349,4 +353,76 @@ fn bind(
     publisher.streams.retain(|known| Some(known.ssrc) != previous);
     publisher.streams.push(stream);
     Some(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp::Description;
+
+    const MID_ID: u8 = 4;
+
+    /// A publisher of audio `a` and video `v`.
+    fn publisher() -> Publisher {
+        let sdp = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:a\r\n\
+            a=rtpmap:111 opus/48000/2\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\n\
+            a=rtpmap:96 VP8/90000\r\n";
+        let mut publisher = Publisher::default();
+        publisher.extensions.insert(MID_ID, Extension::Mid.uri());
+        for section in Description::read(sdp).sections {
+            let kind = section.kind_or_video();
+            publisher.publications.push(Some(Publication::new(section, kind)));
+        }
+        publisher
+    }
+
+    /// Binds a packet of an SSRC with a mid in it, or none, and counts it as received.
+    fn bound(
+        publisher: &mut Publisher,
+        ssrc: u32,
+        (mid, pt): (&str, u8),
+        at_us: u64,
+    ) -> Option<u8> {
+        let mut packet = vec![if mid.is_empty() { 0x80 } else { 0x90 }, pt, 0, 1, 0, 0, 0, 9];
+        packet.extend(ssrc.to_be_bytes());
+        if !mid.is_empty() {
+            packet.extend([0xbe, 0xde, 0, 1, MID_ID << 4 | (mid.len() as u8 - 1)]);
+            packet.extend(mid.bytes().chain(std::iter::repeat(0)).take(3));
+        }
+        packet.push(1);
+        let header = RtpHeader::parse(&packet).expect("a packet");
+        let stream = match publisher.stream(ssrc) {
+            Some(stream) => stream,
+            None => bind(publisher, &header, &packet, at_us)?,
+        };
+        let encoding = &mut publisher.publication(stream.m_line)?.encodings[0];
+        encoding.receive(1, 0, at_us, false, false);
+        Some(stream.m_line)
+    }
+
+    /// RFC 9143 s9.2.
+    #[test]
+    fn a_stream_that_names_its_section_takes_its_place_at_once() {
+        let mut publisher = publisher();
+        assert_eq!(bound(&mut publisher, 1, ("v", 96), 1_000_000), Some(1));
+        // Encoders that change their SSRC with each keyframe.
+        for ssrc in 2..20 {
+            let at_us = 1_000_000 + u64::from(ssrc) * 20_000;
+            assert_eq!(bound(&mut publisher, ssrc, ("v", 96), at_us), Some(1), "{ssrc}");
+            // What is late of the one before does not push it out again.
+            assert_eq!(bound(&mut publisher, ssrc - 1, ("v", 96), at_us + 1000), None);
+        }
+        assert_eq!(publisher.streams.len(), 1);
+        // Without a name it waits until nobody is there.
+        assert_eq!(bound(&mut publisher, 50, ("", 96), 1_500_000), None);
+        assert_eq!(bound(&mut publisher, 50, ("", 96), 2_500_000), Some(1));
+    }
+
+    #[test]
+    fn a_stream_that_names_no_section_of_ours_belongs_nowhere() {
+        let mut publisher = publisher();
+        assert_eq!(bound(&mut publisher, 1, ("x", 96), 1_000_000), None);
+        assert_eq!(bound(&mut publisher, 1, ("", 96), 1_000_000), Some(1));
+        assert_eq!(bound(&mut publisher, 2, ("", 111), 1_000_000), Some(0));
+    }
 }

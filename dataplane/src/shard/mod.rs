@@ -406,6 +406,14 @@ impl Shard {
         };
         let id = transport.id;
         let (is_checked, is_connected) = (!transport.addresses.is_empty(), transport.is_connected);
+        let detail = match (is_connected, is_checked) {
+            (true, _) => transport.peer.failure().to_owned(),
+            (false, false) => "no connectivity check has come: is UDP let through?".to_owned(),
+            (false, true) if transport.peer.failure().is_empty() => {
+                "checks have come, but DTLS was not finished".to_owned()
+            }
+            (false, true) => transport.peer.failure().to_owned(),
+        };
         match reason {
             CloseReason::ConsentExpired => self.counters.ice_expired += 1,
             // The engine may give up before we do.
@@ -428,7 +436,7 @@ impl Shard {
             | CloseReason::EngineFault => {}
         }
         self.close(slot);
-        self.events.push(Event::Closed { transport: id, reason });
+        self.events.push(Event::Closed { transport: id, reason, detail });
     }
 
     /// Forgets a Transport and all that hangs on it.

@@ -240,6 +240,11 @@ pub enum Event {
         /// What kind of failure it is, for programs.
         cause: Cause,
     },
+    /// The server is about to end.
+    Stopping {
+        /// When, in seconds from now.
+        seconds: u32,
+    },
     /// Something that the member should know, though nothing that it asked for has failed.
     Warning {
         /// In plain words.
@@ -342,6 +347,42 @@ pub enum MediaRequest {
     },
 }
 
+impl MediaRequest {
+    /// The transport that it is about.
+    pub fn media(&self) -> MediaId {
+        match self {
+            Self::Publish { media, .. }
+            | Self::Subscribe { media, .. }
+            | Self::View { media, .. }
+            | Self::Watch { media, .. }
+            | Self::AcceptAnswer { media, .. }
+            | Self::SetCap { media, .. }
+            | Self::AddCandidate { media, .. }
+            | Self::Close { media } => *media,
+        }
+    }
+}
+
+impl MediaEvent {
+    /// The transport that it is about.
+    pub fn media(&self) -> MediaId {
+        match self {
+            Self::Answered { media, .. }
+            | Self::Offered { media, .. }
+            | Self::Refused { media, .. }
+            | Self::Viewed { media, .. }
+            | Self::Watching { media, .. }
+            | Self::Unshown { media, .. }
+            | Self::Paused { media, .. }
+            | Self::Received { media, .. }
+            | Self::Connected { media }
+            | Self::Disconnected { media }
+            | Self::Closed { media, .. } => *media,
+            Self::Published { publication, .. } => publication.media,
+        }
+    }
+}
+
 /// What the data plane says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaEvent {
@@ -440,6 +481,8 @@ pub enum MediaEvent {
         media: MediaId,
         /// In plain words.
         text: String,
+        /// What else is known of it, for the operator; may be empty.
+        detail: String,
         /// The peer has closed it, as it does with a stream that it ends or replaces.
         is_by_peer: bool,
     },
@@ -482,6 +525,74 @@ pub enum Output {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
+    /// Tell whoever keeps the books.
+    Happened(Box<Happening>),
+}
+
+/// Something in the life of a group that its operator may want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Happening {
+    /// What.
+    pub what: What,
+    /// Where, as the client spelt it if there is no such group.
+    pub group: String,
+    /// Whose: the client's id.
+    pub client: String,
+    /// Its name; may be empty.
+    pub username: String,
+}
+
+/// What has happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A member has come.
+    Joined {
+        /// What it may do.
+        permissions: Vec<String>,
+    },
+    /// Somebody was not let in.
+    Refused {
+        /// In plain words.
+        why: String,
+    },
+    /// A member is gone.
+    Left,
+    /// A member is sent out; that it has left follows.
+    Kicked {
+        /// The name, or else the id, of who did it; nothing if it was the server.
+        by: Option<String>,
+        /// Why; empty if nobody said.
+        message: String,
+    },
+    /// A stream of the member's is there for others.
+    Published {
+        /// Its id.
+        stream: String,
+        /// Its label, such as `camera`.
+        label: String,
+        /// Whether it has audio, and video.
+        has: (bool, bool),
+    },
+    /// That stream is over.
+    Ended {
+        /// Its id.
+        stream: String,
+        /// Its label.
+        label: String,
+    },
+}
+
+/// Whose a transport is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whose {
+    /// The group.
+    pub group: String,
+    /// The member's client id.
+    pub client: String,
+    /// The member's name; may be empty.
+    pub username: String,
+    /// The stream that it carries.
+    pub stream: String,
 }
 
 /// A useraction or groupaction.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::{
-    Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Hub, JoinRequest,
-    Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply, USER_DATA_BYTES_MAX,
-    UserKind, Verdict, Waiting, user_event,
+    Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Happening, Hub,
+    JoinRequest, Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply,
+    USER_DATA_BYTES_MAX, UserKind, Verdict, Waiting, What, user_event,
 };
 use crate::group::{Group, LOCKED_TEXT, Member};
 use crate::ids::{ClientId, ConnId};
@@ -107,6 +107,13 @@ impl Hub {
 
     fn refuse(&mut self, conn: ConnId, request: &JoinRequest, refusal: Refused) {
         let Refused(failure, text) = refusal;
+        let happening = Happening {
+            what: What::Refused { why: text.clone() },
+            group: request.group.clone(),
+            client: request.client.clone(),
+            username: request.credentials.username.clone().unwrap_or_default(),
+        };
+        self.outputs.push_back(Output::Happened(Box::new(happening)));
         if let Some(client) = self.clients.get_mut(&conn) {
             client.place = Place::Outside;
         }
@@ -457,11 +464,13 @@ impl Hub {
         } else {
             Vec::new()
         };
+        let permissions = member.permissions.as_slice().to_vec();
         group.members.insert(conn, member);
         group.touched_at = now.mono;
         let history_age_ms = i64::try_from(group.description.history_age_ms).unwrap_or(i64::MAX);
         let history = group.history.recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
         joined.status = self.groups.get(name).map(|group| self.member_status(group));
+        self.note(name, conn, What::Joined { permissions });
         self.tell(conn, Event::Joined(Box::new(joined)));
         if chats {
             for message in history {
@@ -531,6 +540,7 @@ impl Hub {
     /// Takes a member out, with its streams. [`Hub::settle`] is the caller's.
     pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
         self.close_all_streams(name, conn);
+        self.note(name, conn, What::Left);
         self.bearers.remove(&conn);
         if let Some(Client { place, expires_at, .. }) = self.clients.get_mut(&conn) {
             *place = Place::Outside;
@@ -565,6 +575,11 @@ impl Hub {
             return;
         };
         let dest = member.id.clone();
+        let who = by.as_ref().map(|(id, username)| match username.as_str() {
+            "" => id.as_str().to_owned(),
+            username => username.to_owned(),
+        });
+        self.note(name, conn, What::Kicked { by: who, message: message.clone() });
         self.tell(conn, Event::Kicked { by, dest, message });
         self.remove_member(name, conn, now);
     }

@@ -9,6 +9,7 @@ mod credential;
 mod event;
 mod invitation;
 mod join;
+mod live;
 mod publish;
 mod speak;
 mod stats;
@@ -29,10 +30,12 @@ use crate::time::Now;
 pub use action::{NOT_AUTHORISED, Refusal};
 pub use credential::{CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
-    ActionRequest, Cause, Event, Failure, GroupFile, JoinRequest, Joined, JoinedKind, MediaEvent,
-    MediaRequest, Message, Output, Recipients, StatusReply, Traits, UserKind,
+    ActionRequest, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined, JoinedKind,
+    MediaEvent, MediaRequest, Message, Output, Recipients, StatusReply, Traits, UserKind, What,
+    Whose,
 };
 use join::Joining;
+pub use live::{NotDone, Operation};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;
@@ -257,6 +260,41 @@ impl Hub {
         let mut views: Vec<StatusView> = public.map(Group::view).collect();
         views.sort_by(|left, right| left.name.cmp(&right.name));
         views
+    }
+
+    /// Lets nobody in any more, and tells members how long they may stay.
+    pub fn announce_end(&mut self, text: &str, seconds: u32) {
+        self.closing = Some(text.to_owned());
+        let everybody: Vec<Vec<ConnId>> = self.groups.values().map(Group::chatting).collect();
+        for conns in everybody {
+            self.tell_many(conns, Event::Stopping { seconds });
+        }
+    }
+
+    /// Whose a transport is, while it is known.
+    pub fn whose(&self, media: MediaId) -> Option<Whose> {
+        let owner = self.media.get(&media)?;
+        let member = self.groups.get(&owner.group)?.members.get(&owner.conn)?;
+        Some(Whose {
+            group: owner.group.as_str().to_owned(),
+            client: member.id.as_str().to_owned(),
+            username: member.username.as_str().to_owned(),
+            stream: owner.stream.as_str().to_owned(),
+        })
+    }
+
+    /// Notes what has happened to a member.
+    fn note(&mut self, name: &GroupName, conn: ConnId, what: What) {
+        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
+            return;
+        };
+        let happening = Happening {
+            what,
+            group: name.as_str().to_owned(),
+            client: member.id.as_str().to_owned(),
+            username: member.username.as_str().to_owned(),
+        };
+        self.outputs.push_back(Output::Happened(Box::new(happening)));
     }
 
     /// Locks every group and kicks every member, with `text` as the reason.

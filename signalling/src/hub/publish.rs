@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
+use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, What};
 use crate::group::Group;
 use crate::ids::{ConnId, MediaId, StreamId};
 use crate::name::GroupName;
 use crate::permission::PRESENT;
-use crate::stream::Up;
+use crate::stream::{MediaKind, Up};
 use crate::time::Now;
 
 /// The most streams one client publishes: a camera and some screens.
@@ -126,6 +126,10 @@ impl Hub {
         let Some(up) = member.ups.remove(stream) else {
             return;
         };
+        if up.is_announced {
+            let (stream, label) = (stream.as_str().to_owned(), up.label.clone());
+            self.note(name, conn, What::Ended { stream, label });
+        }
         if with_media {
             self.forget_up(&up);
         } else {
@@ -200,21 +204,7 @@ impl Hub {
 
     /// News from the data plane. News of transports that are gone is ignored.
     pub fn media(&mut self, event: MediaEvent, now: Now) {
-        let media = match &event {
-            MediaEvent::Answered { media, .. }
-            | MediaEvent::Offered { media, .. }
-            | MediaEvent::Refused { media, .. }
-            | MediaEvent::Viewed { media, .. }
-            | MediaEvent::Watching { media, .. }
-            | MediaEvent::Unshown { media, .. }
-            | MediaEvent::Paused { media, .. }
-            | MediaEvent::Received { media, .. }
-            | MediaEvent::Connected { media }
-            | MediaEvent::Disconnected { media }
-            | MediaEvent::Closed { media, .. } => *media,
-            MediaEvent::Published { publication, .. } => publication.media,
-        };
-        let Some(owner) = self.media.get(&media).cloned() else {
+        let Some(owner) = self.media.get(&event.media()).cloned() else {
             return;
         };
         match owner.role {
@@ -287,7 +277,13 @@ impl Hub {
                 self.tell(conn, Event::Abort { stream });
                 self.tell_error(conn, text);
             }
-            MediaEvent::Received { rates, .. } => up.rates = rates,
+            MediaEvent::Received { rates, .. } => {
+                let was_silent = up.is_silent();
+                up.note_rates(rates);
+                if up.is_announced && up.is_silent() != was_silent {
+                    self.refresh_views(&name);
+                }
+            }
             MediaEvent::Connected { .. } => up.is_connected = true,
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
@@ -316,9 +312,16 @@ impl Hub {
             return self.close_up(&name, conn, &stream, false);
         }
         up.is_announced = true;
+        let has = |kind| up.publications.iter().any(|(_, found)| *found == kind);
+        let published = What::Published {
+            stream: stream.as_str().to_owned(),
+            label: up.label.clone(),
+            has: (has(MediaKind::Audio), has(MediaKind::Video)),
+        };
         if let Some(at) = up.announce_at.take() {
             self.announcements.remove(&(at, media));
         }
+        self.note(&name, conn, published);
         let Some(group) = self.groups.get_mut(&name) else {
             return;
         };

@@ -34,6 +34,8 @@ pub(crate) struct View {
     /// As last sent to the data plane.
     wants: Vec<Want>,
     slots: Vec<(String, MediaKind)>,
+    /// By slot, the index of its m-section.
+    m_lines: Vec<usize>,
     carried: Vec<Option<PublicationKey>>,
     /// What the member has chosen, by mid.
     layers: BTreeMap<String, Layers>,
@@ -47,6 +49,8 @@ pub(crate) struct View {
 pub struct SlotState {
     /// The mid of its m-section.
     pub mid: String,
+    /// The index of its m-section.
+    pub m_line: usize,
     /// Audio or video.
     pub kind: MediaKind,
     /// Whether it carries anything that the member's path has room for.
@@ -64,9 +68,26 @@ pub struct ViewState {
     pub viewers: usize,
 }
 
+/// By slot, the index of its m-section in an answer; in our own offers each is a slot.
+fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
+    let mut mids: Vec<&str> = Vec::new();
+    for line in answer.unwrap_or_default().lines() {
+        if line.starts_with("m=") {
+            mids.push("");
+        } else if let (Some(mid), Some(last)) = (line.strip_prefix("a=mid:"), mids.last_mut()) {
+            *last = mid.trim_end();
+        }
+    }
+    let place = |(slot, (mid, _)): (usize, &(String, MediaKind))| {
+        mids.iter().position(|found| found == mid).unwrap_or(slot)
+    };
+    slots.iter().enumerate().map(place).collect()
+}
+
 impl Group {
-    /// All streams that views may carry, the most important first: shared screens before cameras,
-    /// and older streams before newer ones.
+    /// All streams that views may carry, the most important first: those that bring something, among
+    /// them shared screens before cameras, and older streams before newer ones. An encoder that has
+    /// crashed and is back is there twice for a while.
     fn watchable(&self) -> Vec<(ConnId, &Member, &StreamId, &Up)> {
         let mut all: Vec<_> = self
             .members
@@ -76,7 +97,7 @@ impl Group {
             })
             .filter(|(_, _, _, up)| up.is_announced)
             .collect();
-        all.sort_by_key(|(_, _, _, up)| (up.label != SCREEN_LABEL, up.media));
+        all.sort_by_key(|(_, _, _, up)| (up.is_silent(), up.label != SCREEN_LABEL, up.media));
         all
     }
 }
@@ -154,6 +175,7 @@ impl Hub {
                     request,
                     wants: Vec::new(),
                     slots: Vec::new(),
+                    m_lines: Vec::new(),
                     carried: Vec::new(),
                     layers: BTreeMap::new(),
                     is_negotiated: false,
@@ -215,6 +237,7 @@ impl Hub {
             let publication = publication.filter(|key| !view.paused.contains(key));
             SlotState {
                 mid: mid.clone(),
+                m_line: view.m_lines.get(slot).copied().unwrap_or(slot),
                 kind: *kind,
                 is_active: publication.is_some(),
                 encodings: publication.map(|key| self.encodings(group, key)).unwrap_or_default(),
@@ -326,6 +349,7 @@ impl Hub {
         };
         match event {
             MediaEvent::Viewed { answer, slots, .. } => {
+                view.m_lines = m_lines(answer.as_deref(), &slots);
                 view.slots = slots;
                 view.is_negotiated = true;
                 view.wants.clear();

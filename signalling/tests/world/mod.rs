@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalling::{
-    Action, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, MediaEvent, MediaId,
-    MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients, StatusReply,
-    Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs, Verdict, jwt, parse_description,
-    whip,
+    Action, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, Happening, MediaEvent,
+    MediaId, MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients,
+    StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs, Verdict, jwt,
+    parse_description, whip,
 };
 
 pub const OPEN: &str = r#"{"op":[{}]}"#;
@@ -35,6 +35,8 @@ pub struct World {
     pub held_checks: Option<Vec<(ConnId, CredentialCheck)>>,
     /// What the server keeps.
     pub tokens: Vec<Token>,
+    /// The books.
+    pub happened: Vec<Happening>,
     next_ticket: u64,
 }
 
@@ -61,6 +63,7 @@ impl World {
             statuses: HashMap::new(),
             held_checks: None,
             tokens: Vec::new(),
+            happened: Vec::new(),
             next_ticket: 0,
         }
     }
@@ -208,6 +211,7 @@ impl World {
                     None => self.check(conn, check),
                 },
                 Action::Token(conn, request) => self.ask_tokens(conn, request),
+                Action::Happened(happening) => self.happened.push(*happening),
                 Action::Status(ticket, reply) => {
                     self.statuses.insert(ticket, reply);
                 }

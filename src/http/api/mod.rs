@@ -3,6 +3,7 @@
 
 mod caller;
 mod groups;
+mod live;
 mod precondition;
 mod route;
 mod tokens;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use signalling::EditError;
 
 use super::body::{self, Body, Unread, empty, full};
-use super::origin::is_known;
+
 use super::{Asked, Context};
 use crate::store::Unedited;
 use crate::tokens::Unusable;
@@ -83,6 +84,12 @@ async fn dispatch(asked: Asked, route: Route, context: &Arc<Context>) -> Answer 
         Route::Password(name, who) => users::password(asked, name, who, context).await,
         Route::Tokens(scope) => tokens::all(asked, scope, context).await,
         Route::Token(scope, secret) => tokens::one(asked, scope, secret, context).await,
+        Route::Members(name) => live::members(name, context).await,
+        Route::Member(name, client) => live::member(asked, name, client, context).await,
+        Route::Stream(name, client, stream) => live::stream(name, client, stream, context).await,
+        Route::Mute(name, client) => live::mute(name, client, context).await,
+        Route::Say(name, client) => live::say(asked, name, client, context).await,
+        Route::Lock(name) => live::lock(asked, name, context).await,
     };
     if !is_head {
         return answered;
@@ -133,7 +140,7 @@ fn is_allowed(origin: &HeaderValue, asked: &Asked) -> bool {
     let Ok(origin) = origin.to_str() else {
         return false;
     };
-    is_known(origin, &asked.host, &asked.config, &asked.config.allow_admin_origin)
+    super::origin::is_known(origin, &asked.host, &asked.config, &asked.config.allow_admin_origin)
 }
 
 fn methods_of(route: &Route) -> HeaderValue {

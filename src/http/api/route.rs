@@ -34,6 +34,16 @@ pub(super) enum Route {
     Password(GroupName, Who),
     Tokens(Scope),
     Token(Scope, String),
+    /// Who is there now.
+    Members(GroupName),
+    Member(GroupName, String),
+    /// A stream of somebody who is there.
+    Stream(GroupName, String, String),
+    /// The microphones of one, or of all.
+    Mute(GroupName, Option<String>),
+    /// A word to one, or to all.
+    Say(GroupName, Option<String>),
+    Lock(GroupName),
 }
 
 impl Route {
@@ -45,6 +55,11 @@ impl Route {
             Self::Keys(_) => &["PUT", "DELETE"],
             Self::Password(..) => &["PUT", "POST", "DELETE"],
             Self::Tokens(_) => &["HEAD", "GET", "POST"],
+            Self::Members(_) => &["HEAD", "GET"],
+            Self::Member(..) => &["HEAD", "GET", "DELETE"],
+            Self::Stream(..) => &["DELETE"],
+            Self::Mute(..) | Self::Say(..) => &["POST"],
+            Self::Lock(_) => &["PUT", "DELETE"],
         }
     }
 
@@ -61,7 +76,13 @@ impl Route {
             | Self::Keys(name)
             | Self::Users(name)
             | Self::User(name, _)
-            | Self::Password(name, _) => Some(name),
+            | Self::Password(name, _)
+            | Self::Members(name)
+            | Self::Member(name, _)
+            | Self::Stream(name, ..)
+            | Self::Mute(name, _)
+            | Self::Say(name, _)
+            | Self::Lock(name) => Some(name),
             Self::Tokens(scope) | Self::Token(scope, _) => match scope {
                 Scope::Global => None,
                 Scope::Group(name) => Some(name),
@@ -103,6 +124,11 @@ pub(super) fn parse(path: &str) -> Option<Route> {
         ".empty-user" => user(name, Who::Named(String::new()), rest),
         ".wildcard-user" => user(name, Who::Wildcard, rest),
         ".tokens" => tokens(Scope::Group(name), rest),
+        ".lock" => rest.is_empty().then_some(Route::Lock(name)),
+        ".mute" => rest.is_empty().then_some(Route::Mute(name, None)),
+        ".message" => rest.is_empty().then_some(Route::Say(name, None)),
+        ".clients" if matches!(rest, "" | "/") => Some(Route::Members(name)),
+        ".clients" => member(name, rest.strip_prefix('/')?),
         ".users" if matches!(rest, "" | "/") => Some(Route::Users(name)),
         ".users" => {
             let rest = rest.strip_prefix('/')?;
@@ -121,6 +147,22 @@ fn user(name: GroupName, who: Who, rest: &str) -> Option<Route> {
         "" => Some(Route::User(name, who)),
         "/.password" => Some(Route::Password(name, who)),
         _ => None,
+    }
+}
+
+/// What follows `.clients/`.
+fn member(name: GroupName, rest: &str) -> Option<Route> {
+    let (client, below) = rest.split_at(rest.find("/.").unwrap_or(rest.len()));
+    (!client.is_empty()).then_some(())?;
+    let client = client.to_owned();
+    match below {
+        "" => Some(Route::Member(name, client)),
+        "/.mute" => Some(Route::Mute(name, Some(client))),
+        "/.message" => Some(Route::Say(name, Some(client))),
+        _ => {
+            let stream = below.strip_prefix("/.streams/").filter(|stream| !stream.is_empty())?;
+            Some(Route::Stream(name, client, stream.to_owned()))
+        }
     }
 }
 
@@ -158,6 +200,15 @@ mod tests {
             ("/.groups/.tokens/t", Route::Token(Scope::Global, "t".into())),
             ("/.groups/a/b/.tokens", Route::Tokens(scope())),
             ("/.groups/a/b/.tokens/t", Route::Token(scope(), "t".into())),
+            ("/.groups/a/b/.clients/", Route::Members(group())),
+            ("/.groups/a/b/.clients/c", Route::Member(group(), "c".into())),
+            ("/.groups/a/b/.clients/c/.mute", Route::Mute(group(), Some("c".into()))),
+            ("/.groups/a/b/.clients/c/.streams/s/t", {
+                Route::Stream(group(), "c".into(), "s/t".into())
+            }),
+            ("/.groups/a/b/.mute", Route::Mute(group(), None)),
+            ("/.groups/a/b/.message", Route::Say(group(), None)),
+            ("/.groups/a/b/.lock", Route::Lock(group())),
         ] {
             assert_eq!(parse(path), Some(route), "{path}");
         }
@@ -175,6 +226,9 @@ mod tests {
             "/.stats/",
             "/groups",
             "/.groups/a/.users//x",
+            "/.groups/a/.clients/c/.foo",
+            "/.groups/a/.clients/c/.streams/",
+            "/.groups/a/.lock/x",
         ] {
             assert_eq!(parse(path), None, "{path}");
         }

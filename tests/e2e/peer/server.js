@@ -22,16 +22,18 @@ const OPEN_GROUP = {
 
 export class Server {
     /**
-     * Starts the server; `groups` maps names to descriptions. Resolves when it answers. With
+     * Starts the server; `groups` maps names to descriptions, `files` paths to contents. Resolves when it answers. With
      * `isBare` it gets no flags and no files but these, as on somebody's first day.
      */
-    static async start({ args = [], groups = { test: OPEN_GROUP }, isBare = false } = {}) {
+    static async start({ args = [], groups = { test: OPEN_GROUP }, files = {}, isBare = false } = {}) {
         const server = new Server();
         server.directory = mkdtempSync(join(tmpdir(), 'aula-e2e-'));
         server.writeGroups(groups);
         if (!isBare)
             server.#writeCertificate();
         const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
+        for (const [name, text] of Object.entries(files))
+            writeFileSync(join(server.directory, name), text);
         server.log = [];
         server.process = spawn(process.env.AULA_BIN, [...own, ...args], {
             cwd: server.directory, stdio: ['ignore', 'pipe', 'pipe'],

@@ -387,7 +387,7 @@ fn a_panic_in_one_engine_ends_one_transport() {
     net.settle();
     let reason = crate::error::CloseReason::EngineFault;
     assert!(net.events.iter().any(|event| {
-        matches!(event, Event::Closed { transport, reason: r } if *transport == id && *r == reason)
+        matches!(event, Event::Closed { transport, reason: r, .. } if *transport == id && *r == reason)
     }));
     assert_eq!(closed(&net), 1);
     assert_eq!(net.shards[0].counters().engine_faults, 1);

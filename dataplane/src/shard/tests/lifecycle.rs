@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use str0m::media::MediaKind as PeerKind;
+use aws_lc_rs::digest::{self, Algorithm};
+use str0m::RtcConfig;
+use str0m::media::{Direction, MediaKind as PeerKind};
 
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
@@ -36,7 +38,7 @@ fn a_peer_that_vanishes_is_noticed_told_and_forgotten() {
     });
     net.run_until("it is closed", |net| {
         net.events.iter().any(|e| {
-            matches!(e, Event::Closed { transport, reason: CloseReason::ConsentExpired } if *transport == id)
+            matches!(e, Event::Closed { transport, reason: CloseReason::ConsentExpired, .. } if *transport == id)
         })
     });
     let took = (net.now - vanished).as_secs();
@@ -60,7 +62,7 @@ fn a_peer_that_says_goodbye_is_told_from_one_that_fails() {
                 .any(|e| matches!(e, Event::Closed { transport, .. } if *transport == id))
         });
         net.events.iter().find_map(|event| match event {
-            Event::Closed { transport, reason } if *transport == id => Some(*reason),
+            Event::Closed { transport, reason, .. } if *transport == id => Some(*reason),
             _ => None,
         })
     };
@@ -349,4 +351,80 @@ fn idle_transports_are_left_alone() {
     let checks = after.datagrams_in - before.datagrams_in;
     assert!(checks > 10, "the peer checks: {checks}");
     assert!(steps <= 3 * checks, "{steps} steps for {checks} checks");
+}
+
+/// A publisher with a certificate of its own, whose offer names it as `names` says.
+fn publisher_named(net: &mut Net, names: impl FnOnce(&[u8], &str) -> String) -> usize {
+    let cert = crate::peer::generate_certificate().expect("a certificate");
+    let der = cert.certificate.clone();
+    let config = RtcConfig::new().set_dtls_cert(cert);
+    let id = net.id_on(0);
+    let at = net.add_peer(id, config);
+    let mut changes = net.peers[at].rtc.sdp_api();
+    changes.add_media(PeerKind::Video, Direction::SendOnly, None, None, None);
+    let (offer, pending) = changes.apply().expect("an offer");
+    net.peers[at].pending = Some(pending);
+    let offer = offer.to_sdp_string();
+    let line = offer.lines().find(|line| line.starts_with("a=fingerprint:")).expect("a line");
+    let offer = offer.replace(line, &names(&der, line));
+    net.command(Command::Publish { transport: id, offer, codecs: CODECS.to_vec(), reached: None });
+    at
+}
+
+fn digest(hash: &str, algorithm: &'static Algorithm, der: &[u8]) -> String {
+    let bytes = digest::digest(algorithm, der);
+    let hex: Vec<String> = bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("a=fingerprint:{hash} {}", hex.join(":"))
+}
+
+/// RFC 8122 s5.
+#[test]
+fn a_certificate_may_be_named_by_any_safe_hash() {
+    let mut net = Net::new(1);
+    for named in [
+        publisher_named(&mut net, |der, _| digest("SHA-512", &digest::SHA512, der)),
+        publisher_named(&mut net, |der, _| digest("sha-384", &digest::SHA384, der)),
+        publisher_named(&mut net, |der, line| {
+            let other = digest("sha-256", &digest::SHA256, b"another");
+            let old = digest("sha-1", &digest::SHA1_FOR_LEGACY_USE_ONLY, der);
+            format!("{old}\r\n{other}\r\n{line}")
+        }),
+    ] {
+        net.connect(named);
+    }
+}
+
+#[test]
+fn another_certificate_than_the_named_one_is_refused_and_told() {
+    let mut net = Net::new(1);
+    let wrong = |_: &[u8], _: &str| digest("sha-256", &digest::SHA256, b"another");
+    let liar = publisher_named(&mut net, wrong);
+    let id = net.peers[liar].id;
+    let closed = |net: &Net| {
+        net.events.iter().find_map(|event| match event {
+            Event::Closed { transport, reason, .. } if *transport == id => Some(*reason),
+            _ => None,
+        })
+    };
+    net.run_until("it is refused", |net| closed(net).is_some());
+    assert_eq!(closed(&net), Some(CloseReason::WrongCertificate));
+    assert!(!net.events.iter().any(|event| matches!(event, Event::Connected { .. })));
+}
+
+/// The operator's log says how far somebody has come who does not get in.
+#[test]
+fn a_connection_that_fails_tells_how_far_it_came() {
+    let mut net = Net::new(1);
+    let mute = net.publisher(0, &CODECS, &[]);
+    net.peers[mute].loss_up = 100;
+    let id = net.peers[mute].id;
+    let detail = |net: &Net| {
+        net.events.iter().find_map(|event| match event {
+            Event::Closed { transport, detail, .. } if *transport == id => Some(detail.clone()),
+            _ => None,
+        })
+    };
+    net.run_until("it is given up", |net| detail(net).is_some());
+    let told = detail(&net).expect("just found");
+    assert!(told.contains("no connectivity check"), "{told}");
 }

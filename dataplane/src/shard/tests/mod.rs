@@ -6,6 +6,7 @@ mod layers;
 mod lifecycle;
 mod measuring;
 mod net;
+mod offer_cases;
 mod offers;
 mod packets;
 mod probe;

@@ -223,14 +223,14 @@ impl Net {
         self.peers[at].known_mids = vec![audio, video];
         self.peers[at].pending = Some(pending);
         let codecs = codecs.to_vec();
-        self.command(Command::Publish {
-            transport: id,
-            offer: offer.to_sdp_string(),
-            codecs,
-            reached: None,
-        });
+        self.send_offer(id, &offer, codecs);
         self.run_until("the answer is taken", |net| net.peers[at].pending.is_none());
         at
+    }
+
+    fn send_offer(&mut self, transport: TransportId, offer: &SdpOffer, codecs: Vec<Codec>) {
+        let offer = offer.to_sdp_string();
+        self.command(Command::Publish { transport, offer, codecs, reached: None });
     }
 
     /// Adds a viewer on a shard that wants everything given.
@@ -354,13 +354,7 @@ impl Net {
         changes.set_direction(mid, direction);
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
-        let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish {
-            transport,
-            offer: offer.to_sdp_string(),
-            codecs,
-            reached: None,
-        });
+        self.send_offer(self.peers[peer].id, &offer, codecs.to_vec());
         self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 
@@ -370,13 +364,7 @@ impl Net {
         changes.ice_restart(true);
         let (offer, pending) = changes.apply().expect("an offer");
         self.peers[peer].pending = Some(pending);
-        let (transport, codecs) = (self.peers[peer].id, codecs.to_vec());
-        self.command(Command::Publish {
-            transport,
-            offer: offer.to_sdp_string(),
-            codecs,
-            reached: None,
-        });
+        self.send_offer(self.peers[peer].id, &offer, codecs.to_vec());
         self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 

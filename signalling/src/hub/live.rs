@@ -1,0 +1,160 @@
+//! What an administrator does to a group from outside: look who is there, send somebody out, mute,
+//! lock, end a stream, say something. The same happens as if an operator did it.
+
+use serde_json::{Map, Value, json};
+
+use super::{Event, Hub};
+use crate::ids::{ConnId, StreamId};
+use crate::name::GroupName;
+use crate::permission::OP;
+use crate::time::Now;
+
+/// The longest text that is said to people.
+const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Send a member out.
+    Kick {
+        /// Its id.
+        client: String,
+        /// Why; may be empty.
+        message: String,
+    },
+    /// Ask a member's client, or everybody's but operators', to mute its microphone.
+    Mute {
+        /// Its id.
+        client: Option<String>,
+    },
+    /// Let nobody in but operators.
+    Lock {
+        /// What those at the door are told; may be empty.
+        message: String,
+    },
+    /// Let people in again.
+    Unlock,
+    /// End a stream of a member.
+    CloseStream {
+        /// Its id.
+        client: String,
+        /// The stream's id.
+        stream: String,
+    },
+    /// Say something to a member, or to all.
+    Say {
+        /// Its id.
+        client: Option<String>,
+        /// What.
+        message: String,
+    },
+}
+
+/// Why that could not be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotDone {
+    /// The group is not in memory: nobody is in it.
+    NoGroup,
+    /// It has no member of that id.
+    NoMember,
+    /// The member has no stream of that id.
+    NoStream,
+    /// The text is too long.
+    TooLong,
+}
+
+impl Hub {
+    /// The members of a group in memory, as JSON, sorted by id.
+    pub fn members(&self, name: &GroupName) -> Option<Value> {
+        let group = self.groups.get(name)?;
+        let mut members: Vec<_> = group.members.values().collect();
+        members.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        let listed = members.into_iter().map(|member| {
+            let streams = member.ups.iter().map(|(stream, up)| {
+                json!({
+                    "id": stream.as_str(),
+                    "label": up.label,
+                    "live": up.is_announced,
+                })
+            });
+            let mut fields = Map::new();
+            fields.insert("id".into(), member.id.as_str().into());
+            fields.insert("username".into(), member.username.as_str().into());
+            fields.insert("permissions".into(), member.permissions.as_slice().into());
+            fields.insert("streams".into(), streams.collect());
+            // WHIP and WHEP sessions have nobody who reads a message.
+            fields.insert("chats".into(), member.traits.chats.into());
+            Value::Object(fields)
+        });
+        Some(listed.collect())
+    }
+
+    /// Does something to a group.
+    pub fn operate(
+        &mut self,
+        name: &GroupName,
+        operation: Operation,
+        now: Now,
+    ) -> Result<(), NotDone> {
+        let group = self.groups.get(name).ok_or(NotDone::NoGroup)?;
+        let find = |client: &str| group.find(client).ok_or(NotDone::NoMember);
+        match operation {
+            Operation::Kick { message, .. }
+            | Operation::Lock { message }
+            | Operation::Say { message, .. }
+                if message.len() > TEXT_BYTES_MAX =>
+            {
+                return Err(NotDone::TooLong);
+            }
+            Operation::Kick { client, message } => {
+                let conn = find(&client)?;
+                self.kick(name, conn, None, message, now);
+                self.settle(name, now);
+            }
+            Operation::Mute { client: Some(client) } => {
+                let conn = find(&client)?;
+                self.tell_as_server(conn, "mute", Value::Null);
+            }
+            Operation::Mute { client: None } => {
+                let listeners = group.chatting();
+                let all: Vec<ConnId> = listeners
+                    .into_iter()
+                    .filter(|conn| group.members.get(conn).is_some_and(|m| !m.may(OP)))
+                    .collect();
+                for conn in all {
+                    self.tell_as_server(conn, "mute", Value::Null);
+                }
+            }
+            Operation::Lock { message } => self.set_lock(name, Some(message)),
+            Operation::Unlock => self.set_lock(name, None),
+            Operation::CloseStream { client, stream } => {
+                let conn = find(&client)?;
+                let stream = StreamId::parse(&stream).map_err(|_| NotDone::NoStream)?;
+                let member = group.members.get(&conn).ok_or(NotDone::NoMember)?;
+                if !member.ups.contains_key(&stream) {
+                    return Err(NotDone::NoStream);
+                }
+                self.close_up(name, conn, &stream, true);
+                self.tell(conn, Event::Abort { stream });
+                self.tell_error(conn, "an administrator has ended this stream");
+            }
+            Operation::Say { client, message } => {
+                let to = match client {
+                    Some(client) => vec![find(&client)?],
+                    None => group.chatting(),
+                };
+                for conn in to {
+                    self.tell(conn, Event::Warning { text: message.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_lock(&mut self, name: &GroupName, lock: Option<String>) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.lock = lock;
+            self.tell_changed(name, true);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What members are told of what they cannot see or send, and what the books say of members.
+
+mod world;
+
+use serde_json::json;
+use signalling::{MediaEvent, MediaKind, PublicationKey, What};
+use world::{OPEN, World, kinds};
+
+#[test]
+fn a_member_learns_once_what_it_cannot_show_or_send() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "Ann");
+    let bob = world.member("bob", "bob");
+    let up = world.live(ann, "s");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "s", "sdp": "v=0"}));
+    world.take(bob);
+    let unshown = MediaEvent::Unshown {
+        media: down,
+        publication: PublicationKey { media: up, m_line: 1 },
+        codec: "h264",
+        kind: MediaKind::Video,
+    };
+    world.event(unshown.clone());
+    world.event(unshown);
+    let said = world.take(bob);
+    assert_eq!(kinds(&said), ["usermessage/warning"], "once");
+    let text = said[0]["value"].as_str().unwrap();
+    assert!(text.contains("cannot see Ann") && text.contains("H264"), "{text}");
+    assert_eq!(said[0]["privileged"], true);
+
+    world.say(bob, json!({"type": "offer", "id": "t", "label": "camera", "sdp": "v=0"}));
+    let media = world.last_publish();
+    let unused = vec!["m-section 2 (video): none of its codecs is allowed here".to_owned()];
+    let answered =
+        |unused| MediaEvent::Answered { media, answer: "v=0".into(), publications: 1, unused };
+    world.event(answered(unused.clone()));
+    world.event(answered(unused));
+    assert_eq!(kinds(&world.take(bob)), ["answer", "usermessage/warning", "answer"]);
+}
+
+#[test]
+fn the_books_say_who_came_published_and_went_and_why() {
+    let mut world = World::new(
+        r#"{"users":{"Ann":{"password":"chalk","permissions":"op"}},
+            "wildcard-user":{"password":{"type":"wildcard"},"permissions":"present"}}"#,
+    );
+    let ann = world.join_as("ann", "Ann", "chalk");
+    world.join_as("eve", "Ann", "cheese");
+    let bob = world.join_as("bob", "bob", "");
+    let up = world.live(bob, "s");
+    let whose = world.board.whose(up).expect("it is there");
+    assert_eq!((whose.group.as_str(), whose.username.as_str()), ("test", "bob"));
+    let kick = json!({"type": "useraction", "kind": "kick", "dest": "bob", "value": "enough"});
+    world.say(ann, kick);
+    world.disconnect(ann);
+    assert!(world.board.whose(up).is_none());
+    let (stream, label) = ("s".to_owned(), "camera".to_owned());
+    let all: Vec<(&str, &What)> =
+        world.happened.iter().map(|it| (it.client.as_str(), &it.what)).collect();
+    let [came, refused, also, published, kicked, ended, left, last] = &all[..] else {
+        panic!("{all:?}");
+    };
+    assert!(matches!(came, ("ann", What::Joined { permissions }) if permissions[0] == "op"));
+    assert_eq!(*refused, ("eve", &What::Refused { why: "not authorised".into() }));
+    assert!(matches!(also, ("bob", What::Joined { .. })));
+    let there = What::Published { stream: stream.clone(), label: label.clone(), has: (true, true) };
+    assert_eq!(*published, ("bob", &there));
+    let by = Some("Ann".to_owned());
+    assert_eq!(*kicked, ("bob", &What::Kicked { by, message: "enough".into() }));
+    assert_eq!(*ended, ("bob", &What::Ended { stream, label }));
+    assert_eq!((*left, *last), (("bob", &What::Left), ("ann", &What::Left)));
+    assert!(world.happened.iter().all(|it| it.group == "test"));
+}
