@@ -223,7 +223,7 @@ impl Bridge {
         let transport = self.dataplane.place(home);
         if let Some(client) = client {
             self.client_of.insert(media, client);
-            self.clients.entry(client).or_insert((transport.shard(), 0)).1 += 1;
+            self.clients.entry(client).or_insert_with(|| (transport.shard(), 0)).1 += 1;
         }
         let ShardId(shard) = transport.shard();
         tracing::info!(direction, shard, transport = transport.as_u64(), "transport placed");

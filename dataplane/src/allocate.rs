@@ -60,9 +60,15 @@ pub fn allocate(budget_bps: u64, is_strained: bool, wishes: &mut [Wish]) -> Opti
         let priority = wishes[*first].priority;
         let peers = rest.iter().take_while(|at| wishes[**at].priority == priority).count();
         let (peers, others) = rest.split_at(peers);
-        while peers.iter().fold(false, |has_moved, at| {
-            raise(&mut wishes[*at], &mut left, is_strained) || has_moved
-        }) {}
+        loop {
+            let mut has_moved = false;
+            for at in peers {
+                has_moved |= raise(&mut wishes[*at], &mut left, is_strained);
+            }
+            if !has_moved {
+                break;
+            }
+        }
         rest = others;
     }
     next_step(wishes)

@@ -128,7 +128,7 @@ mod tests {
     use crate::api::Layers;
 
     fn chosen(cap: LayerCap, allowance: Allowance, alive: &[u8]) -> Target {
-        choose(cap, allowance, alive.iter().copied(), |at| usize::from(at), 0)
+        choose(cap, allowance, alive.iter().copied(), usize::from, 0)
     }
 
     fn up_to(encoding: u8, temporal_max: u8) -> Allowance {

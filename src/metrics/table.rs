@@ -148,6 +148,13 @@ pub(super) const METRICS: &[Metric] = &[
         value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.retransmitted))),
     },
     Metric {
+        name: "aula_probe_bytes_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Octets of padding and of packets repeated unasked, to find out what paths take.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.probed_bytes))),
+    },
+    Metric {
         name: "aula_nacks_total",
         kind: Kind::Counter,
         labels: "`direction`: `in`, `out`",

@@ -121,7 +121,7 @@ impl Shard {
                 continue;
             };
             let forwarder = &subscriber.forwarder;
-            let encoding = forwarder.current().or(forwarder.target().encoding);
+            let encoding = forwarder.current().or_else(|| forwarder.target().encoding);
             // Of what is paused no keyframe is of use.
             if let Some(encoding) = encoding {
                 self.want_keyframe(publication, encoding);

@@ -52,13 +52,13 @@ impl Shard {
         let remb = viewer.estimate;
         let remb = remb.filter(|(_, at_us)| now_us.saturating_sub(*at_us) < REPORT_FOR_US);
         let ours = viewer.client.and_then(|client| self.estimate_of(client, now_us));
-        let estimate = ours.or(remb.map(|(bits_per_second, _)| bits_per_second));
+        let estimate = ours.or_else(|| remb.map(|(bits_per_second, _)| bits_per_second));
         viewer.lines.iter().filter_map(move |line| {
             let (info, at) = line.subscription.as_ref()?;
             let source = self.sources.get(&info.id)?;
             let subscriber = source.subscribers.get(*at)?.as_ref()?;
             let forwarder = &subscriber.forwarder;
-            let encoding = forwarder.current().or(forwarder.target().encoding).unwrap_or(0);
+            let encoding = forwarder.current().or_else(|| forwarder.target().encoding).unwrap_or(0);
             let (sid_max, tid_max) = source.layers_max(encoding);
             let (sid, tid) = forwarder.layers();
             let (loss_256, jitter_us, rtt_us) = subscriber.quality.reported(now_us);
