@@ -1,236 +1,61 @@
 /**
- * The native protocol, version 2: one WebSocket for signalling, one RTCPeerConnection per stream,
- * and the side that sends media makes the offer. This module knows nothing of the page: it talks
- * to the rest through the events listed at ServerConnection.
+ * The native protocol, version 2: one WebSocket for signalling, one RTCPeerConnection per stream.
+ * This module knows nothing of the page: it talks to the rest through the events listed at
+ * ServerConnection.
  */
 
-const TICK_MS = 10_000;
-/** Silence after which we ping the server, and after which we call it dead. */
-const PING_AFTER_MS = 15_000;
-const DEAD_AFTER_MS = 65_000;
+import { randomId } from './random.js';
+import { Socket } from './socket.js';
+import { Stream } from './stream.js';
+
+/** Waits between attempts, doubled each time, when the server answers but does not take us. */
 const BACKOFF_MIN_MS = 1_000;
-const BACKOFF_MAX_MS = 30_000;
-/** Remote candidates kept while their description is still on its way; more are dropped. */
-const CANDIDATES_MAX = 64;
+const BACKOFF_MAX_MS = 15_000;
+/** The wait while nothing answers at all: such an attempt costs the server nothing. */
+const RETRY_UNHEARD_MS = 500;
+/** Streams of a lost connection stay on the stage until the new one has had time for its own. */
+const ORPHANS_KEPT_MS = 5_000;
 /** The second picture of a simulcast. */
 const LOW_ENCODING = { scaleResolutionDownBy: 2, maxBitrate: 100_000 };
 /** A kick with this text is a restart of the server, after which we may come back by ourselves. */
 const SHUTDOWN_TEXT = 'server is shutting down';
 
-function randomId() {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** One RTCPeerConnection: `up` streams are ours, `down` streams are sent to us. */
-export class Stream {
-    constructor(connection, direction, { id, label, source, username }) {
-        this.connection = connection;
-        this.direction = direction;
-        this.id = id;
-        this.label = label ?? '';
-        this.source = source;
-        this.username = username;
-        this.media = new MediaStream();
-        /** The id of the stream that this one takes the place of, told to the server once. */
-        this.replace = null;
-        this.closed = false;
-        /** performance.now() when the transport was first up, for statistics and tests. */
-        this.connectedAt = null;
-
-        this.pc = new RTCPeerConnection(connection.rtcConfiguration);
-        this.pc.onicecandidate = ({ candidate }) => candidate && this.#sendCandidate(candidate);
-        this.pc.onconnectionstatechange = () => this.#stateChanged();
-        this.pc.ontrack = ({ track, streams }) => {
-            this.media = streams[0] ?? this.media;
-            if (streams.length === 0)
-                this.media.addTrack(track);
-            connection.emit('stream', { kind: 'track', stream: this });
-        };
-    }
-
-    /** Offers our tracks, or offers them again with fresh ICE credentials. Up streams only. */
-    negotiate({ iceRestart = false } = {}) {
-        return this.#serially(async () => {
-            if (this.pc.signalingState !== 'stable') {
-                // One offer at a time: the next one leaves when the answer has come.
-                this.#again = { iceRestart: iceRestart || Boolean(this.#again?.iceRestart) };
-                return;
-            }
-            this.#described = false;
-            await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
-            this.connection.send({
-                type: 'offer',
-                id: this.id,
-                kind: iceRestart ? 'renegotiate' : '',
-                label: this.label,
-                replace: this.replace,
-                source: this.connection.id,
-                username: this.connection.username,
-                sdp: this.pc.localDescription.sdp,
-            });
-            this.replace = null;
-            this.#flushLocal();
-        });
-    }
-
-    /** Takes the server's answer to our offer. */
-    takeAnswer(sdp) {
-        return this.#serially(async () => {
-            await this.pc.setRemoteDescription({ type: 'answer', sdp });
-            await this.#flushRemote();
-            const again = this.#again;
-            this.#again = null;
-            if (again)
-                this.negotiate(again);
-        });
-    }
-
-    /** Takes the server's offer, first or renewed, and answers it. */
-    takeOffer(sdp) {
-        return this.#serially(async () => {
-            this.#described = false;
-            await this.pc.setRemoteDescription({ type: 'offer', sdp });
-            await this.#flushRemote();
-            await this.pc.setLocalDescription(await this.pc.createAnswer());
-            this.connection.send({
-                type: 'answer', id: this.id, sdp: this.pc.localDescription.sdp,
-            });
-            this.#flushLocal();
-            // Tracks may have gone, which no other event tells.
-            this.connection.emit('stream', { kind: 'track', stream: this });
-        });
-    }
-
-    /** Takes a trickled candidate; one that comes before its description waits for it. */
-    takeCandidate(candidate) {
-        return this.#serially(async () => {
-            if (!this.pc.remoteDescription) {
-                if (this.#remoteCandidates.length < CANDIDATES_MAX)
-                    this.#remoteCandidates.push(candidate);
-                return;
-            }
-            await this.#addCandidate(candidate);
-        });
-    }
-
-    /** Limits the video rate; 0 means no limit. */
-    async setVideoRate(bitsPerSecond) {
-        for (const sender of this.pc.getSenders()) {
-            if (sender.track?.kind !== 'video')
-                continue;
-            const parameters = sender.getParameters();
-            for (const encoding of parameters.encodings ?? []) {
-                if (encoding.rid === 'l')
-                    continue;
-                delete encoding.maxBitrate;
-                if (bitsPerSecond > 0)
-                    encoding.maxBitrate = bitsPerSecond;
-            }
-            await sender.setParameters(parameters);
-        }
-    }
-
-    /** Ends the stream here; the caller tells the server if it must know. */
-    dispose() {
-        if (this.closed)
-            return;
-        this.closed = true;
-        this.pc.onconnectionstatechange = null;
-        this.pc.close();
-        this.connection.streams(this.direction).delete(this.id);
-        this.connection.emit('stream', { kind: 'close', stream: this });
-    }
-
-    #described = false;
-    #again = null;
-    #localCandidates = [];
-    #remoteCandidates = [];
-    #work = Promise.resolve();
-
-    /** Descriptions and candidates of one stream are worked on strictly one after the other. */
-    #serially(step) {
-        this.#work = this.#work.then(async () => {
-            if (this.closed)
-                return;
-            try {
-                await step();
-            } catch (error) {
-                if (!this.closed)
-                    this.connection.giveUp(this, error);
-            }
-        });
-        return this.#work;
-    }
-
-    #sendCandidate(candidate) {
-        if (!this.#described) {
-            // The server drops candidates of a stream that it has not heard of.
-            this.#localCandidates.push(candidate);
-            return;
-        }
-        this.connection.send({ type: 'ice', id: this.id, candidate: candidate.toJSON() });
-    }
-
-    #flushLocal() {
-        this.#described = true;
-        for (const candidate of this.#localCandidates.splice(0))
-            this.#sendCandidate(candidate);
-    }
-
-    async #flushRemote() {
-        for (const candidate of this.#remoteCandidates.splice(0))
-            await this.#addCandidate(candidate);
-    }
-
-    async #addCandidate(candidate) {
-        try {
-            await this.pc.addIceCandidate(candidate);
-        } catch (error) {
-            // One bad candidate is no reason to lose the stream: others may work.
-            console.warn('ignored candidate', error);
-        }
-    }
-
-    #stateChanged() {
-        const state = this.pc.connectionState;
-        if (state === 'connected')
-            this.connectedAt ??= performance.now();
-        if (state === 'failed')
-            this.connection.restart(this.id);
-        this.connection.emit('stream', { kind: 'state', stream: this });
-    }
-}
-
 /**
  * The membership of one group, kept alive over lost connections.
  *
  * Events (the data is in `event.detail`):
- * - `state`   {state: connecting|joined|waiting|closed, retryMs?, text?}
- * - `joined`  {kind: join|change|leave} after the fields of this object were updated
- * - `failed`  {error?, text} the server refused us; no further attempt is made
- * - `kicked`  {text, by?}
- * - `user`    {kind: add|change|delete, user}
- * - `stream`  {kind: add|track|state|close|error, stream, replaces?, error?}
- * - `chat`    {message, isHistory}
- * - `notice`  {kind: error|warning|info, text}
- * - `order`   {kind: mute|clearchat, message} what an operator asks of this client
+ * - `state`    {state: connecting|joined|waiting|closed, text?}
+ * - `silent`   {isSilent} the server does not answer, or does again
+ * - `joined`   {kind: join|change|leave} after the fields of this object were updated
+ * - `failed`   {error?, text} the server refused us; no further attempt is made
+ * - `redirect` {url}
+ * - `kicked`   {text, by?}
+ * - `user`     {kind: add|change|delete, user}
+ * - `stream`   {kind: add|track|state|close|error|renew, stream, replaces?, error?}
+ * - `chat`     {message, isHistory}
+ * - `notice`   {kind: error|warning|info, text}
+ * - `order`    {kind, message} what an operator asks of this client; it need not be known
  */
 export class ServerConnection extends EventTarget {
     constructor(endpoint) {
         super();
         this.endpoint = endpoint;
-        this.#reset();
         this.wishes = { '': ['audio', 'video'] };
+        /** What others may know of us; told at every join. */
+        this.ownData = {};
+        this.users = new Map();
+        /** Attempts since the connection was lost. */
+        this.attempts = 0;
+        this.#reset();
     }
 
-    /** Joins `group`; `credentials` is {username?, password?, token?, data?}. */
+    /** Joins `group`; `credentials` is {username?, password?, token?}. */
     join(group, credentials) {
         this.group = group;
         this.#credentials = credentials;
         this.#wanted = true;
         this.#hasJoined = false;
-        this.#attempts = 0;
+        this.attempts = 0;
         this.#open();
     }
 
@@ -239,6 +64,16 @@ export class ServerConnection extends EventTarget {
         this.#wanted = false;
         clearTimeout(this.#retry);
         this.#drop('');
+    }
+
+    /** The network may have changed: checks the connection, or tries a new one at once. */
+    doubt() {
+        if (this.isJoined) {
+            this.#socket?.doubt();
+        } else if (this.state === 'waiting') {
+            clearTimeout(this.#retry);
+            this.#open();
+        }
     }
 
     /** What to receive: a list of `audio`, `video`, `video-low` per label; '' is the default. */
@@ -275,8 +110,9 @@ export class ServerConnection extends EventTarget {
                     ? [{ ...encoding, rid: 'h' }, { ...LOW_ENCODING, rid: 'l' }] : [encoding],
             });
         }
-        this.emit('stream', { kind: 'add', stream, replaces: stream.replace });
+        this.emit('stream', { kind: 'add', stream, replaces });
         this.up.get(stream.replace)?.dispose();
+        this.#disposeOrphan('up', replaces);
         stream.negotiate();
         return stream;
     }
@@ -298,26 +134,54 @@ export class ServerConnection extends EventTarget {
             this.send({ type: 'renegotiate', id });
     }
 
-    chat(value, { kind = '', dest = '' } = {}) {
-        this.send({ type: 'chat', kind, source: this.id, username: this.username, dest, value });
+    /** Gives a stream up that ICE cannot mend, and asks for a new one in its place. */
+    renew(id) {
+        const stream = this.up.get(id) ?? this.down.get(id);
+        if (!stream)
+            return;
+        if (stream.direction === 'up') {
+            this.emit('stream', { kind: 'renew', stream });
+            return;
+        }
+        this.send({ type: 'abort', id });
+        stream.dispose();
+        // The general wishes, told again, bring it back.
+        this.send({ type: 'request', request: this.wishes });
     }
 
-    userMessage(kind, dest, value) {
-        this.send({
-            type: 'usermessage', kind, source: this.id, username: this.username, dest, value,
-        });
+    /** `id` names a message to all, so that we know it again; whether it could be sent. */
+    chat(value, { kind = '', dest = '', id } = {}) {
+        return this.send({ ...this.#signed('chat', kind), dest, id, value });
+    }
+
+    /** Calls `done` when the server has dealt with everything sent so far. */
+    whenDealtWith(done) {
+        this.#socket?.whenDealtWith(done);
+    }
+
+    /** `noecho`: a message to all does not come back to us. */
+    userMessage(kind, dest, value, noecho) {
+        return this.send({ ...this.#signed('usermessage', kind), dest, value, noecho });
     }
 
     userAction(kind, dest, value) {
-        this.send({
-            type: 'useraction', kind, source: this.id, username: this.username, dest, value,
-        });
+        return this.send({ ...this.#signed('useraction', kind), dest, value });
     }
 
     groupAction(kind, value) {
-        this.send({
-            type: 'groupaction', kind, source: this.id, username: this.username, value,
-        });
+        return this.send({ ...this.#signed('groupaction', kind), value });
+    }
+
+    /** Tells everybody something of us, which is told again at every join; null takes it back. */
+    tellOfUs(data) {
+        for (const [key, value] of Object.entries(data)) {
+            if (value === null)
+                delete this.ownData[key];
+            else
+                this.ownData[key] = value;
+        }
+        if (this.isJoined)
+            this.userAction('setdata', this.id, data);
     }
 
     /** Whether we hold a permission, such as `op` or `present`. */
@@ -329,13 +193,17 @@ export class ServerConnection extends EventTarget {
         return this.state === 'joined';
     }
 
+    /** Whether the server leaves us without an answer. */
+    get isSilent() {
+        return this.#socket?.isSilent ?? true;
+    }
+
     streams(direction) {
         return direction === 'up' ? this.up : this.down;
     }
 
     send(message) {
-        if (this.#socket?.readyState === WebSocket.OPEN)
-            this.#socket.send(JSON.stringify(message));
+        return this.#socket?.send(message) ?? false;
     }
 
     emit(name, detail) {
@@ -345,8 +213,10 @@ export class ServerConnection extends EventTarget {
     /** A stream that cannot be set up ends, on both sides, with a word to the user. */
     giveUp(stream, error) {
         console.warn('stream failed', error);
-        this.send({ type: stream.direction === 'up' ? 'close' : 'abort', id: stream.id });
-        this.emit('stream', { kind: 'error', stream, error });
+        if (this.streams(stream.direction).get(stream.id) === stream) {
+            this.send({ type: stream.direction === 'up' ? 'close' : 'abort', id: stream.id });
+            this.emit('stream', { kind: 'error', stream, error });
+        }
         stream.dispose();
     }
 
@@ -354,10 +224,12 @@ export class ServerConnection extends EventTarget {
     #credentials = null;
     #wanted = false;
     #hasJoined = false;
-    #attempts = 0;
     #retry = 0;
-    #tick = 0;
-    #heardAt = 0;
+    #orphans = [];
+
+    #signed(type, kind) {
+        return { type, kind, source: this.id, username: this.username };
+    }
 
     #reset() {
         // A new id every time: the server may still hold the dead connection under the old one.
@@ -368,7 +240,6 @@ export class ServerConnection extends EventTarget {
         this.status = {};
         this.data = {};
         this.rtcConfiguration = {};
-        this.users = new Map();
         this.up = new Map();
         this.down = new Map();
     }
@@ -376,53 +247,56 @@ export class ServerConnection extends EventTarget {
     #open() {
         this.#reset();
         this.#setState('connecting');
-        const socket = new WebSocket(this.endpoint);
-        this.#socket = socket;
-        this.#heardAt = performance.now();
-        socket.onopen = () => {
-            this.send({ type: 'handshake', version: ['2'], id: this.id });
-            const { username, password, token, data } = this.#credentials;
-            this.send({
-                type: 'join', kind: 'join', group: this.group, username, password, token, data,
-            });
-        };
-        socket.onmessage = (event) => {
-            this.#heardAt = performance.now();
-            this.#take(JSON.parse(event.data));
-        };
-        socket.onclose = (event) => {
-            if (socket === this.#socket)
-                this.#drop(event.reason);
-        };
-        this.#tick = setInterval(() => {
-            const silentMs = performance.now() - this.#heardAt;
-            if (silentMs >= DEAD_AFTER_MS)
-                this.#drop('The server does not answer.');
-            else if (silentMs >= PING_AFTER_MS)
-                this.send({ type: 'ping' });
-        }, TICK_MS);
+        this.#socket = new Socket(this.endpoint, {
+            opened: () => this.#opened(),
+            message: (message) => this.#take(message),
+            closed: ({ text, isTimeout }) => this.#drop(text, isTimeout),
+            silent: (isSilent) => this.emit('silent', { isSilent }),
+            hearsMedia: () => [...this.down.values()].some((stream) => stream.heardMedia()),
+        });
     }
 
-    /** The connection is gone: forget everything, and come back unless we meant to leave. */
-    #drop(text) {
-        clearInterval(this.#tick);
-        const socket = this.#socket;
+    #opened() {
+        this.send({ type: 'handshake', version: ['2'], id: this.id });
+        const { username, password, token } = this.#credentials;
+        this.send({
+            type: 'join', kind: 'join', group: this.group, username, password, token,
+            data: this.ownData,
+        });
+    }
+
+    /** The connection is gone: come back, unless we meant to leave. */
+    #drop(text, isUnheard = false) {
+        this.#socket?.close();
         this.#socket = null;
-        socket?.close();
+        const streams = [...this.up.values(), ...this.down.values()];
         // Not joined any more: the streams below end because the connection did.
         this.state = 'closed';
-        for (const stream of [...this.up.values(), ...this.down.values()])
-            stream.dispose();
         if (!this.#wanted || !this.#hasJoined) {
             this.#wanted = false;
+            this.#disposeAll([...streams, ...this.#orphans.splice(0)]);
             this.#setState('closed', { text });
             return;
         }
-        const retryMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempts)
+        // Media has a path of its own, which may still work: it goes on until it is replaced.
+        this.#orphans.push(...streams);
+        const backoffMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.attempts)
             * (0.5 + Math.random() / 2);
-        this.#attempts += 1;
-        this.#setState('waiting', { text, retryMs });
-        this.#retry = setTimeout(() => this.#open(), retryMs);
+        this.attempts += 1;
+        this.#setState('waiting', { text });
+        this.#retry = setTimeout(() => this.#open(), isUnheard ? RETRY_UNHEARD_MS : backoffMs);
+    }
+
+    #disposeAll(streams) {
+        for (const stream of streams)
+            stream.dispose();
+    }
+
+    #disposeOrphan(direction, id) {
+        const at = this.#orphans.findIndex((stream) => (
+            stream.direction === direction && stream.id === id));
+        if (at >= 0)
+            this.#disposeAll(this.#orphans.splice(at, 1));
     }
 
     #setState(state, detail = {}) {
@@ -431,9 +305,9 @@ export class ServerConnection extends EventTarget {
     }
 
     #take(message) {
+        const of = (streams) => streams.get(message.id);
         switch (message.type) {
         case 'handshake':
-        case 'pong':
             break;
         case 'ping':
             this.send({ type: 'pong' });
@@ -448,17 +322,16 @@ export class ServerConnection extends EventTarget {
             this.#offer(message);
             break;
         case 'answer':
-            this.up.get(message.id)?.takeAnswer(message.sdp);
+            of(this.up)?.takeAnswer(message.sdp);
             break;
         case 'renegotiate':
-            this.up.get(message.id)?.negotiate({ iceRestart: true });
+            of(this.up)?.negotiate({ iceRestart: true });
             break;
         case 'ice':
-            (this.up.get(message.id) ?? this.down.get(message.id))
-                ?.takeCandidate(message.candidate);
+            (of(this.up) ?? of(this.down))?.takeCandidate(message.candidate);
             break;
         case 'close':
-            this.down.get(message.id)?.dispose();
+            of(this.down)?.dispose();
             break;
         case 'abort':
             this.unpublish(message.id);
@@ -471,7 +344,8 @@ export class ServerConnection extends EventTarget {
             this.#userMessage(message);
             break;
         default:
-            console.warn('unknown message', message.type);
+            // Of a newer server: whoever does not know it does well without.
+            console.debug('unknown message', message.type);
         }
     }
 
@@ -485,7 +359,7 @@ export class ServerConnection extends EventTarget {
         case 'redirect':
             this.#wanted = false;
             this.#drop('');
-            location.assign(message.value);
+            this.emit('redirect', { url: message.value });
             return;
         case 'leave':
             return;
@@ -497,9 +371,14 @@ export class ServerConnection extends EventTarget {
         this.rtcConfiguration = message.rtcConfiguration ?? {};
         if (message.kind === 'join') {
             this.#hasJoined = true;
-            this.#attempts = 0;
+            this.attempts = 0;
+            this.users.clear();
             this.#setState('joined');
             this.send({ type: 'request', request: this.wishes });
+            const orphans = this.#orphans;
+            setTimeout(() => {
+                this.#disposeAll(orphans.splice(0));
+            }, ORPHANS_KEPT_MS);
         }
         this.emit('joined', { kind: message.kind });
     }
@@ -519,8 +398,10 @@ export class ServerConnection extends EventTarget {
         if (!stream) {
             stream = new Stream(this, 'down', message);
             this.down.set(stream.id, stream);
-            this.emit('stream', { kind: 'add', stream, replaces: message.replace });
+            // A sender who stayed while we were away still has the same stream.
+            this.emit('stream', { kind: 'add', stream, replaces: message.replace ?? message.id });
             this.down.get(message.replace)?.dispose();
+            this.#disposeOrphan('down', message.id);
         }
         stream.takeOffer(message.sdp);
     }
@@ -536,15 +417,13 @@ export class ServerConnection extends EventTarget {
             this.#wanted = false;
             this.emit('kicked', { text: message.value ?? '', by: message.username });
             break;
-        case 'mute':
-        case 'clearchat':
-            this.emit('order', { kind: message.kind, message });
-            break;
         case 'error':
         case 'warning':
         case 'info':
             this.emit('notice', { kind: message.kind, text: String(message.value ?? '') });
             break;
+        default:
+            this.emit('order', { kind: message.kind, message });
         }
     }
 }

@@ -32,6 +32,9 @@ export class Server {
         if (!isBare)
             server.#writeCertificate();
         const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
+        // For work on the web client without a build.
+        if (process.env.AULA_E2E_STATIC && !isBare)
+            own.push('-static', process.env.AULA_E2E_STATIC);
         server.log = [];
         server.process = spawn(process.env.AULA_BIN, [...own, ...args], {
             cwd: server.directory, stdio: ['ignore', 'pipe', 'pipe'],
