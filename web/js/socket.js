@@ -3,17 +3,17 @@
  * takes a minute or more to notice that a network has gone.
  */
 
-const TICK_MS = 500;
+const TICK_MS = 300;
 /** A tick this late means that the device slept or the page was throttled: nothing was missed. */
 const SLEPT_AFTER_MS = 4_000;
 /** An attempt to connect that takes longer is given up: its packets are waiting in a dead network. */
-const OPEN_MAX_MS = 5_000;
+const OPEN_MAX_MS = 4_000;
 /** We ask for a sign of life after this much silence; later while media shows that all is well. */
-const PING_AFTER_MS = 1_000;
+const PING_AFTER_MS = 700;
 const PING_WITH_MEDIA_MS = 10_000;
 const PING_EVERY_MS = 1_000;
 /** Unanswered for so long the user is told, and the connection is given up. */
-const SILENT_AFTER_MS = 1_200;
+const SILENT_AFTER_MS = 900;
 const DEAD_AFTER_MS = 6_000;
 /** The same, when there is reason to believe that the network has changed. */
 const DOUBTED_AFTER_MS = 2_500;

@@ -1,0 +1,196 @@
+/** What a teacher needs in a class: hands, slides, pages of students, quiet, and a keyboard. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { inbound, joinGroup, launch, screenshot, seesAndHears } from './peer/browser.js';
+import { Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+
+const LECTURE = {
+    codecs: ['vp8', 'opus'],
+    users: { teacher: { password: 'chalk', permissions: 'op' } },
+    'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+};
+
+describe('teaching', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+    let teacher;
+    let ann;
+    let bob;
+
+    const join = (name, options) => joinGroup(browser, name, { group: 'lecture', ...options });
+
+    before(async () => {
+        server = await Server.start({ groups: { lecture: LECTURE } });
+        browser = await launch();
+        teacher = await join('teacher', { password: 'chalk', start: 'both' });
+        ann = await join('ann');
+        bob = await join('bob');
+    });
+
+    after(async () => {
+        await browser?.close();
+        await server?.stop();
+    });
+
+    const queue = (page) => page.evaluate(() => [...document.querySelectorAll('#hands-list li span')]
+        .map((node) => node.textContent.replace(' (you)', '')));
+
+    test('hands queue in the order of raising, for all and for those who come later', async () => {
+        await bob.click('#hand-button');
+        await teacher.waitForSelector('#hands-chip:has-text("bob")');
+        assert.equal(await teacher.isVisible('#chat'), true, 'seen while the chat is open');
+        await until('it to be announced',
+            async () => /bob raised a hand/.test(await teacher.textContent('#announcer')));
+        await ann.click('#hand-button');
+        for (const page of [teacher, ann, bob])
+            await until('bob before ann', async () => (await queue(page)).join() === 'bob,ann');
+        const late = await join('late');
+        await until('the same order', async () => (await queue(late)).join() === 'bob,ann');
+        await late.close();
+        await screenshot(teacher, 'hands');
+    });
+
+    test('the teacher lowers one hand, then all; focus stays in the page', async () => {
+        await teacher.click('#hands-chip');
+        await teacher.getByRole('button', { name: 'Lower the hand of bob' }).click();
+        await until('ann alone', async () => (await queue(teacher)).join() === 'ann');
+        assert.equal(await bob.getAttribute('#hand-button', 'aria-pressed'), 'false');
+        assert.notEqual(await focused(teacher), 'BODY');
+        await bob.click('#hand-button');
+        await until('bob last', async () => (await queue(teacher)).join() === 'ann,bob');
+        await teacher.click('#lower-all');
+        for (const page of [teacher, ann, bob])
+            await until('no hands', async () => (await queue(page)).length === 0);
+        assert.notEqual(await focused(teacher), 'BODY');
+    });
+
+    test('muting all sticks, until somebody is let speak', async () => {
+        await ann.click('#mic-button');
+        await until('ann to speak',
+            async () => await ann.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await teacher.click('#mute-all');
+        await until('ann to be muted',
+            async () => await ann.getAttribute('#mic-button', 'aria-pressed') === 'false');
+        await ann.click('#mic-button');
+        await ann.waitForSelector('.notice:has-text("Raise your hand")');
+        assert.equal(await ann.getAttribute('#mic-button', 'aria-pressed'), 'false');
+        await teacher.getByRole('button', { name: /^ann/ }).click();
+        await teacher.getByRole('menuitem', { name: 'Let speak' }).click();
+        await ann.waitForSelector('.notice:has-text("lets you speak")');
+        await ann.click('#mic-button');
+        assert.equal(await ann.getAttribute('#mic-button', 'aria-pressed'), 'true');
+        await teacher.click('#mute-all');
+        await ann.waitForSelector('#room-quiet', { state: 'hidden' });
+        await ann.click('#mic-button');
+    });
+
+    test('two shared screens: one is large, the other a choice away', async () => {
+        await teacher.click('#screen-button');
+        await bob.click('#screen-button');
+        const large = () => ann.evaluate(() => (
+            document.querySelector('.tile.is-large')?.querySelector('.tile-name').textContent));
+        await until('a picker', async () => await ann.locator('#shares button').count() === 2);
+        const before = await large();
+        await ann.locator('#shares button[aria-pressed=false]').click();
+        await until('the other screen', async () => await large() !== before);
+        assert.equal(await ann.locator('.tile.is-large').count(), 1);
+        const part = await ann.evaluate(() => (
+            document.querySelector('.tile.is-large').clientWidth
+            / document.getElementById('grid').clientWidth));
+        assert.ok(part > 0.7, `the slide has ${part} of the stage`);
+        await screenshot(ann, 'two-screens');
+        await bob.click('#screen-button');
+        await until('no picker', async () => !await ann.isVisible('#shares'));
+        await teacher.click('#screen-button');
+        await until('no slide', async () => await ann.locator('.tile.is-large').count() === 0);
+    });
+
+    test('only what is on the page is requested, and thumbnails are small', async () => {
+        const student = await join('student', { start: 'both' });
+        await seesAndHears(student, 'teacher', { sound: false });
+        const pictures = async () => (await inbound(student)).filter((entry) => entry.width > 0)
+            .map((entry) => entry.username);
+        assert.deepEqual(await pictures(), ['teacher']);
+        const sent = await student.evaluate(() => {
+            const { connection } = window.aula;
+            const sent = [];
+            const { send } = connection;
+            connection.send = (message) => {
+                sent.push(message);
+                return send.call(connection, message);
+            };
+            window.sent = sent;
+            return sent.length;
+        });
+        assert.equal(sent, 0);
+        await student.setViewportSize({ width: 360, height: 640 });
+        await student.click('#chat-button').catch(() => {});
+        await until('a small tile to ask for the small picture', async () => student.evaluate(
+            () => window.sent.some(({ type, request }) => (
+                type === 'requestStream' && request?.includes('video-low')))));
+        await until('the low layer to arrive', async () => {
+            const [entry] = await inbound(student);
+            return entry.width > 0 && entry.width <= 640;
+        });
+        await student.close();
+    });
+
+    test('a whole class by keyboard alone', async () => {
+        const page = await join('keys');
+        await page.keyboard.press('h');
+        await teacher.waitForSelector('#hands-chip:has-text("keys")');
+        await page.keyboard.press('h');
+        await page.keyboard.press('m');
+        await until('the microphone to be on',
+            async () => await page.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await page.keyboard.press('m');
+        await page.focus('#grid');
+        await page.keyboard.down('Space');
+        await until('push to talk',
+            async () => await page.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await page.keyboard.up('Space');
+        await until('silence',
+            async () => await page.getAttribute('#mic-button', 'aria-pressed') === 'false');
+        await page.keyboard.press('c');
+        await page.keyboard.type('typed by hand');
+        await page.keyboard.press('Enter');
+        await teacher.waitForSelector('.chat-message:has-text("typed by hand")', { state: 'attached' });
+        await page.keyboard.press('Escape');
+        assert.equal(await focused(page), 'chat-button');
+        await page.keyboard.press('?');
+        await page.waitForSelector('#keys[open]');
+        await page.keyboard.press('Escape');
+        assert.equal(await focused(page), 'chat-button');
+        await page.keyboard.press('p');
+        await until('a person to have the focus',
+            async () => page.evaluate(() => document.activeElement.className.includes('person')));
+        await page.keyboard.press('ArrowDown');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('[role=menu]');
+        await page.keyboard.press('Escape');
+        assert.equal(await page.locator('[role=menu]').count(), 0);
+        assert.ok(await page.evaluate(() => document.activeElement.className.includes('person')));
+        await page.focus('#mic-button');
+        await page.keyboard.press('End');
+        assert.equal(await focused(page), 'leave-button');
+        assert.equal(await page.locator('.control[tabindex="0"]').count(), 1, 'one Tab stop');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('#join:not([hidden])');
+    });
+
+    test('names of controls stay; a teacher is asked before leaving', async () => {
+        for (const name of ['Microphone', 'Camera', 'Raise hand'])
+            assert.equal(await teacher.getByRole('button', { name, exact: true }).count(), 1, name);
+        await teacher.click('#leave-button');
+        await teacher.waitForSelector('#ask[open]');
+        await teacher.keyboard.press('Escape');
+        assert.equal(await focused(teacher), 'leave-button');
+        assert.equal(await teacher.isVisible('#room'), true);
+    });
+
+    function focused(page) {
+        return page.evaluate(() => document.activeElement.id || document.activeElement.tagName);
+    }
+});
