@@ -97,7 +97,7 @@ const KEYS = {
     },
     'p': () => {
         openPanel('people');
-        byId('people').querySelector('[tabindex="0"], button')?.focus();
+        (byId('people-list').querySelector('[tabindex="0"]') ?? byId('people-close')).focus();
     },
     'g': () => toggleView(),
     's': () => deeds.toggleFacts(),

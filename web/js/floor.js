@@ -26,7 +26,8 @@ export class Floor {
     }
 
     muteAll(isQuiet) {
-        this.connection.groupAction('setdata', { quiet: isQuiet || null });
+        // Not taken back by null: data that is empty is not told.
+        this.connection.groupAction('setdata', { quiet: isQuiet });
         // For those whose client does not know the agreement.
         if (isQuiet)
             this.connection.userMessage('mute', '', undefined, true);

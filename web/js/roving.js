@@ -5,7 +5,7 @@ const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 /** `selector` finds the stops inside `container`, in reading order. */
 export function rove(container, selector) {
     const stops = () => [...container.querySelectorAll(selector)]
-        .filter((node) => node.getClientRects().length > 0 && !node.disabled);
+        .filter((node) => !node.disabled && !container.contains(node.closest('[hidden]')));
     container.addEventListener('keydown', (event) => {
         const nodes = stops();
         const at = nodes.indexOf(event.target);

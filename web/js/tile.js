@@ -81,11 +81,11 @@ export class Tile {
     /** Puts the tile at `box` of arrangement.js, or takes it off the page; sound goes on. */
     place(box) {
         this.node.hidden = !box;
+        this.node.classList.toggle('is-large', Boolean(box?.isLarge));
         if (!box)
             return;
         for (const side of ['left', 'top', 'width', 'height'])
             this.node.style[side] = `${box[side]}px`;
-        this.node.classList.toggle('is-large', box.isLarge);
         this.node.classList.toggle('is-tiny', box.width < 180);
     }
 
