@@ -115,7 +115,9 @@ describe('screens', { concurrency: 1 }, () => {
 
     test('dialogs and notices', async () => {
         for (const [button, dialog] of [['#settings-button', '#settings'], ['#keys-button', '#keys'],
-            ['#leave-button', '#ask']]) {
+            ['#leave-button', '#ask'], ['#invite-button', '#invite']]) {
+            if (button === '#invite-button')
+                await page.click('#people-button');
             await page.click(button);
             await page.waitForSelector(`${dialog}[open]`);
             await look(page, `dialog-${dialog.slice(1)}`);

@@ -1,8 +1,11 @@
 /** What a teacher needs in a class: hands, slides, pages of students, quiet, and a keyboard. */
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, screenshot, seesAndHears } from './peer/browser.js';
+import {
+    inbound, joinGroup, launch, openPage, peopleOf, screenshot, seesAndHears,
+} from './peer/browser.js';
 import { Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 
@@ -135,6 +138,51 @@ describe('teaching', { concurrency: 1 }, () => {
             return entry.width > 0 && entry.width <= 640;
         });
         await student.close();
+    });
+
+    test('an invitation is made, listed and ended', async () => {
+        const makeLink = async () => {
+            await teacher.click('#invite-form .primary');
+            await teacher.waitForSelector('#invite-link:not([hidden])');
+            return teacher.inputValue('#invite-url');
+        };
+        if (!await teacher.isVisible('#people'))
+            await teacher.click('#people-button');
+        await teacher.click('#invite-button');
+        await teacher.fill('#invite-name', 'gast');
+        const link = await makeLink();
+        await until('it in the list',
+            async () => /gast/.test(await teacher.textContent('#invite-list')));
+        const guest = await openPage(browser, 'guest');
+        await guest.goto(link);
+        await guest.selectOption('#start', 'nothing');
+        await guest.click('#join-button:not([disabled])');
+        await guest.waitForSelector('#room:not([hidden])');
+        await guest.close();
+        await teacher.getByRole('button', { name: 'End the invitation of gast' }).click();
+        await until('the list to be empty', async () => teacher.isVisible('#invite-none'));
+        const late = await openPage(browser, 'late guest');
+        await late.goto(link);
+        await late.selectOption('#start', 'nothing');
+        await late.click('#join-button:not([disabled])');
+        await late.waitForSelector('#join-error:has-text("not valid")');
+        await late.close();
+        await screenshot(teacher, 'invite');
+        await teacher.keyboard.press('Escape');
+        assert.equal(await focused(teacher), 'invite-button');
+    });
+
+    test('attendance is saved as a table that no spreadsheet takes for formulas', async () => {
+        const odd = await join('=1+1');
+        await until('them to be seen', async () => (await peopleOf(teacher)).includes('=1+1'));
+        await odd.close();
+        const [download] = await Promise.all([
+            teacher.waitForEvent('download'), teacher.click('#attendance-button'),
+        ]);
+        const text = await readFile(await download.path(), 'utf8');
+        assert.match(text, /^"name","first seen","last seen","minutes present"\r\n/);
+        assert.match(text, /\r\n"ann","\d{4}-/);
+        assert.match(text, /\r\n"'=1\+1",/);
     });
 
     test('a whole class by keyboard alone', async () => {

@@ -7,6 +7,7 @@
  */
 
 import { ask } from './ask.js';
+import { Attendance } from './attendance.js';
 import { hideBanner, showBanner } from './banner.js';
 import { Chat } from './chat.js';
 import { Commands } from './commands.js';
@@ -17,6 +18,7 @@ import { Facts } from './facts.js';
 import { Floor } from './floor.js';
 import { Hands } from './hands.js';
 import { Healer } from './healer.js';
+import { Invitations } from './invitations.js';
 import { closeMenu } from './menu.js';
 import { notify, sentence } from './notices.js';
 import * as own from './own.js';
@@ -57,6 +59,8 @@ function enter(credentials) {
     room = { connection, refusal: null };
     room.reception = new Reception(connection);
     room.floor = new Floor(connection);
+    room.invitations = new Invitations(connection);
+    room.attendance = new Attendance();
     room.hands = new Hands(connection, (places) => {
         room.people?.showHands(places);
         stage.showHands(places);
@@ -117,6 +121,8 @@ function stateChanged(now, text) {
             : wasInside ? '' : 'The server cannot be reached. Check the network, and try again.'));
         return;
     }
+    if (now === 'waiting')
+        room.attendance.blind();
     showBanner(room.connection, room.healer);
 }
 
@@ -191,14 +197,15 @@ function showPermissions() {
         byId(id).hidden = !mayPresent;
     byId('screen-button').hidden = !mayPresent || !navigator.mediaDevices?.getDisplayMedia;
     byId('chat-form').hidden = !connection.can('message');
-    byId('room').classList.toggle('is-op', connection.can('op'));
-    byId('op-tools').hidden = !connection.can('op');
+    document.body.classList.toggle('is-op', connection.can('op'));
+    byId('invite-button').hidden = !connection.can('token');
     byId('lock-button').textContent = state.status.locked ? 'Unlock group' : 'Lock group';
     byId('room-locked').hidden = !state.status.locked;
 }
 
 function userChanged(kind, user) {
     room.people.update(kind, user);
+    room.attendance.update(kind, user);
     room.hands.update(kind, user);
     stage.userChanged(user);
 }
@@ -229,6 +236,8 @@ function obey(kind, message) {
         room.floor.mayspeak(message.username);
     else if (kind === 'lowerhand')
         room.hands.raise(false);
+    else if (kind === 'token' || kind === 'tokenlist')
+        room.invitations.took(kind, message);
 }
 
 async function leave() {
@@ -281,6 +290,8 @@ wireControls({
     },
     isQuiet: () => room?.floor.isTaken,
 });
+byId('invite-button').addEventListener('click', () => room.invitations.open());
+byId('attendance-button').addEventListener('click', () => room.attendance.save());
 wireSettings(stage, () => room?.reception);
 openEntrance(enter);
 startPreview();

@@ -14,7 +14,8 @@ export function openMenu(anchor, label, items) {
     const node = element('div', { className: 'menu', role: 'menu', 'aria-label': label },
         ...items.map((item) => entry(item)));
     // Inside a full-screen element or a dialog nothing else is visible.
-    (anchor.closest('dialog') ?? document.fullscreenElement ?? document.body).append(node);
+    (document.fullscreenElement ?? anchor.closest('dialog, aside, main') ?? document.body)
+        .append(node);
     place(node, anchor);
     anchor.setAttribute('aria-expanded', 'true');
     open = { node, anchor };

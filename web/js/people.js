@@ -12,6 +12,8 @@ import { isSelf } from './state.js';
 const QUIET_MS = 2_000;
 /** A field to search in appears with so many people. */
 const SEARCH_FROM = 15;
+/** As people sort names: without regard to case, and 9 before 10. */
+const ORDER = new Intl.Collator(undefined, { numeric: true });
 
 let refreshStops;
 
@@ -72,7 +74,8 @@ export class People {
             if (user)
                 this.#show(user);
         }
-        byId('people-hands').textContent = places.size > 0 ? `✋${places.size}` : '';
+        byId('people-hands').hidden = places.size === 0;
+        byId('people-hands').querySelector('span').textContent = String(places.size);
     }
 
     #show(user) {
@@ -82,9 +85,9 @@ export class People {
         row.name.textContent = name + (isSelf(user) ? ' (you)' : '');
         row.badges.replaceChildren(...badges.map(([iconName, text]) => badge(iconName, text)));
         row.button.title = badges.map(([, text]) => text).join(', ');
-        const key = `${isSelf(user) ? 0 : 1} ${name.toLowerCase()} ${user.id}`;
-        if (row.node.dataset.key !== key) {
-            row.node.dataset.key = key;
+        const key = `${isSelf(user) ? 0 : 1} ${name} ${user.id}`;
+        if (row.key !== key) {
+            row.key = key;
             this.#place(row);
         }
         this.#filter(row);
@@ -113,7 +116,8 @@ export class People {
     #place(row) {
         const hadFocus = document.activeElement === row.button;
         const next = [...this.list.children].find((other) => (
-            other !== row.node && row.node.dataset.key < other.dataset.key));
+            other !== row.node
+            && ORDER.compare(row.key, this.rows.get(other.dataset.id).key) < 0));
         this.list.insertBefore(row.node, next ?? null);
         if (hadFocus)
             row.button.focus();

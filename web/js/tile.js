@@ -16,7 +16,8 @@ export class Tile {
         this.spokeAt = 0;
         this.video = element('video', { autoplay: true, playsInline: true, muted: this.isOwn });
         this.caption = element('span', { className: 'tile-name', dir: 'auto' });
-        this.hand = element('span', { className: 'tile-hand', 'aria-hidden': 'true' });
+        this.hand = element('span', { className: 'tile-hand', hidden: true, 'aria-hidden': 'true' },
+            icon('hand'), element('b', {}));
         this.avatar = element('div', { className: 'avatar', 'aria-hidden': 'true' });
         this.menu = button('more', '', () => openMenu(this.menu, this.menu.title, deeds(this)));
         this.menu.classList.add('tile-menu');
@@ -70,7 +71,8 @@ export class Tile {
     }
 
     showHand(place) {
-        this.hand.textContent = place && !this.isScreen ? `✋${place}` : '';
+        this.hand.hidden = !place || this.isScreen;
+        this.hand.querySelector('b').textContent = String(place ?? '');
     }
 
     showPin() {
