@@ -22,11 +22,12 @@ const STRIP_PART_MIN = 0.25;
  * main and then of the part of `rest` that this page shows, which starts at `first`.
  */
 export function arrange({ width, height, main, rest, page }) {
+    const pageMax = width >= WIDE_MIN ? PAGE_MAX : PAGE_MAX_NARROW;
     if (main === 0)
-        return withPages({ left: 0, top: 0, width, height }, rest, page, false, []);
+        return withPages({ left: 0, top: 0, width, height }, rest, page, { pageMax });
     const { mainBox, stripBox } = split(width, height, rest > 0);
     const large = fill(mainBox, main).map((box) => ({ ...box, isLarge: true }));
-    return withPages(stripBox, rest, page, true, large);
+    return withPages(stripBox, rest, page, { pageMax, isStrip: true, large });
 }
 
 function split(width, height, hasStrip) {
@@ -47,13 +48,14 @@ function split(width, height, hasStrip) {
     };
 }
 
-function withPages(box, count, wantedPage, isStrip, large) {
+function withPages(box, count, wantedPage, { pageMax, isStrip = false, large = [] }) {
     const min = isStrip ? STRIP_TILE_MIN
         : box.width >= WIDE_MIN ? GRID_TILE_MIN_WIDE : GRID_TILE_MIN;
     const capacity = (height) => {
         const columns = Math.max(1, Math.floor((box.width + GAP) / (min + GAP)));
-        const rows = Math.max(1, Math.floor((height + GAP) / (min / RATIO + GAP)));
-        return Math.min(columns * rows, box.width >= WIDE_MIN ? PAGE_MAX : PAGE_MAX_NARROW);
+        const tileWidth = (box.width - GAP * (columns - 1)) / columns;
+        const rows = Math.max(1, Math.floor((height + GAP) / (tileWidth / RATIO + GAP)));
+        return Math.min(columns * rows, pageMax);
     };
     let { height } = box;
     let size = capacity(height);
