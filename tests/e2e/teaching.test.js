@@ -185,6 +185,30 @@ describe('teaching', { concurrency: 1 }, () => {
         assert.match(text, /\r\n"'=1\+1",/);
     });
 
+    test('captions are shown over the stage and kept as a transcript', async () => {
+        await teacher.evaluate(() => window.aula.connection.chat('two and two are four',
+            { kind: 'caption' }));
+        await ann.waitForSelector('#captions p:has-text("two and two")');
+        assert.equal(await ann.locator('.chat-message:has-text("two and two")').count(), 0);
+        const [download] = await Promise.all([
+            ann.waitForEvent('download'), ann.click('#transcript'),
+        ]);
+        assert.match(await readFile(await download.path(), 'utf8'), /teacher: two and two are four/);
+    });
+
+    test('a file is shown to all as it plays', async () => {
+        await teacher.setInputFiles('#film-file', { name: 'film.webm', mimeType: 'video/webm',
+            buffer: Buffer.from(await recorded(ann), 'base64') });
+        await until('ann to see it large', async () => (await inbound(ann)).some(
+            ({ label, framesDecoded }) => label === 'video' && framesDecoded > 3));
+        await ann.waitForSelector('.tile.is-large:has-text("film")');
+        await until('the end of the film', async () => (await inbound(ann)).every(
+            ({ label }) => label !== 'video'));
+        await teacher.setInputFiles('#film-file',
+            { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('no film') });
+        await teacher.waitForSelector('.notice:has-text("cannot play notes.txt")');
+    });
+
     test('a whole class by keyboard alone', async () => {
         const page = await join('keys');
         await page.keyboard.press('h');
@@ -237,6 +261,28 @@ describe('teaching', { concurrency: 1 }, () => {
         assert.equal(await focused(teacher), 'leave-button');
         assert.equal(await teacher.isVisible('#room'), true);
     });
+
+    /** A film of some seconds, in base64. */
+    function recorded(page) {
+        return page.evaluate(async () => {
+            const canvas = document.createElement('canvas');
+            const context = canvas.getContext('2d');
+            const timer = setInterval(() => {
+                context.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
+                context.fillRect(0, 0, canvas.width, canvas.height);
+            }, 50);
+            const recorder = new MediaRecorder(canvas.captureStream(), { mimeType: 'video/webm' });
+            const chunks = [];
+            recorder.ondataavailable = ({ data }) => chunks.push(data);
+            recorder.start();
+            await new Promise((resolve) => setTimeout(resolve, 6_000));
+            recorder.stop();
+            await new Promise((resolve) => recorder.addEventListener('stop', resolve));
+            clearInterval(timer);
+            const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
+            return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+        });
+    }
 
     function focused(page) {
         return page.evaluate(() => document.activeElement.id || document.activeElement.tagName);

@@ -5,7 +5,7 @@ const HELP = [
     '/msg NAME TEXT: write to one person',
     '/raise, /lower: raise or lower your hand',
     '/leave: leave the group',
-    'For operators: /muteall, /lock [TEXT], /unlock, /clear, /wall TEXT',
+    'For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /wall TEXT',
     'For operators, with a name: /mute, /kick, /op, /unop, /present, /unpresent, /shutup, /unshutup',
     '//TEXT: a message that begins with a slash',
 ].join('\n');
@@ -43,6 +43,9 @@ export class Commands {
         case 'lock':
         case 'unlock':
             connection.groupAction(command, rest || undefined);
+            return DONE;
+        case 'subgroups':
+            connection.groupAction('subgroups');
             return DONE;
         case 'clear':
             connection.groupAction('clearchat');

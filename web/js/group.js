@@ -9,12 +9,14 @@
 import { ask } from './ask.js';
 import { Attendance } from './attendance.js';
 import { hideBanner, showBanner } from './banner.js';
+import { Captions } from './captions.js';
 import { Chat } from './chat.js';
 import { Commands } from './commands.js';
 import { openPanel, showOwn, wireControls } from './controls.js';
 import { byId } from './element.js';
 import { failureText, openEntrance, refuse, showStatus } from './entrance.js';
 import { Facts } from './facts.js';
+import { filmClosed, publishFilm, stopFilm, wireFilm } from './film.js';
 import { Floor } from './floor.js';
 import { Hands } from './hands.js';
 import { Healer } from './healer.js';
@@ -38,7 +40,7 @@ let room = null;
 window.aula = { connection: null };
 
 const stage = new Stage({
-    stopScreen: () => own.stopScreen(),
+    stopSharing: ({ label }) => (label === 'video' ? stopFilm() : own.stopScreen()),
     volume: (user) => askVolume(stage, user),
     shown: (visible) => room?.reception.show(visible),
 });
@@ -61,6 +63,7 @@ function enter(credentials) {
     room.floor = new Floor(connection);
     room.invitations = new Invitations(connection);
     room.attendance = new Attendance();
+    room.captions = new Captions();
     room.hands = new Hands(connection, (places) => {
         room.people?.showHands(places);
         stage.showHands(places);
@@ -104,7 +107,10 @@ function listen(room) {
     on('joined', ({ kind }) => joined(kind));
     on('user', ({ kind, user }) => userChanged(kind, user));
     on('stream', streamChanged);
-    on('chat', ({ message, isHistory }) => room.chat.show(message, isHistory));
+    on('chat', ({ message, isHistory }) => {
+        const place = message.kind === 'caption' ? room.captions : room.chat;
+        place.show(message, isHistory);
+    });
     on('notice', ({ kind, text }) => {
         if (kind !== 'error' || !room.chat.outbox.takeError(text))
             notify(WORDS[text] ?? sentence(text), kind);
@@ -173,6 +179,7 @@ function entered() {
     // We are back after a lost connection: publish again what we were publishing.
     own.publishCamera();
     own.publishScreen();
+    publishFilm();
 }
 
 function showEntrance() {
@@ -183,6 +190,7 @@ function showEntrance() {
     hideBanner();
     own.stopCamera();
     own.stopScreen();
+    stopFilm();
     sleepAgain();
     byId('room').hidden = true;
     byId('join').hidden = false;
@@ -193,7 +201,7 @@ function showEntrance() {
 function showPermissions() {
     const { connection } = room;
     const mayPresent = connection.can('present');
-    for (const id of ['mic-button', 'camera-button'])
+    for (const id of ['mic-button', 'camera-button', 'film-button'])
         byId(id).hidden = !mayPresent;
     byId('screen-button').hidden = !mayPresent || !navigator.mediaDevices?.getDisplayMedia;
     byId('chat-form').hidden = !connection.can('message');
@@ -217,6 +225,7 @@ function streamChanged({ kind, stream, replaces, error }) {
         stage.remove(stream);
         if (stream.direction === 'up')
             own.streamClosed(stream);
+        filmClosed(stream);
     } else if (kind === 'renew') {
         own.renew(stream);
     } else if (kind === 'error') {
@@ -292,6 +301,7 @@ wireControls({
 });
 byId('invite-button').addEventListener('click', () => room.invitations.open());
 byId('attendance-button').addEventListener('click', () => room.attendance.save());
+wireFilm();
 wireSettings(stage, () => room?.reception);
 openEntrance(enter);
 startPreview();

@@ -17,6 +17,7 @@ const DEFAULTS = {
     mirror: true,
     hideSelf: false,
     view: 'grid',
+    captions: 'normal',
     handSound: true,
     keys: true,
 };

@@ -28,6 +28,7 @@ export function wireSettings(stage, reception) {
         stage.setSpeaker(target.value);
     });
     byId('speaker-test').addEventListener('click', () => testSpeaker(preferences.speaker));
+    choice('captions-size', () => {}, 'captions');
     choice('receive', () => reception()?.preferenceChanged());
     choice('send', (value) => state.own.cameraStream?.setVideoRate(SEND[value]));
     box('simulcast', 'simulcast', () => state.own.video && own.publishCamera());
@@ -43,10 +44,10 @@ export function wireSettings(stage, reception) {
     navigator.mediaDevices?.addEventListener('devicechange', own.refreshDevices);
 }
 
-function choice(id, changed) {
-    byId(id).value = preferences[id];
+function choice(id, changed, name = id) {
+    byId(id).value = preferences[name];
     byId(id).addEventListener('change', ({ target }) => {
-        prefer(id, target.value);
+        prefer(name, target.value);
         changed(target.value);
     });
 }

@@ -18,7 +18,7 @@ const SPEAKER_HOLD_MS = 2_000;
 const HIDDEN_AFTER_MS = 10_000;
 
 export class Stage {
-    /** `deeds` has stopScreen(), volume(user) and shown(Map of stream ids to large or small). */
+    /** `deeds` has stopSharing(stream), volume(user) and shown(Map of stream ids to large or small). */
     constructor(deeds) {
         this.deeds = deeds;
         this.grid = byId('grid');
@@ -45,7 +45,7 @@ export class Stage {
         const tile = new Tile(stream, {
             deeds: (tile) => this.#entries(tile),
             pin: (tile) => this.pin(tile),
-            stop: () => this.deeds.stopScreen(),
+            stop: (tile) => this.deeds.stopSharing(tile.stream),
         });
         const old = this.tiles.get(replaces);
         this.#take(tile, old, replaces);
@@ -244,7 +244,7 @@ export class Stage {
         if (tile.isOwn && !tile.isScreen)
             entries.push({ text: 'Hide my picture', onclick: () => this.setSelfHidden(true) });
         if (tile.isOwn && tile.isScreen)
-            entries.push({ text: 'Stop sharing', onclick: () => this.deeds.stopScreen() });
+            entries.push({ text: 'Stop sharing', onclick: () => this.deeds.stopSharing(tile.stream) });
         return entries;
     }
 
@@ -258,7 +258,7 @@ export class Stage {
                 this.shareId = tile.stream.id;
                 this.layOut();
             },
-        }, `Screen of ${tile.name}`)));
+        }, tile.title)));
         if (hadFocus)
             (place.querySelector('[aria-pressed=true]') ?? this.grid).focus();
     }

@@ -10,7 +10,8 @@ export class Tile {
     constructor(stream, { deeds, pin, stop }) {
         this.stream = stream;
         this.isOwn = stream.direction === 'up';
-        this.isScreen = stream.label === 'screenshare';
+        /** A slide or a film: something to look at for all. */
+        this.isScreen = ['screenshare', 'video'].includes(stream.label);
         this.isPinned = false;
         /** When its sound was last speech, in performance.now(). */
         this.spokeAt = 0;
@@ -42,13 +43,18 @@ export class Tile {
     /** The name of whoever sends it, which namesakes may change. */
     rename() {
         this.name = nameOf({ id: this.stream.source ?? '', username: this.stream.username });
-        const title = `${this.name}${this.isOwn ? ' (you)' : ''}${this.isScreen ? ' – screen' : ''}`;
+        const title = `${this.name}${this.isOwn ? ' (you)' : ''}${this.what}`;
         this.title = title;
         this.caption.textContent = title;
         this.avatar.textContent = initials(this.name);
         this.video.setAttribute('aria-label', title);
         this.menu.setAttribute('aria-label', `Options for ${title}`);
         this.menu.title = `Options for ${title}`;
+    }
+
+    /** What it is, for its title. */
+    get what() {
+        return { screenshare: ' – screen', video: ' – film' }[this.stream.label] ?? '';
     }
 
     /** Whether there is a picture at present. */
