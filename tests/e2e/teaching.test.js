@@ -196,6 +196,28 @@ describe('teaching', { concurrency: 1 }, () => {
         assert.match(await readFile(await download.path(), 'utf8'), /teacher: two and two are four/);
     });
 
+    test('a file goes from one to another', async () => {
+        const content = 'homework '.repeat(20_000);
+        await ann.click('#people-button');
+        await ann.getByRole('button', { name: /^bob/ }).click();
+        const [chooser] = await Promise.all([
+            ann.waitForEvent('filechooser'),
+            ann.getByRole('menuitem', { name: 'Give a file' }).click(),
+        ]);
+        await chooser.setFiles({ name: 'work.txt', mimeType: 'text/plain', buffer: Buffer.from(content) });
+        await bob.getByRole('button', { name: 'Accept' }).click();
+        await ann.waitForSelector('#files li:has-text("arrived")');
+        const [download] = await Promise.all([
+            bob.waitForEvent('download'),
+            bob.locator('#files').getByRole('button', { name: 'Save' }).click(),
+        ]);
+        assert.equal(download.suggestedFilename(), 'work.txt');
+        assert.equal(await readFile(await download.path(), 'utf8'), content);
+        await bob.locator('#files').getByRole('button', { name: 'Close' }).click();
+        await ann.locator('#files').getByRole('button', { name: 'Close' }).click();
+        assert.notEqual(await focused(ann), 'BODY');
+    });
+
     test('a file is shown to all as it plays', async () => {
         await teacher.setInputFiles('#film-file', { name: 'film.webm', mimeType: 'video/webm',
             buffer: Buffer.from(await recorded(ann), 'base64') });

@@ -16,6 +16,7 @@ import { openPanel, showOwn, wireControls } from './controls.js';
 import { byId } from './element.js';
 import { failureText, openEntrance, refuse, showStatus } from './entrance.js';
 import { Facts } from './facts.js';
+import { Files } from './files.js';
 import { filmClosed, publishFilm, stopFilm, wireFilm } from './film.js';
 import { Floor } from './floor.js';
 import { Hands } from './hands.js';
@@ -75,8 +76,10 @@ function enter(credentials) {
         },
         lowerHand: (user) => room.hands.lower(user),
         letSpeak: (user) => room.floor.letSpeak(user),
+        giveFile: (user) => room.files.choose(user),
         volume: (user) => askVolume(stage, user),
     });
+    room.files = new Files(connection);
     const commands = new Commands(connection, {
         raise: (isRaised) => room.hands.raise(isRaised),
         say: (text, how) => room.chat.send(text, how),

@@ -18,7 +18,7 @@ const ORDER = new Intl.Collator(undefined, { numeric: true });
 let refreshStops;
 
 export class People {
-    /** `deeds` has writeTo, lowerHand, letSpeak and volume, each of a user. */
+    /** `deeds` has writeTo, lowerHand, letSpeak, giveFile and volume, each of a user. */
     constructor(connection, deeds) {
         this.connection = connection;
         this.deeds = deeds;
@@ -171,6 +171,8 @@ export class People {
         const items = [];
         if (!isSelf(user) && connection.can('message'))
             items.push({ text: 'Write in private', onclick: () => deeds.writeTo(user) });
+        if (!isSelf(user) && connection.can('message'))
+            items.push({ text: 'Give a file…', onclick: () => deeds.giveFile(user) });
         if (!isSelf(user) && holds('present'))
             items.push({ text: 'Volume…', onclick: () => deeds.volume(user) });
         if (isOp && !isSelf(user) && connection.data.quiet && holds('present'))

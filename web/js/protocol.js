@@ -34,6 +34,7 @@ const SHUTDOWN_TEXT = 'server is shutting down';
  * - `stream`   {kind: add|track|state|close|error|renew, stream, replaces?, error?}
  * - `chat`     {message, isHistory}
  * - `notice`   {kind: error|warning|info, text}
+ * - `file`     {message} a member speaks of a file, see transfer.js
  * - `order`    {kind, message} what an operator asks of this client; it need not be known
  */
 export class ServerConnection extends EventTarget {
@@ -407,6 +408,10 @@ export class ServerConnection extends EventTarget {
     }
 
     #userMessage(message) {
+        if (message.kind === 'filetransfer') {
+            this.emit('file', { message });
+            return;
+        }
         // Anybody may send user messages: only those of the server and of operators are obeyed.
         if (!message.privileged)
             return;
