@@ -34,6 +34,7 @@ import { wireSettings } from './settings.js';
 import { Stage } from './stage.js';
 import { state } from './state.js';
 import { askVolume } from './volume.js';
+import { keepAwake, sleepAgain } from './wake.js';
 
 /** The parts of a membership; made anew when the user joins, kept over lost connections. */
 let room = null;
@@ -260,26 +261,6 @@ async function leave() {
         connection.leave();
 }
 
-let wakeLock = null;
-
-/** A screen that goes dark in the middle of a class is switched on again by hand, every time. */
-async function keepAwake() {
-    try {
-        wakeLock = await navigator.wakeLock?.request('screen');
-    } catch {
-        // Batteries that are low come first.
-    }
-}
-
-function sleepAgain() {
-    wakeLock?.release();
-    wakeLock = null;
-}
-
-document.addEventListener('visibilitychange', () => {
-    if (!document.hidden && state.isInside)
-        keepAwake();
-});
 window.addEventListener('pagehide', () => state.connection?.leave());
 own.onOwnChange(() => {
     showOwn();

@@ -6,14 +6,11 @@ import { announce } from './notices.js';
 import { prefer, preferences } from './preferences.js';
 import { LARGE_FROM_PX } from './reception.js';
 import { rove } from './roving.js';
+import { listenFor, longestSilent } from './speaking.js';
 import { state } from './state.js';
 import { Tile } from './tile.js';
+import { entriesOf } from './tile-menu.js';
 
-const SPEAKING_TICK_MS = 400;
-/** RFC 6464 levels arrive as 0..1; about -40 dB counts as speech. */
-const SPEAKING_LEVEL_MIN = 0.01;
-/** Somebody who has been silent for so long gives the large place to the next speaker. */
-const SPEAKER_HOLD_MS = 2_000;
 /** A page that nobody looks at gets no pictures after so long. */
 const HIDDEN_AFTER_MS = 10_000;
 
@@ -38,12 +35,12 @@ export class Stage {
         document.addEventListener('leavepictureinpicture', () => this.#lookedAt(), true);
         this.refreshStops = rove(this.grid, '.tile-menu');
         new ResizeObserver(() => this.layOut()).observe(this.grid);
-        setInterval(() => this.#listen(), SPEAKING_TICK_MS);
+        listenFor(() => this.tiles.values(), (tile, isNew) => this.#speaks(tile, isNew));
     }
 
     add(stream, replaces) {
         const tile = new Tile(stream, {
-            deeds: (tile) => this.#entries(tile),
+            deeds: (tile) => entriesOf(tile, this),
             pin: (tile) => this.pin(tile),
             stop: (tile) => this.deeds.stopSharing(tile.stream),
         });
@@ -220,34 +217,6 @@ export class Stage {
         return tile.hasVideo || !tells || data.camera ? 2 : 3;
     }
 
-    #entries(tile) {
-        const entries = [
-            { text: tile.isPinned ? 'Unpin' : 'Pin', onclick: () => this.pin(tile) },
-        ];
-        if (document.fullscreenEnabled) {
-            entries.push({
-                text: document.fullscreenElement ? 'End full screen' : 'Full screen',
-                onclick: () => (document.fullscreenElement ? document.exitFullscreen()
-                    : tile.node.requestFullscreen()).catch(() => {}),
-            });
-        }
-        if (document.pictureInPictureEnabled && tile.hasVideo) {
-            entries.push({
-                text: 'Picture in picture',
-                onclick: () => tile.video.requestPictureInPicture().catch(() => {}),
-            });
-        }
-        if (!tile.isOwn) {
-            const { source: id, username } = tile.stream;
-            entries.push({ text: 'Volume…', onclick: () => this.deeds.volume({ id, username }) });
-        }
-        if (tile.isOwn && !tile.isScreen)
-            entries.push({ text: 'Hide my picture', onclick: () => this.setSelfHidden(true) });
-        if (tile.isOwn && tile.isScreen)
-            entries.push({ text: 'Stop sharing', onclick: () => this.deeds.stopSharing(tile.stream) });
-        return entries;
-    }
-
     #showShares(shares) {
         const place = byId('shares');
         place.hidden = shares.length < 2;
@@ -293,37 +262,17 @@ export class Stage {
         byId('mic-button').focus();
     }
 
-    #listen() {
-        const now = performance.now();
-        let loudest = null;
-        let level = SPEAKING_LEVEL_MIN;
-        for (const tile of this.tiles.values()) {
-            if (tile.isOwn)
-                continue;
-            const heard = levelOf(tile.stream);
-            tile.node.classList.toggle('is-speaking', heard > SPEAKING_LEVEL_MIN);
-            if (heard > SPEAKING_LEVEL_MIN)
-                tile.spokeAt = now;
-            if (heard > level)
-                [loudest, level] = [tile, heard];
-        }
-        if (loudest)
-            this.#speaks(loudest, now);
-    }
-
-    /** Brings somebody who speaks to the large place or to the first page. */
-    #speaks(tile, now) {
-        const speaker = this.tiles.get(this.speakerId);
-        if (tile !== speaker && now - (speaker?.spokeAt ?? -Infinity) >= SPEAKER_HOLD_MS) {
+    /** Makes whoever speaks large, if that is wished, and visible, if the first page is shown. */
+    #speaks(tile, isNewSpeaker) {
+        if (isNewSpeaker) {
             this.speakerId = tile.stream.id;
             if (preferences.view === 'speaker')
                 this.layOut();
         }
         if (!tile.node.hidden || this.page !== 0 || tile.isScreen)
             return;
-        const quietest = this.onPage.filter((other) => !other.isOwn && !other.isPinned)
-            .sort((a, b) => a.spokeAt - b.spokeAt)[0];
-        if (!quietest || now - quietest.spokeAt < SPEAKER_HOLD_MS)
+        const quietest = longestSilent(this.onPage);
+        if (!quietest)
             return;
         this.tiles = new Map([...this.tiles].map((entry) => (
             entry[1] === tile ? [quietest.stream.id, quietest]
@@ -339,12 +288,4 @@ export class Stage {
             this.layOut();
         }, isLookedAt ? 0 : HIDDEN_AFTER_MS);
     }
-}
-
-function levelOf(stream) {
-    const levels = stream.pc.getReceivers()
-        .filter((receiver) => receiver.track?.kind === 'audio')
-        .flatMap((receiver) => receiver.getSynchronizationSources())
-        .map((source) => source.audioLevel ?? 0);
-    return Math.max(0, ...levels);
 }
