@@ -45,6 +45,41 @@ describe('doors', { concurrency: 1 }, () => {
         assert.equal(await refused('teacher', 'cheese'), 'Wrong name or password.');
     });
 
+    test('an empty or impossible name is objected to before the server is asked', async () => {
+        assert.equal(await refused('', ''), 'Please enter your name.');
+        assert.match(await refused('a\\b', ''), /cannot contain/);
+    });
+
+    test('a lock says that it is one, with the teacher\'s words', async () => {
+        await teacher.evaluate(() => window.aula.connection.groupAction('lock', 'Exam until ten'));
+        await teacher.waitForSelector('#room-locked:not([hidden])');
+        assert.match(await refused('student', ''), /locked.*Exam until ten/);
+        await teacher.evaluate(() => window.aula.connection.groupAction('unlock'));
+        await teacher.waitForSelector('#room-locked', { state: 'hidden' });
+    });
+
+    test('a guest with an invitation may load the page again', async () => {
+        const token = await teacher.evaluate(() => new Promise((resolve) => {
+            const { connection } = window.aula;
+            connection.addEventListener('order', ({ detail }) => (
+                detail.kind === 'token' && resolve(detail.message.value.token)));
+            connection.groupAction('maketoken', {
+                group: 'lecture', expires: 3_600_000, permissions: ['message'],
+            });
+        }));
+        const guest = await openPage(browser, 'guest');
+        await guest.goto(`${ORIGIN}/group/lecture/?token=${token}`);
+        await until('the token to leave the address', async () => !guest.url().includes(token));
+        await guest.reload();
+        await guest.fill('#username', 'guest');
+        await guest.selectOption('#start', 'nothing');
+        await guest.click('#join-button:not([disabled])');
+        await guest.waitForSelector('#room:not([hidden])');
+        await guest.close();
+        await until('the guest to leave the list',
+            async () => (await peopleOf(teacher)).join() === 'teacher');
+    });
+
     test('a student may chat but not present', async () => {
         const student = await joinGroup(browser, 'student', { group: 'lecture' });
         assert.equal(await student.isVisible('#mic-button'), false);

@@ -22,9 +22,13 @@ describe('simulcast', { concurrency: 1 }, () => {
 
     test('a viewer switches to the small picture and back', async () => {
         const ann = await joinGroup(browser, 'ann', { start: 'both' });
-        await ann.evaluate(() => document.getElementById('simulcast').click());
         const bob = await joinGroup(browser, 'bob');
         const eve = await joinGroup(browser, 'eve');
+        const receive = (page, what) => page.evaluate((what) => {
+            const select = document.getElementById('receive');
+            select.value = what;
+            select.dispatchEvent(new Event('change'));
+        }, what);
         const width = async (page) => (await inbound(page))[0].width;
         try {
             await seesAndHears(bob, 'ann');
@@ -39,10 +43,10 @@ describe('simulcast', { concurrency: 1 }, () => {
                 return widths.length === 2 && widths.every((width) => width > 0);
             });
             // The encoder scales both with the load, so only the relation of the two counts.
-            await bob.evaluate(() => window.aula.connection.request({ '': ['audio', 'video-low'] }));
+            await receive(bob, 'low');
             await until('bob to have the small picture and eve the large one',
                 async () => await width(bob) > 0 && await width(bob) <= await width(eve) / 2);
-            await bob.evaluate(() => window.aula.connection.request({ '': ['audio', 'video'] }));
+            await receive(bob, 'everything');
             await until('both to have the large picture',
                 async () => await width(bob) === await width(eve));
             await seesAndHears(bob, 'ann');

@@ -9,20 +9,27 @@ export async function capture({ audio, video }) {
         if (!wanted)
             return false;
         const deviceId = preferences[kind === 'audio' ? 'microphone' : 'camera'];
+        // Music and a whole room need the sound as it is; a blackboard needs every pixel.
+        const { noise, sharp } = preferences;
         const constraints = kind === 'audio'
-            ? { echoCancellation: true, noiseSuppression: true, autoGainControl: true }
-            : { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { max: 30 } };
+            ? { echoCancellation: noise, noiseSuppression: noise, autoGainControl: noise }
+            : {
+                width: { ideal: sharp ? 1920 : 1280 },
+                height: { ideal: sharp ? 1080 : 720 },
+                frameRate: { max: 30 },
+            };
         return deviceId ? { ...constraints, deviceId: { exact: deviceId } } : constraints;
     };
-    try {
-        return await navigator.mediaDevices.getUserMedia({
-            audio: wish('audio', audio), video: wish('video', video),
-        });
-    } catch (error) {
+    const media = await navigator.mediaDevices.getUserMedia({
+        audio: wish('audio', audio), video: wish('video', video),
+    }).catch((error) => {
         if (error.name !== 'OverconstrainedError')
             throw error;
         return navigator.mediaDevices.getUserMedia({ audio, video });
-    }
+    });
+    for (const track of media.getVideoTracks())
+        track.contentHint = preferences.sharp ? 'detail' : '';
+    return media;
 }
 
 /** Lets the user choose a screen, window or tab. */
@@ -34,7 +41,7 @@ export async function captureScreen() {
     return media;
 }
 
-/** Fills a <select> with the devices of one kind (`audioinput` or `videoinput`). */
+/** Fills a <select> with the devices of one kind (`audioinput`, `audiooutput`, ..). */
 export async function listDevices(select, kind, chosen) {
     const devices = await navigator.mediaDevices?.enumerateDevices() ?? [];
     const options = [new Option('Default', '')];
@@ -54,16 +61,43 @@ export function explain(error, what) {
     switch (error.name) {
     case 'NotAllowedError':
     case 'SecurityError':
-        return `Your browser did not allow access to the ${what}. Allow it with the icon beside `
-            + 'the address of this page, or in your system settings, and try again.';
+        return refusal(what);
     case 'NotFoundError':
-        return `No ${what} was found. Is it plugged in and switched on?`;
+        return `No ${what} was found. Is it plugged in and switched on? Everything else works.`;
     case 'NotReadableError':
     case 'AbortError':
-        return `The ${what} could not be started. Another program may be using it.`;
+        return `The ${what} could not be started. Another program may be using it: close that one, `
+            + 'and try again.';
     default:
         return error.message || `The ${what} could not be started.`;
     }
+}
+
+/** Where the permission is given, which is elsewhere in every browser. */
+function refusal(what) {
+    if (window !== window.top && !isAllowedInFrame(what)) {
+        return `The page around this one does not pass the ${what} on. Open this page in a tab of `
+            + 'its own, or ask for allow="camera; microphone; display-capture" on its frame.';
+    }
+    const agent = navigator.userAgent;
+    let where = 'the icon beside the address of this page';
+    if (/Firefox/.test(agent))
+        where = `the crossed-out ${what} beside the address of this page`;
+    else if (/Android/.test(agent))
+        where = 'the icon left of the address, then Permissions';
+    else if (/iPhone|iPad/.test(agent))
+        where = 'the aA button beside the address, then Website Settings';
+    else if (/Safari/.test(agent) && !/Chrom/.test(agent))
+        where = 'the menu Safari, Settings for This Website';
+    else if (/Edg|Chrom/.test(agent))
+        where = 'the icon left of the address of this page';
+    return `The browser may not use the ${what}. Allow it with ${where}, `
+        + 'and in the settings of your system; then try again.';
+}
+
+function isAllowedInFrame(what) {
+    const feature = what === 'screen' ? 'display-capture' : what;
+    return document.featurePolicy?.allowsFeature(feature) ?? true;
 }
 
 function requireDevices(method) {

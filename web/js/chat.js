@@ -1,25 +1,31 @@
-/** The chat: messages to all or to one, `/me`, and a few commands for those who like to type. */
+/** The chat: messages to all or to one, and what an operator may remove. */
 
 import { byId, element } from './element.js';
+import { nameOf } from './names.js';
+import { announce } from './notices.js';
+import { Outbox } from './outbox.js';
+import { isSelf, state } from './state.js';
 
 /** Older messages leave the page. */
 const MESSAGES_MAX = 500;
 const LINK = /https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'’»]/g;
+/** A list scrolled this near to its end follows new messages. */
+const AT_END_PX = 40;
+const DRAFT_KEY = `aula:draft:${state.groupName}`;
 
-const HELP = [
-    '/me TEXT: say what you are doing',
-    '/msg NAME TEXT: write to one person',
-    '/raise, /lower: raise or lower your hand',
-    '/lock [TEXT], /unlock, /clear: for operators',
-].join('\n');
+const WORDS = {
+    waiting: 'Waiting for the connection…',
+    sending: 'Sending…',
+};
 
 export class Chat {
-    /** `raise(isRaised)` raises and lowers our hand. */
-    constructor(connection, raise) {
+    /** `obey(text)` carries out a command; null means that the text is none. */
+    constructor(connection, obey) {
         this.connection = connection;
-        this.raise = raise;
+        this.obey = obey;
         this.list = byId('chat-list');
         this.input = byId('chat-input');
+        this.outbox = new Outbox(connection, (entry) => this.#showState(entry));
         this.dest = null;
         this.unread = 0;
         this.list.replaceChildren();
@@ -33,7 +39,13 @@ export class Chat {
                 this.#submit();
             }
         };
-        byId('chat-dest-clear').onclick = () => this.writeTo(null);
+        this.input.value = draft();
+        this.input.oninput = () => draft(this.input.value);
+        byId('chat-dest-clear').onclick = () => {
+            this.writeTo(null);
+            this.input.focus();
+        };
+        byId('chat-save').onclick = () => this.#save();
         this.writeTo(null);
         this.markRead();
     }
@@ -42,30 +54,86 @@ export class Chat {
     writeTo(user) {
         this.dest = user;
         byId('chat-dest').hidden = !user;
-        byId('chat-dest-name').textContent = user ? `To ${user.username} only` : '';
+        byId('chat-dest-name').textContent = user ? `To ${nameOf(user)} only` : '';
         if (user)
             this.input.focus();
+    }
+
+    /** Sends to all, or to the one chosen, or to `dest`. */
+    send(value, { kind = '', dest = this.dest } = {}) {
+        if (value === '')
+            return;
+        const entry = this.outbox.add({ value, kind, dest });
+        const { id: source, username } = this.connection;
+        this.#add({ id: entry.id, source, username, dest: dest?.id, kind, value }, true);
+        this.#showState(entry);
     }
 
     /** Shows a message of the server. */
     show(message, isHistory) {
         if (typeof message.value !== 'string' || !['', 'me', undefined].includes(message.kind))
             return;
-        const isOwn = message.source === this.connection.id;
-        const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40;
-        const author = message.source || message.username
-            ? message.username || '(anonymous)' : 'The server';
-        const time = message.time ? new Date(message.time) : new Date();
-        const body = element('div', { className: 'chat-text' });
+        const known = message.id && this.#line(message.id);
+        if (known) {
+            // Ours has come back, or history repeats what was seen before the connection broke.
+            const mine = this.outbox.confirm(message.id);
+            if (mine && message.time)
+                known.querySelector('time').replaceWith(clock(message.time));
+            known.dataset.source = message.source ?? '';
+            return;
+        }
+        this.#add(message, isSelf({ id: message.source }), isHistory);
+        if (isHistory || isSelf({ id: message.source }))
+            return;
+        const who = authorOf(message);
+        if (byId('chat').hidden) {
+            if (this.unread === 0)
+                this.#markNew();
+            this.#countUnread(this.unread + 1);
+        }
+        announce(message.dest ? `${who}, in private: ${message.value}` : `${who}: ${message.value}`);
+    }
+
+    /** Shows something that only we are told. */
+    tell(value) {
+        this.#add({ value }, true);
+    }
+
+    /** Removes what an operator cleared: everything, one author's messages, or one message. */
+    clear({ userId, id } = {}) {
+        const hadFocus = this.list.contains(document.activeElement);
+        for (const line of [...this.list.children]) {
+            if ((!userId || line.dataset.source === userId) && (!id || line.dataset.id === id))
+                line.remove();
+        }
+        if (hadFocus)
+            this.list.focus();
+    }
+
+    markRead() {
+        this.#countUnread(0);
+        this.list.scrollTop = this.list.scrollHeight;
+        this.list.querySelector('.chat-new')?.scrollIntoView({ block: 'nearest' });
+    }
+
+    #line(id) {
+        return this.list.querySelector(`[data-id="${CSS.escape(id)}"]`);
+    }
+
+    #add(message, isOwn, isHistory = false) {
+        const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight
+            < AT_END_PX;
+        const author = authorOf(message);
+        const body = element('div', { className: 'chat-text', dir: 'auto' });
         if (message.kind === 'me')
             body.append(`${author} `);
         body.append(...linkified(message.value));
         const line = element('li', { className: 'chat-message' },
             element('div', { className: 'chat-head' },
-                element('b', {}, author),
+                element('b', { dir: 'auto' }, author),
                 message.dest ? this.#privateNote(message, isOwn) : '',
-                element('time', { dateTime: time.toISOString() },
-                    time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))),
+                this.#deleteButton(message, author),
+                clock(message.time)),
             body);
         line.classList.toggle('is-own', isOwn);
         line.classList.toggle('is-private', Boolean(message.dest));
@@ -78,95 +146,119 @@ export class Chat {
             this.list.firstElementChild.remove();
         if (isAtEnd || isOwn)
             this.list.scrollTop = this.list.scrollHeight;
-        if (!isHistory && !isOwn && byId('chat').hidden)
-            this.#countUnread(this.unread + 1);
     }
 
-    /** Removes what an operator cleared: everything, one author's messages, or one message. */
-    clear({ userId, id } = {}) {
-        for (const line of [...this.list.children]) {
-            if ((!userId || line.dataset.source === userId) && (!id || line.dataset.id === id))
-                line.remove();
+    #deleteButton(message, author) {
+        if (!message.id || !message.source || message.dest)
+            return '';
+        return element('button', {
+            type: 'button', className: 'plain chat-delete for-op',
+            'aria-label': `Delete this message of ${author} for everybody`, title: 'Delete',
+            onclick: ({ target }) => {
+                const line = target.closest('li');
+                const { id, source: userId } = line.dataset;
+                (line.nextElementSibling?.querySelector('.chat-delete') ?? this.list).focus();
+                this.connection.groupAction('clearchat', { id, userId });
+            },
+        }, '×');
+    }
+
+    #privateNote(message, isOwn) {
+        const peer = this.connection.users.get(isOwn ? message.dest : message.source);
+        const text = isOwn ? ` to ${peer ? nameOf(peer) : 'one person'}` : ' to you';
+        return element('span', { className: 'chat-private' }, `${text}, in private`);
+    }
+
+    /** Says under a message of ours what has become of it. */
+    #showState(entry) {
+        const line = this.#line(entry.id);
+        line?.querySelector('.chat-state')?.remove();
+        line?.classList.toggle('is-pending', entry.state !== 'sent');
+        if (!line || entry.state === 'sent')
+            return;
+        if (entry.state !== 'failed') {
+            line.append(element('p', { className: 'chat-state' }, WORDS[entry.state]));
+            return;
         }
+        announce(`Your message was not sent: ${entry.reason}.`);
+        line.append(element('p', { className: 'chat-state error' },
+            `Not sent: ${entry.reason}. `,
+            element('button', {
+                type: 'button', className: 'plain link',
+                onclick: () => {
+                    line.remove();
+                    this.input.value = entry.value;
+                    this.input.focus();
+                },
+            }, 'Take back')));
     }
 
-    markRead() {
-        this.#countUnread(0);
+    /** A line above the first message that was not seen. */
+    #markNew() {
+        this.list.querySelector('.chat-new')?.remove();
+        const last = this.list.lastElementChild;
+        last?.before(element('li', { className: 'chat-new' }, 'New'));
     }
 
     #countUnread(count) {
         this.unread = count;
         byId('chat-unread').textContent = count > 0 ? String(Math.min(count, 99)) : '';
-    }
-
-    #privateNote(message, isOwn) {
-        const peer = this.connection.users.get(isOwn ? message.dest : message.source);
-        const text = isOwn ? ` to ${peer?.username ?? 'one person'}` : ' to you';
-        return element('span', { className: 'chat-private' }, `${text}, in private`);
+        byId('chat-unread').setAttribute('aria-label', count > 0 ? `${count} unread` : '');
     }
 
     #submit() {
         const text = this.input.value.trim();
         if (text === '')
             return;
-        if (this.#say(text))
+        const answer = this.obey(text);
+        if (answer === null)
+            this.send(text.startsWith('//') ? text.slice(1) : text);
+        else if (answer.text)
+            this.tell(answer.text);
+        if (answer === null || answer.isDone) {
             this.input.value = '';
-    }
-
-    /** Whether the text was taken; if not it stays in the input. */
-    #say(text) {
-        const [, command, rest] = /^\/(\w+)\s*([^]*)$/.exec(text) ?? [];
-        switch (command) {
-        case undefined:
-            this.#send(text.startsWith('//') ? text.slice(1) : text, '', this.dest);
-            return true;
-        case 'me':
-            this.#send(rest, 'me', this.dest);
-            return true;
-        case 'msg': {
-            const user = [...this.connection.users.values()]
-                .filter(({ username }) => username && `${rest} `.startsWith(`${username} `))
-                .sort((a, b) => b.username.length - a.username.length)[0];
-            if (!user)
-                return this.#tell('Nobody of that name is here.');
-            this.#send(rest.slice(user.username.length).trim(), '', user);
-            return true;
-        }
-        case 'raise':
-        case 'lower':
-            this.raise(command === 'raise');
-            return true;
-        case 'lock':
-        case 'unlock':
-            this.connection.groupAction(command, rest || undefined);
-            return true;
-        case 'clear':
-            this.connection.groupAction('clearchat');
-            return true;
-        case 'help':
-            this.#tell(HELP);
-            return true;
-        default:
-            return this.#tell(`There is no command /${command}. Try /help.`);
+            draft('');
         }
     }
 
-    #send(value, kind, dest) {
-        if (value === '')
-            return;
-        this.connection.chat(value, { kind, dest: dest?.id ?? '' });
-        // The server does not echo private messages.
-        if (dest && dest.id !== this.connection.id) {
-            const { id: source, username } = this.connection;
-            this.show({ source, username, dest: dest.id, kind, value }, false);
-        }
+    /** Gives the chat as a text file. */
+    #save() {
+        const lines = [...this.list.querySelectorAll('.chat-message')].map((line) => {
+            const time = line.querySelector('time').dateTime;
+            const note = line.querySelector('.chat-private')?.textContent ?? '';
+            return `${time} ${line.querySelector('b').textContent}${note}: `
+                + line.querySelector('.chat-text').textContent;
+        });
+        const url = URL.createObjectURL(new Blob([`${lines.join('\n')}\n`], { type: 'text/plain' }));
+        element('a', { href: url, download: `${state.groupName.replaceAll('/', '-')}-chat.txt` })
+            .click();
+        setTimeout(() => URL.revokeObjectURL(url), 10_000);
     }
+}
 
-    #tell(value) {
-        this.show({ value }, true);
-        this.list.scrollTop = this.list.scrollHeight;
-        return false;
+/** What was being written, kept over a reload; with an argument it is kept anew. */
+function draft(text) {
+    try {
+        if (text === undefined)
+            return sessionStorage.getItem(DRAFT_KEY) ?? '';
+        sessionStorage.setItem(DRAFT_KEY, text);
+    } catch {
+        // Without storage a reload loses it.
     }
+    return '';
+}
+
+function authorOf(message) {
+    if (!message.source && !message.username)
+        return 'The server';
+    return nameOf({ id: message.source ?? '', username: message.username });
+}
+
+function clock(time) {
+    const date = time ? new Date(time) : new Date();
+    const isDate = !Number.isNaN(date.getTime());
+    return element('time', { dateTime: isDate ? date.toISOString() : '' },
+        isDate ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }) : '');
 }
 
 function linkified(text) {

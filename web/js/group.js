@@ -1,537 +1,294 @@
 /**
- * The group page: ties the protocol to the join form, the stage, the chat and the user list.
+ * The group page: ties the protocol to the entrance, the stage, the chat and the list of people.
  *
  * For tests and the curious, `window.aula.connection` is the ServerConnection of the current
  * membership (null before the first one); its `up` and `down` map stream ids to Streams, each
  * with its RTCPeerConnection in `pc`.
  */
 
-import { capture, captureScreen, explain, listDevices } from './capture.js';
+import { ask } from './ask.js';
+import { Attendance } from './attendance.js';
+import { hideBanner, showBanner } from './banner.js';
+import { Captions } from './captions.js';
 import { Chat } from './chat.js';
-import { byId, element, ROOT } from './element.js';
+import { Commands } from './commands.js';
+import { openPanel, showOwn, wireControls } from './controls.js';
+import { byId, ROOT } from './element.js';
+import { failureText, openEntrance, refuse, showStatus } from './entrance.js';
+import { Facts } from './facts.js';
+import { Files } from './files.js';
+import { filmClosed, publishFilm, stopFilm, wireFilm } from './film.js';
+import { Floor } from './floor.js';
+import { Hands } from './hands.js';
+import { Healer } from './healer.js';
+import { Invitations } from './invitations.js';
+import { closeMenu } from './menu.js';
+import { notify, sentence } from './notices.js';
+import * as own from './own.js';
 import { People } from './people.js';
-import { prefer, preferences, RECEIVE, SEND } from './preferences.js';
+import { preferences } from './preferences.js';
+import { startPreview, stopPreview } from './preview.js';
 import { ServerConnection } from './protocol.js';
+import { Reception } from './reception.js';
+import { wireSettings } from './settings.js';
 import { Stage } from './stage.js';
+import { state } from './state.js';
+import { countDown, endCountDown } from './stopping.js';
+import { askVolume } from './volume.js';
+import { keepAwake, sleepAgain } from './wake.js';
 
-const NOTICE_MS = 8_000;
-
-const groupName = decodeURIComponent(location.pathname)
-    .replace(/^.*?\/group\//, '').replace(/\/+$/, '');
-const token = new URLSearchParams(location.search).get('token');
-
-let status = {};
-let connection = null;
-let chat = null;
-let people = null;
-
-/** Our own tracks; they outlive the streams that carry them, so that we can publish them again. */
-const own = { audio: null, video: null, screen: null, cameraStream: null, screenStream: null };
-
-const stage = new Stage(() => stopScreen());
+/** The parts of a membership; made anew when the user joins, kept over lost connections. */
+let room = null;
 
 window.aula = { connection: null };
 
-// ---- Notices ------------------------------------------------------------------------------
+const stage = new Stage({
+    stopSharing: ({ label }) => (label === 'video' ? stopFilm() : own.stopScreen()),
+    volume: (user) => askVolume(stage, user),
+    shown: (visible) => room?.reception.show(visible),
+});
 
-function notify(text, kind = 'error') {
-    const notice = element('div', { className: `notice notice-${kind}` },
-        element('span', {}, text),
-        element('button', {
-            type: 'button', className: 'plain', 'aria-label': 'Dismiss',
-            onclick: () => notice.remove(),
-        }, '×'));
-    byId('notices').append(notice);
-    setTimeout(() => notice.remove(), NOTICE_MS);
-}
+const facts = new Facts(stage);
 
-let countdown = null;
+/** What the server says to a person, in more helpful words. */
+const WORDS = {
+    'permission denied': 'You may not present any more: camera, microphone and screen are off.',
+    'not authorised': 'You may not do that here.',
+};
 
-/** The server ends in so many seconds: people see how long they have. */
-function countDown(seconds) {
-    const banner = byId('stopping');
-    const end = performance.now() + 1000 * seconds;
-    clearInterval(countdown);
-    const show = () => {
-        const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
-        banner.hidden = false;
-        banner.textContent = left > 0
-            ? `The server restarts in ${left} s; you come back by yourself`
-            : 'The server restarts; you come back by yourself';
-    };
-    show();
-    countdown = setInterval(show, 250);
-}
-
-function endCountDown() {
-    clearInterval(countdown);
-    byId('stopping').hidden = true;
-}
-
-function sentence(text) {
-    const trimmed = text.trim();
-    return trimmed && trimmed[0].toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? '' : '.');
-}
-
-// ---- Joining ------------------------------------------------------------------------------
-
-async function start() {
-    byId('group-name').textContent = groupName;
-    document.title = `${groupName} – Aula`;
-    byId('username').value = preferences.username;
-    byId('start').value = preferences.start;
-    if (token) {
-        // The token is a secret: keep it out of the address bar, history and screenshots.
-        history.replaceState(null, '', location.pathname);
-        byId('password-row').hidden = true;
-        byId('username-hint').hidden = false;
-    }
-    try {
-        const response = await fetch('.status', { cache: 'no-store' });
-        if (!response.ok)
-            throw new Error(response.status === 404
-                ? 'This group does not exist.' : `The server says: ${response.statusText}`);
-        status = await response.json();
-    } catch (error) {
-        refuse(error instanceof TypeError ? 'The server cannot be reached.' : error.message);
-        return;
-    }
-    if (status.redirect) {
-        location.assign(status.redirect);
-        return;
-    }
-    if (status.authPortal && !token) {
-        location.assign(status.authPortal);
-        return;
-    }
-    showStatus();
-    byId('join-button').disabled = false;
-    await refreshDevices();
-}
-
-function showStatus() {
-    const title = status.displayName || groupName;
-    document.title = `${title} – Aula`;
-    byId('group-name').textContent = title;
-    byId('room-name').textContent = title;
-    byId('group-description').textContent = status.description ?? '';
-}
-
-function refuse(text) {
-    byId('join-error').textContent = text;
-    byId('join-button').disabled = !status.name;
-    byId('join-button').textContent = 'Join';
-}
-
-async function join(event) {
-    event.preventDefault();
-    const username = byId('username').value.trim();
-    const password = byId('password').value;
-    prefer('username', username);
-    prefer('start', byId('start').value);
-    byId('join-error').textContent = '';
-    byId('join-button').disabled = true;
-    byId('join-button').textContent = 'Joining…';
-    let credentials = { username, password };
-    if (token)
-        credentials = { token, username: username || undefined };
-    else if (status.authServer) {
-        try {
-            credentials = await askAuthServer(username, password);
-        } catch (error) {
-            refuse(`The login server refused: ${error.message}`);
-            return;
-        }
-    }
-    const endpoint = status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
-    connection = new ServerConnection(endpoint);
-    window.aula.connection = connection;
-    connection.wishes = RECEIVE[preferences.receive] ?? RECEIVE.everything;
-    chat = new Chat(connection, raiseHand);
-    people = new People(connection, (user) => {
-        openPanel('chat');
-        chat.writeTo(user);
+function enter(credentials) {
+    const endpoint = state.status.endpoint
+        ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
+    const connection = new ServerConnection(endpoint);
+    state.connection = window.aula.connection = connection;
+    room = { connection, refusal: null };
+    room.reception = new Reception(connection);
+    room.floor = new Floor(connection);
+    room.invitations = new Invitations(connection);
+    room.attendance = new Attendance();
+    room.captions = new Captions();
+    room.hands = new Hands(connection, (places) => {
+        room.people?.showHands(places);
+        stage.showHands(places);
     });
-    listen();
-    connection.join(groupName, credentials);
-}
-
-async function askAuthServer(username, password) {
-    const response = await fetch(status.authServer, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify({ location: location.href, username, password }),
+    room.people = new People(connection, {
+        writeTo: (user) => {
+            openPanel('chat');
+            room.chat.writeTo(user);
+        },
+        lowerHand: (user) => room.hands.lower(user),
+        letSpeak: (user) => room.floor.letSpeak(user),
+        giveFile: (user) => room.files.choose(user),
+        volume: (user) => askVolume(stage, user),
     });
-    if (response.status === 204)
-        return { username, password };
-    if (!response.ok)
-        throw new Error(response.statusText || `status ${response.status}`);
-    return { username, token: await response.text() };
+    room.files = new Files(connection);
+    const commands = new Commands(connection, {
+        raise: (isRaised) => room.hands.raise(isRaised),
+        say: (text, how) => room.chat.send(text, how),
+        muteAll: () => room.floor.muteAll(true),
+        leave,
+    });
+    room.chat = new Chat(connection, (text) => commands.obey(text));
+    room.healer = new Healer(connection, () => showBanner(connection, room.healer));
+    listen(room);
+    connection.join(state.groupName, credentials);
 }
 
-function failureText(error, text) {
-    if (error === 'need-username')
-        return 'Please enter a name.';
-    if (error === 'duplicate-username')
-        return 'This name is reserved for somebody else. Please choose another one.';
-    if (text === 'not authorised')
-        return token ? 'This link is not valid, or no longer.' : 'Wrong name or password.';
-    return sentence(text || 'The server refused without a reason');
-}
-
-// ---- What the connection tells us ------------------------------------------------------------
-
-function listen() {
-    let refusal = null;
+function listen(room) {
+    const { connection } = room;
     const on = (name, handler) => connection.addEventListener(name, ({ detail }) => handler(detail));
-
     on('failed', ({ error, text }) => {
-        refusal = failureText(error, text);
+        room.refusal = failureText(error, text);
+    });
+    on('redirect', ({ url }) => {
+        if (/^https?:/.test(url))
+            location.assign(url);
     });
     on('kicked', ({ text, by }) => {
-        refusal = sentence(text || 'you have been removed') + (by ? ` (By ${by}.)` : '');
+        room.refusal = sentence(text || 'you have been removed') + (by ? ` (By ${by}.)` : '');
     });
-    on('state', ({ state, retryMs, text }) => {
-        document.body.dataset.connection = state;
-        byId('connection-state').textContent = {
-            connecting: 'Connecting…',
-            waiting: `Connection lost. Trying again in ${Math.ceil((retryMs ?? 0) / 1000)} s…`,
-        }[state] ?? '';
-        if (state === 'closed') {
-            const wasJoined = !byId('room').hidden;
-            showJoinForm();
-            refuse(refusal ?? (text || (wasJoined ? '' : 'The server cannot be reached.')));
-        }
-        if (state === 'connecting') {
-            byId('people-list').replaceChildren();
-            byId('chat-list').replaceChildren();
-            own.cameraStream = own.screenStream = null;
-        }
-    });
-    on('joined', async ({ kind }) => {
-        if (kind === 'leave')
-            return;
-        if (kind === 'join')
-            endCountDown();
-        status = { ...status, ...connection.status, locked: Boolean(connection.status.locked) };
-        showStatus();
-        showPermissions();
-        people.refresh();
-        if (kind === 'join')
-            await entered();
-    });
-    on('user', ({ kind, user }) => {
-        people.update(kind, user);
-        if (user.id === connection.id)
-            setPressed('hand-button', Boolean(user.data?.raisehand), 'Lower hand', 'Raise hand');
-    });
-    on('stream', ({ kind, stream, replaces, error }) => {
-        if (kind === 'add')
-            stage.add(stream, replaces);
-        else if (kind === 'close')
-            closed(stream);
-        else if (kind === 'error')
-            notify(`A video of ${stream.username || 'somebody'} failed: ${error.message}`);
-        else
-            stage.update(stream);
-    });
-    on('chat', ({ message, isHistory }) => chat.show(message, isHistory));
-    on('notice', ({ kind, text }) => notify(sentence(text), kind));
+    on('state', ({ state: now, text }) => stateChanged(now, text));
+    on('silent', () => showBanner(connection, room.healer));
+    on('joined', ({ kind }) => joined(kind));
     on('stopping', ({ seconds }) => countDown(seconds));
-    on('order', ({ kind, message }) => {
-        if (kind === 'clearchat') {
-            chat.clear(message.value ?? {});
-        } else if (own.audio?.enabled) {
-            setMuted(true);
-            notify(`${message.username || 'An operator'} muted your microphone.`, 'info');
-        }
+    on('user', ({ kind, user }) => userChanged(kind, user));
+    on('stream', streamChanged);
+    on('chat', ({ message, isHistory }) => {
+        const place = message.kind === 'caption' ? room.captions : room.chat;
+        place.show(message, isHistory);
     });
+    on('notice', ({ kind, text }) => {
+        if (kind !== 'error' || !room.chat.outbox.takeError(text))
+            notify(WORDS[text] ?? sentence(text), kind);
+    });
+    on('order', ({ kind, message }) => obey(kind, message));
 }
 
-async function entered() {
-    const isFirst = byId('room').hidden;
+function stateChanged(now, text) {
+    document.body.dataset.connection = now;
+    if (now === 'closed') {
+        const wasInside = state.isInside;
+        showEntrance();
+        refuse(room.refusal ?? (text ? sentence(text)
+            : wasInside ? '' : 'The server cannot be reached. Check the network, and try again.'));
+        return;
+    }
+    if (now === 'waiting')
+        room.attendance.blind();
+    showBanner(room.connection, room.healer);
+}
+
+function joined(kind) {
+    if (kind === 'leave')
+        return;
+    const { connection } = room;
+    state.status = { ...state.status, ...connection.status, locked: Boolean(connection.status.locked) };
+    showStatus();
+    if (kind === 'join') {
+        endCountDown();
+        room.people.clear();
+        room.hands.clear();
+    }
+    showPermissions();
+    room.people.refresh();
+    room.floor.refresh();
+    if (kind === 'join')
+        entered();
+}
+
+function entered() {
+    const isFirst = !state.isInside;
+    state.isInside = true;
     byId('join').hidden = true;
     byId('room').hidden = false;
-    if (isFirst)
+    showBanner(room.connection, room.healer);
+    stage.layOut();
+    if (isFirst) {
+        stopPreview();
+        keepAwake();
         openPanel(matchMedia('(min-width: 60rem)').matches ? 'chat' : null);
-    if (!connection.can('present'))
+        byId('room-name').focus();
+    }
+    if (!room.connection.can('present')) {
+        // Permission may have gone while we were away.
+        if (!isFirst)
+            own.stopCamera();
         return;
+    }
     if (isFirst && preferences.start !== 'nothing') {
-        await setCapture({ audio: true, video: preferences.start === 'both' });
+        own.setCapture({
+            audio: true,
+            video: preferences.start === 'both',
+            isMuted: preferences.joinMuted || room.floor.isTaken,
+        });
         return;
     }
     // We are back after a lost connection: publish again what we were publishing.
-    publishCamera();
-    publishScreen();
+    own.publishCamera();
+    own.publishScreen();
+    publishFilm();
 }
 
-function showJoinForm() {
-    stopCamera();
-    stopScreen();
+function showEntrance() {
+    state.isInside = false;
+    closeMenu();
+    for (const dialog of document.querySelectorAll('dialog[open]'))
+        dialog.close();
+    hideBanner();
+    own.stopCamera();
+    own.stopScreen();
+    stopFilm();
+    sleepAgain();
     byId('room').hidden = true;
     byId('join').hidden = false;
     byId('password').value = '';
+    byId('join-button').focus();
 }
 
 function showPermissions() {
+    const { connection } = room;
     const mayPresent = connection.can('present');
-    for (const id of ['mic-button', 'camera-button', 'screen-button'])
+    for (const id of ['mic-button', 'camera-button', 'film-button'])
         byId(id).hidden = !mayPresent;
     byId('screen-button').hidden = !mayPresent || !navigator.mediaDevices?.getDisplayMedia;
     byId('chat-form').hidden = !connection.can('message');
-    byId('op-tools').hidden = !connection.can('op');
-    byId('lock-button').textContent = status.locked ? 'Unlock group' : 'Lock group';
-    byId('room-locked').hidden = !status.locked;
+    document.body.classList.toggle('is-op', connection.can('op'));
+    byId('invite-button').hidden = !connection.can('token');
+    byId('lock-button').textContent = state.status.locked ? 'Unlock group' : 'Lock group';
+    byId('room-locked').hidden = !state.status.locked;
 }
 
-// ---- Our own media -----------------------------------------------------------------------------
-
-/** Opens what is wanted and not open yet, closes what is no longer wanted, and publishes. */
-async function setCapture({ audio, video }) {
-    const missing = { audio: audio && !own.audio, video: video && !own.video };
-    if (missing.audio || missing.video) {
-        try {
-            await openDevices(missing);
-        } catch (error) {
-            const what = missing.audio && missing.video ? 'camera and microphone'
-                : missing.audio ? 'microphone' : 'camera';
-            notify(explain(error, what));
-            if (!(missing.audio && missing.video && error.name === 'NotFoundError'))
-                return;
-            // A computer without a camera may still have a microphone.
-            await openDevices({ audio: true, video: false }).catch(() => {});
-        }
-    }
-    if (!video)
-        dropTrack('video');
-    publishCamera();
-    refreshDevices();
+function userChanged(kind, user) {
+    room.people.update(kind, user);
+    room.attendance.update(kind, user);
+    room.hands.update(kind, user);
+    stage.userChanged(user);
 }
 
-async function openDevices(wanted) {
-    const media = await capture(wanted);
-    for (const track of media.getTracks()) {
-        own[track.kind] = track;
-        track.onended = () => {
-            dropTrack(track.kind);
-            publishCamera();
-            notify(`The ${track.kind === 'audio' ? 'microphone' : 'camera'} was disconnected.`);
-        };
+function streamChanged({ kind, stream, replaces, error }) {
+    if (kind === 'add') {
+        stage.add(stream, replaces);
+    } else if (kind === 'close') {
+        stage.remove(stream);
+        if (stream.direction === 'up')
+            own.streamClosed(stream);
+        filmClosed(stream);
+    } else if (kind === 'renew') {
+        own.renew(stream);
+    } else if (kind === 'error') {
+        notify(`A video of ${stream.username || 'somebody'} failed: ${error.message}`);
+    } else {
+        stage.update(stream);
     }
 }
 
-function dropTrack(kind) {
-    if (own[kind]) {
-        own[kind].onended = null;
-        own[kind].stop();
-    }
-    own[kind] = null;
+/** What operators ask for. Requests that we do not know are no harm. */
+function obey(kind, message) {
+    if (kind === 'clearchat')
+        room.chat.clear(message.value ?? {});
+    else if (kind === 'mute')
+        room.floor.mute(message.username);
+    else if (kind === 'mayspeak')
+        room.floor.mayspeak(message.username);
+    else if (kind === 'lowerhand')
+        room.hands.raise(false);
+    else if (kind === 'token' || kind === 'tokenlist')
+        room.invitations.took(kind, message);
 }
 
-/** Publishes microphone and camera as they now are, in place of how they were. */
-function publishCamera() {
-    const tracks = [own.audio, own.video].filter(Boolean);
-    if (connection?.isJoined) {
-        // Forgotten first, so that its end is not taken for the server's doing.
-        const replaces = own.cameraStream?.id;
-        own.cameraStream = null;
-        if (tracks.length > 0) {
-            own.cameraStream = connection.publish('camera', new MediaStream(tracks), {
-                replaces,
-                videoRate: SEND[preferences.send],
-                simulcast: preferences.simulcast,
-            });
-        } else {
-            connection.unpublish(replaces);
-        }
-    }
+async function leave() {
+    const { connection } = room;
+    const isTeaching = connection.isJoined
+        && (state.own.screen || connection.can('op') && connection.users.size > 1);
+    if (!isTeaching || await ask('Leave the group? The others stay.', 'Leave', 'Stay'))
+        connection.leave();
+}
+
+window.addEventListener('pagehide', () => state.connection?.leave());
+own.onOwnChange(() => {
     showOwn();
-}
-
-function publishScreen() {
-    if (own.screen && connection?.isJoined)
-        own.screenStream = connection.publish('screenshare', own.screen);
-    showOwn();
-}
-
-function stopCamera() {
-    dropTrack('audio');
-    dropTrack('video');
-    const stream = own.cameraStream;
-    own.cameraStream = null;
-    connection?.unpublish(stream?.id);
-    showOwn();
-}
-
-async function startScreen() {
-    try {
-        own.screen = await captureScreen();
-    } catch (error) {
-        // The user closing the browser's dialogue is no error.
-        if (error.name !== 'NotAllowedError')
-            notify(explain(error, 'screen'));
-        return;
-    }
-    own.screen.getVideoTracks()[0].onended = () => stopScreen();
-    publishScreen();
-}
-
-function stopScreen() {
-    for (const track of own.screen?.getTracks() ?? [])
-        track.stop();
-    own.screen = null;
-    const stream = own.screenStream;
-    own.screenStream = null;
-    connection?.unpublish(stream?.id);
-    showOwn();
-}
-
-/** A stream has ended; if the server ended one of ours, the devices must go dark too. */
-function closed(stream) {
-    stage.remove(stream);
-    if (stream.direction !== 'up' || !connection.isJoined)
-        return;
-    if (stream === own.cameraStream) {
-        own.cameraStream = null;
-        stopCamera();
-    } else if (stream === own.screenStream) {
-        own.screenStream = null;
-        stopScreen();
-    }
-}
-
-function setMuted(isMuted) {
-    if (own.audio)
-        own.audio.enabled = !isMuted;
-    if (own.cameraStream)
-        stage.update(own.cameraStream);
-    showOwn();
-}
-
-async function toggleMicrophone() {
-    if (own.audio)
-        setMuted(own.audio.enabled);
-    else
-        await setCapture({ audio: true, video: Boolean(own.video) });
-}
-
-function raiseHand(isRaised) {
-    connection.userAction('setdata', connection.id, { raisehand: isRaised ? true : null });
-}
-
-function showOwn() {
-    setPressed('mic-button', Boolean(own.audio?.enabled), 'Mute', 'Unmute');
-    setPressed('camera-button', Boolean(own.video), 'Stop camera', 'Start camera');
-    setPressed('screen-button', Boolean(own.screen), 'Stop sharing', 'Share screen');
-}
-
-function setPressed(id, isOn, textOn, textOff) {
-    const button = byId(id);
-    button.setAttribute('aria-pressed', String(isOn));
-    button.querySelector('.label').textContent = isOn ? textOn : textOff;
-    button.title = isOn ? textOn : textOff;
-}
-
-// ---- Panels and settings -------------------------------------------------------------------------
-
-function openPanel(name) {
-    byId('room').dataset.panel = name ?? '';
-    for (const panel of ['chat', 'people']) {
-        byId(panel).hidden = panel !== name;
-        byId(`${panel}-button`).setAttribute('aria-expanded', String(panel === name));
-    }
-    if (name === 'chat')
-        chat?.markRead();
-}
-
-/** Browsers name the devices only to pages that have used one: open and close them once. */
-async function askForNames() {
-    if (byId('microphone').length < 2) {
-        const media = await capture({ audio: true, video: true }).catch(() => null);
-        for (const track of media?.getTracks() ?? [])
-            track.stop();
-    }
-    await refreshDevices();
-}
-
-async function refreshDevices() {
-    await listDevices(byId('microphone'), 'audioinput', preferences.microphone);
-    await listDevices(byId('camera'), 'videoinput', preferences.camera);
-}
-
-/** Swaps the device under a running stream: no new offer, the others notice nothing else. */
-async function switchDevice(kind) {
-    if (!own[kind])
-        return;
-    const isEnabled = own[kind].enabled;
-    const sender = own.cameraStream?.pc.getSenders().find((other) => other.track?.kind === kind);
-    try {
-        const old = own[kind];
-        await openDevices({ audio: kind === 'audio', video: kind === 'video' });
-        own[kind].enabled = isEnabled;
-        await sender?.replaceTrack(own[kind]);
-        own.cameraStream?.media.removeTrack(old);
-        own.cameraStream?.media.addTrack(own[kind]);
-        old.onended = null;
-        old.stop();
-    } catch (error) {
-        notify(explain(error, kind === 'audio' ? 'microphone' : 'camera'));
-    }
-    if (own.cameraStream)
-        stage.update(own.cameraStream);
-}
-
-function wire() {
-    const onClick = (id, handler) => byId(id).addEventListener('click', handler);
-    byId('join-form').addEventListener('submit', join);
-    onClick('mic-button', toggleMicrophone);
-    onClick('camera-button', () => setCapture({ audio: Boolean(own.audio), video: !own.video }));
-    onClick('screen-button', () => (own.screen ? stopScreen() : startScreen()));
-    onClick('hand-button', () => raiseHand(
-        byId('hand-button').getAttribute('aria-pressed') !== 'true',
-    ));
-    for (const name of ['chat', 'people']) {
-        onClick(`${name}-button`, () => openPanel(byId(name).hidden ? name : null));
-        onClick(`${name}-close`, () => openPanel(null));
-    }
-    onClick('settings-button', () => {
-        byId('settings').showModal();
-        refreshDevices();
-    });
-    onClick('devices-button', () => {
-        byId('settings').showModal();
-        askForNames();
-    });
-    onClick('leave-button', () => connection.leave());
-    onClick('lock-button', () => connection.groupAction(status.locked ? 'unlock' : 'lock'));
-    onClick('clear-button', () => connection.groupAction('clearchat'));
-
-    for (const [id, kind] of [['microphone', 'audio'], ['camera', 'video']]) {
-        byId(id).addEventListener('change', ({ target }) => {
-            prefer(id, target.value);
-            switchDevice(kind);
-        });
-    }
-    byId('receive').value = preferences.receive;
-    byId('receive').addEventListener('change', ({ target }) => {
-        prefer('receive', target.value);
-        connection?.request(RECEIVE[target.value]);
-    });
-    byId('send').value = preferences.send;
-    byId('send').addEventListener('change', ({ target }) => {
-        prefer('send', target.value);
-        own.cameraStream?.setVideoRate(SEND[target.value]);
-    });
-    byId('simulcast').checked = preferences.simulcast;
-    byId('simulcast').addEventListener('change', ({ target }) => {
-        prefer('simulcast', target.checked);
-        if (own.video)
-            publishCamera();
-    });
-    navigator.mediaDevices?.addEventListener('devicechange', refreshDevices);
-    window.addEventListener('pagehide', () => connection?.leave());
-    showOwn();
-}
-
-wire();
-start();
+    if (state.own.cameraStream)
+        stage.update(state.own.cameraStream);
+});
+wireControls({
+    stage,
+    leave,
+    toggleMicrophone: () => room.floor.refuses() || own.toggleMicrophone(),
+    setMuted: (isMuted) => (!isMuted && room.floor.refuses()) || own.setMuted(isMuted),
+    toggleHand: () => room.hands.raise(!room.hands.isRaised),
+    readChat: () => room.chat.markRead(),
+    toggleFacts: () => facts.toggle(),
+    retry: () => room.connection.doubt(),
+    toggleLock: () => room.connection.groupAction(state.status.locked ? 'unlock' : 'lock'),
+    clearChat: async () => {
+        if (await ask('Clear the chat for everybody?', 'Clear chat'))
+            room.connection.groupAction('clearchat');
+    },
+    isQuiet: () => room?.floor.isTaken,
+});
+byId('invite-button').addEventListener('click', () => room.invitations.open());
+byId('attendance-button').addEventListener('click', () => room.attendance.save());
+wireFilm();
+wireSettings(stage, () => room?.reception);
+openEntrance(enter);
+startPreview();

@@ -1,101 +1,217 @@
-/** The list of who is here, and what an operator can do with them. */
+/** The list of who is here, and what can be done with each. */
 
+import { ask } from './ask.js';
 import { byId, element, icon } from './element.js';
+import { openMenu } from './menu.js';
+import { nameOf } from './names.js';
+import { announce } from './notices.js';
+import { rove } from './roving.js';
+import { isSelf } from './state.js';
+
+/** After joining, people who are there already are no news. */
+const QUIET_MS = 2_000;
+/** A field to search in appears with so many people. */
+const SEARCH_FROM = 15;
+/** As people sort names: without regard to case, and 9 before 10. */
+const ORDER = new Intl.Collator(undefined, { numeric: true });
+
+let refreshStops;
 
 export class People {
-    /** `writeTo(user)` opens a private chat. */
-    constructor(connection, writeTo) {
+    /** `deeds` has writeTo, lowerHand, letSpeak, giveFile and volume, each of a user. */
+    constructor(connection, deeds) {
         this.connection = connection;
-        this.writeTo = writeTo;
+        this.deeds = deeds;
         this.list = byId('people-list');
+        this.rows = new Map();
+        this.places = new Map();
+        refreshStops ??= rove(this.list, '.person-button');
+        byId('people-search').oninput = () => this.#filter();
+        this.clear();
+    }
+
+    /** Nobody is known: before a (new) connection tells who is there. */
+    clear() {
+        this.quietUntil = performance.now() + QUIET_MS;
+        this.rows.clear();
         this.list.replaceChildren();
     }
 
     /** Shows one user as it now is; `kind` is add, change or delete. */
     update(kind, user) {
-        const old = this.list.querySelector(`[data-id="${CSS.escape(user.id)}"]`);
-        if (kind === 'delete') {
-            old?.remove();
-        } else {
-            const row = this.#row(user);
-            row.querySelector('details')?.toggleAttribute(
-                'open', Boolean(old?.querySelector('details')?.open),
-            );
-            old?.remove();
-            const next = [...this.list.children].find((other) => row.dataset.key < other.dataset.key);
-            this.list.insertBefore(row, next ?? null);
+        const isKnown = this.rows.has(user.id);
+        if (kind === 'delete')
+            this.#remove(user);
+        else
+            this.#show(user);
+        if (isKnown !== (kind !== 'delete')) {
+            // Others of the same name need their marks, or no longer.
+            for (const other of this.connection.users.values()) {
+                if (other.username === user.username && other.id !== user.id)
+                    this.#show(other);
+            }
+            if (performance.now() > this.quietUntil && !isSelf(user))
+                announce(`${nameOf(user)} ${kind === 'delete' ? 'left' : 'joined'}.`);
         }
-        byId('people-count').textContent = String(this.connection.users.size);
+        const { size } = this.connection.users;
+        byId('people-count').textContent = String(size);
+        byId('people-search').hidden = size < SEARCH_FROM;
+        refreshStops();
     }
 
     /** Draws all rows anew, after our own permissions have changed. */
     refresh() {
         for (const user of this.connection.users.values())
-            this.update('change', user);
+            this.#show(user);
     }
 
-    #row(user) {
-        const isSelf = user.id === this.connection.id;
-        const name = user.username || '(anonymous)';
-        const raised = user.data?.raisehand ? 0 : 1;
-        const label = element('span', { className: 'person-name' },
-            name, isSelf ? element('small', {}, ' (you)') : '');
-        const badges = element('span', { className: 'person-badges' });
-        if (raised === 0)
-            badges.append(badge('hand', 'Hand raised'));
-        if (user.permissions.includes('op'))
-            badges.append(badge('star', 'Operator'));
-        if (user.permissions.includes('present'))
-            badges.append(badge('camera', 'May present'));
-        const actions = this.#actions(user, isSelf);
-        const row = element('li', { className: 'person' });
-        if (actions.length > 0) {
-            const menu = element('details', {},
-                element('summary', {}, label, badges),
-                element('div', { className: 'person-actions' }, ...actions));
-            row.append(menu);
-        } else {
-            row.append(element('div', { className: 'person-plain' }, label, badges));
+    /** Takes the places in the queue of raised hands. */
+    showHands(places) {
+        const changed = new Set([...places.keys(), ...this.places.keys()]);
+        this.places = places;
+        for (const id of changed) {
+            const user = this.connection.users.get(id);
+            if (user)
+                this.#show(user);
         }
-        row.dataset.id = user.id;
-        // Raised hands first, then by name; the id keeps equal names in a stable order.
-        row.dataset.key = `${raised} ${name.toLowerCase()} ${user.id}`;
+        byId('people-hands').hidden = places.size === 0;
+        byId('people-hands').querySelector('span').textContent = String(places.size);
+    }
+
+    #show(user) {
+        const row = this.rows.get(user.id) ?? this.#build(user);
+        const name = nameOf(user);
+        const badges = this.#badges(user);
+        row.name.textContent = name + (isSelf(user) ? ' (you)' : '');
+        row.badges.replaceChildren(...badges.map(([iconName, text]) => badge(iconName, text)));
+        row.button.title = badges.map(([, text]) => text).join(', ');
+        const key = `${isSelf(user) ? 0 : 1} ${name} ${user.id}`;
+        if (row.key !== key) {
+            row.key = key;
+            this.#place(row);
+        }
+        this.#filter(row);
+    }
+
+    #build(user) {
+        const name = element('span', { className: 'person-name', dir: 'auto' });
+        const badges = element('span', { className: 'person-badges' });
+        const button = element('button', {
+            type: 'button', className: 'plain person-button',
+            'aria-haspopup': 'menu', 'aria-expanded': 'false', tabIndex: -1,
+        }, name, badges);
+        const node = element('li', { className: 'person' }, button);
+        node.dataset.id = user.id;
+        button.onclick = () => {
+            const now = this.connection.users.get(user.id);
+            const actions = now ? this.#actions(now) : [];
+            if (actions.length > 0)
+                openMenu(button, `What to do with ${nameOf(now)}`, actions);
+        };
+        const row = { node, name, badges, button };
+        this.rows.set(user.id, row);
         return row;
     }
 
-    #actions(user, isSelf) {
-        const isOp = this.connection.can('op');
+    #place(row) {
+        const hadFocus = document.activeElement === row.button;
+        const next = [...this.list.children].find((other) => (
+            other !== row.node
+            && ORDER.compare(row.key, this.rows.get(other.dataset.id).key) < 0));
+        this.list.insertBefore(row.node, next ?? null);
+        if (hadFocus)
+            row.button.focus();
+    }
+
+    #remove(user) {
+        const row = this.rows.get(user.id);
+        if (!row)
+            return;
+        const neighbour = row.node.nextElementSibling ?? row.node.previousElementSibling;
+        const hadFocus = row.node.contains(document.activeElement);
+        row.node.remove();
+        this.rows.delete(user.id);
+        if (hadFocus)
+            (neighbour?.querySelector('.person-button') ?? byId('people-close')).focus();
+    }
+
+    #filter(only) {
+        const wanted = byId('people-search').value.trim().toLowerCase();
+        for (const row of only ? [only] : this.rows.values())
+            row.node.hidden = !row.name.textContent.toLowerCase().includes(wanted);
+        if (!only)
+            refreshStops();
+    }
+
+    #badges(user) {
+        const badges = [];
+        const place = this.places.get(user.id);
+        if (place)
+            badges.push(['hand', `Hand raised, number ${place}`]);
+        if (user.permissions.includes('op'))
+            badges.push(['star', 'Operator']);
+        if (user.permissions.includes('present')) {
+            if (user.data?.camera)
+                badges.push(['camera', 'Camera on']);
+            // Other clients do not tell; then nothing is said rather than something wrong.
+            badges.push(user.data?.muted ? ['mic-off', 'Microphone off'] : ['mic', 'May speak']);
+        }
+        return badges;
+    }
+
+    #actions(user) {
+        const { connection, deeds } = this;
+        const isOp = connection.can('op');
         const holds = (permission) => user.permissions.includes(permission);
-        const act = (text, kind, value) => action(text,
-            () => this.connection.userAction(kind, user.id, value));
-        const actions = [];
+        const act = (text, kind, value) => ({
+            text, onclick: () => connection.userAction(kind, user.id, value),
+        });
         if (holds('system'))
             return isOp ? [act('Stop', 'kick')] : [];
-        if (!isSelf && this.connection.can('message'))
-            actions.push(action('Write in private', () => this.writeTo(user)));
-        if (!isOp)
-            return actions;
-        if (!isSelf) {
-            actions.push(action('Mute',
-                () => this.connection.userMessage('mute', user.id, undefined)));
+        const items = [];
+        if (!isSelf(user) && connection.can('message'))
+            items.push({ text: 'Write in private', onclick: () => deeds.writeTo(user) });
+        if (!isSelf(user) && connection.can('message'))
+            items.push({ text: 'Give a file…', onclick: () => deeds.giveFile(user) });
+        if (!isSelf(user) && holds('present'))
+            items.push({ text: 'Volume…', onclick: () => deeds.volume(user) });
+        if (isOp && !isSelf(user) && connection.data.quiet && holds('present'))
+            items.push({ text: 'Let speak', onclick: () => deeds.letSpeak(user) });
+        if (this.places.has(user.id) && (isOp || isSelf(user)))
+            items.push({ text: 'Lower hand', onclick: () => deeds.lowerHand(user) });
+        if (isOp)
+            items.push(...this.#powers(user, holds, act));
+        return items;
+    }
+
+    #powers(user, holds, act) {
+        const items = [];
+        if (!isSelf(user) && holds('present')) {
+            items.push({
+                text: 'Mute',
+                onclick: () => this.connection.userMessage('mute', user.id, undefined),
+            });
         }
-        actions.push(
+        items.push(
             holds('present') ? act('Forbid presenting', 'unpresent')
                 : act('Allow presenting', 'present'),
             holds('message') ? act('Forbid chat', 'shutup') : act('Allow chat', 'unshutup'),
             holds('op') ? act('Take operator role', 'unop') : act('Make operator', 'op'),
         );
-        if (!isSelf)
-            actions.push(act('Remove from group', 'kick'));
-        return actions;
+        if (!isSelf(user)) {
+            items.push({
+                text: 'Remove from group', isDanger: true,
+                onclick: async () => {
+                    if (await ask(`Remove ${nameOf(user)} from the group?`, 'Remove'))
+                        this.connection.userAction('kick', user.id);
+                },
+            });
+        }
+        return items;
     }
 }
 
-function action(text, onclick) {
-    return element('button', { type: 'button', className: 'plain', onclick }, text);
-}
-
 function badge(iconName, text) {
-    return element('span', { className: `badge badge-${iconName}`, title: text, role: 'img',
+    return element('span', { className: `badge badge-${iconName}`, role: 'img',
         'aria-label': text }, icon(iconName));
 }

@@ -7,9 +7,19 @@ const DEFAULTS = {
     start: 'both',
     microphone: '',
     camera: '',
+    speaker: '',
+    joinMuted: false,
     receive: 'everything',
     send: 'normal',
-    simulcast: false,
+    simulcast: true,
+    noise: true,
+    sharp: false,
+    mirror: true,
+    hideSelf: false,
+    view: 'grid',
+    captions: 'normal',
+    handSound: true,
+    keys: true,
 };
 
 let stored = {};
@@ -29,15 +39,6 @@ export function prefer(name, value) {
         // Storage is switched off or full: the choice holds until reload.
     }
 }
-
-/** What each choice of "receive" asks the server for, by stream label. */
-export const RECEIVE = {
-    'everything': { '': ['audio', 'video'] },
-    'low': { screenshare: ['audio', 'video'], '': ['audio', 'video-low'] },
-    'screenshare': { screenshare: ['audio', 'video'], '': ['audio'] },
-    'audio': { '': ['audio'] },
-    'nothing': {},
-};
 
 /** Camera video rate in bits per second for each choice of "send"; 0 is unlimited. */
 export const SEND = { low: 150_000, normal: 800_000, unlimited: 0 };

@@ -1,93 +1,248 @@
-/** The grid of videos: one tile per stream, ours and theirs. */
+/** The stage: who is large, who is in the strip or the grid, and which page of it is shown. */
 
-import { byId, element, icon } from './element.js';
+import { arrange } from './arrangement.js';
+import { byId, element } from './element.js';
+import { announce } from './notices.js';
+import { prefer, preferences } from './preferences.js';
+import { LARGE_FROM_PX } from './reception.js';
+import { rove } from './roving.js';
+import { listenFor, longestSilent } from './speaking.js';
+import { state } from './state.js';
+import { Tile } from './tile.js';
+import { entriesOf } from './tile-menu.js';
 
-const SPEAKING_TICK_MS = 400;
-/** RFC 6464 levels arrive as 0..1; about -40 dB counts as speech. */
-const SPEAKING_LEVEL_MIN = 0.01;
+/** A page that nobody looks at gets no pictures after so long. */
+const HIDDEN_AFTER_MS = 10_000;
 
 export class Stage {
-    /** `onStop(stream)` is called when the user ends one of our own screen shares. */
-    constructor(onStop) {
-        this.onStop = onStop;
+    /** `deeds` has stopSharing(stream), volume(user) and shown(Map of stream ids to large or small). */
+    constructor(deeds) {
+        this.deeds = deeds;
         this.grid = byId('grid');
+        /** By stream id, in the order in which they are shown. */
         this.tiles = new Map();
+        this.page = 0;
+        this.pages = 1;
+        this.shareId = null;
+        this.speakerId = null;
+        this.places = new Map();
+        this.volumes = new Map();
+        this.isLookedAt = true;
         byId('hear').addEventListener('click', () => this.#playAll());
-        new ResizeObserver(() => this.#layOut()).observe(this.grid);
-        setInterval(() => this.#markSpeakers(), SPEAKING_TICK_MS);
+        byId('page-back').addEventListener('click', () => this.turn(-1));
+        byId('page-on').addEventListener('click', () => this.turn(1));
+        document.addEventListener('visibilitychange', () => this.#lookedAt());
+        document.addEventListener('leavepictureinpicture', () => this.#lookedAt(), true);
+        this.refreshStops = rove(this.grid, '.tile-menu');
+        new ResizeObserver(() => this.layOut()).observe(this.grid);
+        listenFor(() => this.tiles.values(), (tile, isNew) => this.#speaks(tile, isNew));
     }
 
     add(stream, replaces) {
-        const tile = this.#build(stream);
+        const tile = new Tile(stream, {
+            deeds: (tile) => entriesOf(tile, this),
+            pin: (tile) => this.pin(tile),
+            stop: (tile) => this.deeds.stopSharing(tile.stream),
+        });
         const old = this.tiles.get(replaces);
-        if (old)
-            old.node.replaceWith(tile.node);
-        else if (stream.label === 'screenshare')
-            this.grid.prepend(tile.node);
-        else
-            this.grid.append(tile.node);
-        this.tiles.delete(replaces);
-        this.tiles.set(stream.id, tile);
+        this.#take(tile, old, replaces);
+        tile.showHand(this.places.get(stream.source));
+        if (preferences.speaker && !tile.isOwn)
+            tile.video.setSinkId?.(preferences.speaker).catch(() => {});
         this.update(stream);
     }
 
     remove(stream) {
         const tile = this.tiles.get(stream.id);
-        if (!tile)
+        // Its place may have been taken already, after a lost connection.
+        if (tile?.stream !== stream)
             return;
-        tile.video.srcObject = null;
-        tile.node.remove();
+        const hadFocus = tile.node.contains(document.activeElement);
+        tile.remove();
         this.tiles.delete(stream.id);
-        this.#layOut();
+        this.layOut();
+        if (hadFocus)
+            (this.grid.querySelector('.tile:not([hidden]) .tile-menu') ?? this.grid).focus();
     }
 
-    /** Shows what the stream has become: its tracks, its connection, our own muted microphone. */
     update(stream) {
         const tile = this.tiles.get(stream.id);
-        if (!tile)
+        if (tile?.stream !== stream)
             return;
-        if (tile.video.srcObject !== stream.media)
-            tile.video.srcObject = stream.media;
-        const hasVideo = stream.media.getVideoTracks().length > 0;
-        const isMuted = stream.direction === 'up'
-            && stream.media.getAudioTracks().some((track) => !track.enabled);
-        tile.node.classList.toggle('audio-only', !hasVideo);
-        tile.node.classList.toggle('is-muted', isMuted);
-        tile.node.classList.toggle('is-waiting', stream.pc.connectionState !== 'connected');
+        tile.update(state.connection?.users.get(stream.source));
+        tile.video.volume = this.volumes.get(stream.username) ?? 1;
         if (stream.media.getTracks().length > 0)
             this.#play(tile);
-        this.#layOut();
+        this.layOut();
     }
 
-    #build(stream) {
-        const isOwn = stream.direction === 'up';
-        const isScreen = stream.label === 'screenshare';
-        const name = stream.username || '(anonymous)';
-        const title = `${name}${isOwn ? ' (you)' : ''}${isScreen ? ' – screen' : ''}`;
-        const video = element('video', {
-            autoplay: true, playsInline: true, muted: isOwn, 'aria-label': title,
+    /** Somebody came, went or changed: names and muted microphones may have, too. */
+    userChanged(user) {
+        for (const tile of this.tiles.values()) {
+            if (tile.stream.username === user.username)
+                tile.rename();
+            if (tile.stream.source === user.id)
+                tile.update(user);
+        }
+    }
+
+    showHands(places) {
+        this.places = places;
+        for (const tile of this.tiles.values())
+            tile.showHand(places.get(tile.stream.source));
+    }
+
+    setVolume(user, volume) {
+        this.volumes.set(user.username, volume);
+        for (const tile of this.tiles.values()) {
+            if (!tile.isOwn && tile.stream.username === user.username)
+                tile.video.volume = volume;
+        }
+    }
+
+    /** Sound comes out of this device, where browsers can choose. */
+    setSpeaker(deviceId) {
+        for (const tile of this.tiles.values())
+            tile.video.setSinkId?.(deviceId).catch(() => {});
+    }
+
+    pin(tile) {
+        tile.isPinned = !tile.isPinned;
+        tile.showPin();
+        announce(`${tile.title} ${tile.isPinned ? 'pinned' : 'unpinned'}.`);
+        this.layOut();
+    }
+
+    /** Shows another page of the strip or grid. */
+    turn(by) {
+        const before = this.page;
+        this.page = Math.min(Math.max(0, this.page + by), this.pages - 1);
+        this.layOut();
+        if (this.page !== before)
+            announce(`Page ${this.page + 1} of ${this.pages}.`);
+    }
+
+    setView(view) {
+        prefer('view', view);
+        byId('view-button').setAttribute('aria-pressed', String(view === 'speaker'));
+        this.page = 0;
+        this.layOut();
+    }
+
+    setSelfHidden(isHidden) {
+        prefer('hideSelf', isHidden);
+        byId('hide-self').checked = isHidden;
+        this.layOut();
+    }
+
+    layOut() {
+        const all = [...this.tiles.values()];
+        byId('empty').hidden = all.length > 0 || !state.connection?.isJoined;
+        const shares = all.filter((tile) => tile.isScreen && !tile.isOwn);
+        if (!shares.some((tile) => tile.stream.id === this.shareId))
+            this.shareId = shares[0]?.stream.id ?? null;
+        this.#showShares(shares);
+        const main = this.#main(all);
+        const rest = all.filter((tile) => !main.includes(tile)
+            && !(tile.isScreen && !tile.isOwn)
+            && !(tile.isOwn && !tile.isScreen && preferences.hideSelf))
+            .sort((a, b) => this.#rank(a) - this.#rank(b));
+        const { clientWidth: width, clientHeight: height } = this.grid;
+        const plan = arrange({
+            width, height, main: main.length, rest: rest.length, page: this.page,
         });
-        const buttons = element('div', { className: 'tile-buttons' });
-        const node = element(
-            'figure',
-            { className: 'tile' },
-            element('div', { className: 'avatar', 'aria-hidden': 'true' }, initials(name)),
-            video,
-            element('figcaption', {}, icon('mic-off'), title),
-            buttons,
-        );
-        node.classList.toggle('is-own', isOwn);
-        node.classList.toggle('is-screen', isScreen);
-        node.dataset.stream = stream.id;
-        if (isOwn && isScreen)
-            buttons.append(tileButton('close', 'Stop sharing', () => this.onStop(stream)));
-        buttons.append(tileButton('expand', `Full screen: ${title}`, () => {
-            if (document.fullscreenElement)
-                document.exitFullscreen();
-            else
-                node.requestFullscreen?.().catch(() => {});
-        }));
-        return { node, video, stream };
+        this.page = plan.page;
+        this.pages = plan.pages;
+        this.onPage = rest.slice(plan.first, plan.first + plan.shown);
+        const shown = [...main, ...this.onPage];
+        const visible = new Map();
+        for (const tile of all) {
+            const at = shown.indexOf(tile);
+            tile.place(plan.boxes[at]);
+            if (at >= 0) {
+                const { isLarge, width } = plan.boxes[at];
+                visible.set(tile.stream.id, isLarge || width >= LARGE_FROM_PX ? 'large' : 'small');
+            }
+        }
+        this.#showPager(plan);
+        this.refreshStops();
+        this.deeds.shown(this.isLookedAt ? visible : new Map());
+    }
+
+    /** Puts a new tile where the one before it was, or at the end. */
+    #take(tile, old, replaces) {
+        if (!old) {
+            this.grid.append(tile.node);
+            this.tiles.set(tile.stream.id, tile);
+            return;
+        }
+        tile.isPinned = old.isPinned;
+        const hadFocus = old.node.contains(document.activeElement);
+        old.node.replaceWith(tile.node);
+        old.video.srcObject = null;
+        if (hadFocus)
+            tile.menu.focus();
+        if (this.shareId === replaces)
+            this.shareId = tile.stream.id;
+        this.tiles = new Map([...this.tiles].map(([id, other]) => (
+            other === old ? [tile.stream.id, tile] : [id, other])));
+        tile.showPin();
+    }
+
+    /** Who is large: what is pinned, else the chosen slide, else the speaker if so wished. */
+    #main(all) {
+        const pinned = all.filter((tile) => tile.isPinned);
+        const share = this.tiles.get(this.shareId);
+        // A slide stays large: pinned cameras lead the strip then.
+        if (share && !pinned.some((tile) => tile.isScreen))
+            return [share];
+        if (pinned.length > 0)
+            return pinned.some((tile) => tile.isScreen) ? pinned.filter((tile) => tile.isScreen) : pinned;
+        if (preferences.view !== 'speaker')
+            return [];
+        const speaker = this.tiles.get(this.speakerId)
+            ?? all.find((tile) => !tile.isOwn && tile.hasVideo) ?? all.find((tile) => !tile.isOwn);
+        return speaker ? [speaker] : [];
+    }
+
+    /** The order of strip and grid: pinned, ourselves, pictures, mere voices. */
+    #rank(tile) {
+        if (tile.isPinned)
+            return 0;
+        if (tile.isOwn)
+            return 1;
+        const { data } = state.connection?.users.get(tile.stream.source) ?? {};
+        // A picture that is off the page is not sent, so its owner's word must do.
+        const tells = data && ('muted' in data || 'camera' in data);
+        return tile.hasVideo || !tells || data.camera ? 2 : 3;
+    }
+
+    #showShares(shares) {
+        const place = byId('shares');
+        place.hidden = shares.length < 2;
+        const hadFocus = place.contains(document.activeElement);
+        place.replaceChildren(...shares.map((tile) => element('button', {
+            type: 'button', 'aria-pressed': String(tile.stream.id === this.shareId),
+            onclick: () => {
+                this.shareId = tile.stream.id;
+                this.layOut();
+            },
+        }, tile.title)));
+        if (hadFocus)
+            (place.querySelector('[aria-pressed=true]') ?? this.grid).focus();
+    }
+
+    #showPager({ page, pages, pager }) {
+        const node = byId('pager');
+        node.hidden = !pager;
+        if (!pager)
+            return;
+        for (const side of ['left', 'top', 'width', 'height'])
+            node.style[side] = `${pager[side]}px`;
+        byId('page-now').textContent = `${page + 1} / ${pages}`;
+        // Not disabled: a button that loses focus at the last page would throw it away.
+        byId('page-back').setAttribute('aria-disabled', String(page === 0));
+        byId('page-on').setAttribute('aria-disabled', String(page === pages - 1));
     }
 
     async #play(tile) {
@@ -104,48 +259,33 @@ export class Stage {
         byId('hear').hidden = true;
         for (const tile of this.tiles.values())
             this.#play(tile);
+        byId('mic-button').focus();
     }
 
-    #markSpeakers() {
-        for (const { node, stream } of this.tiles.values()) {
-            if (stream.direction !== 'down')
-                continue;
-            const levels = stream.pc.getReceivers()
-                .filter((receiver) => receiver.track?.kind === 'audio')
-                .flatMap((receiver) => receiver.getSynchronizationSources())
-                .map((source) => source.audioLevel ?? 0);
-            node.classList.toggle('is-speaking', Math.max(0, ...levels) > SPEAKING_LEVEL_MIN);
+    /** Makes whoever speaks large, if that is wished, and visible, if the first page is shown. */
+    #speaks(tile, isNewSpeaker) {
+        if (isNewSpeaker) {
+            this.speakerId = tile.stream.id;
+            if (preferences.view === 'speaker')
+                this.layOut();
         }
+        if (!tile.node.hidden || this.page !== 0 || tile.isScreen)
+            return;
+        const quietest = longestSilent(this.onPage);
+        if (!quietest)
+            return;
+        this.tiles = new Map([...this.tiles].map((entry) => (
+            entry[1] === tile ? [quietest.stream.id, quietest]
+                : entry[1] === quietest ? [tile.stream.id, tile] : entry)));
+        this.layOut();
     }
 
-    /** Chooses the number of columns that makes 16:9 tiles largest. */
-    #layOut() {
-        const count = this.tiles.size;
-        byId('empty').hidden = count > 0;
-        const hasScreen = [...this.tiles.values()].some(
-            ({ stream }) => stream.label === 'screenshare',
-        );
-        this.grid.classList.toggle('has-screen', hasScreen && count > 1);
-        const { clientWidth: width, clientHeight: height } = this.grid;
-        let best = { columns: 1, tileWidth: 0 };
-        for (let columns = 1; columns <= count; columns += 1) {
-            const rows = Math.ceil(count / columns);
-            const tileWidth = Math.min(width / columns, height / rows * 16 / 9);
-            if (tileWidth > best.tileWidth)
-                best = { columns, tileWidth };
-        }
-        this.grid.style.setProperty('--columns', best.columns);
-        this.grid.style.setProperty('--rows', Math.max(1, Math.ceil(count / best.columns)));
+    #lookedAt() {
+        clearTimeout(this.timer);
+        const isLookedAt = !document.hidden || Boolean(document.pictureInPictureElement);
+        this.timer = setTimeout(() => {
+            this.isLookedAt = isLookedAt;
+            this.layOut();
+        }, isLookedAt ? 0 : HIDDEN_AFTER_MS);
     }
-}
-
-function tileButton(iconName, label, onclick) {
-    return element('button', {
-        type: 'button', className: 'tile-button', title: label, 'aria-label': label, onclick,
-    }, icon(iconName));
-}
-
-function initials(name) {
-    const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
-    return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join('') || '?';
 }

@@ -5,7 +5,7 @@ import { chromium } from 'playwright-core';
 import { ADDRESS, ORIGIN } from './server.js';
 import { until } from './wait.js';
 
-export const LIMIT_MS = 180_000;
+export const LIMIT_MS = 1000 * (process.env.AULA_E2E_LIMIT ?? 180);
 
 export const FLAGS = [
     '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--no-sandbox',

@@ -34,6 +34,9 @@ export class Server {
         const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
         for (const [name, text] of Object.entries(files))
             writeFileSync(join(server.directory, name), text);
+        // For work on the web client without a build.
+        if (process.env.AULA_E2E_STATIC && !isBare)
+            own.push('-static', process.env.AULA_E2E_STATIC);
         server.log = [];
         server.process = spawn(process.env.AULA_BIN, [...own, ...args], {
             cwd: server.directory, stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,186 @@
+/**
+ * Every screen in every state, for axe-core and, with AULA_E2E_SHOTS, for human eyes. A class of
+ * thirty is played by members that exist only inside the page: their streams carry a canvas.
+ */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, describe, test } from 'node:test';
+import { joinGroup, launch, openPage, screenshot } from './peer/browser.js';
+import { ORIGIN, Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const SIZES = [
+    ['desktop', { width: 1366, height: 768 }], ['phone', { width: 360, height: 740 }],
+    // What 200 % and 400 % zoom leave of a desktop.
+    ['zoom-200', { width: 683, height: 384 }], ['zoom-400', { width: 342, height: 192 }],
+];
+const STUDENTS = 29;
+
+describe('screens', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+    let page;
+
+    before(async () => {
+        server = await Server.start();
+        browser = await launch();
+    });
+
+    after(async () => {
+        await browser?.close();
+        await server?.stop();
+    });
+
+    /** Fails on any violation, and takes pictures in light and dark at every size. */
+    async function look(page, name) {
+        const violations = [];
+        for (const colorScheme of ['light', 'dark']) {
+            await page.emulateMedia({ colorScheme });
+            for (const [size, viewport] of SIZES) {
+                await page.setViewportSize(viewport);
+                await page.waitForTimeout(250);
+                await screenshot(page, `${name}-${size}-${colorScheme}`);
+                violations.push(...(await check(page)).map((text) => `${size} ${colorScheme}: ${text}`));
+                const isTooWide = await page.evaluate(
+                    () => document.documentElement.scrollWidth > innerWidth);
+                assert.equal(isTooWide, false, `${name} at ${size} scrolls sideways`);
+            }
+        }
+        assert.deepEqual(violations, [], name);
+        await page.emulateMedia({ colorScheme: 'light' });
+        await page.setViewportSize(SIZES[0][1]);
+    }
+
+    async function check(page) {
+        if (!await page.evaluate(() => 'axe' in window))
+            await page.evaluate(`${AXE};0`);
+        return page.evaluate(async () => {
+            const { violations } = await window.axe.run(document, {
+                runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+            });
+            return violations.map(({ id, nodes }) => (
+                `${id}: ${nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`));
+        });
+    }
+
+    for (const [name, path] of [
+        ['landing', '/'], ['publish', '/group/test/publish'], ['watch', '/group/test/watch'],
+        ['missing', '/nothing'],
+    ]) {
+        test(name, async () => {
+            const other = await openPage(browser, name);
+            await other.goto(ORIGIN + path);
+            await look(other, name);
+            await other.close();
+        });
+    }
+
+    test('the entrance, with a preview and with a refusal', async () => {
+        page = await openPage(browser, 'teacher');
+        await page.goto(`${ORIGIN}/group/test/`);
+        await page.waitForSelector('#preview-box:not([hidden])');
+        await page.click('#join-button:not([disabled])');
+        await page.waitForSelector('#join-error:not(:empty)');
+        await look(page, 'entrance');
+        await page.close();
+    });
+
+    test('a class of thirty: grid, pages, slides, hands, chat, people, menus', async () => {
+        page = await joinGroup(browser, 'Frau Dr. Müller', { start: 'both' });
+        await page.evaluate(fillClass, STUDENTS);
+        await until('thirty tiles', async () => page.evaluate(
+            (count) => document.querySelectorAll('.tile').length > count, STUDENTS));
+        await look(page, 'class-grid');
+        assert.ok(await page.isVisible('#pager'), 'not all fit');
+        await page.click('#page-on');
+        await page.waitForSelector('#page-now:has-text("2 /")');
+        await page.click('#people-button');
+        await page.waitForSelector('#people:not([hidden])');
+        await look(page, 'class-people');
+        await page.locator('.person-button').nth(3).click();
+        await page.waitForSelector('[role=menu]');
+        await screenshot(page, 'class-menu');
+        assert.deepEqual(await check(page), []);
+        await page.keyboard.press('Escape');
+        await page.evaluate(() => window.shareScreen());
+        await page.waitForSelector('.tile.is-large');
+        await page.click('#people-close');
+        await look(page, 'class-slides');
+        await page.click('#chat-button');
+        await look(page, 'class-chat');
+    });
+
+    test('dialogs and notices', async () => {
+        for (const [button, dialog] of [['#settings-button', '#settings'], ['#keys-button', '#keys'],
+            ['#leave-button', '#ask'], ['#invite-button', '#invite']]) {
+            if (button === '#invite-button')
+                await page.click('#people-button');
+            await page.click(button);
+            await page.waitForSelector(`${dialog}[open]`);
+            await look(page, `dialog-${dialog.slice(1)}`);
+            await page.keyboard.press('Escape');
+            await page.waitForSelector(dialog, { state: 'hidden' });
+        }
+        await page.evaluate(() => window.aula.connection.emit('notice',
+            { kind: 'warning', text: 'the bell rings in five minutes' }));
+        await page.evaluate(() => window.aula.connection.emit('silent', {}));
+        await look(page, 'notice');
+    });
+});
+
+/** Runs in the page: members whose streams come from a canvas, told as the server would tell them. */
+function fillClass(count) {
+    const { connection } = window.aula;
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [320, 180];
+    const context = canvas.getContext('2d');
+    setInterval(() => {
+        context.fillStyle = '#8a6d4b';
+        context.fillRect(0, 0, 320, 180);
+        context.fillStyle = '#e8c9a0';
+        context.beginPath();
+        context.ellipse(160, 90 + Math.sin(Date.now() / 500) * 4, 45, 60, 0, 0, 7);
+        context.fill();
+    }, 200);
+    const streamOf = (user, label) => {
+        const media = canvas.captureStream();
+        return {
+            id: `s${label}${user.id}`, label, source: user.id, username: user.username, media,
+            direction: 'down', closed: false, dispose() {}, heardMedia: () => false,
+            pc: { connectionState: 'connected', getReceivers: () => [], getStats: async () => new Map() },
+        };
+    };
+    const names = ['Anna', 'Ben', 'Çağla Öztürk', 'Anna', 'Nguyễn Thị Minh Khai', 'Łukasz', '王小明',
+        'فاطمة الزهراء', 'Maximilian-Alexander von Hohenstein'];
+    const users = Array.from({ length: count }, (_, at) => ({
+        id: `${at}0f3a9c`.padStart(8, '0'),
+        username: `${names[at % names.length]}${at < names.length ? '' : ` ${at}`}`,
+        permissions: ['present', 'message'],
+        data: {
+            muted: at % 3 === 0 || undefined, camera: true,
+            ...(at % 9 === 2 ? { raisehand: true, hand: at } : {}),
+        },
+    }));
+    for (const user of users) {
+        connection.users.set(user.id, user);
+        connection.emit('user', { kind: 'add', user });
+        const stream = streamOf(user, 'camera');
+        connection.down.set(stream.id, stream);
+        connection.emit('stream', { kind: 'add', stream });
+        connection.emit('chat', {
+            message: {
+                id: `m${user.id}`, source: user.id, username: user.username,
+                time: new Date().toISOString(),
+                value: 'Is this right? See https://example.org/a for why I think that it is.',
+            },
+        });
+    }
+    window.shareScreen = () => {
+        const stream = streamOf(users[4], 'screenshare');
+        connection.down.set(stream.id, stream);
+        connection.emit('stream', { kind: 'add', stream });
+    };
+}

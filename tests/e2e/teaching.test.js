@@ -1,0 +1,312 @@
+/** What a teacher needs in a class: hands, slides, pages of students, quiet, and a keyboard. */
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, describe, test } from 'node:test';
+import {
+    inbound, joinGroup, launch, openPage, peopleOf, screenshot, seesAndHears,
+} from './peer/browser.js';
+import { Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+
+const LECTURE = {
+    codecs: ['vp8', 'opus'],
+    users: { teacher: { password: 'chalk', permissions: 'op' } },
+    'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+};
+
+describe('teaching', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+    let teacher;
+    let ann;
+    let bob;
+
+    const join = (name, options) => joinGroup(browser, name, { group: 'lecture', ...options });
+
+    before(async () => {
+        server = await Server.start({ groups: { lecture: LECTURE } });
+        browser = await launch();
+        teacher = await join('teacher', { password: 'chalk', start: 'both' });
+        ann = await join('ann');
+        bob = await join('bob');
+    });
+
+    after(async () => {
+        await browser?.close();
+        await server?.stop();
+    });
+
+    const queue = (page) => page.evaluate(() => [...document.querySelectorAll('#hands-list li span')]
+        .map((node) => node.textContent.replace(' (you)', '')));
+
+    test('hands queue in the order of raising, for all and for those who come later', async () => {
+        await bob.click('#hand-button');
+        await teacher.waitForSelector('#hands-chip:has-text("bob")');
+        assert.equal(await teacher.isVisible('#chat'), true, 'seen while the chat is open');
+        await until('it to be announced',
+            async () => /bob raised a hand/.test(await teacher.textContent('#announcer')));
+        await ann.click('#hand-button');
+        for (const page of [teacher, ann, bob])
+            await until('bob before ann', async () => (await queue(page)).join() === 'bob,ann');
+        const late = await join('late');
+        await until('the same order', async () => (await queue(late)).join() === 'bob,ann');
+        await late.close();
+        await screenshot(teacher, 'hands');
+    });
+
+    test('the teacher lowers one hand, then all; focus stays in the page', async () => {
+        await teacher.click('#hands-chip');
+        await teacher.getByRole('button', { name: 'Lower the hand of bob' }).click();
+        await until('ann alone', async () => (await queue(teacher)).join() === 'ann');
+        assert.equal(await bob.getAttribute('#hand-button', 'aria-pressed'), 'false');
+        assert.notEqual(await focused(teacher), 'BODY');
+        await bob.click('#hand-button');
+        await until('bob last', async () => (await queue(teacher)).join() === 'ann,bob');
+        await teacher.click('#lower-all');
+        for (const page of [teacher, ann, bob])
+            await until('no hands', async () => (await queue(page)).length === 0);
+        assert.notEqual(await focused(teacher), 'BODY');
+    });
+
+    test('muting all sticks, until somebody is let speak', async () => {
+        await ann.click('#mic-button');
+        await until('ann to speak',
+            async () => await ann.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await teacher.click('#mute-all');
+        await until('ann to be muted',
+            async () => await ann.getAttribute('#mic-button', 'aria-pressed') === 'false');
+        await ann.click('#mic-button');
+        await ann.waitForSelector('.notice:has-text("Raise your hand")');
+        assert.equal(await ann.getAttribute('#mic-button', 'aria-pressed'), 'false');
+        await teacher.getByRole('button', { name: /^ann/ }).click();
+        await teacher.getByRole('menuitem', { name: 'Let speak' }).click();
+        await ann.waitForSelector('.notice:has-text("lets you speak")');
+        await ann.click('#mic-button');
+        assert.equal(await ann.getAttribute('#mic-button', 'aria-pressed'), 'true');
+        await teacher.click('#mute-all');
+        await ann.waitForSelector('#room-quiet', { state: 'hidden' });
+        await ann.click('#mic-button');
+    });
+
+    test('two shared screens: one is large, the other a choice away', async () => {
+        await teacher.click('#screen-button');
+        await bob.click('#screen-button');
+        const large = () => ann.evaluate(() => (
+            document.querySelector('.tile.is-large')?.querySelector('.tile-name').textContent));
+        await until('a picker', async () => await ann.locator('#shares button').count() === 2);
+        const before = await large();
+        await ann.locator('#shares button[aria-pressed=false]').click();
+        await until('the other screen', async () => await large() !== before);
+        assert.equal(await ann.locator('.tile.is-large').count(), 1);
+        const part = await ann.evaluate(() => (
+            document.querySelector('.tile.is-large').clientWidth
+            / document.getElementById('grid').clientWidth));
+        assert.ok(part > 0.7, `the slide has ${part} of the stage`);
+        await screenshot(ann, 'two-screens');
+        await bob.click('#screen-button');
+        await until('no picker', async () => !await ann.isVisible('#shares'));
+        await teacher.click('#screen-button');
+        await until('no slide', async () => await ann.locator('.tile.is-large').count() === 0);
+    });
+
+    test('only what is on the page is requested, and thumbnails are small', async () => {
+        const student = await join('student', { start: 'both' });
+        await seesAndHears(student, 'teacher', { sound: false });
+        const pictures = async () => (await inbound(student)).filter((entry) => entry.width > 0)
+            .map((entry) => entry.username);
+        assert.deepEqual(await pictures(), ['teacher']);
+        await student.evaluate(() => {
+            const { connection } = window.aula;
+            const { send } = connection;
+            connection.send = (message) => {
+                if (message.type === 'requestStream')
+                    window.lastWish = String(message.request);
+                return send.call(connection, message);
+            };
+        });
+        const wish = () => student.evaluate(() => window.lastWish);
+        await student.setViewportSize({ width: 360, height: 640 });
+        await student.click('#chat-close');
+        await student.setViewportSize({ width: 1800, height: 1100 });
+        await until('a large tile to go back to the large picture', async () => await wish() === 'null');
+        await student.setViewportSize({ width: 360, height: 640 });
+        await until('a small tile to ask for the small picture',
+            async () => await wish() === 'audio,video-low');
+        await until('the low layer to arrive', async () => {
+            const [entry] = await inbound(student);
+            return entry.width > 0 && entry.width <= 640;
+        });
+        await student.close();
+    });
+
+    test('an invitation is made, listed and ended', async () => {
+        const makeLink = async () => {
+            await teacher.click('#invite-form .primary');
+            await teacher.waitForSelector('#invite-link:not([hidden])');
+            return teacher.inputValue('#invite-url');
+        };
+        if (!await teacher.isVisible('#people'))
+            await teacher.click('#people-button');
+        await teacher.click('#invite-button');
+        await teacher.fill('#invite-name', 'gast');
+        const link = await makeLink();
+        await until('it in the list',
+            async () => /gast/.test(await teacher.textContent('#invite-list')));
+        const guest = await openPage(browser, 'guest');
+        await guest.goto(link);
+        await guest.selectOption('#start', 'nothing');
+        await guest.click('#join-button:not([disabled])');
+        await guest.waitForSelector('#room:not([hidden])');
+        await guest.close();
+        await teacher.getByRole('button', { name: 'End the invitation of gast' }).click();
+        await until('the list to be empty', async () => teacher.isVisible('#invite-none'));
+        const late = await openPage(browser, 'late guest');
+        await late.goto(link);
+        await late.selectOption('#start', 'nothing');
+        await late.click('#join-button:not([disabled])');
+        await late.waitForSelector('#join-error:has-text("not valid")');
+        await late.close();
+        await screenshot(teacher, 'invite');
+        await teacher.keyboard.press('Escape');
+        assert.equal(await focused(teacher), 'invite-button');
+    });
+
+    test('attendance is saved as a table that no spreadsheet takes for formulas', async () => {
+        const odd = await join('=1+1');
+        await until('them to be seen', async () => (await peopleOf(teacher)).includes('=1+1'));
+        await odd.close();
+        const [download] = await Promise.all([
+            teacher.waitForEvent('download'), teacher.click('#attendance-button'),
+        ]);
+        const text = await readFile(await download.path(), 'utf8');
+        assert.match(text, /^"name","first seen","last seen","minutes present"\r\n/);
+        assert.match(text, /\r\n"ann","\d{4}-/);
+        assert.match(text, /\r\n"'=1\+1",/);
+    });
+
+    test('captions are shown over the stage and kept as a transcript', async () => {
+        await teacher.evaluate(() => window.aula.connection.chat('two and two are four',
+            { kind: 'caption' }));
+        await ann.waitForSelector('#captions p:has-text("two and two")');
+        assert.equal(await ann.locator('.chat-message:has-text("two and two")').count(), 0);
+        const [download] = await Promise.all([
+            ann.waitForEvent('download'), ann.click('#transcript'),
+        ]);
+        assert.match(await readFile(await download.path(), 'utf8'), /teacher: two and two are four/);
+    });
+
+    test('a file goes from one to another', async () => {
+        const content = 'homework '.repeat(20_000);
+        await ann.click('#people-button');
+        await ann.getByRole('button', { name: /^bob/ }).click();
+        const [chooser] = await Promise.all([
+            ann.waitForEvent('filechooser'),
+            ann.getByRole('menuitem', { name: 'Give a file' }).click(),
+        ]);
+        await chooser.setFiles({ name: 'work.txt', mimeType: 'text/plain', buffer: Buffer.from(content) });
+        await bob.getByRole('button', { name: 'Accept' }).click();
+        await ann.waitForSelector('#files li:has-text("arrived")');
+        const [download] = await Promise.all([
+            bob.waitForEvent('download'),
+            bob.locator('#files').getByRole('button', { name: 'Save' }).click(),
+        ]);
+        assert.equal(download.suggestedFilename(), 'work.txt');
+        assert.equal(await readFile(await download.path(), 'utf8'), content);
+        await bob.locator('#files').getByRole('button', { name: 'Close' }).click();
+        await ann.locator('#files').getByRole('button', { name: 'Close' }).click();
+        assert.notEqual(await focused(ann), 'BODY');
+    });
+
+    test('a file is shown to all as it plays', async () => {
+        await teacher.setInputFiles('#film-file', { name: 'film.webm', mimeType: 'video/webm',
+            buffer: Buffer.from(await recorded(ann), 'base64') });
+        await until('ann to see it large', async () => (await inbound(ann)).some(
+            ({ label, framesDecoded }) => label === 'video' && framesDecoded > 3));
+        await ann.waitForSelector('.tile.is-large:has-text("film")');
+        await until('the end of the film', async () => (await inbound(ann)).every(
+            ({ label }) => label !== 'video'));
+        await teacher.setInputFiles('#film-file',
+            { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('no film') });
+        await teacher.waitForSelector('.notice:has-text("cannot play notes.txt")');
+    });
+
+    test('a whole class by keyboard alone', async () => {
+        const page = await join('keys');
+        await page.keyboard.press('h');
+        await teacher.waitForSelector('#hands-chip:has-text("keys")');
+        await page.keyboard.press('h');
+        await page.keyboard.press('m');
+        await until('the microphone to be on',
+            async () => await page.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await page.keyboard.press('m');
+        await page.focus('#grid');
+        await page.keyboard.down('Space');
+        await until('push to talk',
+            async () => await page.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await page.keyboard.up('Space');
+        await until('silence',
+            async () => await page.getAttribute('#mic-button', 'aria-pressed') === 'false');
+        await page.keyboard.press('c');
+        await page.keyboard.type('typed by hand');
+        await page.keyboard.press('Enter');
+        await teacher.waitForSelector('.chat-message:has-text("typed by hand")', { state: 'attached' });
+        await page.keyboard.press('Escape');
+        assert.equal(await focused(page), 'chat-button');
+        await page.keyboard.press('?');
+        await page.waitForSelector('#keys[open]');
+        await page.keyboard.press('Escape');
+        assert.equal(await focused(page), 'chat-button');
+        await page.keyboard.press('p');
+        await until('a person to have the focus',
+            async () => page.evaluate(() => document.activeElement.className.includes('person')));
+        await page.keyboard.press('ArrowDown');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('[role=menu]');
+        await page.keyboard.press('Escape');
+        assert.equal(await page.locator('[role=menu]').count(), 0);
+        assert.ok(await page.evaluate(() => document.activeElement.className.includes('person')));
+        await page.focus('#mic-button');
+        await page.keyboard.press('End');
+        assert.equal(await focused(page), 'leave-button');
+        assert.equal(await page.locator('.control[tabindex="0"]').count(), 1, 'one Tab stop');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('#join:not([hidden])');
+    });
+
+    test('names of controls stay; a teacher is asked before leaving', async () => {
+        for (const name of ['Microphone', 'Camera', 'Raise hand'])
+            assert.equal(await teacher.getByRole('button', { name, exact: true }).count(), 1, name);
+        await teacher.click('#leave-button');
+        await teacher.waitForSelector('#ask[open]');
+        await teacher.keyboard.press('Escape');
+        assert.equal(await focused(teacher), 'leave-button');
+        assert.equal(await teacher.isVisible('#room'), true);
+    });
+
+    /** A film of some seconds, in base64. */
+    function recorded(page) {
+        return page.evaluate(async () => {
+            const canvas = document.createElement('canvas');
+            const context = canvas.getContext('2d');
+            const timer = setInterval(() => {
+                context.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
+                context.fillRect(0, 0, canvas.width, canvas.height);
+            }, 50);
+            const recorder = new MediaRecorder(canvas.captureStream(), { mimeType: 'video/webm' });
+            const chunks = [];
+            recorder.ondataavailable = ({ data }) => chunks.push(data);
+            recorder.start();
+            await new Promise((resolve) => setTimeout(resolve, 6_000));
+            recorder.stop();
+            await new Promise((resolve) => recorder.addEventListener('stop', resolve));
+            clearInterval(timer);
+            const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
+            return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+        });
+    }
+
+    function focused(page) {
+        return page.evaluate(() => document.activeElement.id || document.activeElement.tagName);
+    }
+});

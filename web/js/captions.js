@@ -1,0 +1,54 @@
+/**
+ * Captions that somebody with that permission, or a program, writes while others speak. They are
+ * shown over the stage for a while, in a size of the reader's choice, and kept as a transcript. They
+ * are not announced: who listens to the page hears the speaker already.
+ */
+
+import { byId, element } from './element.js';
+import { nameOf } from './names.js';
+import { preferences } from './preferences.js';
+import { state } from './state.js';
+
+const LINES_MAX = 3;
+const SHOWN_MS = 8_000;
+/** Some hours of speech; then the oldest go. */
+const TRANSCRIPT_MAX = 5_000;
+
+export class Captions {
+    constructor() {
+        this.transcript = [];
+        byId('captions').replaceChildren();
+        byId('transcript').onclick = () => this.#save();
+        byId('transcript').hidden = true;
+    }
+
+    /** Takes a chat message of the kind `caption`. */
+    show(message, isHistory) {
+        if (typeof message.value !== 'string')
+            return;
+        const name = nameOf({ id: message.source ?? '', username: message.username });
+        const time = message.time ?? new Date().toISOString();
+        this.transcript.push(`${time} ${name}: ${message.value}`);
+        if (this.transcript.length > TRANSCRIPT_MAX)
+            this.transcript.shift();
+        byId('transcript').hidden = false;
+        if (isHistory || preferences.captions === 'off')
+            return;
+        const line = element('p', { dir: 'auto' }, message.value);
+        const place = byId('captions');
+        place.dataset.size = preferences.captions;
+        place.append(line);
+        while (place.childElementCount > LINES_MAX)
+            place.firstElementChild.remove();
+        setTimeout(() => line.remove(), SHOWN_MS);
+    }
+
+    #save() {
+        const text = `${this.transcript.join('\n')}\n`;
+        const url = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
+        element('a', {
+            href: url, download: `${state.groupName.replaceAll('/', '-')}-transcript.txt`,
+        }).click();
+        setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    }
+}

@@ -1,0 +1,136 @@
+/** Files that members give each other, each a line with its progress. */
+
+import { byId, element } from './element.js';
+import { nameOf } from './names.js';
+import { announce, notify } from './notices.js';
+import { randomId } from './random.js';
+import { FILE_MAX_BYTES, Transfer } from './transfer.js';
+
+/** Offers of one person that wait at a time; more are declined. */
+const OFFERS_MAX = 3;
+
+export class Files {
+    constructor(connection) {
+        this.connection = connection;
+        /** By the peer's id and the transfer's. */
+        this.transfers = new Map();
+        byId('files').replaceChildren();
+        connection.addEventListener('file', ({ detail }) => this.#took(detail.message));
+        connection.addEventListener('state', ({ detail }) => {
+            if (detail.state !== 'joined')
+                this.#endAll();
+        });
+    }
+
+    /** Lets the user choose a file for `user`. */
+    choose(user) {
+        const input = byId('give-file');
+        input.onchange = () => {
+            const [file] = input.files;
+            input.value = '';
+            if (file)
+                this.#give(user, file);
+        };
+        input.click();
+    }
+
+    #give(user, file) {
+        if (file.size === 0 || file.size > FILE_MAX_BYTES) {
+            notify(file.size === 0 ? 'This file is empty.' : 'This file is too large: 512 MiB are the most.');
+            return;
+        }
+        this.#add(randomId(), user, file, true).invite();
+    }
+
+    #took({ source, value }) {
+        const peer = this.connection.users.get(source);
+        if (!peer || typeof value?.id !== 'string')
+            return;
+        const known = this.transfers.get(`${source} ${value.id}`);
+        if (known) {
+            known.took(value);
+            return;
+        }
+        const isOffer = value.type === 'invite' && Number.isSafeInteger(value.size) && value.size > 0
+            && value.size <= FILE_MAX_BYTES;
+        if (!isOffer)
+            return;
+        const file = { name: String(value.name || 'file'), size: value.size };
+        const waiting = [...this.transfers.values()].filter((transfer) => (
+            !transfer.isSending && transfer.peer.id === source && transfer.state === 'offered'));
+        if (waiting.length >= OFFERS_MAX)
+            return;
+        this.#add(value.id, peer, file, false);
+        announce(`${nameOf(peer)} offers you the file ${file.name}.`);
+    }
+
+    #add(id, peer, file, isSending) {
+        const line = element('li', { className: 'notice notice-info' });
+        const transfer = new Transfer(this.connection, { id, peer, file, isSending },
+            () => this.#show(transfer, line));
+        this.transfers.set(`${peer.id} ${id}`, transfer);
+        byId('files').append(line);
+        this.#show(transfer, line);
+        return transfer;
+    }
+
+    #show(transfer, line) {
+        const { file, peer, isSending, state, doneBytes, reason } = transfer;
+        const bar = line.querySelector('progress');
+        if (state === 'running' && bar) {
+            bar.value = doneBytes / file.size;
+            return;
+        }
+        const hadFocus = line.contains(document.activeElement);
+        const what = `${file.name} (${size(file.size)}) ${isSending ? 'to' : 'from'} ${nameOf(peer)}`;
+        const words = {
+            offered: isSending ? 'waiting for their word' : 'Accepting shows each of you the other\'s network address.',
+            connecting: 'connecting…', running: '', done: isSending ? 'arrived' : 'complete',
+            failed: `failed: ${reason}`,
+        }[state];
+        const text = element('span', { dir: 'auto' }, what, element('br'), element('small', {}, words));
+        const buttons = [];
+        if (state === 'offered' && !isSending)
+            buttons.push(button('Accept', () => transfer.accept()));
+        if (state === 'done' && !isSending)
+            buttons.push(button('Save', () => save(transfer)));
+        const isOver = state === 'done' || state === 'failed';
+        buttons.push(button(isOver ? 'Close' : isSending ? 'Cancel' : 'Decline', () => {
+            if (!isOver)
+                transfer.cancel();
+            this.transfers.delete(`${peer.id} ${transfer.id}`);
+            line.remove();
+            byId('people-button').focus();
+        }));
+        line.replaceChildren(text, ...(state === 'running' ? [element('progress', {
+            value: doneBytes / file.size, 'aria-label': what,
+        })] : []), ...buttons);
+        if (isOver)
+            announce(`${what}: ${words}.`);
+        if (hadFocus)
+            line.querySelector('button').focus();
+    }
+
+    #endAll() {
+        for (const transfer of this.transfers.values()) {
+            // The other side has us under an id that is no more; data under way goes on.
+            if (transfer.state === 'offered')
+                transfer.cancel('the connection was lost');
+        }
+    }
+}
+
+function button(text, onclick) {
+    return element('button', { type: 'button', onclick }, text);
+}
+
+function save({ blob, file }) {
+    const url = URL.createObjectURL(blob);
+    element('a', { href: url, download: file.name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function size(bytes) {
+    const unit = bytes < 1_048_576 ? ['KiB', 1_024] : ['MiB', 1_048_576];
+    return `${(bytes / unit[1]).toFixed(1)} ${unit[0]}`;
+}

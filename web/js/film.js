@@ -1,0 +1,66 @@
+/** Showing a video or sound file to everybody: it is played here and sent as it plays. */
+
+import { byId, element } from './element.js';
+import { notify } from './notices.js';
+import { state } from './state.js';
+
+/** What is being shown: {player, media, stream}; null when nothing is. */
+let film = null;
+
+/** Lets the user choose a file when `film-button` is pressed. */
+export function wireFilm() {
+    byId('film-button').addEventListener('click', () => byId('film-file').click());
+    byId('film-file').addEventListener('change', ({ target }) => {
+        const [file] = target.files;
+        target.value = '';
+        if (file)
+            show(file);
+    });
+}
+
+async function show(file) {
+    stopFilm();
+    const player = element('video', { src: URL.createObjectURL(file), playsInline: true });
+    const captureStream = player.captureStream ?? player.mozCaptureStream;
+    if (!captureStream) {
+        notify('This browser cannot send a file. Share a window that plays it instead.');
+        return;
+    }
+    try {
+        await player.play();
+    } catch {
+        URL.revokeObjectURL(player.src);
+        notify(`The browser cannot play ${file.name}. MP4 with H.264 and WebM work everywhere.`);
+        return;
+    }
+    film = { player, media: captureStream.call(player), stream: null };
+    player.onended = stopFilm;
+    publishFilm();
+}
+
+/** Sends what is being shown, again after a lost connection. */
+export function publishFilm() {
+    if (!film || !state.connection?.isJoined)
+        return;
+    const replaces = film.stream?.id;
+    film.stream = null;
+    film.stream = state.connection.publish('video', film.media, { replaces });
+}
+
+export function stopFilm() {
+    if (!film)
+        return;
+    const { player, media, stream } = film;
+    film = null;
+    player.pause();
+    URL.revokeObjectURL(player.src);
+    for (const track of media.getTracks())
+        track.stop();
+    state.connection?.unpublish(stream?.id);
+}
+
+/** One of our streams has ended; perhaps the server ended this one. */
+export function filmClosed(stream) {
+    if (film?.stream === stream && state.connection.isJoined)
+        stopFilm();
+}

@@ -1,0 +1,76 @@
+/**
+ * Who may have the microphone on. An operator can mute everybody in a way that sticks: the group's
+ * data says so, newcomers obey, too, and single people can be let speak. It is an agreement among
+ * clients, as muting is; whoever breaks it can be forbidden to present.
+ */
+
+import { byId } from './element.js';
+import { notify } from './notices.js';
+import { setMuted } from './own.js';
+import { state } from './state.js';
+
+export class Floor {
+    constructor(connection) {
+        this.connection = connection;
+        byId('mute-all').onclick = () => this.muteAll(!this.isQuiet);
+    }
+
+    /** Whether everybody is muted until let speak. */
+    get isQuiet() {
+        return Boolean(this.connection.data.quiet);
+    }
+
+    /** Whether our own microphone must stay off. */
+    get isTaken() {
+        return this.isQuiet && !this.connection.can('op') && !this.#maySpeak;
+    }
+
+    muteAll(isQuiet) {
+        // Not taken back by null: data that is empty is not told.
+        this.connection.groupAction('setdata', { quiet: isQuiet });
+        // For those whose client does not know the agreement.
+        if (isQuiet)
+            this.connection.userMessage('mute', '', undefined, true);
+        notify(isQuiet ? 'Everybody is muted. Lower this with “Let all speak” in the list of people.'
+            : 'Everybody may speak again.', 'info');
+    }
+
+    letSpeak(user) {
+        this.connection.userMessage('mayspeak', user.id);
+    }
+
+    /** An operator asks for silence, of us or of all. */
+    mute(by) {
+        this.#maySpeak = false;
+        if (!state.own.audio?.enabled)
+            return;
+        setMuted(true);
+        notify(`${by || 'An operator'} muted your microphone.`, 'info');
+    }
+
+    mayspeak(by) {
+        this.#maySpeak = true;
+        notify(`${by || 'An operator'} lets you speak. Your microphone is still off.`, 'info');
+    }
+
+    /** The group's data may have changed. */
+    refresh() {
+        const button = byId('mute-all');
+        button.textContent = this.isQuiet ? 'Let all speak' : 'Mute all';
+        byId('room-quiet').hidden = !this.isQuiet;
+        if (!this.isQuiet)
+            this.#maySpeak = false;
+        if (this.isTaken)
+            this.mute('');
+    }
+
+    /** Says why the microphone stays off, if it must; whether it must. */
+    refuses() {
+        if (!this.isTaken || state.own.audio?.enabled)
+            return false;
+        notify('Everybody is muted. Raise your hand to be let speak.', 'info');
+        return true;
+    }
+
+    #maySpeak = false;
+}

@@ -1,0 +1,118 @@
+/** Invitations: links that let one person in without a password. Made, listed, copied, ended. */
+
+import { byId, element } from './element.js';
+import { announce, notify } from './notices.js';
+import { state } from './state.js';
+
+const HOUR_MS = 3_600_000;
+/** What a guest may do, as far as whoever invites may do it. */
+const GUEST_PERMISSIONS = ['present', 'message'];
+
+export class Invitations {
+    constructor(connection) {
+        this.connection = connection;
+        byId('invite-form').onsubmit = (event) => {
+            event.preventDefault();
+            this.#make();
+        };
+    }
+
+    open() {
+        byId('invite-link').hidden = true;
+        byId('invite-name').value = '';
+        byId('invite-list').replaceChildren();
+        byId('invite').showModal();
+        this.#askForList();
+    }
+
+    /** Takes the server's answer to what was asked here. */
+    took(kind, { error, value }) {
+        if (kind === 'tokenlist') {
+            this.#list(value ?? []);
+            return;
+        }
+        if (error) {
+            notify(error === 'not-authorised' ? 'You may not invite anybody here.'
+                : `The invitation was refused: ${value}.`);
+            return;
+        }
+        // An invitation that was ended comes back, too; only new ones are copied.
+        if (this.#isMaking) {
+            this.#isMaking = false;
+            byId('invite-link').hidden = false;
+            byId('invite-url').value = linkOf(value);
+            copy(linkOf(value));
+        }
+        this.#askForList();
+    }
+
+    #isMaking = false;
+
+    #askForList() {
+        // Only operators may see them all.
+        if (this.connection.can('op'))
+            this.connection.groupAction('listtokens');
+    }
+
+    #make() {
+        const { connection } = this;
+        this.#isMaking = true;
+        connection.groupAction('maketoken', {
+            group: state.groupName,
+            username: byId('invite-name').value.trim() || undefined,
+            expires: HOUR_MS * Number(byId('invite-hours').value),
+            permissions: GUEST_PERMISSIONS.filter((permission) => connection.can(permission)),
+        });
+    }
+
+    #list(tokens) {
+        const now = Date.now();
+        const valid = tokens.filter(({ expires }) => !expires || new Date(expires) > now);
+        const hadFocus = byId('invite-list').contains(document.activeElement);
+        byId('invite-list').replaceChildren(...valid.map((token) => {
+            const name = token.username || 'anybody';
+            return element('li', {},
+                element('span', { dir: 'auto' }, `${name}, until ${when(token.expires)}`),
+                small('Copy', `Copy the link for ${name}`, () => copy(linkOf(token))),
+                small('A day more', `A day more for ${name}`,
+                    () => this.#edit(token, new Date(token.expires).getTime() + 24 * HOUR_MS)),
+                small('End', `End the invitation of ${name}`, () => this.#edit(token, now - 1_000)));
+        }));
+        byId('invite-none').hidden = valid.length > 0;
+        if (hadFocus)
+            byId('invite-name').focus();
+    }
+
+    #edit({ token }, untilMs) {
+        this.connection.groupAction('edittoken', {
+            token, group: state.groupName, expires: new Date(untilMs).toISOString(),
+        });
+    }
+}
+
+function small(text, label, onclick) {
+    return element('button', { type: 'button', className: 'plain link', 'aria-label': label, onclick },
+        text);
+}
+
+function linkOf({ token }) {
+    const url = new URL(location.pathname, location.origin);
+    url.searchParams.set('token', token);
+    return url.href;
+}
+
+async function copy(link) {
+    try {
+        await navigator.clipboard.writeText(link);
+        announce('The link was copied.');
+        byId('invite-copied').textContent = 'Copied. Whoever has the link can come in.';
+    } catch {
+        byId('invite-copied').textContent = 'Copy it from here; whoever has it can come in.';
+        byId('invite-url').select();
+    }
+}
+
+function when(time) {
+    return time ? new Date(time).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
+        : 'it is ended';
+}

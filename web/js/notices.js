@@ -1,0 +1,47 @@
+/** What the page tells without being asked: notices to see, announcements to hear. */
+
+import { byId, element } from './element.js';
+
+const NOTICE_MS = 8_000;
+const NOTICES_MAX = 4;
+/** Announcements that come together are read out together. */
+const GATHER_MS = 700;
+const GATHERED_MAX = 3;
+
+let gathered = [];
+let timer = 0;
+
+/** Shows `text` for a while. Errors are read out at once, everything else politely. */
+export function notify(text, kind = 'error') {
+    const place = byId('notices');
+    const notice = element('div', {
+        className: `notice notice-${kind}`, role: kind === 'error' ? 'alert' : 'status',
+    },
+    element('span', { dir: 'auto' }, text),
+    element('button', {
+        type: 'button', className: 'plain', 'aria-label': 'Dismiss', onclick: () => notice.remove(),
+    }, '×'));
+    place.append(notice);
+    while (place.childElementCount > NOTICES_MAX)
+        place.firstElementChild.remove();
+    setTimeout(() => notice.remove(), NOTICE_MS);
+}
+
+/** Tells `text` to those who listen to the page instead of looking at it. */
+export function announce(text) {
+    gathered.push(text);
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+        const more = gathered.length - GATHERED_MAX;
+        const told = gathered.slice(0, GATHERED_MAX).join(' ');
+        byId('announcer').textContent = more > 0 ? `${told} And ${more} more.` : told;
+        gathered = [];
+    }, GATHER_MS);
+}
+
+/** Makes a sentence of a server's text. */
+export function sentence(text) {
+    const trimmed = text.trim();
+    return trimmed && trimmed[0].toUpperCase() + trimmed.slice(1)
+        + (/[.!?]$/.test(trimmed) ? '' : '.');
+}

@@ -1,0 +1,61 @@
+/** The settings dialog, before joining and in the room. */
+
+import { byId } from './element.js';
+import * as own from './own.js';
+import { prefer, preferences, SEND } from './preferences.js';
+import { restartPreview } from './preview.js';
+import { testSpeaker } from './sound.js';
+import { state } from './state.js';
+
+/** `reception()` gives what decides on pictures, or nothing before joining. */
+export function wireSettings(stage, reception) {
+    for (const id of ['settings-button', 'devices-button']) {
+        byId(id).addEventListener('click', () => {
+            byId('settings').showModal();
+            own.refreshDevices();
+        });
+    }
+    for (const [id, kind] of [['microphone', 'audio'], ['camera', 'video']]) {
+        byId(id).addEventListener('change', ({ target }) => {
+            prefer(id, target.value);
+            own.switchDevice(kind);
+            restartPreview();
+        });
+    }
+    byId('speaker-row').hidden = !('setSinkId' in HTMLMediaElement.prototype);
+    byId('speaker').addEventListener('change', ({ target }) => {
+        prefer('speaker', target.value);
+        stage.setSpeaker(target.value);
+    });
+    byId('speaker-test').addEventListener('click', () => testSpeaker(preferences.speaker));
+    choice('captions-size', () => {}, 'captions');
+    choice('receive', () => reception()?.preferenceChanged());
+    choice('send', (value) => state.own.cameraStream?.setVideoRate(SEND[value]));
+    box('simulcast', 'simulcast', () => state.own.video && own.publishCamera());
+    box('mirror', 'mirror', () => {
+        if (state.own.cameraStream)
+            stage.update(state.own.cameraStream);
+    });
+    box('hide-self', 'hideSelf', () => stage.layOut());
+    box('hand-sound', 'handSound', () => {});
+    box('use-keys', 'keys', () => {});
+    for (const id of ['noise', 'sharp'])
+        box(id, id, () => own.switchDevice(id === 'noise' ? 'audio' : 'video'));
+    navigator.mediaDevices?.addEventListener('devicechange', own.refreshDevices);
+}
+
+function choice(id, changed, name = id) {
+    byId(id).value = preferences[name];
+    byId(id).addEventListener('change', ({ target }) => {
+        prefer(name, target.value);
+        changed(target.value);
+    });
+}
+
+function box(id, name, changed) {
+    byId(id).checked = preferences[name];
+    byId(id).addEventListener('change', ({ target }) => {
+        prefer(name, target.checked);
+        changed();
+    });
+}

@@ -1,0 +1,144 @@
+/**
+ * The WebSocket to the server, which knows within seconds whether anybody still answers. TCP alone
+ * takes a minute or more to notice that a network has gone.
+ */
+
+const TICK_MS = 300;
+/** A tick this late means that the device slept or the page was throttled: nothing was missed. */
+const SLEPT_AFTER_MS = 4_000;
+/** An attempt to connect that takes longer is given up: its packets are waiting in a dead network. */
+const OPEN_MAX_MS = 4_000;
+/** We ask for a sign of life after this much silence; later while media shows that all is well. */
+const PING_AFTER_MS = 700;
+const PING_WITH_MEDIA_MS = 10_000;
+const PING_EVERY_MS = 1_000;
+/** Unanswered for so long the user is told, and the connection is given up. */
+const SILENT_AFTER_MS = 900;
+const DEAD_AFTER_MS = 6_000;
+/** The same, when there is reason to believe that the network has changed. */
+const DOUBTED_AFTER_MS = 2_500;
+
+export class Socket {
+    /**
+     * `handlers` are opened(), message(object), closed({text, isTimeout}), silent(isSilent) and
+     * hearsMedia(), which tells whether media has come since it was last asked.
+     */
+    constructor(endpoint, handlers) {
+        this.handlers = handlers;
+        this.#startedAt = this.#heardAt = this.#tickedAt = performance.now();
+        this.#socket = new WebSocket(endpoint);
+        this.#socket.onopen = () => handlers.opened();
+        this.#socket.onmessage = ({ data }) => this.#take(data);
+        this.#socket.onclose = ({ reason }) => this.#end(reason, false);
+        this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    }
+
+    get isOpen() {
+        return this.#socket.readyState === WebSocket.OPEN;
+    }
+
+    /** Whether we wait for an answer for longer than is usual. */
+    get isSilent() {
+        return this.#isSilent;
+    }
+
+    /** Whether the message could be handed to the browser. */
+    send(message) {
+        if (!this.isOpen)
+            return false;
+        this.#socket.send(JSON.stringify(message));
+        return true;
+    }
+
+    /** Calls `done` when the server has dealt with everything sent so far; never after the end. */
+    whenDealtWith(done) {
+        this.#ping(performance.now(), done);
+    }
+
+    /** Asks for a sign of life now, because something happened to the network. */
+    doubt() {
+        this.#limitMs = DOUBTED_AFTER_MS;
+        this.#ping(performance.now());
+    }
+
+    /** Ends the connection without a word to the handlers. */
+    close() {
+        clearInterval(this.#ticker);
+        this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+        this.#socket.close();
+    }
+
+    #socket;
+    #ticker;
+    #startedAt;
+    #heardAt;
+    #tickedAt;
+    #hasAnswered = false;
+    #pingedAt = 0;
+    /** What to do at each pong to come: they come in the order of the pings. */
+    #pongs = [];
+    #askedAt = null;
+    #limitMs = DEAD_AFTER_MS;
+    #isSilent = false;
+
+    #take(data) {
+        this.#heardAt = performance.now();
+        this.#hasAnswered = true;
+        this.#askedAt = null;
+        this.#limitMs = DEAD_AFTER_MS;
+        this.#setSilent(false);
+        let message;
+        try {
+            message = JSON.parse(data);
+        } catch {
+            console.warn('the server sent something that is no JSON');
+            return;
+        }
+        if (message.type === 'pong')
+            this.#pongs.shift()?.();
+        else
+            this.handlers.message(message);
+    }
+
+    #tick() {
+        const now = performance.now();
+        if (now - this.#tickedAt > SLEPT_AFTER_MS) {
+            this.#heardAt = this.#startedAt = now;
+            this.#askedAt = null;
+            this.doubt();
+        }
+        this.#tickedAt = now;
+        if (!this.#hasAnswered) {
+            if (now - this.#startedAt >= OPEN_MAX_MS)
+                this.#end('', true);
+            return;
+        }
+        const pingAfterMs = this.handlers.hearsMedia() ? PING_WITH_MEDIA_MS : PING_AFTER_MS;
+        if (now - this.#heardAt >= pingAfterMs && now - this.#pingedAt >= PING_EVERY_MS)
+            this.#ping(now);
+        const waitedMs = this.#askedAt === null ? 0 : now - this.#askedAt;
+        this.#setSilent(waitedMs >= SILENT_AFTER_MS);
+        if (waitedMs >= this.#limitMs)
+            this.#end('', true);
+    }
+
+    #ping(now, done = null) {
+        if (!this.send({ type: 'ping' }))
+            return;
+        this.#pongs.push(done);
+        this.#pingedAt = now;
+        this.#askedAt ??= now;
+    }
+
+    #setSilent(isSilent) {
+        if (isSilent === this.#isSilent)
+            return;
+        this.#isSilent = isSilent;
+        this.handlers.silent(isSilent);
+    }
+
+    #end(text, isTimeout) {
+        this.close();
+        this.handlers.closed({ text, isTimeout });
+    }
+}

@@ -1,0 +1,26 @@
+/** The server is about to end: people see how long they have to finish a sentence. */
+
+import { byId } from './element.js';
+
+let timer = null;
+
+/** Counts the seconds down until the server ends. */
+export function countDown(seconds) {
+    const end = performance.now() + 1000 * seconds;
+    clearInterval(timer);
+    const show = () => {
+        const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+        byId('stopping').hidden = false;
+        byId('stopping').textContent = left > 0
+            ? `The server restarts in ${left} s; you come back by yourself`
+            : 'The server restarts; you come back by yourself';
+    };
+    show();
+    timer = setInterval(show, 250);
+}
+
+/** It is back. */
+export function endCountDown() {
+    clearInterval(timer);
+    byId('stopping').hidden = true;
+}

@@ -1,0 +1,119 @@
+/** One stream on the stage: its picture or initials, its name, and what can be done with it. */
+
+import { element, icon } from './element.js';
+import { openMenu } from './menu.js';
+import { nameOf } from './names.js';
+import { preferences } from './preferences.js';
+
+export class Tile {
+    /** `deeds(tile)` gives the entries of its menu; `pin(tile)` pins it or takes the pin away. */
+    constructor(stream, { deeds, pin, stop }) {
+        this.stream = stream;
+        this.isOwn = stream.direction === 'up';
+        /** A slide or a film: something to look at for all. */
+        this.isScreen = ['screenshare', 'video'].includes(stream.label);
+        this.isPinned = false;
+        /** When its sound was last speech, in performance.now(). */
+        this.spokeAt = 0;
+        this.video = element('video', { autoplay: true, playsInline: true, muted: this.isOwn });
+        this.caption = element('span', { className: 'tile-name', dir: 'auto' });
+        this.hand = element('span', { className: 'tile-hand', hidden: true, 'aria-hidden': 'true' },
+            icon('hand'), element('b', {}));
+        this.avatar = element('div', { className: 'avatar', 'aria-hidden': 'true' });
+        this.menu = button('more', '', () => openMenu(this.menu, this.menu.title, deeds(this)));
+        this.menu.classList.add('tile-menu');
+        this.menu.setAttribute('aria-haspopup', 'menu');
+        this.menu.setAttribute('aria-expanded', 'false');
+        this.pinButton = button('pin', 'Pin', () => pin(this));
+        this.pinButton.tabIndex = -1;
+        this.facts = element('pre', { className: 'tile-facts', hidden: true });
+        const buttons = element('div', { className: 'tile-buttons' });
+        if (this.isOwn && this.isScreen)
+            buttons.append(button('close', 'Stop sharing', () => stop(this)));
+        buttons.append(this.pinButton, this.menu);
+        this.node = element('figure', { className: 'tile', ondblclick: () => pin(this) },
+            this.avatar, this.video, this.facts,
+            element('figcaption', {}, icon('mic-off'), this.hand, this.caption), buttons);
+        this.node.classList.toggle('is-own', this.isOwn);
+        this.node.classList.toggle('is-screen', this.isScreen);
+        this.node.dataset.stream = stream.id;
+        this.rename();
+    }
+
+    /** The name of whoever sends it, which namesakes may change. */
+    rename() {
+        this.name = nameOf({ id: this.stream.source ?? '', username: this.stream.username });
+        const title = `${this.name}${this.isOwn ? ' (you)' : ''}${this.what}`;
+        this.title = title;
+        this.caption.textContent = title;
+        this.avatar.textContent = initials(this.name);
+        this.video.setAttribute('aria-label', title);
+        this.menu.setAttribute('aria-label', `Options for ${title}`);
+        this.menu.title = `Options for ${title}`;
+    }
+
+    /** What it is, for its title. */
+    get what() {
+        return { screenshare: ' – screen', video: ' – film' }[this.stream.label] ?? '';
+    }
+
+    /** Whether there is a picture at present. */
+    get hasVideo() {
+        return this.stream.media.getVideoTracks().length > 0;
+    }
+
+    /** Shows what the stream has become: its tracks, its connection, a muted microphone. */
+    update(user) {
+        const { node, stream, video } = this;
+        if (video.srcObject !== stream.media)
+            video.srcObject = stream.media;
+        const isMuted = this.isOwn
+            ? stream.media.getAudioTracks().every((track) => !track.enabled)
+            : Boolean(user?.data?.muted);
+        // The server holds pictures back that our network has no room for.
+        const isHeld = Boolean(stream.isHeld);
+        this.caption.textContent = isHeld
+            ? `${this.title} – picture paused: the network is slow` : this.title;
+        node.classList.toggle('audio-only', !this.hasVideo || isHeld);
+        node.classList.toggle('is-muted', isMuted && !this.isScreen);
+        node.classList.toggle('is-waiting', stream.pc.connectionState !== 'connected');
+        node.classList.toggle('is-mirrored', this.isOwn && !this.isScreen && preferences.mirror);
+    }
+
+    showHand(place) {
+        this.hand.hidden = !place || this.isScreen;
+        this.hand.querySelector('b').textContent = String(place ?? '');
+    }
+
+    showPin() {
+        this.pinButton.setAttribute('aria-pressed', String(this.isPinned));
+        this.pinButton.title = this.isPinned ? 'Unpin' : 'Pin';
+    }
+
+    /** Puts the tile at `box` of arrangement.js, or takes it off the page; sound goes on. */
+    place(box) {
+        this.node.hidden = !box;
+        this.node.classList.toggle('is-large', Boolean(box?.isLarge));
+        if (!box)
+            return;
+        for (const side of ['left', 'top', 'width', 'height'])
+            this.node.style[side] = `${box[side]}px`;
+        this.node.classList.toggle('is-tiny', box.width < 180);
+    }
+
+    remove() {
+        this.video.srcObject = null;
+        this.node.remove();
+    }
+}
+
+function button(iconName, label, onclick) {
+    return element('button', {
+        type: 'button', className: 'tile-button', title: label, 'aria-label': label, onclick,
+    }, icon(iconName));
+}
+
+function initials(name) {
+    const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+    return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join('') || '?';
+}
