@@ -38,6 +38,9 @@ impl Bucket {
 
     fn fill(&mut self, now_us: u64) {
         let passed_us = now_us.saturating_sub(std::mem::replace(&mut self.at_us, now_us));
+        if passed_us == 0 {
+            return;
+        }
         if let Some(rate_bps) = self.rate_bps {
             // A second fills any.
             let bytes = u128::from(rate_bps) * u128::from(passed_us.min(1_000_000)) / 8_000_000;
