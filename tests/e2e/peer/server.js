@@ -22,15 +22,20 @@ const OPEN_GROUP = {
 
 export class Server {
     /**
-     * Starts the server; `groups` maps names to descriptions. Resolves when it answers. With
-     * `isBare` it gets no flags and no files but these, as on somebody's first day.
+     * Starts the server; `groups` maps names to descriptions, `config` is its config.json. Resolves
+     * when it answers. With `isBare` it gets no flags and no files but these, as on somebody's first
+     * day.
      */
-    static async start({ args = [], groups = { test: OPEN_GROUP }, isBare = false } = {}) {
+    static async start({
+        args = [], groups = { test: OPEN_GROUP }, config, isBare = false,
+    } = {}) {
         const server = new Server();
         server.directory = mkdtempSync(join(tmpdir(), 'aula-e2e-'));
         server.writeGroups(groups);
         if (!isBare)
             server.#writeCertificate();
+        if (config)
+            writeFileSync(join(server.directory, 'data', 'config.json'), JSON.stringify(config));
         const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
         // For work on the web client without a build.
         if (process.env.AULA_E2E_STATIC && !isBare)
