@@ -13,6 +13,7 @@ describe('doors', { concurrency: 1 }, () => {
 
     before(async () => {
         server = await Server.start({
+            config: { writableGroups: true },
             groups: {
                 lecture: {
                     users: { teacher: { password: 'chalk', permissions: 'op' } },
@@ -56,6 +57,27 @@ describe('doors', { concurrency: 1 }, () => {
         assert.match(await refused('student', ''), /locked.*Exam until ten/);
         await teacher.evaluate(() => window.aula.connection.groupAction('unlock'));
         await teacher.waitForSelector('#room-locked', { state: 'hidden' });
+    });
+
+    test('a member changes the password, and the old one is no good any more', async () => {
+        await teacher.click('#settings-button');
+        const [page] = await Promise.all([
+            teacher.context().waitForEvent('page'), teacher.click('#password-link a'),
+        ]);
+        await page.fill('#old', 'cheese');
+        await page.fill('#new', 'sponge');
+        await page.fill('#again', 'sponges');
+        await page.click('.primary');
+        await page.waitForSelector('#error:has-text("not the same")');
+        await page.fill('#again', 'sponge');
+        await page.click('.primary');
+        await page.waitForSelector('#error:has-text("Wrong")');
+        await page.fill('#old', 'chalk');
+        await page.click('.primary');
+        await page.waitForSelector('#done:not(:empty)');
+        await page.close();
+        await teacher.keyboard.press('Escape');
+        assert.equal(await refused('teacher', 'chalk'), 'Wrong name or password.');
     });
 
     test('a guest with an invitation may load the page again', async () => {

@@ -17,6 +17,8 @@ describe('network', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network o
     let browser;
     let ann;
     let bob;
+    /** Ids that the server itself took away, as bob heard. */
+    const goneByServer = new Set();
 
     before(async () => {
         server = await Server.start();
@@ -24,6 +26,11 @@ describe('network', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network o
         ann = await joinGroup(browser, 'ann', { start: 'both' });
         bob = await joinGroup(browser, 'bob');
         await seesAndHears(bob, 'ann');
+        bob.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => {
+            const { type, kind, id } = JSON.parse(payload);
+            if (type === 'user' && kind === 'delete')
+                goneByServer.add(id);
+        }));
     });
 
     after(async () => {
@@ -85,6 +92,8 @@ describe('network', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network o
                 await until('everybody to have joined', async () => await isJoined(page));
             context.diagnostic(`joined after ${Math.round(performance.now() - backAt)} ms`);
             await allAreBack();
+            await until('nobody to be there twice',
+                async () => (await peopleOf(bob)).join() === 'ann,bob');
             await ann.waitForSelector(`.chat-message:has-text("said in the dark, ${seconds}")`);
             await until('the message to be no longer pending',
                 async () => await bob.locator('.chat-message.is-pending').count() === 0);
@@ -99,6 +108,52 @@ describe('network', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network o
                 '#hand-button', 'aria-pressed') === 'false');
         });
     }
+
+    test('who comes back is not there twice while the server holds the dead connection', async () => {
+        const annWas = await ann.evaluate(() => {
+            // The old socket goes deaf, as when its address is gone; even its end is not heard.
+            const { send } = WebSocket.prototype;
+            WebSocket.prototype.close = () => {};
+            WebSocket.prototype.send = function(data) {
+                if (this.isNew)
+                    send.call(this, data);
+            };
+            window.WebSocket = class extends WebSocket {
+                isNew = true;
+            };
+            return window.aula.connection.id;
+        });
+        await until('ann under another id', async () => bob.evaluate((annWas) => {
+            const anns = [...window.aula.connection.users.values()]
+                .filter(({ username }) => username === 'ann');
+            return anns.length === 1 && anns[0].id !== annWas;
+        }, annWas));
+        assert.ok(!goneByServer.has(annWas), 'and not because the server noticed at last');
+        await seesAndHears(bob, 'ann', { sound: false });
+    });
+
+    test('nobody is put out by a false claim to be them', async () => {
+        await ann.evaluate(() => {
+            const { connection } = window.aula;
+            window.bobsId = [...connection.users.values()].find((user) => user.username === 'bob').id;
+        });
+        const liar = await joinGroup(browser, 'liar');
+        await liar.evaluate((was) => {
+            const { connection } = window.aula;
+            const socket = new WebSocket(connection.endpoint);
+            socket.onopen = () => {
+                socket.send(JSON.stringify({ type: 'handshake', version: ['2'], id: 'second-bob' }));
+                socket.send(JSON.stringify({
+                    type: 'join', kind: 'join', group: 'test', username: 'bob', password: '',
+                    data: { was, proof: 'guessed' },
+                }));
+            };
+        }, await ann.evaluate(() => window.bobsId));
+        await until('two bobs', async () => (await peopleOf(ann)).join() === 'ann,bob,bob,liar');
+        await liar.close();
+        await until('one bob', async () => (await peopleOf(ann)).join() === 'ann,bob');
+        assert.ok(await ann.evaluate(() => window.aula.connection.users.has(window.bobsId)));
+    });
 
     test('media whose path breaks is mended over the connection that still works', async () => {
         const id = (await inbound(bob))[0].id;

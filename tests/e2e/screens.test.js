@@ -68,7 +68,7 @@ describe('screens', { concurrency: 1 }, () => {
 
     for (const [name, path] of [
         ['landing', '/'], ['publish', '/group/test/publish'], ['watch', '/group/test/watch'],
-        ['missing', '/nothing'],
+        ['password', '/change-password.html'], ['missing', '/nothing'],
     ]) {
         test(name, async () => {
             const other = await openPage(browser, name);

@@ -61,7 +61,7 @@ function enter(credentials) {
         ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
     const connection = new ServerConnection(endpoint);
     state.connection = window.aula.connection = connection;
-    room = { connection, refusal: null };
+    room = { connection, refusal: null, isGuest: Boolean(credentials.token) };
     room.reception = new Reception(connection);
     room.floor = new Floor(connection);
     room.invitations = new Invitations(connection);
@@ -215,6 +215,10 @@ function showPermissions() {
     document.body.classList.toggle('is-op', connection.can('op'));
     byId('invite-button').hidden = !connection.can('token');
     byId('lock-button').textContent = state.status.locked ? 'Unlock group' : 'Lock group';
+    byId('password-link').hidden = !state.status.canChangePassword || room.isGuest;
+    byId('password-link').firstElementChild.href = `/change-password.html?${new URLSearchParams({
+        group: state.groupName, username: connection.username,
+    })}`;
     byId('room-locked').hidden = !state.status.locked;
 }
 

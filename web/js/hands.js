@@ -89,7 +89,7 @@ export class Hands {
     }
 
     #tell(user) {
-        if (isSelf(user) || performance.now() < this.#quietUntil)
+        if (isSelf(user) || user.data.was || performance.now() < this.#quietUntil)
             return;
         const count = this.#numbers.size;
         announce(`${nameOf(user)} raised a hand. ${count} ${count === 1 ? 'hand is' : 'hands are'} up.`);

@@ -50,7 +50,8 @@ export class People {
                 if (other.username === user.username && other.id !== user.id)
                     this.#show(other);
             }
-            if (performance.now() > this.quietUntil && !isSelf(user))
+            if (performance.now() > this.quietUntil && !isSelf(user) && !user.isBack
+                && !(kind === 'add' && user.data?.was))
                 announce(`${nameOf(user)} ${kind === 'delete' ? 'left' : 'joined'}.`);
         }
         const { size } = this.connection.users;

@@ -4,6 +4,7 @@
  * ServerConnection.
  */
 
+import { isHeir, newMark } from './heir.js';
 import { Member } from './member.js';
 import { randomId } from './random.js';
 import { Socket } from './socket.js';
@@ -29,7 +30,7 @@ const SHUTDOWN_TEXT = 'server is shutting down';
  * - `failed`   {error?, text} the server refused us; no further attempt is made
  * - `redirect` {url}
  * - `kicked`   {text, by?}
- * - `user`     {kind: add|change|delete, user}
+ * - `user`     {kind: add|change|delete, user}; user.isBack: deleted, but back under another id
  * - `stream`   {kind: add|track|state|close|error|renew, stream, replaces?, error?}
  * - `chat`     {message, isHistory}
  * - `notice`   {kind: error|warning|info, text}
@@ -111,6 +112,9 @@ export class ServerConnection extends Member {
     #hasJoined = false;
     #retry = 0;
     #orphans = [];
+    /** The memberships for heir.js: the one that others know last, and the one under way. */
+    #past = null;
+    #present = null;
 
     #reset() {
         // A new id every time: the server may still hold the dead connection under the old one.
@@ -137,8 +141,19 @@ export class ServerConnection extends Member {
         });
     }
 
-    #opened() {
-        this.send({ type: 'handshake', version: ['2'], id: this.id });
+    async #opened() {
+        const { id } = this;
+        this.send({ type: 'handshake', version: ['2'], id });
+        const mark = await newMark();
+        // Meanwhile this connection may have been lost, too.
+        if (id !== this.id)
+            return;
+        if (mark) {
+            this.ownData.mark = mark.mark;
+            if (this.#past)
+                Object.assign(this.ownData, { was: this.#past.id, proof: this.#past.secret });
+            this.#present = { id, secret: mark.secret };
+        }
         const { username, password, token } = this.#credentials;
         this.send({
             type: 'join', kind: 'join', group: this.group, username, password, token,
@@ -261,6 +276,7 @@ export class ServerConnection extends Member {
         this.rtcConfiguration = message.rtcConfiguration ?? {};
         if (message.kind === 'join') {
             this.#hasJoined = true;
+            this.#past = this.#present;
             this.attempts = 0;
             this.users.clear();
             this.#setState('joined');
@@ -281,6 +297,23 @@ export class ServerConnection extends Member {
         else
             this.users.set(id, user);
         this.emit('user', { kind, user });
+        if (kind === 'add')
+            this.#retireAncestors(user);
+    }
+
+    /** Somebody has come: perhaps back, or as the remains of somebody who is back already. */
+    async #retireAncestors(user) {
+        for (const other of this.users.values()) {
+            for (const [heir, old] of [[user, other], [other, user]]) {
+                if (heir.data.was === old.id && await isHeir(heir, old) && this.users.delete(old.id)) {
+                    for (const stream of [...this.down.values()]) {
+                        if (stream.source === old.id)
+                            stream.dispose();
+                    }
+                    this.emit('user', { kind: 'delete', user: { ...old, isBack: true } });
+                }
+            }
+        }
     }
 
     #offer(message) {

@@ -41,7 +41,8 @@ export class Reception {
         if (preferences.receive === 'nothing')
             return {};
         const screen = preferences.receive === 'audio' ? ['audio'] : ['audio', 'video'];
-        return { screenshare: screen, '': this.isCrowded ? ['audio'] : this.#wish('', 'large') };
+        // Sound alone would leave out cameras without a microphone.
+        return { screenshare: screen, '': this.#wish('', this.isCrowded ? 'small' : 'large') };
     }
 
     #ask() {
@@ -53,7 +54,12 @@ export class Reception {
         this.isCrowded ||= becomesCrowded;
         const general = this.#general();
         for (const stream of connection.down.values()) {
-            const wish = this.#wish(stream.label, this.visible.get(stream.id));
+            if (stream.media.getTracks().length === 0)
+                continue;
+            // Without anything at all the stream would end, and be lost to this page.
+            const isSilent = stream.media.getAudioTracks().length === 0;
+            const size = this.visible.get(stream.id) ?? (isSilent ? 'small' : undefined);
+            const wish = this.#wish(stream.label, size);
             const usual = general[stream.label] ?? general[''] ?? [];
             const special = String(wish) === String(usual) ? null : wish;
             if (this.#asked.get(stream) === String(special))

@@ -22,15 +22,20 @@ const OPEN_GROUP = {
 
 export class Server {
     /**
-     * Starts the server; `groups` maps names to descriptions, `files` paths to contents. Resolves when it answers. With
-     * `isBare` it gets no flags and no files but these, as on somebody's first day.
+     * Starts the server; `groups` maps names to descriptions, `config` is its config.json, `files`
+     * maps paths to contents. Resolves when it answers. With `isBare` it gets no flags and no files
+     * but these, as on somebody's first day.
      */
-    static async start({ args = [], groups = { test: OPEN_GROUP }, files = {}, isBare = false } = {}) {
+    static async start({
+        args = [], groups = { test: OPEN_GROUP }, config, files = {}, isBare = false,
+    } = {}) {
         const server = new Server();
         server.directory = mkdtempSync(join(tmpdir(), 'aula-e2e-'));
         server.writeGroups(groups);
         if (!isBare)
             server.#writeCertificate();
+        if (config)
+            writeFileSync(join(server.directory, 'data', 'config.json'), JSON.stringify(config));
         const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
         for (const [name, text] of Object.entries(files))
             writeFileSync(join(server.directory, name), text);

@@ -1,0 +1,65 @@
+/** The page on which a member who is named in a group's file changes the password. */
+
+import { byId } from './element.js';
+import { basic } from './http-session.js';
+
+const query = new URLSearchParams(location.search);
+
+function groupPath(name) {
+    return name.split('/').map(encodeURIComponent).join('/');
+}
+
+async function change(event) {
+    event.preventDefault();
+    byId('error').textContent = '';
+    byId('done').textContent = '';
+    const [group, username] = ['group', 'username'].map((id) => byId(id).value.trim());
+    if (byId('new').value !== byId('again').value) {
+        byId('error').textContent = 'The two new passwords are not the same.';
+        byId('again').focus();
+        return;
+    }
+    try {
+        const response = await fetch(
+            `/galene-api/v0/.groups/${groupPath(group)}/.users/${encodeURIComponent(username)}/.password`,
+            {
+                method: 'POST',
+                // Otherwise the browser would ask for a password itself when this one is wrong.
+                credentials: 'omit',
+                headers: {
+                    'Content-Type': 'text/plain',
+                    'Authorization': basic(username, byId('old').value),
+                },
+                body: byId('new').value,
+            },
+        );
+        if (!response.ok) {
+            byId('error').textContent = await words(response);
+            return;
+        }
+    } catch {
+        byId('error').textContent = 'The server cannot be reached. Check the network, and try again.';
+        return;
+    }
+    for (const id of ['old', 'new', 'again'])
+        byId(id).value = '';
+    byId('back').href = `/group/${groupPath(group)}/`;
+    byId('back').textContent = 'To the group';
+    byId('done').textContent = 'Your password is changed.';
+}
+
+async function words(response) {
+    switch (response.status) {
+    case 401:
+    case 403:
+        return 'Wrong group, name or old password; or passwords cannot be changed here.';
+    case 429:
+        return 'Too many attempts. Try again in a minute.';
+    default:
+        return `The server refused: ${(await response.text()).slice(0, 200) || response.status}`;
+    }
+}
+
+byId('group').value = query.get('group') ?? '';
+byId('username').value = query.get('username') ?? '';
+byId('form').addEventListener('submit', change);
