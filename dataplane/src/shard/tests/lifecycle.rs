@@ -414,7 +414,7 @@ fn another_certificate_than_the_named_one_is_refused_and_told() {
 #[test]
 fn a_connection_that_fails_tells_how_far_it_came() {
     let mut net = Net::new(1);
-    let mute = net.publisher(0, &CODECS, &[]);
+    let mute = net.publisher(0, CODECS, &[]);
     net.peers[mute].loss_up = 100;
     let id = net.peers[mute].id;
     let detail = |net: &Net| {
