@@ -33,6 +33,9 @@ async fn an_administrator_looks_in_speaks_mutes_locks_and_sends_out() {
     });
     assert_eq!(ask(&server, "GET", ".clients/", "").text().trim(), "[]");
     assert_eq!(ask(&server, "POST", ".mute", "").status, 404, "nobody is there");
+    let head = "GET /galene-api/v0/.groups/nothing/.clients/ HTTP/1.1\r\n\
+        Authorization: Basic cm9vdDpwdw==\r\n";
+    assert_eq!(server.request(head, b"").status, 404, "there is no such group");
     let mut ann = server.join("ann").await;
     let listed: Value = serde_json::from_slice(&ask(&server, "GET", ".clients/", "").body).unwrap();
     assert_eq!(listed[0]["id"], "ann");

@@ -40,7 +40,7 @@ impl Fingerprints {
     }
 
     /// Whether this is the certificate that is named.
-    pub fn match_(&self, certificate: &[u8]) -> bool {
+    pub fn names(&self, certificate: &[u8]) -> bool {
         let is_it = |(hash, bytes): &(&'static Algorithm, Vec<u8>)| {
             digest::digest(hash, certificate).as_ref() == bytes.as_slice()
         };
@@ -84,16 +84,16 @@ mod tests {
             let mut prints = Fingerprints::default();
             assert_eq!(prints.check(&described), Ok(()));
             prints.adopt(&described);
-            assert!(prints.match_(b"theirs") && !prints.match_(b"other"), "{hash}");
+            assert!(prints.names(b"theirs") && !prints.names(b"other"), "{hash}");
         }
         let both = [of("sha-256", &digest::SHA256, b"a"), of("sha-512", &digest::SHA512, b"b")];
         let mut prints = Fingerprints::default();
         prints.adopt(&both);
-        assert!(prints.match_(b"b") && !prints.match_(b"a"));
+        assert!(prints.names(b"b") && !prints.names(b"a"));
         let two = [of("sha-256", &digest::SHA256, b"a"), of("sha-256", &digest::SHA256, b"b")];
         let mut prints = Fingerprints::default();
         prints.adopt(&two);
-        assert!(prints.match_(b"a") && prints.match_(b"b") && !prints.match_(b"c"));
+        assert!(prints.names(b"a") && prints.names(b"b") && !prints.names(b"c"));
     }
 
     #[test]

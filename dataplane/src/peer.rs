@@ -73,8 +73,6 @@ pub struct Peer {
     /// The offer that waits for its answer, if there is one.
     pending: Option<Pending>,
     credentials: IceCreds,
-    /// The remote user name fragment and password.
-    remote: Option<(String, String)>,
     fingerprints: Fingerprints,
     /// Whether we begin the DTLS handshake, once decided.
     is_dtls_client: Option<bool>,
@@ -139,7 +137,6 @@ impl Peer {
             keys,
             pending: None,
             credentials,
-            remote: None,
             fingerprints: Fingerprints::default(),
             is_dtls_client: None,
             engine_mid: None,
@@ -160,7 +157,7 @@ impl Peer {
     pub fn keys(&self) -> Option<Result<&DtlsKeys, CloseReason>> {
         let keys = self.keys.get()?;
         let certificate = self.keys.certificate();
-        let is_named = certificate.is_some_and(|certificate| self.fingerprints.match_(certificate));
+        let is_named = certificate.is_some_and(|certificate| self.fingerprints.names(certificate));
         Some(if is_named { Ok(keys) } else { Err(CloseReason::WrongCertificate) })
     }
 
@@ -213,7 +210,7 @@ impl Peer {
             .map_err(Err)?;
         answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
         self.engine_mid = Some(mid);
-        self.adopt_link(link, remote, is_client);
+        self.adopt_link(link, is_client);
         if self.rtc.direct_api().local_ice_credentials() != self.credentials {
             // The engine has invented credentials for the restart; ours name the shard and slot.
             let (ufrag, pass) = fresh;
@@ -231,7 +228,8 @@ impl Peer {
         now: Instant,
         transmit: Transmit<'_>,
     ) -> Result<(String, String), Fault> {
-        let is_first = self.engine_mid.is_none();
+        // An offer that got no usable answer has left the engine as it was.
+        let is_first = self.is_dtls_client.is_none();
         let is_restart = fresh.is_some() && !is_first;
         let mut engine = None;
         if is_first || is_restart {
@@ -260,6 +258,11 @@ impl Peer {
         Ok((ufrag, pass))
     }
 
+    /// The peer has answered that it wants nothing: the exchange is over, and nothing has changed.
+    pub fn drop_offer(&mut self) {
+        self.pending = None;
+    }
+
     /// Takes the ICE and DTLS part of the answer to the last offer. A refused answer ends the
     /// exchange.
     pub fn accept_answer(
@@ -282,7 +285,7 @@ impl Peer {
             .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))
             .map_err(Err)?;
         accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
-        self.adopt_link(link, remote, is_client);
+        self.adopt_link(link, is_client);
         if let Some(fresh) = credentials {
             self.credentials = fresh;
             self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
@@ -313,8 +316,7 @@ impl Peer {
         Ok(((ufrag.clone(), pwd.clone()), is_client))
     }
 
-    fn adopt_link(&mut self, link: &Link, remote: (String, String), is_client: bool) {
-        self.remote = Some(remote);
+    fn adopt_link(&mut self, link: &Link, is_client: bool) {
         self.is_dtls_client = Some(is_client);
         self.fingerprints.adopt(&link.fingerprints);
     }

@@ -38,6 +38,8 @@ pub(crate) struct Member {
     pub(crate) view: Option<View>,
     /// How often in a row a stream did not reach this member.
     pub(crate) failures: BTreeMap<StreamId, u32>,
+    /// When all its transports were last told to restart ICE.
+    pub(crate) restarted_at: Option<Duration>,
     pub(crate) chat_budget: TokenBucket,
     /// Offers and restarts, which cost the data plane a handshake each.
     pub(crate) offer_budget: TokenBucket,

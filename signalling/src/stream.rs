@@ -257,6 +257,14 @@ pub(crate) struct Down {
     pub(crate) unshown: Vec<(PublicationKey, &'static str)>,
 }
 
+impl Down {
+    /// Whether the viewer can decode nothing of what it wants.
+    pub(crate) fn is_unshowable(&self) -> bool {
+        let is_told = |want: &Want| self.unshown.iter().any(|(key, _)| *key == want.publication);
+        !self.wants.is_empty() && self.wants.iter().all(is_told)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

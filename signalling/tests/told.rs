@@ -2,8 +2,10 @@
 
 mod world;
 
+use std::time::Duration;
+
 use serde_json::json;
-use signalling::{MediaEvent, MediaKind, PublicationKey, What};
+use signalling::{MediaEvent, MediaKind, MediaRequest, PublicationKey, What};
 use world::{OPEN, World, kinds};
 
 #[test]
@@ -71,4 +73,33 @@ fn the_books_say_who_came_published_and_went_and_why() {
     assert_eq!(*ended, ("bob", &What::Ended { stream, label }));
     assert_eq!((*left, *last), (("bob", &What::Left), ("ann", &What::Left)));
     assert!(world.happened.iter().all(|it| it.group == "test"));
+}
+
+/// An address that changes breaks all paths at once, and each would be noticed by itself.
+#[test]
+fn one_silent_transport_makes_all_of_its_member_restart() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.live(ann, "a");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "a", "sdp": "v=0"}));
+    let up = world.live(bob, "b");
+    world.forget();
+    let restarts = |world: &World| {
+        let restarts = world.media.iter().filter(|request| {
+            matches!(request, MediaRequest::Subscribe { media, is_restart: true, .. } if *media == down)
+        });
+        restarts.count()
+    };
+    world.event(MediaEvent::Disconnected { media: up });
+    assert_eq!(world.take(bob), [json!({"type": "renegotiate", "id": "b"})]);
+    assert_eq!(restarts(&world), 1);
+    assert!(world.take(ann).is_empty(), "it is not her path");
+    // The others are noticed a moment later, and told already.
+    world.event(MediaEvent::Disconnected { media: down });
+    assert_eq!(restarts(&world), 1);
+    world.advance(Duration::from_secs(6));
+    world.event(MediaEvent::Disconnected { media: up });
+    assert_eq!(kinds(&world.take(bob)), ["renegotiate"]);
 }

@@ -15,6 +15,7 @@ use crate::extension::Extension;
 use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, TransportId};
+use crate::peer::Drained;
 use crate::sdp::Section;
 use crate::sending::{Batch, Sending};
 use crate::source::Source;
@@ -238,9 +239,15 @@ impl Shard {
         let link = link_of(&description, &bundle);
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
-        let drained = peer.accept_answer(&link, now, &mut |_, to, datagram| {
-            outbox.push(datagram, to, None, counters);
-        })?;
+        let drained = if bundle.is_empty() {
+            // It can use none of it, and says nothing of ICE either.
+            peer.drop_offer();
+            Drained::default()
+        } else {
+            peer.accept_answer(&link, now, &mut |_, to, datagram| {
+                outbox.push(datagram, to, None, counters);
+            })?
+        };
         let wanted = std::mem::take(&mut viewer.wanted);
         let has_slots = viewer.has_slots;
         if has_slots {

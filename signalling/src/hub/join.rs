@@ -413,6 +413,7 @@ impl Hub {
             downs: Default::default(),
             view: None,
             failures: Default::default(),
+            restarted_at: None,
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
             offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
             request_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),

@@ -261,7 +261,7 @@ impl Hub {
                     self.announcements.insert((at, publication.media));
                 }
             }
-            MediaEvent::Disconnected { .. } => self.tell(conn, Event::Renegotiate { stream }),
+            MediaEvent::Disconnected { .. } => self.restart_all(&name, conn, now),
             // Its owner knows, and is about to say more; viewers keep what they have until then.
             MediaEvent::Closed { media, is_by_peer: true, .. }
                 if member.traits.chats && (up.is_connected || !up.publications.is_empty()) =>

@@ -11,6 +11,8 @@ use crate::time::Now;
 
 /// A stream that did not get through is offered again after this, then after twice as long.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Transports of one member that fall silent within this time do so for one reason.
+const RESTART_AGAIN: Duration = Duration::from_secs(5);
 /// After so many attempts in a row it is left alone until the viewer asks for it.
 const RETRIES_MAX: u32 = 4;
 
@@ -94,12 +96,44 @@ impl Hub {
         if !member.offer_budget.take(now.mono) {
             return self.tell_error(conn, "too many offers, slow down");
         }
-        let Some(down) = member.downs.get_mut(stream) else {
+        self.restart_down(conn, stream);
+    }
+
+    /// One of a member's transports has fallen silent. What broke its path, an address that changed or
+    /// a network that is gone, has most likely broken the others': all restart ICE, instead of each
+    /// when its own time is up.
+    pub(super) fn restart_all(&mut self, name: &GroupName, conn: ConnId, now: Now) {
+        let Some(group) = self.groups.get_mut(name) else {
             return;
         };
-        down.is_dirty = true;
-        down.is_restart = true;
-        self.offer_again(conn, stream);
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        if member.restarted_at.is_some_and(|at| now.mono < at + RESTART_AGAIN) {
+            return;
+        }
+        member.restarted_at = Some(now.mono);
+        let live = member.ups.iter().filter(|(_, up)| !up.is_ended);
+        let ups: Vec<StreamId> = live.map(|(stream, _)| stream.clone()).collect();
+        let downs: Vec<StreamId> = member.downs.keys().cloned().collect();
+        for stream in ups {
+            self.tell(conn, Event::Renegotiate { stream });
+        }
+        for stream in downs {
+            self.restart_down(conn, &stream);
+        }
+    }
+
+    /// Restarts ICE on a stream that a member views.
+    fn restart_down(&mut self, conn: ConnId, stream: &StreamId) {
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
+        if let Some(down) = member.downs.get_mut(stream) {
+            down.is_dirty = true;
+            down.is_restart = true;
+            self.offer_again(conn, stream);
+        }
     }
 
     /// Meets a need for another offer, if nothing is outstanding.
@@ -295,15 +329,21 @@ impl Hub {
                 }
                 self.tell_error(conn, text);
             }
-            MediaEvent::Disconnected { .. } => self.renegotiate(conn, &stream, now),
+            MediaEvent::Disconnected { .. } => self.restart_all(&name, conn, now),
             MediaEvent::Connected { .. } => {
                 if let Some((_, member)) = self.member_of(conn) {
                     member.failures.remove(&stream);
                 }
             }
             MediaEvent::Closed { .. } => {
+                // Who can decode nothing of it has been told so: another attempt ends the same way.
+                let is_hopeless = self.member_of(conn).is_some_and(|(_, member)| {
+                    member.downs.get(&stream).is_some_and(Down::is_unshowable)
+                });
                 self.end_down(conn, &stream, false);
-                self.schedule_retry(conn, stream, now);
+                if !is_hopeless {
+                    self.schedule_retry(conn, stream, now);
+                }
             }
             MediaEvent::Paused { is_paused, .. } => {
                 self.tell(conn, Event::Paused { stream, is_paused });

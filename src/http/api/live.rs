@@ -6,15 +6,20 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use signalling::{GroupName, NotDone, Operation};
 
+use super::users::exists;
 use super::{
     Answer, Asked, Context, Refused, internal, json, not_found, read_json, refuse, written,
 };
 
 /// `.clients/`
 pub(super) async fn members(name: GroupName, context: &Arc<Context>) -> Answer {
-    let listed = context.control.members(name).await.ok_or_else(internal)?;
-    // A group that nobody has entered since the server began has no members.
-    Ok(json(&listed.unwrap_or_else(|| Value::Array(Vec::new())), None))
+    let listed = context.control.members(name.clone()).await.ok_or_else(internal)?;
+    match listed {
+        Some(listed) => Ok(json(&listed, None)),
+        // A group that nobody has entered since the server began has no members.
+        None if exists(&name, context).await => Ok(json(&Value::Array(Vec::new()), None)),
+        None => Err(not_found()),
+    }
 }
 
 /// `.clients/ID`

@@ -33,7 +33,8 @@ async fn users_file(
     Ok(None)
 }
 
-async fn exists(name: &GroupName, context: &Arc<Context>) -> bool {
+/// Whether the group has a file, or one above it that stands for it.
+pub(super) async fn exists(name: &GroupName, context: &Arc<Context>) -> bool {
     let (store, name) = (context.store.clone(), name.clone());
     let file = blocking(move || Ok(store.load(&name))).await;
     file.is_ok_and(|file| !matches!(file, GroupFile::Missing))

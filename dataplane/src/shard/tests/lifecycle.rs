@@ -428,3 +428,33 @@ fn a_connection_that_fails_tells_how_far_it_came() {
     let told = detail(&net).expect("just found");
     assert!(told.contains("no connectivity check"), "{told}");
 }
+
+/// A viewer without a decoder for any of it: it is told, and may try again with another browser.
+#[test]
+fn an_answer_that_wants_nothing_is_no_error() {
+    let mut net = Net::new(1);
+    let (_, publications) = live_publisher(&mut net, 0);
+    net.is_mute = true;
+    let viewer = net.viewer(0, &publications, LayerCap::High);
+    net.settle();
+    let id = net.peers[viewer].id;
+    let offer = net.events.iter().rev().find_map(|event| match event {
+        Event::Offered { transport, offer } if *transport == id => Some(offer.clone()),
+        _ => None,
+    });
+    let offer = offer.expect("an offer was made");
+    let mut answer = String::from("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n");
+    for line in offer.lines().filter(|line| line.starts_with("m=") || line.starts_with("a=mid:")) {
+        answer.push_str(&line.replace(" 9 ", " 0 "));
+        answer.push_str("\r\n");
+    }
+    net.command(Command::AcceptAnswer { transport: id, answer });
+    net.settle();
+    assert!(refusals(&net).is_empty(), "{:?}", refusals(&net));
+    let unshown = net.events.iter().filter(|e| matches!(e, Event::Unshown { .. })).count();
+    assert_eq!(unshown, publications.len());
+    // The same transport, asked again, comes up.
+    net.is_mute = false;
+    net.subscribe(viewer, &publications, LayerCap::High, false);
+    net.connect(viewer);
+}
