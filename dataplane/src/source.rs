@@ -290,7 +290,10 @@ impl Source {
             return false;
         }
         state.kept.record(packet.meta.seq);
-        state.note_arrival(packet.meta.rtp_time, packet.meta.at_us);
+        // Padding alone is no picture: an Encoding that sends nothing else is silent.
+        if !packet.payload.is_empty() {
+            state.note_arrival(packet.meta.rtp_time, packet.meta.at_us);
+        }
         let (frame, (sid_max, tid_max)) = (&packet.meta.frame, &mut state.layers_max);
         (*sid_max, *tid_max) = ((*sid_max).max(frame.sid), (*tid_max).max(frame.tid));
         state.meter.count(packet.meta, packet.payload.len());
