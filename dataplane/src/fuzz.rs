@@ -1,7 +1,10 @@
 //! Entries for the fuzz targets in `fuzz/`: every parser that a stranger or a member can reach.
 
 use crate::agree::{Role, agree};
+use crate::allocate::{Wish, allocate};
 use crate::canonical::{HEADER_BYTES_MAX, MidBytes, PacketMeta, PerViewer, patch, write_header};
+use crate::choose::Rung;
+use crate::congestion::{Controller, Flow, RATE_MAX_BPS, RATE_MIN_BPS};
 use crate::demux::{Class, classify};
 use crate::describe::{Ours, answer};
 use crate::extension::{Extension, ExtensionMap};
@@ -96,5 +99,92 @@ pub fn sdp_limits(data: &[u8]) {
         let written = sdp::Description::read(&answer);
         assert_eq!(written.sections.len(), remote.sections.len());
         assert!(written.sections.iter().all(|section| !section.line.format.is_empty()));
+    }
+}
+
+/// A client that tells anything about its path: feedback of its own making, reports, estimates,
+/// while time stands, runs or jumps.
+pub fn congestion(data: &[u8]) {
+    let (mut controller, mut flow) = (Controller::default(), Flow::default());
+    let (mut now_us, mut results, mut rest) = (1u64, Vec::new(), data);
+    controller.begin(now_us);
+    while let Some((&[op, value], tail)) = rest.split_first_chunk::<2>() {
+        let (body, tail) = tail.split_at((usize::from(value) % 64).min(tail.len()));
+        rest = tail;
+        match op % 8 {
+            0 | 1 => {
+                flow.history.record(now_us, usize::from(value) * 8, op / 8);
+            }
+            2 => now_us += u64::from(value) * 1000,
+            3 => now_us += 1 << (value % 48),
+            4 => controller.take_report(value, now_us),
+            5 => controller.take_remb(1 << (value % 64), now_us),
+            6 => {
+                let wanted_bps = 1 << (value % 64);
+                if let Some(cluster) = controller.begin_probe(wanted_bps, now_us) {
+                    assert!(cluster.rate_bps <= RATE_MAX_BPS);
+                }
+            }
+            _ => {
+                results.clear();
+                flow.history.take_feedback(body, &mut results);
+                results.sort_by_key(|result| result.sent_us);
+                flow.delay.take(&results);
+                controller.take_results(flow.delay.usage(), &results, now_us);
+            }
+        }
+        let estimate_bps = controller.estimate_bps(flow.history.oldest_us(), now_us);
+        let bounds = RATE_MIN_BPS..=RATE_MAX_BPS;
+        assert!(estimate_bps.is_none_or(|bps| bounds.contains(&bps)), "{estimate_bps:?}");
+        let loss = controller.loss();
+        assert!((0.0..=1.0).contains(&loss), "{loss}");
+    }
+}
+
+/// Any pictures within any budget: what is given fits it, and nobody goes without for somebody who
+/// is less important.
+pub fn allocation(data: &[u8]) {
+    let Some((head, tail)) = data.split_first_chunk::<3>() else {
+        return;
+    };
+    let budget_bps = u64::from(u16::from_be_bytes([head[0], head[1]])) * 1000;
+    let is_strained = head[2] & 1 != 0;
+    let mut wishes: Vec<Wish> = Vec::new();
+    for chunk in tail.chunks(6).take(64) {
+        let mut bits_per_second = 0;
+        let rungs = chunk.get(2..).unwrap_or_default().iter().map(|step| {
+            bits_per_second += u64::from(*step) * 1000 + 1;
+            Rung { encoding: 0, spatial_max: 0, temporal_max: 0, bits_per_second }
+        });
+        let rungs: Vec<Rung> = rungs.collect();
+        let now = chunk.get(1).map(|now| usize::from(*now)).filter(|now| *now < rungs.len());
+        if !rungs.is_empty() {
+            wishes.push(Wish { rungs, priority: chunk[0] % 3, now, then: None });
+        }
+    }
+    let next_bps = allocate(budget_bps, is_strained, &mut wishes);
+    // What flows may be kept down to 80 % of its cost.
+    let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
+    assert!(sum * 80 / 100 <= budget_bps + wishes.len() as u64, "{sum} of {budget_bps}");
+    let is_full = wishes.iter().all(|wish| wish.then == Some(wish.rungs.len() - 1));
+    assert_eq!(next_bps.is_none(), is_full);
+}
+
+#[cfg(test)]
+mod tests {
+    /// What the fuzz targets do for longer and better, for a moment in every run of the tests.
+    #[test]
+    fn pseudo_random_paths_and_pictures_keep_their_bounds() {
+        let mut state = 7u64;
+        for round in 0..3000usize {
+            let data: Vec<u8> = (0..round % 900)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(3);
+                    (state >> 56) as u8
+                })
+                .collect();
+            super::congestion(&data);
+            super::allocation(&data);
+        }
     }
 }

@@ -164,7 +164,8 @@ impl Controller {
 
     /// Takes what the client believes that its path takes.
     pub fn take_remb(&mut self, bits_per_second: u64, now_us: u64) {
-        self.reports.remb = Some((bits_per_second.max(RATE_MIN_BPS), now_us));
+        let bits_per_second = bits_per_second.clamp(RATE_MIN_BPS, RATE_MAX_BPS);
+        self.reports.remb = Some((bits_per_second, now_us));
     }
 
     /// What may be sent to the client, in bits per second with IP and UDP; `None` if it tells
