@@ -27,9 +27,9 @@ use throughput::Throughput;
 pub const RATE_MIN_BPS: u64 = 50_000;
 /// No client is sent more.
 pub const RATE_MAX_BPS: u64 = 200_000_000;
-/// Where an estimate begins: what a class camera needs; a path that takes less shows within a
-/// second.
-pub const START_BPS: u64 = 800_000;
+/// Where an estimate begins: what a camera and a slide need, so that nobody on an ordinary path
+/// begins with less; a path that takes less shows within a second.
+pub const START_BPS: u64 = 2_000_000;
 /// A client that has been sent packets for so long and told nothing will never tell.
 const FEEDBACK_WITHIN_US: u64 = 3_000_000;
 /// Feedback that has stopped for so long (and a round trip) means that little arrives.
