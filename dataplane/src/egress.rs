@@ -53,8 +53,10 @@ pub struct Egress {
 pub struct Paced {
     /// Whose.
     pub publication: PublicationId,
-    /// The Subscriber's index there.
+    /// The Subscriber's index there, which may be another's by then, and its SSRC.
     pub at: usize,
+    /// See there.
+    pub ssrc: u32,
     /// The Encoding.
     pub encoding: u8,
     /// The number of the packet in it.

@@ -266,10 +266,10 @@ impl Source {
                         subscriber.waiting_since_us = None;
                         if is_paced && !egress.may_send(sending.batch.now_us) {
                             let (encoding, padding) = (*encoding, *padding);
-                            let (publication, at) = subscriber.key;
+                            let ((publication, at), ssrc) = (subscriber.key, subscriber.ssrc);
                             let seq = packet.meta.seq;
                             let paced =
-                                Paced { publication, at, encoding, seq, padding, placement };
+                                Paced { publication, at, ssrc, encoding, seq, padding, placement };
                             if egress.paced.is_empty() {
                                 sending.pacing.push(subscriber.viewer);
                             }
@@ -415,10 +415,14 @@ impl Source {
     }
 
     /// Sends a packet whose turn has come.
-    pub fn send_paced(&mut self, paced: &Paced, sending: &mut Sending<'_>) {
+    pub fn send_paced(&mut self, viewer: usize, paced: &Paced, sending: &mut Sending<'_>) {
         let Some(Some(subscriber)) = self.subscribers.get_mut(paced.at) else {
             return;
         };
+        // Under another's keys or SSRC its number may have been used.
+        if (subscriber.viewer, subscriber.ssrc) != (viewer, paced.ssrc) {
+            return;
+        }
         let ring = self.encodings.get(usize::from(paced.encoding)).and_then(|e| e.ring.as_ref());
         let found = ring.and_then(|ring| ring.get(paced.seq));
         let packet = found.and_then(|(meta, bytes)| Packet::split(meta, bytes));

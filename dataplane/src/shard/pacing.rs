@@ -35,7 +35,7 @@ impl Shard {
                     pacing: &mut self.pacing,
                 };
                 if let Some(source) = self.sources.get_mut(&paced.publication) {
-                    source.send_paced(&paced, &mut sending);
+                    source.send_paced(*slot, &paced, &mut sending);
                 }
             }
             matches!(self.egress.get(*slot), Some(Some(egress)) if !egress.paced.is_empty())
