@@ -82,7 +82,7 @@ impl Shard {
             return;
         };
         let is_full = source.keep(encoding, packet);
-        self.mark_dirty(publication);
+        self.mark_dirty(publication, meta.at_us);
         if is_full {
             self.fan_out(publication);
         }
@@ -96,6 +96,7 @@ impl Shard {
             return;
         }
         *self.remote.entry(publication).or_default() |= 1 << from.0;
+        self.is_lane_urgent = true;
         let Some(source) = self.sources.get(&publication) else {
             return;
         };

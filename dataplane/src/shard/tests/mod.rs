@@ -2,6 +2,7 @@
 
 mod attacks;
 mod forwarding;
+mod gathering;
 mod layers;
 mod lifecycle;
 mod measuring;
