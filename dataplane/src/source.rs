@@ -54,6 +54,8 @@ pub struct Source {
     encodings: Vec<SourceEncoding>,
     /// Encodings by what they cost, the most first: whatever order they were offered in.
     order: Vec<u8>,
+    /// What its publisher's shard knows of what the viewers here can take, in bits per second.
+    pub demand_told_bps: u64,
 }
 
 #[derive(Default)]
@@ -108,6 +110,7 @@ impl Source {
             live: 0,
             encodings: list,
             order,
+            demand_told_bps: 0,
         }
     }
 
@@ -174,6 +177,11 @@ impl Source {
     /// The highest spatial and temporal layer that an Encoding has had.
     pub fn layers_max(&self, encoding: u8) -> (u8, u8) {
         self.encodings.get(usize::from(encoding)).map_or((0, 0), |encoding| encoding.layers_max)
+    }
+
+    /// Whether there is anything to choose from: several Encodings, or layers of one.
+    pub fn has_choice(&self) -> bool {
+        self.encodings.len() > 1 || self.encodings.iter().any(|e| e.layers_max.0 > 0)
     }
 
     /// The ring of an Encoding, if any packet has come.

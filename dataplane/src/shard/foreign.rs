@@ -46,6 +46,7 @@ impl Shard {
                 if let Some(mask) = self.remote.get_mut(&publication) {
                     *mask &= !(1 << from.0);
                 }
+                self.take_demand(publication, from, 0);
             }
             PeerMessage::Route { address, owner } => {
                 self.hints.remove(&address);
@@ -58,6 +59,9 @@ impl Shard {
                         self.foreign.remove(&address);
                     }
                 }
+            }
+            PeerMessage::Demand { publication, from, demand_bps } => {
+                self.take_demand(publication, from, demand_bps);
             }
             PeerMessage::KeyframeWanted { publication, encoding } => {
                 self.want_keyframe(publication, encoding);

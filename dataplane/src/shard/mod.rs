@@ -7,6 +7,7 @@
 
 mod clients;
 mod commands;
+pub mod demand;
 mod feedback;
 mod foreign;
 mod gathering;
@@ -78,6 +79,15 @@ pub enum PeerMessage {
         address: SocketAddr,
         /// Whose peer.
         owner: Option<ShardId>,
+    },
+    /// What the best of the viewers on `from` can take of a Publication; 0 if there are none.
+    Demand {
+        /// Of what.
+        publication: PublicationId,
+        /// Which shard.
+        from: ShardId,
+        /// Bits per second.
+        demand_bps: u64,
     },
     /// A viewer needs a keyframe.
     KeyframeWanted {

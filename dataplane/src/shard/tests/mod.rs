@@ -1,6 +1,7 @@
 //! Black-box tests of shards against str0m peers on a virtual network (see `net.rs`).
 
 mod attacks;
+mod demand;
 mod forwarding;
 mod gathering;
 mod layers;
