@@ -199,6 +199,12 @@ fn write_head(out: &mut String, (media, proto): (&str, &str), formats: &[Format]
     }
 }
 
+/// The priority of our candidate at this place, from 1: host candidates of the first component, in
+/// our order (RFC 8445 s5.1.2).
+pub fn host_priority(at: u32) -> u32 {
+    (126 << 24) + (65_536_u32.saturating_sub(at) << 8) + 255
+}
+
 fn write_link(out: &mut String, ours: &Ours<'_>, has_candidates: bool) {
     let Ours { credentials: (ufrag, pwd), fingerprint, setup, .. } = ours;
     let _ = write!(out, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=ice-options:trickle\r\n");
@@ -207,8 +213,7 @@ fn write_link(out: &mut String, ours: &Ours<'_>, has_candidates: bool) {
         return;
     }
     for (at, candidate) in (1u32..).zip(ours.candidates) {
-        // RFC 8445 s5.1.2: host candidates of the first component, in our order.
-        let priority = (126u32 << 24) + ((65_536u32.saturating_sub(at)) << 8) + 255;
+        let priority = host_priority(at);
         let (ip, port) = (candidate.ip(), candidate.port());
         let _ = write!(out, "a=candidate:{at} 1 udp {priority} {ip} {port} typ host\r\n");
     }

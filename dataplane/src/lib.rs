@@ -32,6 +32,7 @@ mod keys;
 mod lane;
 mod meter;
 mod outbox;
+mod path;
 mod peer;
 mod publication;
 mod quality;

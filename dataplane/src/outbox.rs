@@ -1,7 +1,6 @@
 //! The send batch: packets are sealed straight into its slab and leave together.
 
-use std::net::{IpAddr, SocketAddr};
-
+use crate::path::Path;
 use crate::stats::Counters;
 
 /// Datagrams per batch: some dozen runs of equal packets to one viewer each.
@@ -12,10 +11,8 @@ pub const DATAGRAM_BYTES_MAX: usize = 1600;
 /// Where a datagram goes and where it lies in the slab.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing {
-    /// The peer.
-    pub to: SocketAddr,
-    /// The local address to send from, so that a peer hears from where it spoke to.
-    pub from: Option<IpAddr>,
+    /// The way to the peer, from the address that it spoke to.
+    pub path: Path,
     /// Its place in the slab.
     pub start: usize,
     /// Its length.
@@ -89,24 +86,18 @@ impl Outbox {
     }
 
     /// Takes the first `len` bytes of the last slot as a datagram; 0 takes nothing.
-    pub fn commit(&mut self, len: usize, to: SocketAddr, from: Option<IpAddr>) {
+    pub fn commit(&mut self, len: usize, path: Path) {
         if len > 0 && len <= DATAGRAM_BYTES_MAX {
-            self.batch.push(Outgoing { to, from, start: self.used, len });
+            self.batch.push(Outgoing { path, start: self.used, len });
             self.used += len;
         }
     }
 
     /// Copies a whole datagram in.
-    pub fn push(
-        &mut self,
-        datagram: &[u8],
-        to: SocketAddr,
-        from: Option<IpAddr>,
-        counters: &mut Counters,
-    ) {
+    pub fn push(&mut self, datagram: &[u8], path: Path, counters: &mut Counters) {
         if let Some(slot) = self.slot(counters).get_mut(..datagram.len()) {
             slot.copy_from_slice(datagram);
-            self.commit(datagram.len(), to, from);
+            self.commit(datagram.len(), path);
         }
     }
 
@@ -159,9 +150,9 @@ mod tests {
         const COPIES: usize = BATCH_MAX + 30;
         let mut outbox = Outbox::new(Box::new(Clockwork(100)));
         let mut counters = Counters::new();
-        let to = ([192, 0, 2, 1], 5).into();
+        let to = Path { peer: ([192, 0, 2, 1], 5).into(), local: None };
         let mut push = |outbox: &mut Outbox, times: usize| {
-            (0..times).for_each(|_| outbox.push(&[1; 9], to, None, &mut counters));
+            (0..times).for_each(|_| outbox.push(&[1; 9], to, &mut counters));
         };
         // Reports, then the copies of a packet that arrived at 100, then more reports.
         push(&mut outbox, 10);
@@ -174,7 +165,7 @@ mod tests {
         let (first, second) = (BATCH_MAX as u64 - 10, COPIES as u64 - (BATCH_MAX as u64 - 10));
         assert_eq!(counters.forward.count(), first + second);
         assert_eq!(counters.forward.sum_us(), first * 10 + second * 20);
-        outbox.push(&[1; 9], to, None, &mut counters);
+        outbox.push(&[1; 9], to, &mut counters);
         outbox.flush(&mut counters);
         assert_eq!(counters.forward.count(), first + second);
     }
@@ -183,10 +174,11 @@ mod tests {
     fn two_packets_in_one_batch_have_times_of_their_own() {
         let mut outbox = Outbox::new(Box::new(Clockwork(1000)));
         let mut counters = Counters::new();
+        let to = Path { peer: ([192, 0, 2, 1], 5).into(), local: None };
         for (since_us, copies) in [(1000, 3), (400, 2), (900, 0)] {
             outbox.begin_fan_out(since_us);
             for _ in 0..copies {
-                outbox.push(&[1; 9], ([192, 0, 2, 1], 5).into(), None, &mut counters);
+                outbox.push(&[1; 9], to, &mut counters);
             }
             outbox.end_fan_out();
         }

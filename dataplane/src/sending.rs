@@ -105,7 +105,7 @@ pub fn send(
         }
         egress.sealer.seal_rtp(out, header.len(), &edited[..end], roc)
     };
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, egress.path);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
     subscriber.sent.0 = subscriber.sent.0.wrapping_add(1);
     subscriber.sent.1 = subscriber.sent.1.wrapping_add(payload.len() as u32);
@@ -166,7 +166,7 @@ pub fn send_rtx(
         return;
     }
     let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, egress.path);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
 }
 
@@ -202,7 +202,7 @@ pub fn send_padding(
     let mut padding = [0; PADDING_BYTES];
     padding[PADDING_BYTES - 1] = PADDING_BYTES as u8;
     let len = egress.sealer.seal_rtp(out, header.len(), &padding, (seq >> 16) as u32);
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, egress.path);
     counters.probed_bytes += len as u64;
 }
 

@@ -61,6 +61,8 @@ drop_reasons! {
     PaceFull = "pace_full",
     /// The kernel did not take the datagram.
     SendFailed = "send_failed",
+    /// A check under an address that another Transport is heard from.
+    AddressTaken = "address_taken",
     /// More addresses than a Transport or shard remembers.
     AddressLimit = "address_limit",
     /// RTP or RTCP made by the peer engine, which has no keys for it: must stay 0.
@@ -201,6 +203,12 @@ pub struct Counters {
     pub ice_unchecked: u64,
     /// Connected Transports that have vanished (RFC 7675).
     pub ice_expired: u64,
+    /// Connected Transports whose packets have taken another path.
+    pub path_changes: u64,
+    /// Checks of ours: is the peer there?
+    pub consent_questions: u64,
+    /// Those that were answered.
+    pub consent_answers: u64,
     /// Handshakes that failed, or did not end in time after ICE was up.
     pub dtls_failures: u64,
     /// Steps of peer engines: STUN, DTLS and their timers.

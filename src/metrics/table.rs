@@ -211,6 +211,23 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "aula_path_changes_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Connected transports whose packets have taken another way to the peer.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.path_changes))),
+    },
+    Metric {
+        name: "aula_path_checks_total",
+        kind: Kind::Counter,
+        labels: "`result`: `sent`, `answered`",
+        help: "Checks of our own, whether a path leads to the peer and the peer still wants media.",
+        value: Value::Ours(|now, out| {
+            out.labelled(&[("result", "sent")], now.sum(|shard| shard.consent_questions));
+            out.labelled(&[("result", "answered")], now.sum(|shard| shard.consent_answers));
+        }),
+    },
+    Metric {
         name: "aula_dtls_failures_total",
         kind: Kind::Counter,
         labels: "",

@@ -23,6 +23,7 @@ use crate::api::{Command, Config, Event, Listening, UdpPorts};
 use crate::error::StartError;
 use crate::id::{SHARDS_MAX, ShardId};
 use crate::lane::{self, Consumer, LANE_BYTES, Producer};
+use crate::path::Path;
 use crate::shard::{PeerMessage, Shard, ShardConfig};
 
 /// Commands and messages that wait for one shard; when full the control plane is told so, and a
@@ -339,7 +340,8 @@ impl Loop {
                 self.local_fallback,
                 |from, local, age, datagram| {
                     let arrived_at = now.checked_sub(age).unwrap_or(now);
-                    shard.handle_datagram(from, local, datagram, arrived_at, now);
+                    let path = Path { peer: from, local: Some(local) };
+                    shard.handle_datagram(path, datagram, arrived_at, now);
                 },
             );
             match read {

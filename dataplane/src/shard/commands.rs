@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Shard;
+use super::paths::sender;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{Codec, Command, Event, MediaKind};
 use crate::describe::{self, Ours, nearest_first};
 use crate::error::{CloseReason, PeerError};
 use crate::extension::Extension;
 use crate::id::TransportId;
+use crate::path::Paths;
 use crate::peer::{Drained, Fault, Peer, PeerConfig};
 use crate::publication::Publication;
 use crate::sdp::{self, Description};
@@ -78,7 +80,7 @@ impl Shard {
         let Some(slot) = self.by_id.get(&transport).copied() else {
             return;
         };
-        self.step_peer(slot, now, |peer, transmit| {
+        self.step_peer(slot, None, now, |peer, transmit| {
             peer.close(now, transmit);
             Ok(Drained::default())
         });
@@ -149,9 +151,9 @@ impl Shard {
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
         let link = link_of(remote, &agreement.bundle);
-        let drained = transport.peer.accept_offer(&link, fresh, now, &mut |_, to, d| {
-            outbox.push(d, to, None, counters);
-        })?;
+        let mut transmit = sender(&mut transport.paths, None, outbox, counters);
+        let drained = transport.peer.accept_offer(&link, fresh, now, &mut transmit)?;
+        drop(transmit);
         let candidates = nearest_first(&self.config.candidates, reached);
         let ours = ours(&mut transport.peer, &candidates);
         let role = PeerRole::Publisher;
@@ -191,12 +193,10 @@ impl Shard {
         self.slots[slot] = Some(Transport {
             id,
             peer,
-            addresses: Vec::new(),
-            nominated: None,
+            paths: Paths::default(),
             opener: None,
             is_connected: false,
             created_at: now,
-            heard_at: now,
             is_silence_told: false,
             timer_at: None,
             role,

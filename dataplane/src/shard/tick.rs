@@ -137,7 +137,8 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        let silent_for = now.saturating_duration_since(transport.heard_at);
+        let heard_at = transport.paths.heard_at().unwrap_or(transport.created_at);
+        let silent_for = now.saturating_duration_since(heard_at);
         match (transport.is_connected, transport.is_silence_told) {
             (false, _) => self.gauges.connecting += 1,
             (true, false) => self.gauges.connected += 1,
@@ -163,10 +164,13 @@ impl Shard {
             }
             return;
         }
-        if silent_for >= self.config.consent_for_max {
+        if silent_for >= self.config.consent_for_max || !self.choose_path(slot, now) {
             self.close_with_event(slot, CloseReason::ConsentExpired);
             return;
         }
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
         if silent_for >= SILENCE && !transport.is_silence_told {
             transport.is_silence_told = true;
             self.events.push(Event::Disconnected { transport: transport.id });
@@ -305,5 +309,5 @@ fn send_rtcp(
     write(&mut writer);
     let len = writer.written();
     let len = egress.sealer.seal_rtcp(out, len);
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, egress.path);
 }

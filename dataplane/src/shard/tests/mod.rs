@@ -9,6 +9,7 @@ mod net;
 mod offer_cases;
 mod offers;
 mod packets;
+mod paths;
 mod probe;
 mod slots;
 mod strict;

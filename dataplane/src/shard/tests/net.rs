@@ -3,7 +3,7 @@
 //! is not ours.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use crate::api::{ClientKey, Codec, Command, Event, LayerCap, PublicationInfo, Su
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
 use crate::outbox::{Outgoing, Wire};
+use crate::path::Path;
 
 /// Where every shard listens, as with one shared port.
 pub(super) const SERVER: &str = "10.0.0.1:8443";
@@ -38,10 +39,10 @@ impl Wire for TestWire {
         let mut sent = self.0.lock().expect("no panic while locked");
         for out in batch {
             assert_eq!(
-                out.from.map(|ip| ip.to_string()).as_deref().unwrap_or("10.0.0.1"),
+                out.path.local.map(|ip| ip.to_string()).as_deref().unwrap_or("10.0.0.1"),
                 "10.0.0.1"
             );
-            sent.push_back((out.to, slab[out.start..out.start + out.len].to_vec()));
+            sent.push_back((out.path.peer, slab[out.start..out.start + out.len].to_vec()));
         }
         batch.len()
     }
@@ -94,6 +95,8 @@ pub(super) struct Net {
     pub(super) nat: Option<(usize, u16)>,
     /// Whether peers leave our offers unanswered.
     pub(super) is_mute: bool,
+    /// What went where no peer is.
+    pub(super) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Which of the peers' datagrams are lost, by their first octet.
     pub(super) is_lost: fn(u8) -> bool,
 }
@@ -148,6 +151,7 @@ impl Net {
             recorded: Vec::new(),
             nat: None,
             is_mute: false,
+            strays: Vec::new(),
             is_lost: |_| false,
         }
     }
@@ -299,22 +303,6 @@ impl Net {
         *self.peers[peer].known_mids.iter().find(of_kind).expect("a section of the kind")
     }
 
-    /// The server's user name fragment and password for a peer.
-    pub(super) fn credentials(&self, peer: usize) -> (String, String) {
-        let id = self.peers[peer].id;
-        self.shards[id.shard().index()].test_credentials(id)
-    }
-
-    pub(super) fn ufrag(&self, peer: usize) -> String {
-        self.credentials(peer).0
-    }
-
-    /// A peer's own sending keys, to seal what its engine never would.
-    pub(super) fn steal_keys(&self, peer: usize) -> crate::srtp::Sealer {
-        let id = self.peers[peer].id;
-        self.shards[id.shard().index()].test_peer_sealer(id)
-    }
-
     pub(super) fn publisher_ssrc(&mut self, peer: usize) -> u32 {
         let mid = self.mid(peer, PeerKind::Video);
         let mut api = self.peers[peer].rtc.direct_api();
@@ -455,7 +443,10 @@ impl Net {
         let is_stale =
             behind.is_none() && self.nat.is_some_and(|(at, _)| self.peers[at].address == to);
         let found = self.peers.iter().position(|peer| peer.address == address && !is_stale);
-        let Some(at) = found else { return };
+        let Some(at) = found else {
+            self.strays.push((to, datagram));
+            return;
+        };
         let peer = &mut self.peers[at];
         if chance < peer.loss_down {
             return;
@@ -543,8 +534,8 @@ impl Net {
             self.recorded.push((from, datagram.to_vec()));
         }
         let shard = (self.steer)(from, self.shards.len());
-        let local: IpAddr = [10, 0, 0, 1].into();
-        self.shards[shard].handle_datagram(from, local, &mut datagram.to_vec(), self.now, self.now);
+        let path = Path { peer: from, local: Some([10, 0, 0, 1].into()) };
+        self.shards[shard].handle_datagram(path, &mut datagram.to_vec(), self.now, self.now);
     }
 
     /// Lets time pass, event by event.
