@@ -361,6 +361,8 @@ impl Bridge {
                     bits_per_second: rate.bits_per_second,
                     loss_256: rate.loss_256,
                     jitter_us: rate.jitter_us,
+                    layers_max: rate.layers_max,
+                    is_described: rate.is_described,
                 });
                 MediaEvent::Received { media: media(self, transport)?, rates: rates.collect() }
             }

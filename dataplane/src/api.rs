@@ -163,6 +163,11 @@ pub struct EncodingRate {
     pub loss_256: u8,
     /// Interarrival jitter (RFC 3550 s6.4.1), in microseconds.
     pub jitter_us: u32,
+    /// The highest spatial and temporal layer that it has.
+    pub layers_max: (u8, u8),
+    /// Its spatial layers are told apart by the dependency descriptor only: who did not negotiate it
+    /// gets the lowest.
+    pub is_described: bool,
 }
 
 /// How much of a Publication a viewer has been sent lately, and what it says of it.

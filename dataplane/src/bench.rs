@@ -3,7 +3,7 @@
 
 use crate::api::Codec;
 use crate::canonical::{
-    HEADER_BYTES_MAX, HopFields, MidBytes, PacketMeta, PerViewer, patch, write_header,
+    HEADER_BYTES_MAX, HopFields, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
 };
 use crate::demux::{Class, classify};
 use crate::descriptor::{self, FrameInfo};
@@ -103,7 +103,7 @@ impl Rewrite {
     /// Writes the canonical header, once per packet. Returns its length.
     pub fn canonical(&mut self) -> Option<usize> {
         let Self { packet, header, extensions, out, .. } = self;
-        let (len, is_two_byte) = write_header(header, packet, extensions, out)?;
+        let Written { len, is_two_byte, .. } = write_header(header, packet, extensions, out)?;
         self.meta = PacketMeta { is_two_byte, header_len: len as u16, ..self.meta };
         Some(len)
     }

@@ -37,6 +37,8 @@ pub struct PacketMeta {
     pub is_two_byte: bool,
     /// The canonical header's length.
     pub header_len: u16,
+    /// Where in it the dependency descriptor lies; 0 if there is none.
+    pub dependency_at: u16,
     /// The payload descriptor.
     pub frame: FrameInfo,
 }
@@ -68,14 +70,25 @@ impl PacketMeta {
     }
 }
 
-/// Writes the canonical header for a packet into `out` and returns its length. `None` if the
-/// forwarded extensions do not fit (no browser sends that much).
+/// A canonical header that has been written.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Its length.
+    pub len: usize,
+    /// Whether the extension block has the two-byte form.
+    pub is_two_byte: bool,
+    /// Where the dependency descriptor lies, and its length; zeros if there is none.
+    pub dependency: (u16, u8),
+}
+
+/// Writes the canonical header for a packet into `out`. `None` if the forwarded extensions do not
+/// fit (no browser sends that much).
 pub fn write_header(
     header: &RtpHeader,
     packet: &[u8],
     extensions: &ExtensionMap,
     out: &mut [u8; HEADER_BYTES_MAX],
-) -> Option<(usize, bool)> {
+) -> Option<Written> {
     let forwarded = || {
         header.elements(packet).filter_map(|(id, value)| {
             extensions.get(id).filter(|extension| extension.is_forwarded()).map(|e| (e.id(), value))
@@ -90,6 +103,7 @@ pub fn write_header(
     let profile = if is_two_byte { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE };
     out[12..14].copy_from_slice(&profile.to_be_bytes());
     let mut at = BLOCK;
+    let mut dependency = (0, 0);
     let mut put = |id: u8, value: &[u8]| {
         let element = out.get_mut(at..at + offsets.element_header + value.len())?;
         let (head, body) = element.split_at_mut(offsets.element_header);
@@ -99,6 +113,9 @@ pub fn write_header(
             _ => return None,
         }
         body.copy_from_slice(value);
+        if id == Extension::DependencyDescriptor.id() {
+            dependency = ((at + offsets.element_header) as u16, value.len() as u8);
+        }
         at += offsets.element_header + value.len();
         Some(())
     };
@@ -111,7 +128,7 @@ pub fn write_header(
     let end = at.next_multiple_of(4);
     out.get_mut(at..end)?.fill(0);
     out[14..16].copy_from_slice(&(((end - BLOCK) / 4) as u16).to_be_bytes());
-    Some((end, is_two_byte))
+    Some(Written { len: end, is_two_byte, dependency })
 }
 
 /// Writes the header of a packet that carries nothing of any publisher's.
@@ -119,7 +136,8 @@ pub fn write_blank_header(out: &mut [u8; HEADER_BYTES_MAX]) -> Option<PacketMeta
     let mut fixed = [0; HEADER_BYTES];
     fixed[0] = 0x80;
     let header = RtpHeader::parse(&fixed)?;
-    let (len, is_two_byte) = write_header(&header, &fixed, &ExtensionMap::default(), out)?;
+    let written = write_header(&header, &fixed, &ExtensionMap::default(), out)?;
+    let Written { len, is_two_byte, .. } = written;
     Some(PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() })
 }
 
@@ -138,6 +156,8 @@ pub struct PerViewer {
     pub mid: MidBytes,
     /// Extensions of this hop.
     pub hop: HopFields,
+    /// To add to the frame number of the dependency descriptor.
+    pub frame_delta: u16,
 }
 
 /// What a viewer's Transport writes into each packet.
@@ -173,7 +193,10 @@ impl MidBytes {
 
 /// Patches the per-viewer fields of a canonical header that has been copied into `out`.
 pub fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
-    let PerViewer { marker_pt, seq_no, rtp_time, ssrc, mid, hop } = *viewer;
+    if viewer.frame_delta != 0 && meta.dependency_at != 0 {
+        add_to_frame_number(out, meta.dependency_at, viewer.frame_delta);
+    }
+    let PerViewer { marker_pt, seq_no, rtp_time, ssrc, mid, hop, .. } = *viewer;
     let offsets = meta.offsets();
     // The caller copied a canonical header, which is at least this long.
     let Some(header) = out.get_mut(..offsets.end) else {
@@ -195,6 +218,15 @@ pub fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
         header[head] = Extension::Mid.id() << 4 | (mid.len - 1);
     } else {
         header[head + 1] = mid.len;
+    }
+}
+
+/// Adds to a descriptor's frame number, its second and third octet.
+fn add_to_frame_number(header: &mut [u8], dependency_at: u16, frame_delta: u16) {
+    let at = usize::from(dependency_at) + 1;
+    if let Some([high, low]) = header.get_mut(at..at + 2) {
+        let number = u16::from_be_bytes([*high, *low]).wrapping_add(frame_delta);
+        [*high, *low] = number.to_be_bytes();
     }
 }
 
@@ -229,7 +261,8 @@ mod tests {
     fn canonical(packet: &[u8], map: &ExtensionMap) -> (Vec<u8>, PacketMeta) {
         let header = RtpHeader::parse(packet).expect("valid");
         let mut out = [0; HEADER_BYTES_MAX];
-        let (len, is_two_byte) = write_header(&header, packet, map, &mut out).expect("fits");
+        let written = write_header(&header, packet, map, &mut out).expect("fits");
+        let Written { len, is_two_byte, .. } = written;
         let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };
         (out[..len].to_vec(), meta)
     }
@@ -249,7 +282,15 @@ mod tests {
         let (mut header, meta) = canonical(&packet, &map);
         let hop = HopFields { abs_send_time: 0x0001_0203, twcc: 0x0405 };
         let mid = MidBytes::new("ab");
-        let viewer = PerViewer { marker_pt: 0xe0, seq_no: 99, rtp_time: 1234, ssrc: 42, mid, hop };
+        let viewer = PerViewer {
+            marker_pt: 0xe0,
+            seq_no: 99,
+            rtp_time: 1234,
+            ssrc: 42,
+            mid,
+            hop,
+            frame_delta: 0,
+        };
         patch(&mut header, &meta, &viewer);
         let parsed = RtpHeader::parse(&header).expect("valid");
         assert_eq!((parsed.seq_no, parsed.rtp_time, parsed.ssrc), (99, 1234, 42));

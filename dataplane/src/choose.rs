@@ -88,9 +88,19 @@ impl Target {
     }
 }
 
+/// What a viewer wishes, and what it can be given at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The wish.
+    pub cap: LayerCap,
+    /// The highest spatial layer that it can put together: the base layer, if it did not negotiate
+    /// the descriptor that tells AV1's layers apart.
+    pub spatial_limit: u8,
+}
+
 /// Chooses among live Encodings, best first.
 pub fn choose(
-    cap: LayerCap,
+    Bounds { cap, spatial_limit }: Bounds,
     allowance: Allowance,
     alive: impl DoubleEndedIterator<Item = u8> + Clone,
     rank: impl Fn(u8) -> usize,
@@ -116,7 +126,7 @@ pub fn choose(
     };
     Target {
         encoding: Some(encoding),
-        spatial_max: spatial_max.min(cap.spatial_max()),
+        spatial_max: spatial_max.min(cap.spatial_max()).min(spatial_limit),
         temporal_max: temporal_max.min(cap.temporal_max()),
         meanwhile: Meanwhile::All,
     }
@@ -128,7 +138,8 @@ mod tests {
     use crate::api::Layers;
 
     fn chosen(cap: LayerCap, allowance: Allowance, alive: &[u8]) -> Target {
-        choose(cap, allowance, alive.iter().copied(), usize::from, 0)
+        let bounds = Bounds { cap, spatial_limit: 3 };
+        choose(bounds, allowance, alive.iter().copied(), usize::from, 0)
     }
 
     fn up_to(encoding: u8, temporal_max: u8) -> Allowance {
@@ -151,5 +162,6 @@ mod tests {
         assert_eq!((target.encoding, target.spatial_max, target.temporal_max), (Some(1), 0, 1));
         let target = chosen(LayerCap::High, up_to(2, 0), &[0, 1, 2]);
         assert_eq!((target.encoding, target.temporal_max), (Some(2), 0));
+        assert_eq!(target.spatial_max, 3, "the decoder's limit holds in spite of wish and path");
     }
 }

@@ -4,6 +4,7 @@
 //! an ordinary packet of the base layer.
 
 use crate::api::Codec;
+use crate::dependency::{Dependency, Descriptor};
 
 /// A picture id field inside a payload (RFC 7741 s4.2, RFC 9628 s4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -36,6 +37,23 @@ pub struct FrameInfo {
     /// A receiver of fewer layers may go on to this packet's from here: a temporal layer that
     /// depends on the base layer only, or a spatial layer that depends on none of its own pictures.
     pub is_switch_point: bool,
+    /// What the dependency descriptor says, where there is one.
+    pub dependency: Option<Dependency>,
+}
+
+impl FrameInfo {
+    /// Adds what a packet's dependency descriptor says (AV1; temporal layers of H.264). The payload
+    /// descriptors of VP8 and VP9 say it themselves.
+    pub fn describe(&mut self, codec: Codec, described: &Descriptor) {
+        if !matches!(codec, Codec::Av1 | Codec::H264) {
+            return;
+        }
+        let Descriptor { sid, tid, is_end, has_structure, dependency } = *described;
+        (self.sid, self.tid, self.is_layer_end) = (sid, tid, is_end);
+        self.is_keyframe |=
+            codec == Codec::Av1 && has_structure && dependency.is_start && dependency.refs == 0;
+        self.dependency = Some(dependency);
+    }
 }
 
 /// Reads the descriptor of a payload. Audio has none.
@@ -62,6 +80,7 @@ const BASE: FrameInfo = FrameInfo {
     picture_id: None,
     tl0: None,
     is_switch_point: false,
+    dependency: None,
 };
 
 /// RFC 7741 s4.2.

@@ -76,6 +76,7 @@ impl Fanout {
                 mid: MidBytes::new("abc"),
                 ids: None,
                 has_feedback: true,
+                has_dependencies: true,
             };
             source.add(Subscriber::new(
                 publication,
@@ -96,7 +97,7 @@ impl Fanout {
         let mut out = [0; HEADER_BYTES_MAX];
         let written = RtpHeader::parse(&packet)
             .and_then(|header| write_header(&header, &packet, &extensions, &mut out));
-        let (header_len, is_two_byte) = written.unwrap_or((0, false));
+        let (header_len, is_two_byte) = written.map_or((0, false), |w| (w.len, w.is_two_byte));
         let mut frame = descriptor::parse(Codec::Vp8, &payload);
         frame.is_keyframe = true;
         let meta = PacketMeta {

@@ -6,6 +6,7 @@
 use crate::api::{Codec, MediaKind};
 use crate::canonical::PacketMeta;
 use crate::choose::{Meanwhile, Target};
+use crate::dependency::{Dependency, SentFrames, best_target};
 use crate::srtp::ReplayWindow;
 use crate::stats::Switches;
 
@@ -29,6 +30,8 @@ pub struct Placement {
     pub picture_delta: u16,
     /// To add to TL0PICIDX, modulo 256.
     pub tl0_delta: u8,
+    /// To add to the frame number of the dependency descriptor, modulo 2^16.
+    pub frame_delta: u16,
 }
 
 /// Why a packet is not forwarded.
@@ -38,6 +41,17 @@ pub enum Skip {
     NotWanted,
     /// It is too old to be mapped, or was dropped before.
     TooOld,
+}
+
+/// What a viewer waits for within an Encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A higher spatial layer, which begins with a keyframe.
+    Spatial,
+    /// Higher temporal layers, which mostly come by themselves.
+    Temporal,
+    /// A place where a spatial layer can be left.
+    Exit,
 }
 
 /// A run of incoming packets with one mapping.
@@ -51,6 +65,7 @@ struct Segment {
     time_delta: u32,
     picture_delta: u16,
     tl0_delta: u8,
+    frame_delta: u16,
     /// The highest spatial layer that goes out; it carries the marker.
     sid_max: u8,
 }
@@ -61,15 +76,24 @@ impl Segment {
             .then(|| self.first_out + (seq_in - self.first_in))
     }
 
+    /// The spatial layer that goes out as a picture's last.
+    fn top(&self, meta: &PacketMeta) -> u8 {
+        match &meta.frame.dependency {
+            Some(dependency) => best_target(dependency.targets, self.sid_max, u8::MAX).0,
+            None => self.sid_max,
+        }
+    }
+
     fn place(&self, meta: &PacketMeta, seq: u64) -> Placement {
         Placement {
             seq,
             rtp_time: meta.rtp_time.wrapping_add(self.time_delta),
-            // RFC 9628 s4.2: the marker belongs on the last layer that is sent. Only VP9 packets
-            // say where a layer's frame ends.
-            marker: meta.marker || (meta.frame.is_layer_end && meta.frame.sid == self.sid_max),
+            // RFC 9628 s4.2, AV1 RTP s4.2: the marker belongs on the last layer that is sent. Only
+            // descriptors of VP9 and AV1 say where a layer's frame ends.
+            marker: meta.marker || (meta.frame.is_layer_end && meta.frame.sid == self.top(meta)),
             picture_delta: self.picture_delta,
             tl0_delta: self.tl0_delta,
+            frame_delta: self.frame_delta,
         }
     }
 }
@@ -97,6 +121,8 @@ pub struct Forwarder {
     wanted: (u8, u8),
     /// The timestamp of the picture that goes out.
     picture_time: Option<u32>,
+    /// The frames that went out of the current Encoding, where they are numbered.
+    frames: SentFrames,
     /// The current Encoding has broken off; only a switch goes on.
     is_cut: bool,
     /// Changes of what goes out, not told yet.
@@ -132,6 +158,7 @@ struct LastSent {
     at_us: u64,
     picture_id: u16,
     tl0: u8,
+    frame_no: u16,
 }
 
 impl Forwarder {
@@ -151,6 +178,7 @@ impl Forwarder {
             tid_max: target.temporal_max,
             wanted: (target.spatial_max, target.temporal_max),
             picture_time: None,
+            frames: SentFrames::default(),
             is_cut: false,
             switches: Switches::default(),
             sent: ReplayWindow::default(),
@@ -213,14 +241,20 @@ impl Forwarder {
         self.target.encoding.is_some() && self.current() != self.target.encoding
     }
 
-    /// Whether the current Encoding has spatial layers, or temporal ones, that are wanted and do
-    /// not go out yet: `max` are those that there are.
-    pub fn lacks_layers(&self, max: (u8, u8)) -> (bool, bool) {
-        let is_current = self.current().is_some() && self.current() == self.target.encoding;
-        (
-            is_current && self.sid_max < self.wanted.0.min(max.0),
-            is_current && self.tid_max < self.wanted.1.min(max.1),
-        )
+    /// What keeps the current Encoding's wanted layers from going out, and no others: `max` are those
+    /// that there are.
+    pub fn lack(&self, max: (u8, u8)) -> Option<Lack> {
+        if self.current().is_none() || self.current() != self.target.encoding {
+            return None;
+        }
+        let ((sid, tid), wanted) = ((self.sid_max, self.tid_max), self.wanted);
+        if sid < wanted.0.min(max.0) {
+            Some(Lack::Spatial)
+        } else if sid.min(max.0) > wanted.0 {
+            Some(Lack::Exit)
+        } else {
+            (tid < wanted.1.min(max.1)).then_some(Lack::Temporal)
+        }
     }
 
     /// Whether viewers of this codec ask for lost packets, which then go out on the same SSRC if
@@ -279,6 +313,7 @@ impl Forwarder {
         }
         self.sent.record(seq);
         self.next_out = seq + 1;
+        self.note_frame(meta);
         self.note_sent(&placement, meta);
         Ok(placement)
     }
@@ -325,6 +360,9 @@ impl Forwarder {
         if frame.is_keyframe {
             return self.set_layers(wanted);
         }
+        if let Some(dependency) = frame.dependency {
+            return self.follow_targets(&dependency);
+        }
         let (mut sid_max, mut tid_max) = (self.sid_max, self.tid_max);
         if is_new_picture {
             (sid_max, tid_max) = (sid_max.min(wanted.0), tid_max.min(wanted.1));
@@ -341,13 +379,34 @@ impl Forwarder {
         self.set_layers((sid_max, tid_max));
     }
 
+    /// The same where each frame says which decode targets can be gone on with from it: up and down
+    /// alike, once all that it refers to has gone out.
+    fn follow_targets(&mut self, dependency: &Dependency) {
+        let wanted = self.wanted;
+        let is_decodable = || self.frames.has_all(dependency.frame_no, dependency.refs);
+        if wanted == (self.sid_max, self.tid_max) || !dependency.is_start || !is_decodable() {
+            return;
+        }
+        let steps = [wanted, (self.sid_max, wanted.1)];
+        if let Some(step) = steps.into_iter().find(|step| dependency.leads_to(*step)) {
+            self.set_layers(step);
+        }
+    }
+
+    fn note_frame(&mut self, meta: &PacketMeta) {
+        if let Some(dependency) = &meta.frame.dependency {
+            self.frames.note(dependency.frame_no);
+        }
+    }
+
     /// Changes the layers, and counts what is a change for the codec.
     fn set_layers(&mut self, (sid_max, tid_max): (u8, u8)) {
         if (sid_max, tid_max) == (self.sid_max, self.tid_max) {
             return;
         }
-        let has_tid = matches!(self.codec, Codec::Vp8 | Codec::Vp9);
-        let spatial = (self.codec == Codec::Vp9).then_some((self.sid_max, sid_max));
+        let has_tid = self.codec.kind() == MediaKind::Video;
+        let has_sid = matches!(self.codec, Codec::Vp9 | Codec::Av1);
+        let spatial = has_sid.then_some((self.sid_max, sid_max));
         let temporal = has_tid.then_some((self.tid_max, tid_max));
         for (before, after) in spatial.into_iter().chain(temporal) {
             self.switches.up += u64::from(after > before);
@@ -357,7 +416,10 @@ impl Forwarder {
     }
 
     fn is_above_cap(&self, meta: &PacketMeta) -> bool {
-        meta.frame.sid > self.sid_max || meta.frame.tid > self.tid_max
+        match &meta.frame.dependency {
+            Some(dependency) => !dependency.is_for((self.sid_max, self.tid_max)),
+            None => meta.frame.sid > self.sid_max || meta.frame.tid > self.tid_max,
+        }
     }
 
     fn cut_at_gap(&mut self, encoding: u8, meta: &PacketMeta) {
@@ -373,6 +435,7 @@ impl Forwarder {
             return Err(Skip::TooOld);
         }
         self.sent.record(placement.seq);
+        self.note_frame(meta);
         // Late, but still the newest that goes out if all after it was skipped.
         self.next_out = self.next_out.max(placement.seq + 1);
         Ok(placement)
@@ -386,7 +449,7 @@ impl Forwarder {
             self.switches.up += u64::from(encoding < before);
             self.switches.down += u64::from(encoding > before);
         }
-        let (mut time_delta, mut picture_delta, mut tl0_delta) = (0, 0, 0);
+        let (mut time_delta, mut picture_delta, mut tl0_delta, mut frame_delta) = (0, 0, 0, 0);
         if let Some(last) = self.last {
             let passed_us = meta.at_us.saturating_sub(last.at_us).min(10_000_000);
             let ticks = (passed_us * u64::from(self.clock_hz) / 1_000_000).max(1) as u32;
@@ -396,6 +459,9 @@ impl Forwarder {
             }
             if let Some((_, tl0)) = meta.frame.tl0 {
                 tl0_delta = last.tl0.wrapping_add(1).wrapping_sub(tl0);
+            }
+            if let Some(dependency) = meta.frame.dependency {
+                frame_delta = last.frame_no.wrapping_add(1).wrapping_sub(dependency.frame_no);
             }
         }
         // Numbers from here on belong to the new Encoding, and a number must never be used for two
@@ -412,8 +478,10 @@ impl Forwarder {
             time_delta,
             picture_delta,
             tl0_delta,
+            frame_delta,
             sid_max: self.sid_max,
         });
+        self.frames = SentFrames::default();
         self.highest_in = meta.seq;
         self.is_cut = false;
     }
@@ -465,7 +533,13 @@ impl Forwarder {
 
     fn note_sent(&mut self, placement: &Placement, meta: &PacketMeta) {
         self.seen_at_us = Some(meta.at_us);
-        let known = self.last.unwrap_or(LastSent { rtp_time: 0, at_us: 0, picture_id: 0, tl0: 0 });
+        let known = self.last.unwrap_or(LastSent {
+            rtp_time: 0,
+            at_us: 0,
+            picture_id: 0,
+            tl0: 0,
+            frame_no: 0,
+        });
         self.last = Some(LastSent {
             rtp_time: placement.rtp_time,
             at_us: meta.at_us,
@@ -474,6 +548,10 @@ impl Forwarder {
                 .picture_id
                 .map_or(known.picture_id, |id| id.value.wrapping_add(placement.picture_delta)),
             tl0: meta.frame.tl0.map_or(known.tl0, |(_, tl0)| tl0.wrapping_add(placement.tl0_delta)),
+            frame_no: meta
+                .frame
+                .dependency
+                .map_or(known.frame_no, |d| d.frame_no.wrapping_add(placement.frame_delta)),
         });
     }
 }

@@ -2,10 +2,13 @@
 
 use crate::agree::{Role, agree};
 use crate::allocate::{Wish, allocate};
-use crate::canonical::{HEADER_BYTES_MAX, MidBytes, PacketMeta, PerViewer, patch, write_header};
+use crate::canonical::{
+    HEADER_BYTES_MAX, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
+};
 use crate::choose::Rung;
 use crate::congestion::{Controller, Flow, RATE_MAX_BPS, RATE_MIN_BPS};
 use crate::demux::{Class, classify};
+use crate::dependency::{Dependencies, SPATIAL_MAX, SentFrames, best_target, target_bit};
 use crate::describe::{Ours, answer};
 use crate::extension::{Extension, ExtensionMap};
 use crate::rtcp::{self, Feedback, Twcc};
@@ -28,6 +31,28 @@ pub fn demux_stun(data: &[u8]) {
     }
 }
 
+/// Dependency descriptors of one stream, each with its length before it, and what they lead to.
+pub fn dependencies(mut data: &[u8]) {
+    let (mut stream, mut sent) = (Dependencies::default(), SentFrames::default());
+    while let Some((len, rest)) = data.split_first() {
+        let (descriptor, rest) = rest.split_at(rest.len().min(usize::from(*len)));
+        data = rest;
+        let Some(read) = stream.read(descriptor) else {
+            continue;
+        };
+        let dependency = read.dependency;
+        assert!(read.sid <= SPATIAL_MAX && dependency.targets != 0);
+        for layers in [(0, 0), (read.sid, read.tid), (u8::MAX, u8::MAX)] {
+            let (sid, tid) = best_target(dependency.targets, layers.0, layers.1);
+            assert!(dependency.targets & target_bit(sid, tid) != 0);
+            let _ = (dependency.is_for(layers), dependency.leads_to(layers));
+        }
+        let _ = sent.has_all(dependency.frame_no, dependency.refs);
+        sent.note(dependency.frame_no);
+        assert!(sent.has_all(dependency.frame_no, 0));
+    }
+}
+
 /// Header, extensions, canonical form, payload descriptors.
 pub fn rtp(data: &[u8]) {
     let Some(header) = RtpHeader::parse(data) else {
@@ -39,10 +64,16 @@ pub fn rtp(data: &[u8]) {
         extensions.insert(extension.id(), extension.uri());
     }
     let mut out = [0; HEADER_BYTES_MAX];
-    if let Some((len, is_two_byte)) = write_header(&header, data, &extensions, &mut out) {
-        let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };
+    if let Some(Written { len, is_two_byte, dependency }) =
+        write_header(&header, data, &extensions, &mut out)
+    {
+        let (dependency_at, dependency_len) = dependency;
+        let (from, until) = (usize::from(dependency_at), usize::from(dependency_len));
+        let _ = Dependencies::default().read(&out[from..from + until]);
+        let header_len = len as u16;
+        let meta = PacketMeta { is_two_byte, header_len, dependency_at, ..PacketMeta::default() };
         let mid = MidBytes::new("abc");
-        let viewer = PerViewer { ssrc: 3, mid, ..PerViewer::default() };
+        let viewer = PerViewer { ssrc: 3, mid, frame_delta: 1, ..PerViewer::default() };
         patch(&mut out[..len], &meta, &viewer);
         // What we write, we can read.
         let written = RtpHeader::parse(&out[..len]);
@@ -185,6 +216,7 @@ mod tests {
                 .collect();
             super::congestion(&data);
             super::allocation(&data);
+            super::dependencies(&data);
         }
     }
 }

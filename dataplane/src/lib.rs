@@ -13,6 +13,7 @@ pub mod client;
 mod clock;
 mod congestion;
 mod demux;
+mod dependency;
 mod describe;
 mod descriptor;
 mod egress;

@@ -1,6 +1,7 @@
 //! What each layer of an Encoding costs, measured from its packets.
 
 use crate::canonical::PacketMeta;
+use crate::dependency::{Targets, best_target, target_bit};
 use crate::egress::DATAGRAM_OVERHEAD_BYTES;
 
 /// Spatial and temporal layers that are told apart; higher ones count as the last.
@@ -20,6 +21,9 @@ pub struct Meter {
     rates: [[f32; LAYERS]; LAYERS],
     since_us: Option<u64>,
     has_rates: bool,
+    /// The rates are those of decode targets, which say themselves what belongs to them; so they do
+    /// not add up. The targets, if so.
+    targets: Targets,
 }
 
 impl Meter {
@@ -27,7 +31,17 @@ impl Meter {
     pub fn count(&mut self, meta: &PacketMeta, payload_len: usize) {
         let at = |layer: u8| usize::from(layer).min(LAYERS - 1);
         let bytes = payload_len + HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES;
-        self.octets[at(meta.frame.sid)][at(meta.frame.tid)] += bytes as u32;
+        let Some(dependency) = &meta.frame.dependency else {
+            self.octets[at(meta.frame.sid)][at(meta.frame.tid)] += bytes as u32;
+            return;
+        };
+        self.targets = dependency.targets;
+        for (sid, octets) in (0..).zip(&mut self.octets) {
+            for (tid, octets) in (0..).zip(octets) {
+                let is_in = dependency.targets & dependency.present & target_bit(sid, tid) != 0;
+                *octets += if is_in { bytes as u32 } else { 0 };
+            }
+        }
     }
 
     /// Takes the rates, if the window is over.
@@ -49,6 +63,12 @@ impl Meter {
 
     /// Bits per second of all layers up to these; 0 while nothing is known.
     pub fn bits_per_second(&self, sid_max: u8, tid_max: u8) -> u64 {
+        if self.targets != 0 {
+            let (sid, tid) = best_target(self.targets, sid_max, tid_max);
+            let rates =
+                self.rates.get(usize::from(sid)).and_then(|rates| rates.get(usize::from(tid)));
+            return rates.map_or(0, |rate| *rate as u64);
+        }
         let spatial = self.rates.iter().take(usize::from(sid_max) + 1);
         let temporal = spatial.flat_map(|rates| rates.iter().take(usize::from(tid_max) + 1));
         temporal.sum::<f32>() as u64

@@ -3,6 +3,7 @@
 
 use crate::api::{Codec, MediaKind};
 use crate::clock::ArrivalClock;
+use crate::dependency::Dependencies;
 use crate::rtcp::ReportBlock;
 use crate::sdp::Section;
 use crate::srtp::ReplayWindow;
@@ -67,6 +68,8 @@ pub struct Encoding {
     told: (u64, u64),
     /// Of the last report: loss in 256ths, jitter in microseconds.
     quality: (u8, u32),
+    /// What its dependency descriptors have said.
+    pub dependencies: Dependencies,
 }
 
 #[derive(Debug, Default)]

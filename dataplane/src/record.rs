@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::api::Codec;
 use crate::canonical::PacketMeta;
 use crate::clock::SenderClock;
+use crate::dependency::Dependency;
 use crate::descriptor::{FrameInfo, PictureId};
 use crate::id::{PublicationId, TransportId};
 use crate::lane::Producer;
@@ -13,7 +14,7 @@ use crate::path::Path;
 const PACKET: u8 = 1;
 const CLOCK: u8 = 2;
 const DATAGRAM: u8 = 3;
-const HEAD_BYTES: usize = 64;
+const HEAD_BYTES: usize = 96;
 
 /// A record as it comes out of a lane.
 #[derive(Debug, PartialEq)]
@@ -76,10 +77,24 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
             let flags = flags.iter().rev().fold(0u8, |all, flag| all << 1 | u8::from(*flag));
             let id = frame.picture_id.unwrap_or_default();
             let (tl0_at, tl0) = frame.tl0.unwrap_or_default();
-            head.put(&[flags, u8::from(frame.is_switch_point), frame.tid, frame.sid, tl0]);
+            let more = [
+                frame.is_switch_point,
+                frame.dependency.is_some(),
+                frame.dependency.is_some_and(|dependency| dependency.is_start),
+            ];
+            let more = more.iter().rev().fold(0u8, |all, flag| all << 1 | u8::from(*flag));
+            head.put(&[flags, more, frame.tid, frame.sid, tl0]);
             head.put(&tl0_at.to_le_bytes());
             head.put(&id.at.to_le_bytes());
             head.put(&id.value.to_le_bytes());
+            head.put(&meta.dependency_at.to_le_bytes());
+            if let Some(dependency) = &frame.dependency {
+                head.put(&dependency.frame_no.to_le_bytes());
+                head.put(&dependency.refs.to_le_bytes());
+                for targets in [dependency.present, dependency.switch, dependency.targets] {
+                    head.put(&targets.to_le_bytes());
+                }
+            }
             lane.push(&[head.written(), bytes])
         }
         Record::Clock { publication, encoding, clock } => {
@@ -112,11 +127,14 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             let rtp_time = u32::from_le_bytes(rest.take()?);
             let at_us = u64::from_le_bytes(rest.take()?);
             let header_len = u16::from_le_bytes(rest.take()?);
-            let [flags, is_switch_point, tid, sid, tl0] = rest.take()?;
+            let [flags, more, tid, sid, tl0] = rest.take()?;
             let tl0_at = u16::from_le_bytes(rest.take()?);
             let at = u16::from_le_bytes(rest.take()?);
             let value = u16::from_le_bytes(rest.take()?);
+            let dependency_at = u16::from_le_bytes(rest.take()?);
             let is_set = |bit: u8| flags >> bit & 1 != 0;
+            let dependency =
+                if more & 2 != 0 { Some(rest.dependency(more & 4 != 0)?) } else { None };
             let frame = FrameInfo {
                 is_keyframe: is_set(2),
                 is_parameters: is_set(7),
@@ -125,7 +143,8 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
                 is_layer_end: is_set(3),
                 picture_id: is_set(4).then_some(PictureId { at, is_long: is_set(5), value }),
                 tl0: is_set(6).then_some((tl0_at, tl0)),
-                is_switch_point: is_switch_point != 0,
+                is_switch_point: more & 1 != 0,
+                dependency,
             };
             let meta = PacketMeta {
                 seq,
@@ -134,6 +153,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
                 marker: is_set(0),
                 is_two_byte: is_set(1),
                 header_len,
+                dependency_at,
                 frame,
             };
             Some(Record::Packet { publication, encoding, codec, meta, bytes: rest.0 })
@@ -210,6 +230,17 @@ impl Rest<'_> {
         Some(PublicationId { transport, m_line: self.byte()? })
     }
 
+    fn dependency(&mut self, is_start: bool) -> Option<Dependency> {
+        Some(Dependency {
+            frame_no: u16::from_le_bytes(self.take()?),
+            refs: u64::from_le_bytes(self.take()?),
+            present: u32::from_le_bytes(self.take()?),
+            switch: u32::from_le_bytes(self.take()?),
+            targets: u32::from_le_bytes(self.take()?),
+            is_start,
+        })
+    }
+
     fn address(&mut self) -> Option<IpAddr> {
         match self.byte()? {
             4 => Some(IpAddr::V4(Ipv4Addr::from(self.take::<4>()?))),
@@ -236,6 +267,14 @@ mod tests {
             picture_id: Some(PictureId { at: 2, is_long: true, value: 0x1234 }),
             tl0: Some((4, 9)),
             is_switch_point: true,
+            dependency: Some(Dependency {
+                frame_no: 0x1234,
+                refs: 1 << 50 | 3,
+                present: 7,
+                switch: 1 << 31,
+                targets: 0x0707_0707,
+                is_start: true,
+            }),
         };
         let meta = PacketMeta {
             seq: 1 << 40,
@@ -244,6 +283,7 @@ mod tests {
             marker: true,
             is_two_byte: false,
             header_len: 36,
+            dependency_at: 30,
             frame,
         };
         let plain = PacketMeta::default();

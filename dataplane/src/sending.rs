@@ -83,6 +83,7 @@ pub fn send(
         ssrc: subscriber.ssrc,
         mid: subscriber.mid,
         hop: hop(subscriber, egress, header.len() + payload.len() + padding, *now_us),
+        frame_delta: placement.frame_delta,
     };
     let out = outbox.slot(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
@@ -160,6 +161,7 @@ pub fn send_rtx(
         ssrc,
         mid: subscriber.mid,
         hop: hop(subscriber, egress, header.len() + len + 2, *now_us),
+        frame_delta: placement.frame_delta,
     };
     let out = outbox.slot(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
@@ -192,6 +194,7 @@ pub fn send_padding(
         ssrc,
         mid: subscriber.mid,
         hop: hop(subscriber, egress, header.len() + PADDING_BYTES, *now_us),
+        frame_delta: 0,
     };
     let out = outbox.slot(counters);
     let packet = Packet { meta: &meta, header, payload: &[], padding: PADDING_BYTES as u8 };

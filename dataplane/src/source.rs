@@ -7,7 +7,7 @@ use crate::api::{Codec, MediaKind, PublicationInfo};
 use crate::choose::{Allowance, Meanwhile, Target};
 use crate::clock::SenderClock;
 use crate::egress::Paced;
-use crate::forward::Skip;
+use crate::forward::{Lack, Skip};
 use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
@@ -27,6 +27,9 @@ const REPLAY_PACKETS_MAX: u64 = 64;
 const REPLAY_US: u64 = 400_000;
 /// Temporal layers that do not come back by themselves for so long need a keyframe.
 const LACKING_US: u64 = 2_000_000;
+/// The same for layers that are to be left: where a lower one does not stand by itself there is no
+/// way down between two pictures.
+const EXIT_US: u64 = 150_000;
 /// A publisher that did not answer a keyframe request by then may never do so (FFmpeg's does not
 /// even offer PLI): the viewer gets what the ring has.
 const REPLAY_AFTER_US: u64 = 400_000;
@@ -304,9 +307,9 @@ impl Source {
         // What waits would otherwise go out twice: now from the ring, and later.
         self.fan_out(sending);
         let subscriber = self.subscribers.get(at)?.as_ref()?;
-        let (cap, allowance) = (subscriber.cap, subscriber.allowance);
+        let (bounds, allowance) = (subscriber.bounds(), subscriber.allowance);
         let current = subscriber.forwarder.current();
-        let mut target = self.choose(cap, allowance, now_us);
+        let mut target = self.choose(bounds, allowance, now_us);
         if let (Some(current), Allowance::UpTo(_, budget_bps)) = (current, allowance)
             && target.encoding.is_some_and(|wanted| self.rank(current) < self.rank(wanted))
         {
@@ -384,7 +387,7 @@ impl Source {
             if !matches!(sending.egress.get(subscriber.viewer), Some(Some(_))) {
                 continue;
             }
-            let wanted = self.choose(subscriber.cap, subscriber.allowance, now_us);
+            let wanted = self.choose(subscriber.bounds(), subscriber.allowance, now_us);
             let forwarder = &subscriber.forwarder;
             let is_same = wanted == Target { meanwhile: Meanwhile::All, ..forwarder.target() };
             if (!is_same || forwarder.needs_keyframe())
@@ -404,14 +407,17 @@ impl Source {
         let current = subscriber.forwarder.current()?;
         let max = self.layers_max(current);
         let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
-        let (lacks_spatial, lacks_temporal) = subscriber.forwarder.lacks_layers(max);
-        if !lacks_spatial && !lacks_temporal {
+        let Some(lack) = subscriber.forwarder.lack(max) else {
             subscriber.lacking_since_us = None;
             return None;
-        }
+        };
         let since_us = *subscriber.lacking_since_us.get_or_insert(now_us);
-        let is_due = lacks_spatial || now_us.saturating_sub(since_us) > LACKING_US;
-        is_due.then_some(current)
+        let patience_us = match lack {
+            Lack::Spatial => 0,
+            Lack::Temporal => LACKING_US,
+            Lack::Exit => EXIT_US,
+        };
+        (now_us.saturating_sub(since_us) >= patience_us).then_some(current)
     }
 
     /// Sends a packet whose turn has come.

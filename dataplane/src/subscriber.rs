@@ -1,8 +1,8 @@
 //! A viewer's Subscription on one shard: how it was negotiated, what it gets and how it fares.
 
-use crate::api::LayerCap;
+use crate::api::{Codec, LayerCap};
 use crate::canonical::MidBytes;
-use crate::choose::Allowance;
+use crate::choose::{Allowance, Bounds};
 use crate::forward::Forwarder;
 use crate::id::PublicationId;
 use crate::quality::Quality;
@@ -27,6 +27,8 @@ pub struct Subscriber {
     pub forwarder: Forwarder,
     /// What the viewer wishes.
     pub cap: LayerCap,
+    /// See [`Bounds::spatial_limit`].
+    spatial_limit: u8,
     /// What its path takes.
     pub allowance: Allowance,
     /// How important it is among all that its client gets: 0 is the most.
@@ -89,6 +91,8 @@ pub struct Negotiated {
     pub ids: Option<Box<[u8; 15]>>,
     /// Whether it takes transport-wide numbers, and tells what became of them.
     pub has_feedback: bool,
+    /// Whether it takes dependency descriptors.
+    pub has_dependencies: bool,
 }
 
 impl Subscriber {
@@ -101,15 +105,18 @@ impl Subscriber {
         negotiated: Negotiated,
         rtx_next: u64,
     ) -> Self {
-        let Negotiated { ssrc, pt, rtx, red, mid, ids, has_feedback } = negotiated;
+        let Negotiated { ssrc, pt, rtx, red, mid, ids, .. } = negotiated;
         // Without RTX a retransmission must repeat its packet bit by bit, or two packets would
         // share a nonce: then what differs per hop stays zero.
-        let is_numbered = has_feedback && (rtx.is_some() || !forwarder.repairs_in_place());
+        let is_numbered =
+            negotiated.has_feedback && (rtx.is_some() || !forwarder.repairs_in_place());
+        let is_blind = forwarder.codec() == Codec::Av1 && !negotiated.has_dependencies;
         Self {
             key: (publication, 0),
             viewer,
             forwarder,
             cap,
+            spatial_limit: if is_blind { 0 } else { u8::MAX },
             allowance: Allowance::All,
             priority,
             ssrc,
@@ -129,6 +136,11 @@ impl Subscriber {
             quality: Quality::default(),
             recent: [Repeated::default(); RECENT],
         }
+    }
+
+    /// What it may get.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { cap: self.cap, spatial_limit: self.spatial_limit }
     }
 
     /// Whether this packet may be sent once more.

@@ -131,6 +131,10 @@ pub struct Rate {
     pub loss_256: u8,
     /// Interarrival jitter in microseconds.
     pub jitter_us: u32,
+    /// The highest spatial and temporal layer.
+    pub layers_max: (u8, u8),
+    /// Only who negotiated the dependency descriptor can be sent more than the lowest spatial layer.
+    pub is_described: bool,
 }
 
 /// What a viewer is sent of one section, and what it says of it.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::{Request, Response, is_media_type};
-use crate::hub::{Hub, ViewRequest, ViewState};
+use crate::hub::{EncodingState, Hub, SlotState, ViewRequest, ViewState};
 use crate::ids::{ConnId, Ticket};
 use crate::stream::{Layers, MediaKind};
 use crate::whep::Reply;
@@ -260,12 +260,20 @@ fn layers(state: &ViewState) -> Value {
         if slot.kind != MediaKind::Video || !slot.is_active {
             continue;
         }
-        let encodings = slot.encodings.iter().map(|(rid, rate)| {
+        let encodings = slot.encodings.iter().map(|state| {
             let mut encoding = Map::new();
-            if !rid.is_empty() {
-                encoding.insert("rid".into(), rid.as_str().into());
+            if !state.rid.is_empty() {
+                encoding.insert("rid".into(), state.rid.as_str().into());
             }
-            encoding.insert("bitrate".into(), (*rate).into());
+            encoding.insert("bitrate".into(), state.bits_per_second.into());
+            let (spatial, temporal) = state.layers_max;
+            for (name, highest) in
+                [("maxSpatialLayerId", spatial), ("maxTemporalLayerId", temporal)]
+            {
+                if highest > 0 {
+                    encoding.insert(name.into(), highest.into());
+                }
+            }
             Value::Object(encoding)
         });
         by_line.insert(slot.m_line.to_string(), encodings.collect());
@@ -282,6 +290,26 @@ fn choose_automatically(conn: ConnId, hub: &mut Hub) -> Response {
         hub.choose_layers(conn, &slot.mid, None);
     }
     Response::new(200)
+}
+
+/// The highest layer among those that a slot's Encodings have, or the chosen one has.
+fn highest_of(slot: &SlotState, encoding: Option<u8>, layer: impl Fn(&EncodingState) -> u8) -> u8 {
+    let states = (0..).zip(&slot.encodings);
+    let chosen = states.filter(|(at, _)| encoding.is_none_or(|encoding| encoding == *at));
+    chosen.map(|(_, state)| layer(state)).max().unwrap_or(0)
+}
+
+/// A choice without effect is told, not taken.
+fn no_such_layers(name: &str, highest: u8) -> Response {
+    let detail = if highest == 0 {
+        format!(
+            "the stream that this section carries has no {name} layers that your offer can take: \
+             choose by rid, or offer the dependency descriptor for layers of AV1"
+        )
+    } else {
+        format!("{name} layers of this stream are 0 to {highest}")
+    };
+    Response::problem(409, "no such layer", &detail)
 }
 
 fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
@@ -318,7 +346,7 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
         return bad("mediaId must be the mid of a video section of the session");
     };
     let encoding = match rid {
-        Some(rid) => match slot.encodings.iter().position(|(known, _)| known == rid) {
+        Some(rid) => match slot.encodings.iter().position(|known| known.rid == *rid) {
             Some(at) => u8::try_from(at).ok(),
             None => return bad("the stream has no layer with this rid"),
         },
@@ -326,6 +354,14 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
     };
     let spatial = choice.spatial_layer_id.or(choice.max_spatial_layer_id);
     let temporal = choice.temporal_layer_id.or(choice.max_temporal_layer_id);
+    for (name, wanted, highest) in [
+        ("spatial", spatial, highest_of(slot, encoding, |state| state.layers_max.0)),
+        ("temporal", temporal, highest_of(slot, encoding, |state| state.layers_max.1)),
+    ] {
+        if wanted.is_some_and(|wanted| wanted > highest) || wanted == Some(0) && highest == 0 {
+            return no_such_layers(name, highest);
+        }
+    }
     let is_automatic = encoding.is_none() && spatial.is_none() && temporal.is_none();
     let layers = (!is_automatic).then(|| Layers {
         encoding,

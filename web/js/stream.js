@@ -1,5 +1,7 @@
 /** One stream of media and its RTCPeerConnection; the side that sends makes the offer. */
 
+import { takeDescriptors } from './extensions.js';
+
 /** Remote candidates kept while their description is still on its way; more are dropped. */
 const CANDIDATES_MAX = 64;
 
@@ -73,6 +75,7 @@ export class Stream {
             this.#described = false;
             await this.pc.setRemoteDescription({ type: 'offer', sdp });
             await this.#flushRemote();
+            takeDescriptors(this.pc);
             await this.pc.setLocalDescription(await this.pc.createAnswer());
             this.connection.send({
                 type: 'answer', id: this.id, sdp: this.pc.localDescription.sdp,

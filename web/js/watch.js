@@ -1,6 +1,7 @@
 /** The page that only watches (WHEP), for kiosks and projectors: it plays whatever is there. */
 
 import { byId, element } from './element.js';
+import { takeDescriptors } from './extensions.js';
 import { basic, HttpSession, keepUp } from './http-session.js';
 
 const group = location.pathname.replace(/\/watch$/, '');
@@ -25,6 +26,7 @@ async function open() {
         video.playsInline = true;
         tiles.push(video);
     }
+    takeDescriptors(pc);
     const sound = byId('sound');
     sound.srcObject = new MediaStream(pc.getReceivers()
         .map((receiver) => receiver.track).filter((track) => track.kind === 'audio'));

@@ -83,7 +83,7 @@ fn a_capped_viewer_gets_spatial_layer_0_without_gaps_and_with_markers() {
     }
     assert_eq!(out, (100..110).collect::<Vec<_>>());
     forwarder.set_target(Target::all(0));
-    assert_eq!(forwarder.lacks_layers((1, 0)), (true, false), "wants a keyframe to go up");
+    assert_eq!(forwarder.lack((1, 0)), Some(Lack::Spatial), "wants a keyframe to go up");
     assert_eq!(forwarder.place(0, &layer(21, 1, false)), Err(Skip::NotWanted));
     assert!(forwarder.place(0, &layer(22, 0, true)).is_ok());
     assert!(forwarder.place(0, &layer(23, 1, false)).is_ok());
@@ -127,7 +127,7 @@ fn a_temporal_layer_comes_back_where_it_depends_on_the_base_only() {
     assert!(!place(&mut forwarder, 1, 1, true));
     assert!(place(&mut forwarder, 2, 0, false));
     forwarder.set_target(Target::all(0));
-    assert_eq!(forwarder.lacks_layers((0, 1)), (false, true));
+    assert_eq!(forwarder.lack((0, 1)), Some(Lack::Temporal));
     assert!(!place(&mut forwarder, 3, 1, false), "may depend on what was left out");
     assert!(place(&mut forwarder, 4, 0, false));
     assert!(place(&mut forwarder, 5, 1, true));

@@ -152,7 +152,7 @@ impl Shard {
                     continue;
                 }
                 let mut wish = Wish { priority: subscriber.priority, ..Wish::default() };
-                source.rungs(subscriber.cap, now_us, &mut wish.rungs);
+                source.rungs(subscriber.bounds(), now_us, &mut wish.rungs);
                 if wish.rungs.is_empty() {
                     continue;
                 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Shard;
 use super::paths::Home;
 use crate::api::{Event, PublicationInfo};
-use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, write_header};
+use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, Written, write_header};
 use crate::clock::SenderClock;
 use crate::descriptor;
 use crate::extension::Extension;
@@ -103,7 +103,19 @@ impl Shard {
         if !encoding.accept_once(received.seq) {
             return Err(DropReason::NoPayload);
         }
-        let frame = descriptor::parse(codec, received.payload);
+        let mut header = [0; HEADER_BYTES_MAX];
+        let written = write_header(&received.header, received.packet, &extensions, &mut header)
+            .ok_or(DropReason::BadRtp)?;
+        let Written { len: header_len, is_two_byte, dependency: (dependency_at, dependency_len) } =
+            written;
+        let mut frame = descriptor::parse(codec, received.payload);
+        if dependency_at != 0 {
+            let at = usize::from(dependency_at);
+            let described = &header[at..at + usize::from(dependency_len)];
+            if let Some(described) = encoding.dependencies.read(described) {
+                frame.describe(codec, &described);
+            }
+        }
         encoding.clock_hz = clock_hz(codec);
         let rtp_time = received.header.rtp_time;
         encoding.receive(received.seq, rtp_time, at_us, received.is_repair, has_nack);
@@ -113,10 +125,6 @@ impl Shard {
         }
         let timed = !encoding.has_sender_report() && !received.is_repair;
         let clock = timed.then(|| encoding.arrivals.note(rtp_time, at_us, encoding.clock_hz));
-        let mut header = [0; HEADER_BYTES_MAX];
-        let (header_len, is_two_byte) =
-            write_header(&received.header, received.packet, &extensions, &mut header)
-                .ok_or(DropReason::BadRtp)?;
         if header_len + received.payload.len() > PACKET_BYTES_MAX {
             return Err(DropReason::NotOurs);
         }
@@ -127,6 +135,7 @@ impl Shard {
             marker: received.header.marker,
             is_two_byte,
             header_len: header_len as u16,
+            dependency_at,
             frame,
         };
         let pub_id = PublicationId { transport: id, m_line };

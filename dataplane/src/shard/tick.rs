@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Shard, TICKS_PER_SECOND};
-use crate::api::{EncodingRate, Event, MediaKind};
+use crate::api::{Codec, EncodingRate, Event, MediaKind};
 use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::id::PublicationId;
@@ -233,6 +233,7 @@ impl Shard {
             return;
         };
         let transport = *id;
+        let sources = &self.sources;
         let publications = (0..).zip(&mut publisher.publications);
         let rates: Vec<EncodingRate> = publications
             .filter_map(|(m_line, publication)| Some((m_line, publication.as_mut()?)))
@@ -242,12 +243,15 @@ impl Shard {
                     let bits_per_second = state.take_rate(now_us)?;
                     let publication = PublicationId { transport, m_line };
                     let (loss_256, jitter_us) = state.quality();
+                    let source = sources.get(&publication);
                     Some(EncodingRate {
                         publication,
                         encoding,
                         bits_per_second,
                         loss_256,
                         jitter_us,
+                        layers_max: source.map_or((0, 0), |source| source.layers_max(encoding)),
+                        is_described: source.is_some_and(|source| source.codec == Codec::Av1),
                     })
                 })
             })

@@ -300,6 +300,7 @@ impl Shard {
             mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
             ids: extension_ids(section),
             has_feedback: section.extensions.id_of(Extension::Twcc).is_some(),
+            has_dependencies: section.extensions.id_of(Extension::DependencyDescriptor).is_some(),
         };
         let parked = line_state.parked;
         let publication = info.id;

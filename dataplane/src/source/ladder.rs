@@ -1,8 +1,7 @@
 //! What a Publication can be sent as, from the best to the least, by what is alive and what it costs.
 
 use super::Source;
-use crate::api::LayerCap;
-use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
+use crate::choose::{Allowance, Bounds, Meanwhile, Rung, Target, choose};
 
 /// Encodings are compared when they have been alive for so long.
 const SETTLED_US: u64 = 4_000_000;
@@ -20,10 +19,10 @@ impl Source {
         })
     }
 
-    /// What to aim for under a cap, on a path that takes so much.
-    pub fn choose(&self, cap: LayerCap, allowance: Allowance, now_us: u64) -> Target {
+    /// What to aim for within bounds, on a path that takes so much.
+    pub fn choose(&self, bounds: Bounds, allowance: Allowance, now_us: u64) -> Target {
         let default = self.order.first().copied().unwrap_or(0);
-        choose(cap, allowance, self.alive(now_us), |at| self.rank(at), default)
+        choose(bounds, allowance, self.alive(now_us), |at| self.rank(at), default)
     }
 
     /// What all of it costs, with IP and UDP; 0 while nothing is known.
@@ -31,9 +30,9 @@ impl Source {
         self.encodings.iter().map(|e| e.meter.bits_per_second(u8::MAX, u8::MAX)).sum()
     }
 
-    /// Adds to `rungs` what it can be sent as under a cap, cheapest first.
-    pub fn rungs(&self, cap: LayerCap, now_us: u64, rungs: &mut Vec<Rung>) {
-        let best = self.choose(cap, Allowance::All, now_us);
+    /// Adds to `rungs` what it can be sent as within bounds, cheapest first.
+    pub fn rungs(&self, bounds: Bounds, now_us: u64, rungs: &mut Vec<Rung>) {
+        let best = self.choose(bounds, Allowance::All, now_us);
         let Some(best_encoding) = best.encoding else {
             return;
         };

@@ -39,7 +39,7 @@ pub use live::{NotDone, Operation};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;
-pub use view::{SlotState, ViewRequest, ViewState};
+pub use view::{EncodingState, SlotState, ViewRequest, ViewState};
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.

@@ -36,6 +36,8 @@ pub(crate) struct View {
     slots: Vec<(String, MediaKind)>,
     /// By slot, the index of its m-section.
     m_lines: Vec<usize>,
+    /// Whether its pictures come with dependency descriptors.
+    has_descriptors: bool,
     carried: Vec<Option<PublicationKey>>,
     /// What the member has chosen, by mid.
     layers: BTreeMap<String, Layers>,
@@ -55,8 +57,19 @@ pub struct SlotState {
     pub kind: MediaKind,
     /// Whether it carries anything that the member's path has room for.
     pub is_active: bool,
-    /// The Encodings to choose from: rid (empty if there is one) and bits per second.
-    pub encodings: Vec<(String, u64)>,
+    /// The Encodings to choose from.
+    pub encodings: Vec<EncodingState>,
+}
+
+/// One Encoding of what a slot shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EncodingState {
+    /// Its name; empty if it is the only one.
+    pub rid: String,
+    /// Bits per second.
+    pub bits_per_second: u64,
+    /// The highest spatial and temporal layer that the viewer can get.
+    pub layers_max: (u8, u8),
 }
 
 /// What a view shows now.
@@ -67,6 +80,9 @@ pub struct ViewState {
     /// Members that take streams.
     pub viewers: usize,
 }
+
+/// What the URI of the dependency descriptor (AV1 RTP, appendix A) has that no other one has.
+const DESCRIPTORS: &str = "#dependency-descriptor-rtp-header-extension";
 
 /// By slot, the index of its m-section in an answer; in our own offers each is a slot.
 fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
@@ -176,6 +192,7 @@ impl Hub {
                     wants: Vec::new(),
                     slots: Vec::new(),
                     m_lines: Vec::new(),
+                    has_descriptors: false,
                     carried: Vec::new(),
                     layers: BTreeMap::new(),
                     is_negotiated: false,
@@ -192,8 +209,12 @@ impl Hub {
 
     /// The member's answer to [`Event::ViewOffer`].
     pub fn view_answer(&mut self, conn: ConnId, answer: String) {
-        let media = self.member_of(conn).and_then(|(_, member)| member.view.as_ref());
-        match media.map(|view| view.media) {
+        let view = self.member_of(conn).and_then(|(_, member)| member.view.as_mut());
+        let media = view.map(|view| {
+            view.has_descriptors = answer.contains(DESCRIPTORS);
+            view.media
+        });
+        match media {
             Some(media) => self.want_media(MediaRequest::AcceptAnswer { media, answer }),
             None => self.refuse_view(conn, "there is no offer to answer"),
         }
@@ -240,7 +261,9 @@ impl Hub {
                 m_line: view.m_lines.get(slot).copied().unwrap_or(slot),
                 kind: *kind,
                 is_active: publication.is_some(),
-                encodings: publication.map(|key| self.encodings(group, key)).unwrap_or_default(),
+                encodings: publication
+                    .map(|key| self.encodings(group, key, view.has_descriptors))
+                    .unwrap_or_default(),
             }
         });
         let viewers = *counts.entry(name.clone()).or_insert_with(|| {
@@ -251,21 +274,32 @@ impl Hub {
     }
 
     /// The Encodings of a section, as its publisher's last report has them.
-    fn encodings(&self, group: &Group, key: PublicationKey) -> Vec<(String, u64)> {
+    fn encodings(
+        &self,
+        group: &Group,
+        key: PublicationKey,
+        has_descriptors: bool,
+    ) -> Vec<EncodingState> {
         let owner = self.media.get(&key.media);
         let up = owner.and_then(|owner| group.members.get(&owner.conn)?.ups.get(&owner.stream));
         let Some(up) = up else {
             return Vec::new();
         };
         let rids = up.rids.get(&key.m_line).map_or(&[][..], Vec::as_slice);
-        let rate_of = |encoding: usize| {
+        let state_of = |encoding: usize| {
             let mut rates = up.rates.iter();
             let found =
                 rates.find(|r| r.m_line == key.m_line && usize::from(r.encoding) == encoding);
-            found.map_or(0, |rate| rate.bits_per_second)
+            let rate = found.copied().unwrap_or_default();
+            let (spatial, temporal) = rate.layers_max;
+            let is_blind = rate.is_described && !has_descriptors;
+            EncodingState {
+                rid: rids.get(encoding).cloned().unwrap_or_default(),
+                bits_per_second: rate.bits_per_second,
+                layers_max: (if is_blind { 0 } else { spatial }, temporal),
+            }
         };
-        let count = rids.len().max(1);
-        (0..count).map(|at| (rids.get(at).cloned().unwrap_or_default(), rate_of(at))).collect()
+        (0..rids.len().max(1)).map(state_of).collect()
     }
 
     /// Whether anybody publishes in the member's group.
@@ -350,6 +384,8 @@ impl Hub {
         match event {
             MediaEvent::Viewed { answer, slots, .. } => {
                 view.m_lines = m_lines(answer.as_deref(), &slots);
+                let answer_has = answer.as_deref().is_some_and(|sdp| sdp.contains(DESCRIPTORS));
+                view.has_descriptors |= answer_has;
                 view.slots = slots;
                 view.is_negotiated = true;
                 view.wants.clear();

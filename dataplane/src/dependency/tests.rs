@@ -1,0 +1,271 @@
+//! Structures as encoders write them, and what they lead to.
+
+use super::*;
+
+/// Writes bit by bit.
+#[derive(Default)]
+struct Writer(Vec<u8>, usize);
+
+impl Writer {
+    fn put(&mut self, value: u32, count: usize) {
+        for bit in (0..count).rev() {
+            if self.1.is_multiple_of(8) {
+                self.0.push(0);
+            }
+            let last = self.0.len() - 1;
+            self.0[last] |= ((value >> bit & 1) as u8) << (7 - self.1 % 8);
+            self.1 += 1;
+        }
+    }
+}
+
+/// A template: layers, indications as the specification spells them, and references.
+type Sketch = (u8, u8, &'static str, &'static [u32]);
+
+/// Two spatial layers with one temporal layer each, in full and with the lower one at keyframes only,
+/// and three temporal ones. In that of keyframes the delta pictures of the lower layer are for its
+/// own viewers only.
+const L2T1: &[Sketch] =
+    &[(0, 0, "SS", &[]), (0, 0, "SR", &[2]), (1, 0, "-S", &[1]), (1, 0, "-S", &[2, 1])];
+const L2T1_KEY: &[Sketch] =
+    &[(0, 0, "SS", &[]), (0, 0, "S-", &[2]), (1, 0, "-S", &[1]), (1, 0, "-S", &[2])];
+const L1T3: &[Sketch] =
+    &[(0, 0, "SSS", &[]), (0, 0, "SSS", &[4]), (0, 1, "-DS", &[2]), (0, 2, "--D", &[1])];
+
+fn put_structure(writer: &mut Writer, sketches: &[Sketch], id_offset: u32) {
+    let targets = sketches[0].2.len() as u32;
+    writer.put(id_offset, 6);
+    writer.put(targets - 1, 5);
+    for pair in sketches.windows(2) {
+        let ((sid, tid, ..), (next_sid, next_tid, ..)) = (pair[0], pair[1]);
+        let step = if next_sid > sid { 2 } else { u32::from(next_tid > tid) };
+        writer.put(step, 2);
+    }
+    writer.put(3, 2);
+    for indication in sketches.iter().flat_map(|sketch| sketch.2.chars()) {
+        writer.put("-DSR".find(indication).expect("one of four") as u32, 2);
+    }
+    for (.., refs) in sketches {
+        refs.iter().for_each(|diff| writer.put(0x10 | (diff - 1), 5));
+        writer.put(0, 1);
+    }
+    // One chain, which protects all: numbers below one take no bits.
+    match targets {
+        2 => writer.put(0b10, 2),
+        3 => writer.put(0b01, 2),
+        _ => panic!("not spelt here"),
+    }
+    writer.put(0, 4 * sketches.len());
+    writer.put(1, 1); // sizes follow
+    for _ in 0..=sketches.iter().map(|sketch| sketch.0).max().unwrap_or(0) {
+        writer.put(0x0280_0168, 32);
+    }
+}
+
+fn descriptor(template: u32, frame_no: u32, structure: Option<&[Sketch]>) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.put(3, 2);
+    writer.put(template, 6);
+    writer.put(frame_no, 16);
+    if let Some(sketches) = structure {
+        writer.put(0x10, 5);
+        put_structure(&mut writer, sketches, 0);
+    }
+    writer.0
+}
+
+#[test]
+fn frames_are_described_by_the_structure_of_their_keyframe() {
+    let mut stream = Dependencies::default();
+    assert_eq!(stream.read(&descriptor(0, 7, None)), None, "no structure yet");
+    let key = stream.read(&descriptor(0, 7, Some(L2T1))).expect("whole");
+    assert!(key.has_structure && key.dependency.refs == 0 && key.is_end);
+    assert_eq!(key.dependency.targets, target_bit(0, 0) | target_bit(1, 0));
+    assert_eq!(key.dependency.switch, key.dependency.targets);
+    let upper = stream.read(&descriptor(3, 8, None)).expect("known").dependency;
+    assert_eq!((upper.present, upper.refs), (target_bit(1, 0), 0b11));
+    let lower = stream.read(&descriptor(1, 9, None)).expect("known");
+    assert_eq!((lower.sid, lower.dependency.switch), (0, target_bit(0, 0)));
+    assert_eq!(stream.read(&descriptor(4, 10, None)), None, "no such template");
+}
+
+#[test]
+fn a_descriptor_can_speak_for_itself() {
+    let mut stream = Dependencies::default();
+    stream.read(&descriptor(0, 7, Some(L1T3))).expect("whole");
+    let mut writer = Writer::default();
+    writer.put(0, 2);
+    writer.put(3, 6);
+    writer.put(9, 16);
+    // Decode targets, indications and references of its own.
+    writer.put(0b01110, 5);
+    writer.put(0b011, 3);
+    writer.put(0b00_10_00, 6);
+    writer.put(2, 2);
+    writer.put(19, 8);
+    writer.put(3, 2);
+    writer.put(99, 12);
+    writer.put(0, 2);
+    let read = stream.read(&writer.0).expect("whole").dependency;
+    assert_eq!(read.targets, target_bit(0, 0) | target_bit(0, 1), "the third is off");
+    assert_eq!((read.present, read.switch), (target_bit(0, 1), target_bit(0, 1)));
+    assert_eq!(read.refs, 1 << 19 | 1 << 63, "one of them is out of sight");
+    let next = stream.read(&descriptor(2, 10, None)).expect("known").dependency;
+    assert_eq!(next.targets, read.targets, "until it is said otherwise");
+}
+
+#[test]
+fn no_prefix_is_taken_for_a_whole_structure() {
+    let whole = descriptor(0, 7, Some(L2T1_KEY));
+    for len in 0..whole.len() {
+        let mut stream = Dependencies::default();
+        assert_eq!(stream.read(&whole[..len]), None, "{len} octets");
+        assert_eq!(stream.read(&descriptor(0, 8, None)), None, "half a structure is none");
+        assert!(stream.read(&whole).is_some());
+        // What was known stays.
+        let _ = stream.read(&whole[..len]);
+        assert!(stream.read(&descriptor(0, 9, None)).is_some());
+    }
+}
+
+#[test]
+fn the_best_target_is_found_among_any() {
+    let all = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)];
+    let targets = all.iter().fold(0, |bits, (sid, tid)| bits | target_bit(*sid, *tid));
+    for (layers, best) in
+        [((u8::MAX, u8::MAX), (2, 1)), ((2, 0), (1, 0)), ((1, 9), (1, 1)), ((0, 0), (0, 0))]
+    {
+        assert_eq!(best_target(targets, layers.0, layers.1), best, "{layers:?}");
+    }
+    assert_eq!(best_target(target_bit(2, 3), 0, 0), (2, 3), "there is no other");
+    assert_eq!(best_target(u32::MAX, 255, 255), (3, 7));
+}
+
+#[test]
+fn what_was_sent_is_remembered_across_the_wrap() {
+    let mut sent = SentFrames::default();
+    assert!(sent.has_all(5, 0) && !sent.has_all(5, 1));
+    for frame in [0xfffe, 0xffff, 1, 2] {
+        sent.note(frame);
+    }
+    assert!(sent.has_all(3, 0b11), "2 and 1");
+    assert!(!sent.has_all(3, 0b100), "0 was left out");
+    assert!(sent.has_all(3, 0b11000), "before the wrap");
+    sent.note(0);
+    assert!(sent.has_all(3, 0b111), "late");
+    assert!(sent.has_all(2, 1) && sent.has_all(0, 0b11));
+    assert!(!sent.has_all(3, 1 << 63), "too far back to know");
+    sent.note(2000);
+    assert!(!sent.has_all(2001, 0b10));
+}
+
+/// Every second frame of the upper layer, as a publisher sends them: template and number.
+fn pictures(templates: [(u32, u32); 2], from: u32, count: u32) -> impl Iterator<Item = (u32, u32)> {
+    (from..from + count).flat_map(move |at| {
+        let (lower, upper) = if at == 0 { templates[0] } else { templates[1] };
+        [(lower, 2 * at), (upper, 2 * at + 1)]
+    })
+}
+
+mod forwarding {
+    use super::*;
+    use crate::api::Codec;
+    use crate::canonical::PacketMeta;
+    use crate::choose::Target;
+    use crate::descriptor::FrameInfo;
+    use crate::forward::{Forwarder, Lack, Parked};
+
+    struct Sender {
+        stream: Dependencies,
+        structure: &'static [Sketch],
+        forwarder: Forwarder,
+        seq: u64,
+        /// Frame numbers that went out, with the marker.
+        out: Vec<(u32, bool)>,
+    }
+
+    impl Sender {
+        fn new(structure: &'static [Sketch], target: Target) -> Self {
+            let parked = Parked::fresh(100, 0);
+            let forwarder = Forwarder::new(Codec::Av1, 90_000, target, parked);
+            Self { stream: Dependencies::default(), structure, forwarder, seq: 0, out: Vec::new() }
+        }
+
+        fn frame(&mut self, template: u32, frame_no: u32, is_last: bool) {
+            let structure = (template == 0).then_some(self.structure);
+            let read = self.stream.read(&descriptor(template, frame_no, structure)).expect("whole");
+            let mut frame = FrameInfo::default();
+            frame.describe(Codec::Av1, &read);
+            assert_eq!(frame.is_keyframe, template == 0);
+            let (picture, seq) = (frame_no / 2, self.seq);
+            let meta = PacketMeta {
+                seq,
+                rtp_time: picture * 3000,
+                at_us: u64::from(picture) * 33_333,
+                marker: is_last,
+                frame,
+                ..PacketMeta::default()
+            };
+            self.seq += 1;
+            if let Ok(placement) = self.forwarder.place(0, &meta) {
+                assert_eq!(placement.seq, 100 + self.out.len() as u64, "no gap");
+                self.out.push((frame_no, placement.marker));
+            }
+        }
+
+        fn pictures(&mut self, from: u32, count: u32) {
+            for (template, frame_no) in pictures([(0, 2), (1, 3)], from, count) {
+                self.frame(template, frame_no, frame_no % 2 == 1);
+            }
+        }
+    }
+
+    fn up_to(spatial_max: u8) -> Target {
+        Target { spatial_max, ..Target::all(0) }
+    }
+
+    #[test]
+    fn layers_are_left_between_pictures_and_entered_at_keyframes() {
+        let mut sender = Sender::new(L2T1, Target::all(0));
+        sender.pictures(0, 2);
+        sender.forwarder.set_target(up_to(0));
+        sender.pictures(2, 2);
+        sender.forwarder.set_target(up_to(1));
+        sender.pictures(4, 1);
+        assert_eq!(sender.forwarder.lack((1, 0)), Some(Lack::Spatial));
+        sender.pictures(0, 1);
+        let expected = [(0, false), (1, true), (2, false), (3, true), (4, true), (6, true)];
+        assert_eq!(sender.out[..6], expected, "the marker is on what is sent last");
+        assert_eq!(sender.out[6..], [(8, true), (0, false), (1, true)]);
+    }
+
+    #[test]
+    fn a_lower_layer_that_was_not_sent_is_entered_at_a_keyframe_only() {
+        let mut sender = Sender::new(L2T1_KEY, Target::all(0));
+        sender.pictures(0, 3);
+        assert_eq!(sender.out.iter().map(|sent| sent.0).collect::<Vec<_>>(), [0, 1, 3, 5]);
+        sender.forwarder.set_target(up_to(0));
+        sender.pictures(3, 2);
+        assert_eq!(sender.forwarder.lack((1, 0)), Some(Lack::Exit), "what it refers to is missing");
+        sender.pictures(0, 2);
+        let rest: Vec<_> = sender.out[4..].to_vec();
+        assert_eq!(rest, [(7, true), (9, true), (0, true), (2, true)]);
+    }
+
+    #[test]
+    fn temporal_layers_come_and_go_without_a_keyframe() {
+        let mut sender = Sender::new(L1T3, Target::all(0));
+        let frames = [(0, 0), (3, 1), (2, 2), (3, 3), (1, 4), (3, 5), (2, 6), (3, 7), (1, 8)];
+        for (template, frame_no) in frames {
+            if frame_no == 3 {
+                sender.forwarder.set_target(Target { temporal_max: 0, ..Target::all(0) });
+            }
+            if frame_no == 5 {
+                sender.forwarder.set_target(Target::all(0));
+            }
+            sender.frame(template, frame_no, true);
+        }
+        let sent: Vec<_> = sender.out.iter().map(|sent| sent.0).collect();
+        assert_eq!(sent, [0, 1, 2, 3, 4, 6, 7, 8], "5 refers to what was sent, but is above");
+    }
+}

@@ -1,0 +1,153 @@
+/** Layers within one stream: each viewer gets those that it chose, decoded by a browser. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { inbound, joinGroup, launch, openPage } from './peer/browser.js';
+import { ORIGIN, Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+import { helpers } from './peer/web-session.js';
+
+const URL = `${ORIGIN}/group/test/`;
+const MODES = [
+    ['av1', 'L3T3_KEY'], ['av1', 'L2T2'], ['av1', 'S2T1'], ['av1', 'L1T3'],
+    ['vp9', 'L3T3_KEY'], ['vp9', 'L2T2'], ['h264', 'L1T2'],
+];
+
+/** Runs in the page: publishes a moving canvas in layers. */
+async function publish({ url, codec, scalabilityMode }) {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [640, 360];
+    const context = canvas.getContext('2d');
+    setInterval(() => {
+        context.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
+        context.fillRect(performance.now() / 5 % 600, 100, 40, 40);
+    }, 50);
+    const pc = window.pc = new RTCPeerConnection();
+    const video = pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
+        direction: 'sendonly', sendEncodings: [{ scalabilityMode, maxBitrate: 800_000 }],
+    });
+    const { codecs } = RTCRtpSender.getCapabilities('video');
+    video.setCodecPreferences(codecs.filter(
+        ({ mimeType }) => mimeType.toLowerCase() === `video/${codec}`,
+    ));
+    return window.post(pc, url, {});
+}
+
+/** Runs in the page: plays the picture, with the dependency descriptor or without. */
+async function play({ url, hasDescriptor }) {
+    const pc = window.pc = new RTCPeerConnection();
+    const transceiver = pc.addTransceiver('video', { direction: 'recvonly' });
+    const extensions = transceiver.getHeaderExtensionsToNegotiate();
+    const descriptor = extensions.find(({ uri }) => uri.includes('dependency-descriptor'));
+    descriptor.direction = hasDescriptor ? 'sendrecv' : 'stopped';
+    transceiver.setHeaderExtensionsToNegotiate(extensions);
+    const element = document.createElement('video');
+    element.autoplay = true;
+    element.srcObject = new MediaStream([transceiver.receiver.track]);
+    document.body.append(element);
+    return window.post(pc, url, {});
+}
+
+/** Runs in the page. */
+async function choose(layers) {
+    const response = await fetch(`${window.session}/layer`, {
+        method: 'POST', headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(layers),
+    });
+    return [response.status, await response.text()];
+}
+
+async function open(browser, name) {
+    const page = await openPage(browser, name);
+    await page.addInitScript(helpers);
+    await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
+    return page;
+}
+
+/** Waits for pictures of a width that fits, and for more of them. */
+async function shows(page, what, fits) {
+    const sums = () => page.evaluate(() => window.incoming());
+    const first = await until(`pictures ${what}`, async () => {
+        const found = await sums();
+        return fits(found.width) && found.frames > 0 && found;
+    });
+    await until(`more pictures ${what}`, async () => {
+        const found = await sums();
+        return fits(found.width) && found.frames >= first.frames + 15;
+    });
+    return (await sums()).width;
+}
+
+describe('layers', { concurrency: 1 }, () => {
+    let server, browser;
+
+    before(async () => {
+        server = await Server.start({ groups: { test: {
+            codecs: ['av1', 'vp9', 'h264', 'vp8', 'opus'],
+            'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+        } } });
+        browser = await launch();
+    });
+
+    after(async () => {
+        await browser?.close();
+        assert.equal(await server?.stop(), 0);
+    });
+
+    for (const [codec, scalabilityMode] of MODES) {
+        test(`${codec} ${scalabilityMode}`, async () => {
+            const pages = [];
+            const page = async (name) => pages[pages.push(await open(browser, name)) - 1];
+            try {
+                const publisher = await page('publisher');
+                const sent = await publisher.evaluate(publish,
+                    { url: `${URL}.whip`, codec, scalabilityMode });
+                assert.equal(sent.status, 201, sent.body);
+                const viewer = await page('viewer');
+                await until('the viewer to be let in', async () => (await viewer.evaluate(
+                    play, { url: `${URL}.whep`, hasDescriptor: true },
+                )).status === 201);
+                const full = await shows(viewer, 'of all layers', (width) => width > 0);
+                const isSpatial = !scalabilityMode.startsWith('L1');
+                if (isSpatial) {
+                    // The encoder scales with the load, so only the relation of the two counts.
+                    await until('the layer to be known', async () =>
+                        (await viewer.evaluate(choose, { spatialLayerId: 0 }))[0] === 200);
+                    const small = await shows(viewer, 'of the lowest layer',
+                        (width) => width <= full / 2);
+                    await viewer.evaluate(choose, {});
+                    await shows(viewer, 'of all layers again', (width) => width > small);
+                } else if (codec === 'av1') {
+                    await until('the layer to be known', async () =>
+                        (await viewer.evaluate(choose, { temporalLayerId: 0 }))[0] === 200);
+                    await shows(viewer, 'of the lowest rate', (width) => width > 0);
+                    const [status, text] = await viewer.evaluate(choose, { spatialLayerId: 0 });
+                    assert.equal(status, 409, text);
+                    await viewer.evaluate(choose, {});
+                    await shows(viewer, 'of all rates', (width) => width > 0);
+                }
+                if (codec === 'av1' && isSpatial) {
+                    const plain = await page('plain');
+                    const { status } = await plain.evaluate(
+                        play, { url: `${URL}.whep`, hasDescriptor: false },
+                    );
+                    assert.equal(status, 201);
+                    await shows(plain, 'without descriptors', (width) => width > 0);
+                    const [refused] = await plain.evaluate(choose, { spatialLayerId: 1 });
+                    assert.equal(refused, 409, 'there is nothing to choose from');
+                    const member = await joinGroup(browser, 'member');
+                    pages.push(member);
+                    await until('our own page to show all layers',
+                        async () => (await inbound(member))[0]?.width === full);
+                }
+                await publisher.evaluate(() => fetch(window.session, { method: 'DELETE' }));
+            } catch (error) {
+                server.dump();
+                throw error;
+            } finally {
+                for (const page of pages)
+                    await page.context().close();
+            }
+        });
+    }
+});
