@@ -378,6 +378,9 @@ impl Bridge {
                 let publication = PublicationKey { media, m_line: id.m_line };
                 MediaEvent::Published { publication, kind, rids }
             }
+            Event::Reconnected { transport } => {
+                MediaEvent::Reconnected { media: media(self, transport)? }
+            }
             Event::Disconnected { transport } => {
                 MediaEvent::Disconnected { media: media(self, transport)? }
             }

@@ -67,8 +67,9 @@ impl Journal {
         match event {
             MediaEvent::Connected { .. } => tracing::info!("transport connected"),
             MediaEvent::Disconnected { .. } => {
-                tracing::info!("transport silent: the peer's checks stay away");
+                tracing::info!("transport silent: nothing comes from the peer");
             }
+            MediaEvent::Reconnected { .. } => tracing::info!("transport heard again"),
             MediaEvent::Closed { text, is_by_peer: true, .. } => {
                 tracing::info!(reason = text, "transport ended by the peer");
             }

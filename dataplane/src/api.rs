@@ -401,9 +401,14 @@ pub enum Event {
         /// What arrived.
         publication: PublicationInfo,
     },
-    /// No valid connectivity check for some seconds: an ICE restart may help. Sent once until
-    /// connected again.
+    /// Nothing authentic has come for some seconds: an ICE restart may help. Sent once until
+    /// [`Event::Reconnected`].
     Disconnected {
+        /// Which.
+        transport: TransportId,
+    },
+    /// The peer is heard again.
+    Reconnected {
         /// Which.
         transport: TransportId,
     },

@@ -28,6 +28,8 @@ const REBOUND: Duration = Duration::from_secs(1);
 const CONSENT: Duration = Duration::from_secs(30);
 /// Between an answer and the next question. Then it is repeated every second until it is answered.
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// A peer that has been silent for so long is asked at once, if it answers at all.
+const ASK_SILENT: Duration = Duration::from_secs(3);
 /// Between two questions on one path, and between two that checks have called for.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 const ASK_APART: Duration = Duration::from_millis(100);
@@ -107,15 +109,19 @@ impl Known {
         }
     }
 
+    /// Whether the peer is known to answer our checks.
+    fn answers(&self) -> bool {
+        matches!(self.proof, Proof::Answers { count, .. } if count >= ANSWERS_ENOUGH)
+    }
+
     /// Whether it is time to ask, if this path matters.
     fn is_due(&self, now: Instant) -> bool {
         let passed = |at: Instant, least: Duration| now.saturating_duration_since(at) >= least;
         let is_wanted = match self.proof {
             Proof::None | Proof::Handshake => true,
-            Proof::Answers { at, .. } => passed(at, ASK_EVERY),
+            Proof::Answers { at, .. } => passed(at, ASK_EVERY) || passed(self.heard_at, ASK_SILENT),
         };
-        let is_known_to_answer =
-            matches!(self.proof, Proof::Answers { count, .. } if count >= ANSWERS_ENOUGH);
+        let is_known_to_answer = self.answers();
         is_wanted
             && self.question.is_none_or(|question| {
                 passed(question.at, ASK_AGAIN)
@@ -264,6 +270,12 @@ impl Paths {
         if let Some(known) = self.known.get_mut(usize::from(at.0)) {
             known.heard_at = now;
         }
+    }
+
+    /// Whether the peer is known to answer our checks on the path in use.
+    pub fn answers(&self) -> bool {
+        let current = self.current.and_then(|PathIndex(at)| self.known.get(usize::from(at)));
+        current.is_some_and(Known::answers)
     }
 
     /// When anything was heard last.

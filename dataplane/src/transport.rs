@@ -133,7 +133,6 @@ impl Transport {
     /// Any authentic packet shows that the peer is there.
     pub fn hear(&mut self, path: PathIndex, now: Instant) {
         self.paths.heard(path, now);
-        self.is_silence_told = false;
     }
 }
 

@@ -181,6 +181,8 @@ pub(crate) struct Up {
     pub(crate) announce_at: Option<Duration>,
     /// Its transport has been up.
     pub(crate) is_connected: bool,
+    /// Nothing comes from its owner at present.
+    pub(crate) is_cut: bool,
     /// Its owner has closed the transport, and will say what becomes of the stream.
     pub(crate) is_ended: bool,
 }
@@ -199,6 +201,7 @@ impl Up {
             is_announced: false,
             announce_at: None,
             is_connected: false,
+            is_cut: false,
             is_ended: false,
         }
     }
@@ -212,7 +215,7 @@ impl Up {
 
     /// Whether nothing of it has come for some seconds.
     pub(crate) fn is_silent(&self) -> bool {
-        self.quiet_reports >= QUIET_REPORTS
+        self.is_cut || self.quiet_reports >= QUIET_REPORTS
     }
 
     /// Notes a section's media; says whether it had been noted before.

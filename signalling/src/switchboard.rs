@@ -456,6 +456,7 @@ impl Switchboard {
             | Event::ViewClosed { .. }
             | Event::Close { .. }
             | Event::Paused { .. }
+            | Event::Silent { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
             | Event::Stopping { .. }

@@ -95,7 +95,6 @@ impl Shard {
         let generation = transport.peer.restarts();
         let check = Check { priority, nominates: request.nominates, generation };
         let (at, evicted) = transport.paths.check(path, check, now);
-        transport.is_silence_told = false;
         if let Some(evicted) = evicted {
             self.forget_address(evicted.peer, slot);
         }
@@ -138,7 +137,6 @@ impl Shard {
             self.count(DropReason::BadStun);
             return;
         }
-        transport.is_silence_told = false;
         self.counters.consent_answers += 1;
         if !transport.is_connected && transport.peer.keys().is_some() {
             self.connect(home.slot, now);

@@ -16,7 +16,8 @@ use crate::stats::Counters;
 use crate::transport::{Role, Transport};
 
 /// Silence after which an ICE restart may help: checks come every 2.5 s (libwebrtc) to 5 s (others).
-const SILENCE: Duration = Duration::from_secs(10);
+/// The first is for peers that answer our own checks, three of which have gone unanswered by then.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(10));
 /// NACK items per packet: 16 items cover up to 272 losses.
 const NACK_ITEMS_MAX: usize = 16;
 /// Between two looks at the viewers' layers, in ticks.
@@ -171,9 +172,14 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        if silent_for >= SILENCE && !transport.is_silence_told {
-            transport.is_silence_told = true;
-            self.events.push(Event::Disconnected { transport: transport.id });
+        let silence = if transport.paths.answers() { SILENCE.0 } else { SILENCE.1 };
+        let is_silent = silent_for >= silence;
+        if is_silent != std::mem::replace(&mut transport.is_silence_told, is_silent) {
+            let transport = transport.id;
+            self.events.push(match is_silent {
+                true => Event::Disconnected { transport },
+                false => Event::Reconnected { transport },
+            });
         }
         match transport.role {
             Role::Publisher(_) => {

@@ -352,6 +352,7 @@ impl Hub {
                 self.tell_unshown(&name, conn, &stream, (publication, codec, kind));
             }
             MediaEvent::Answered { .. }
+            | MediaEvent::Reconnected { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }

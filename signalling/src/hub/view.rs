@@ -426,6 +426,7 @@ impl Hub {
             | MediaEvent::Unshown { .. }
             | MediaEvent::Connected { .. }
             | MediaEvent::Disconnected { .. }
+            | MediaEvent::Reconnected { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Received { .. } => {}
         }

@@ -205,3 +205,27 @@ fn a_rebound_address_costs_a_round_trip_after_its_first_check() {
         assert!(numbers.contains(&(number as u32)), "{number} of {before}.. to {from}");
     }
 }
+
+/// A peer that answers checks is missed after six seconds, and heard again at once.
+#[test]
+fn silence_is_told_soon_and_so_is_its_end() {
+    let mut room = Room::new();
+    room.send_for(Duration::from_secs(25));
+    let id = room.net.peers[room.viewer].id;
+    let told = |room: &Room| {
+        let of_viewer = room.net.events.iter().filter_map(|event| match event {
+            Event::Disconnected { transport } if *transport == id => Some("silent"),
+            Event::Reconnected { transport } if *transport == id => Some("heard"),
+            _ => None,
+        });
+        of_viewer.collect::<Vec<_>>()
+    };
+    room.net.peers[room.viewer].loss_up = 100;
+    room.send_for(Duration::from_secs(5));
+    assert_eq!(told(&room), [""; 0]);
+    room.send_for(Duration::from_millis(2500));
+    assert_eq!(told(&room), ["silent"]);
+    room.net.peers[room.viewer].loss_up = 0;
+    room.send_for(Duration::from_secs(5));
+    assert_eq!(told(&room), ["silent", "heard"]);
+}
