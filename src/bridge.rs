@@ -80,6 +80,11 @@ impl Bridge {
         })
     }
 
+    /// The way in for media over TCP.
+    pub(crate) fn door(&self) -> dataplane::Door {
+        self.dataplane.door()
+    }
+
     /// How many shards run.
     pub(crate) fn shards(&self) -> usize {
         self.dataplane.shards()

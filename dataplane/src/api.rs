@@ -466,6 +466,9 @@ pub struct Config {
     /// The addresses written into candidates, best first (the port is the socket's own). Must
     /// not be empty. With 1:1 NAT these are the outside addresses.
     pub advertise: Vec<IpAddr>,
+    /// TCP ports on which somebody accepts connections for [`crate::Door`], for candidates at the same
+    /// addresses; may be empty.
+    pub tcp_ports: Vec<u16>,
     /// Close a Transport that has not connected within this time.
     pub connect_for_max: Duration,
     /// Close a Transport without a valid connectivity check for this long (RFC 7675: 30 s).
@@ -480,6 +483,7 @@ impl Config {
             pin: true,
             ports,
             advertise,
+            tcp_ports: Vec::new(),
             connect_for_max: Duration::from_secs(60),
             consent_for_max: Duration::from_secs(30),
         }

@@ -32,6 +32,8 @@ const TAG_BYTES: usize = 16;
 pub struct Egress {
     /// The way to the viewer: one that is proven to lead there.
     pub path: Path,
+    /// Its connection has been too slow for what it was to carry.
+    pub is_behind: bool,
     /// Our keys.
     pub sealer: Sealer,
     /// What left when, and what became of it.
@@ -69,6 +71,7 @@ impl Egress {
     pub fn new(path: Path, sealer: Sealer) -> Self {
         Self {
             path,
+            is_behind: false,
             sealer,
             flow: Flow::default(),
             probe: None,

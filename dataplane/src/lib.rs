@@ -24,6 +24,7 @@ pub mod fanout;
 mod fingerprint;
 mod format;
 mod forward;
+mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 mod handle;
@@ -61,7 +62,8 @@ pub use api::{
     PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
 };
 pub use error::{CloseReason, PeerError, StartError};
-pub use handle::{Busy, DataPlane};
+pub use framing::{FRAME_BYTES_MAX, FirstFrame, first_frame};
+pub use handle::{Busy, DataPlane, Door};
 pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};

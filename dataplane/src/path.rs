@@ -4,8 +4,8 @@
 //!
 //! An authentic check proves nothing of the kind: whoever has the Transport's password can send it
 //! under anybody's address, and would have a stream of media aimed there. A path is proven by the
-//! answer to a check of ours, which nobody can give who has not received it, or by a DTLS handshake
-//! whose flights all went there. Consent is asked for in the same way, as long as the peer answers
+//! answer to a check of ours, which nobody can give who has not received it, or by a handshake: of DTLS,
+//! if all of its flights went there, or of TCP. Consent is asked for in the same way, as long as the peer answers
 //! at all (RFC 7675 s5.1); some encoders do not, and count as there while they are heard of.
 //!
 //! Sans-IO: what to ask comes out of [`Paths::question`], where to send out of [`Paths::select`].
@@ -38,6 +38,10 @@ const ASK_TIMES_MAX: u8 = 3;
 /// Answers after which a peer is known to give them always: some answer in the handshake only.
 const ANSWERS_ENOUGH: u8 = 2;
 
+/// A TCP connection of one shard; no other one of that shard ever has the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StreamId(pub u32);
+
 /// One way to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
@@ -45,6 +49,15 @@ pub struct Path {
     pub peer: SocketAddr,
     /// Ours, which it sends to; `None` lets the system choose.
     pub local: Option<IpAddr>,
+    /// The connection, if it is one (RFC 6544); else UDP.
+    pub stream: Option<StreamId>,
+}
+
+impl Path {
+    /// A path over UDP.
+    pub fn udp(peer: SocketAddr, local: Option<IpAddr>) -> Self {
+        Self { peer, local, stream: None }
+    }
 }
 
 /// Which of a Transport's paths: its place in the list, which it keeps while it is remembered.
@@ -65,7 +78,7 @@ enum Nomination {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Proof {
     None,
-    /// The flights of the handshake have reached the peer.
+    /// A handshake has: the flights of DTLS have reached the peer, or it has opened a connection.
     Handshake,
     /// Questions were answered, at last then.
     Answers {
@@ -94,11 +107,16 @@ struct Known {
     heard_at: Instant,
     proof: Proof,
     question: Option<Question>,
+    /// Its connection has ended.
+    is_gone: bool,
 }
 
 impl Known {
     fn is_proven(&self, now: Instant) -> bool {
         let is_heard = now.saturating_duration_since(self.heard_at) < CONSENT;
+        if self.is_gone {
+            return false;
+        }
         match self.proof {
             Proof::None => false,
             Proof::Handshake => is_heard,
@@ -149,6 +167,8 @@ pub struct Paths {
     /// Checks so far.
     checks: u64,
     asked_at: Option<Instant>,
+    /// When the connection in use ended.
+    lost_at: Option<Instant>,
     handshake: Handshake,
 }
 
@@ -175,7 +195,7 @@ impl Paths {
     /// request came, `via`, and DTLS where the handshake takes place, or what is in use.
     pub fn way(&mut self, via: Option<PathIndex>, to: SocketAddr, datagram: &[u8]) -> Option<Path> {
         match classify(datagram) {
-            Class::Stun => self.get(via.or_else(|| self.find(to))?),
+            Class::Stun => self.get(via.or_else(|| self.find(Path::udp(to, None)))?),
             _ => self.handshake_to(),
         }
     }
@@ -195,10 +215,35 @@ impl Paths {
         self.known.get(usize::from(at.0)).map(|known| known.path)
     }
 
-    /// The one to a peer's address.
-    pub fn find(&self, peer: SocketAddr) -> Option<PathIndex> {
-        let at = self.known.iter().position(|known| known.path.peer == peer)?;
+    /// The place of a path.
+    pub fn find(&self, path: Path) -> Option<PathIndex> {
+        let is_it = |known: &Known| {
+            known.path.peer == path.peer && known.path.stream == path.stream && !known.is_gone
+        };
+        let at = self.known.iter().position(is_it)?;
         Some(PathIndex(at as u8))
+    }
+
+    /// The connection of a path has ended.
+    pub fn lose(&mut self, at: PathIndex, now: Instant) {
+        if let Some(known) = self.known.get_mut(usize::from(at.0)) {
+            known.is_gone = true;
+        }
+        if self.current == Some(at) {
+            self.lost_at = Some(now);
+        }
+    }
+
+    /// Whether there is no path any more and none will come: after a connection has ended the peer
+    /// may open another.
+    pub fn has_lapsed(&self, now: Instant) -> bool {
+        let is_over = |at: Instant| now.saturating_duration_since(at) >= CONSENT;
+        self.current.is_none() && self.lost_at.is_none_or(is_over)
+    }
+
+    /// The path in use.
+    pub fn current(&self) -> Option<Path> {
+        self.get(self.current?)
     }
 
     /// Notes an authentic check. Returns the path's place, and the path that had to make room.
@@ -240,7 +285,7 @@ impl Paths {
     }
 
     fn place(&mut self, path: Path, check: Check, now: Instant) -> (usize, Option<Path>) {
-        if let Some(PathIndex(at)) = self.find(path.peer) {
+        if let Some(PathIndex(at)) = self.find(path) {
             return (usize::from(at), None);
         }
         let fresh = Known {
@@ -250,8 +295,9 @@ impl Paths {
             nomination: Nomination::Never,
             since: self.checks,
             heard_at: now,
-            proof: Proof::None,
+            proof: if path.stream.is_some() { Proof::Handshake } else { Proof::None },
             question: None,
+            is_gone: false,
         };
         if self.known.len() < PATHS_MAX {
             self.known.push(fresh);
@@ -259,7 +305,8 @@ impl Paths {
         }
         let current = self.current.map(|PathIndex(at)| usize::from(at));
         let others = (0..self.known.len()).filter(|at| Some(*at) != current);
-        let at = others.min_by_key(|at| self.known[*at].heard_at).unwrap_or(0);
+        let at = others.min_by_key(|at| (!self.known[*at].is_gone, self.known[*at].heard_at));
+        let at = at.unwrap_or(0);
         self.handshake.forget(PathIndex(at as u8));
         let evicted = std::mem::replace(&mut self.known[at], fresh);
         (at, Some(evicted.path))
@@ -391,7 +438,7 @@ impl Paths {
             };
             (is_fresh, known.generation, class, known.priority, known.since)
         };
-        let all = self.known.iter().enumerate().filter(|(_, known)| may(known));
+        let all = self.known.iter().enumerate().filter(|(_, known)| !known.is_gone && may(known));
         all.max_by_key(|(_, known)| rank(known)).map(|(at, _)| PathIndex(at as u8))
     }
 

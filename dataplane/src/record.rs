@@ -171,7 +171,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             let port = u16::from_le_bytes(rest.take()?);
             let local = rest.address()?;
             let at_us = u64::from_le_bytes(rest.take()?);
-            let path = Path { peer: SocketAddr::new(ip, port), local: Some(local) };
+            let path = Path::udp(SocketAddr::new(ip, port), Some(local));
             Some(Record::Datagram { path, at_us, bytes: rest.0 })
         }
         _ => None,
@@ -291,7 +291,7 @@ mod tests {
         let codec = Codec::Av1;
         let clock = SenderClock { rtp_time: 8, at_us: 9 };
         let peer = "[2001:db8::1]:9".parse().expect("an address");
-        let path = Path { peer, local: Some("10.1.2.3".parse().expect("an address")) };
+        let path = Path::udp(peer, Some("10.1.2.3".parse().expect("an address")));
         let records = [
             Record::Packet { publication, encoding: 2, codec, meta, bytes },
             Record::Packet { publication, encoding: 0, codec, meta: plain, bytes },

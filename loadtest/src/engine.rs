@@ -262,7 +262,7 @@ impl Engine {
                     };
                     let local = client.address.ip();
                     let mut transmit = |to: SocketAddr, datagram: &[u8]| {
-                        outbox.push(datagram, Path { peer: to, local: Some(local) }, counters);
+                        outbox.push(datagram, Path::udp(to, Some(local)), counters);
                     };
                     client.handle_datagram(from, datagram, now, at_us, totals, &mut transmit);
                     timers.extend(client.take_timer().map(|at| Reverse((at, id))));
@@ -309,7 +309,7 @@ impl Engine {
                 let _ = socket.send_to(datagram, to);
             }
             (None, Some(shared)) => {
-                let path = Path { peer: to, local: Some(local) };
+                let path = Path::udp(to, Some(local));
                 shared.outbox.push(datagram, path, &mut shared.counters);
             }
             (None, None) => {}

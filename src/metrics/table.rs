@@ -261,6 +261,51 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "aula_tcp_connections",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "TCP connections that carry media (ICE-TCP).",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.streams))),
+    },
+    Metric {
+        name: "aula_tcp_connections_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "TCP connections that named one of our transports.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.streams_taken))),
+    },
+    Metric {
+        name: "aula_tcp_refused_total",
+        kind: Kind::Counter,
+        labels: "`reason`: `foreign`, `late`, `too_many`, `busy`",
+        help: "Connections that were to carry media and were closed at once: no check of a peer of ours, \
+               or not in time, or too many of them, or no shard has time.",
+        value: Value::Ours(|now, out| {
+            for (reason, count) in now.counters.stream_refusals() {
+                out.labelled(&[("reason", reason)], count);
+            }
+        }),
+    },
+    Metric {
+        name: "aula_tcp_frames_total",
+        kind: Kind::Counter,
+        labels: "`direction`: `in`, `out`",
+        help: "Frames read from TCP connections, and handed to them.",
+        value: Value::Ours(|now, out| {
+            out.in_and_out((now.sum(|shard| shard.frames_in), now.sum(|shard| shard.frames_out)));
+        }),
+    },
+    Metric {
+        name: "aula_tcp_bytes_total",
+        kind: Kind::Counter,
+        labels: "`direction`: `in`, `out`",
+        help: "Bytes of those frames.",
+        value: Value::Ours(|now, out| {
+            let into = now.sum(|shard| shard.frame_bytes_in);
+            out.in_and_out((into, now.sum(|shard| shard.frame_bytes_out)));
+        }),
+    },
+    Metric {
         name: "aula_udp_drops_total",
         kind: Kind::Counter,
         labels: "`reason`: see below",

@@ -45,7 +45,7 @@ impl World {
             asked: HashMap::new(),
         };
         world.check(1, LOW, true);
-        let at = world.paths.find(path(1).peer).expect("known");
+        let at = world.paths.find(path(1)).expect("known");
         world.paths.handshake_from(at);
         world.paths.handshake_to();
         world.paths.handshake_from(at);
@@ -64,12 +64,12 @@ impl World {
             Checked(port, priority) => self.check(port, priority, false),
             Nominate(port, priority) => self.check(port, priority, true),
             Heard(port) => {
-                let at = self.paths.find(path(port).peer).expect("known");
+                let at = self.paths.find(path(port)).expect("known");
                 self.paths.heard(at, self.now);
             }
             Restart => self.generation += 1,
             Answer(port) => {
-                let at = self.paths.find(path(port).peer).expect("known");
+                let at = self.paths.find(path(port)).expect("known");
                 let id = self.asked.remove(&port).unwrap_or_default();
                 assert!(self.paths.answer(at, id, self.now), "it was asked on {port}");
             }
@@ -98,7 +98,7 @@ impl World {
 }
 
 fn path(port: u16) -> Path {
-    Path { peer: ([192, 0, 2, 1], port).into(), local: Some([192, 0, 2, 9].into()) }
+    Path::udp(([192, 0, 2, 1], port).into(), Some([192, 0, 2, 9].into()))
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn the_handshake_proves_where_its_flights_went() {
         world.paths = Paths::default();
         world.check(1, LOW, true);
         world.check(2, HIGH, true);
-        let at = |world: &World, port| world.paths.find(path(port).peer).expect("known");
+        let at = |world: &World, port| world.paths.find(path(port)).expect("known");
         let first = at(&world, 1);
         world.paths.handshake_from(first);
         assert_eq!(world.paths.handshake_to(), Some(path(1)));
@@ -296,7 +296,7 @@ fn an_answer_counts_once_and_on_its_own_path_only() {
     world.take(Nominate(2, HIGH));
     world.take(Asks(2));
     let id = world.asked[&2];
-    let at = |world: &World, port| world.paths.find(path(port).peer).expect("known");
+    let at = |world: &World, port| world.paths.find(path(port)).expect("known");
     let (first, second) = (at(&world, 1), at(&world, 2));
     assert!(!world.paths.answer(first, id, world.now));
     assert!(!world.paths.answer(second, [0; 12], world.now));

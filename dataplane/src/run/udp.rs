@@ -63,15 +63,24 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the descriptor is open, the option takes a `c_int`, and its address and size are
-    // those of `on`, which outlives the call.
+    set_option(socket.as_raw_fd(), level, name, 1)
+}
+
+/// Sets an option of an open socket that takes an integer.
+pub fn set_option(
+    socket: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option takes a `c_int`, and its address and size are those of `value`, which
+    // outlives the call; the kernel checks the descriptor.
     let result = unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
+            socket,
             level,
             name,
-            (&raw const on).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
@@ -491,7 +500,7 @@ mod tests {
         let peer = ([127, 0, 0, 1], port(&b)).into();
         let slab: Vec<u8> = (0..100).collect();
         // From an address of ours that the kernel would not choose by itself.
-        let path = Path { peer, local: Some(IpAddr::from([127, 0, 0, 2])) };
+        let path = Path::udp(peer, Some(IpAddr::from([127, 0, 0, 2])));
         let batch: Vec<Outgoing> =
             (0..10).map(|i| Outgoing { path, start: i * 10, len: 10 }).collect();
         let a_port = port(&a);
@@ -541,7 +550,7 @@ mod tests {
         let batch: Vec<Outgoing> = sizes
             .into_iter()
             .map(|(to, len)| {
-                let path = Path { peer: to, local: Some(IpAddr::from([127, 0, 0, 1])) };
+                let path = Path::udp(to, Some(IpAddr::from([127, 0, 0, 1])));
                 let out = Outgoing { path, start, len };
                 start += len;
                 out
@@ -562,8 +571,8 @@ mod tests {
         let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
         let peer = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
         let slab = [7; 30];
-        let good = Outgoing { path: Path { peer, local: None }, start: 0, len: 10 };
-        let nowhere = Path { peer: ([0, 0, 0, 0], 0).into(), local: None };
+        let good = Outgoing { path: Path::udp(peer, None), start: 0, len: 10 };
+        let nowhere = Path::udp(([0, 0, 0, 0], 0).into(), None);
         let batch = [good, Outgoing { path: nowhere, ..good }, good];
         assert_eq!(UdpWire::new(a, Instant::now()).send(&slab, &batch), 2);
         assert_eq!(receive_all(&b, 2).len(), 2);

@@ -1,13 +1,13 @@
 //! What the control plane wishes: publish and close here, the viewers' part in `viewing.rs`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Shard;
 use super::paths::sender;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{Codec, Command, Event, MediaKind};
-use crate::describe::{self, Ours, nearest_first};
+use crate::describe::{self, Candidates, Ours};
 use crate::error::{CloseReason, PeerError};
 use crate::extension::Extension;
 use crate::id::TransportId;
@@ -154,7 +154,7 @@ impl Shard {
         let mut transmit = sender(&mut transport.paths, None, outbox, counters);
         let drained = transport.peer.accept_offer(&link, fresh, now, &mut transmit)?;
         drop(transmit);
-        let candidates = nearest_first(&self.config.candidates, reached);
+        let candidates = self.config.candidates_near(reached);
         let ours = ours(&mut transport.peer, &candidates);
         let role = PeerRole::Publisher;
         let answer = describe::answer(remote, agreement, role, &ours, link.has_rsize, |_| None);
@@ -215,7 +215,7 @@ pub(super) fn read_description(sdp: &str) -> Result<Description, PeerError> {
 }
 
 /// What is ours in the next description to a peer.
-pub(super) fn ours<'a>(peer: &'a mut Peer, candidates: &'a [SocketAddr]) -> Ours<'a> {
+pub(super) fn ours<'a>(peer: &'a mut Peer, candidates: &'a Candidates) -> Ours<'a> {
     let origin = peer.next_origin();
     let peer: &'a Peer = peer;
     Ours {

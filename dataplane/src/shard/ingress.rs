@@ -46,7 +46,7 @@ impl Shard {
             Class::Dtls | Class::Rtp | Class::Rtcp => {
                 // str0m does not check where DTLS comes from: without this gate anybody could
                 // race the handshake with a ClientHello of their own (CVE-2023-49786).
-                let Some(&home) = self.by_address.get(&path.peer) else {
+                let Some(home) = self.home_of(path) else {
                     self.pass_on_or_drop(path, at_us, datagram);
                     return;
                 };
@@ -63,6 +63,10 @@ impl Shard {
     /// With one port for all shards the kernel may deliver a peer's datagrams to any of them; its
     /// STUN has told whose it is.
     pub(super) fn pass_on_or_drop(&mut self, path: Path, at_us: u64, datagram: &[u8]) {
+        // A connection was handed to the shard that it named.
+        if path.stream.is_some() {
+            return self.count(DropReason::UnverifiedSource);
+        }
         // What an owner has said counts for more than what anybody may claim.
         match self.foreign.get(&path.peer).or_else(|| self.hints.get(&path.peer)).copied() {
             Some(shard) => self.pass_on(shard, path, at_us, datagram),
@@ -89,6 +93,9 @@ impl Shard {
             self.count(DropReason::UnknownUfrag);
             return;
         };
+        if shard != self.config.id && path.stream.is_some() {
+            return self.count(DropReason::UnknownUfrag);
+        }
         if shard != self.config.id {
             // Only a hint for routing; the owner checks the sender.
             if shard.index() < self.config.shards {
@@ -123,7 +130,7 @@ impl Shard {
                 return false;
             };
             // The Transport may have ended meanwhile, and its address be another's.
-            if let Some(&home) = self.by_address.get(&path.peer) {
+            if let Some(home) = self.home_of(path) {
                 self.handle_dtls(home, path, &datagram, now);
             }
         }

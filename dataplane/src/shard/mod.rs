@@ -22,7 +22,7 @@ mod viewing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,13 +31,14 @@ use str0m::config::DtlsCert;
 use self::paths::{Home, sender};
 use crate::api::{ClientKey, Event};
 use crate::congestion::PacketResult;
+use crate::describe::Candidates;
 use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::forward::Parked;
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
-use crate::path::{Path, PathIndex};
+use crate::path::{Path, PathIndex, StreamId};
 use crate::peer::{Drained, Fault};
 use crate::sending::{Batch, Sending};
 use crate::source::Source;
@@ -96,8 +97,10 @@ pub struct ShardConfig {
     pub id: ShardId,
     /// How many there are.
     pub shards: usize,
-    /// Candidates, best first.
+    /// Candidates of UDP, best first.
     pub candidates: Vec<SocketAddr>,
+    /// Those of TCP.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// The process's DTLS certificate.
     pub cert: Arc<DtlsCert>,
     /// Time zero of all shards.
@@ -112,6 +115,13 @@ pub struct ShardConfig {
     pub consent_for_max: Duration,
 }
 
+impl ShardConfig {
+    /// Our candidates, those of one address first.
+    fn candidates_near(&self, reached: Option<IpAddr>) -> Candidates {
+        Candidates::nearest_first(&self.candidates, &self.tcp_candidates, reached)
+    }
+}
+
 /// See the module's documentation.
 pub struct Shard {
     config: ShardConfig,
@@ -120,6 +130,8 @@ pub struct Shard {
     publishers: Vec<usize>,
     by_id: HashMap<TransportId, usize>,
     by_address: HashMap<SocketAddr, Home>,
+    /// TCP connections that have brought an authentic check.
+    by_stream: HashMap<StreamId, Home>,
     /// Other shards' peers, as their owners said after authenticating them.
     foreign: HashMap<SocketAddr, ShardId>,
     /// DTLS of Transports that are not connected yet: how it came, and what.
@@ -163,6 +175,8 @@ pub struct Shard {
     pub events: Vec<Event>,
     /// For other shards, to be taken after each step.
     pub messages: Vec<(ShardId, PeerMessage)>,
+    /// TCP connections to be closed after each step, and those that wait for the next time.
+    pub ended_streams: Vec<StreamId>,
 }
 
 impl Shard {
@@ -181,6 +195,7 @@ impl Shard {
             publishers: Vec::new(),
             by_id: HashMap::new(),
             by_address: HashMap::new(),
+            by_stream: HashMap::new(),
             foreign: HashMap::new(),
             handshakes: VecDeque::new(),
             hints: HashMap::new(),
@@ -208,6 +223,7 @@ impl Shard {
             survey: None,
             events: Vec::new(),
             messages: Vec::new(),
+            ended_streams: Vec::new(),
         }
     }
 
@@ -450,7 +466,7 @@ impl Shard {
         };
         self.by_id.remove(&transport.id);
         for path in transport.paths.iter() {
-            self.forget_address(path.peer, slot);
+            self.forget_path(*path, slot);
         }
         if let Some(egress) = self.egress.get_mut(slot) {
             *egress = None;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{ADDRESSES_MAX, PeerMessage, Shard, ShardConfig};
-use crate::describe::host_priority;
+use crate::describe::{host_priority, tcp_priority};
 use crate::id::ShardId;
 use crate::outbox::Outbox;
-use crate::path::{Check, Path, PathIndex, Paths, pair_priority};
+use crate::path::{Check, Path, PathIndex, Paths, StreamId, pair_priority};
 use crate::stats::{Counters, DropReason};
 use crate::stun::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
 use crate::transport::Transport;
@@ -80,12 +80,12 @@ impl Shard {
             return None;
         }
         // Who can send under another member's address must not cut that one off.
-        let owner = self.by_address.get(&path.peer).copied().filter(|home| home.slot != slot);
-        if owner.is_some_and(|home| self.is_live(home, now)) {
+        let owner = self.home_of(path).filter(|home| home.slot != slot);
+        if owner.is_some_and(|home| path.stream.is_some() || self.is_live(home, now)) {
             self.count(DropReason::AddressTaken);
             return None;
         }
-        if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&path.peer) {
+        if self.by_address.len() >= ADDRESSES_MAX && self.home_of(path).is_none() {
             self.count(DropReason::AddressLimit);
             return None;
         }
@@ -96,9 +96,12 @@ impl Shard {
         let check = Check { priority, nominates: request.nominates, generation };
         let (at, evicted) = transport.paths.check(path, check, now);
         if let Some(evicted) = evicted {
-            self.forget_address(evicted.peer, slot);
+            self.forget_path(evicted, slot);
         }
-        if self.by_address.insert(path.peer, Home { slot, path: at }).is_none() {
+        let home = Home { slot, path: at };
+        if let Some(stream) = path.stream {
+            self.by_stream.insert(stream, home);
+        } else if self.by_address.insert(path.peer, home).is_none() {
             route(&self.config, &mut self.messages, path.peer, Some(self.config.id));
         }
         Some(at)
@@ -110,6 +113,9 @@ impl Shard {
 
     /// The priority of our candidate that a datagram came to.
     fn own_priority(&self, path: Path) -> u32 {
+        if path.stream.is_some() {
+            return tcp_priority(1);
+        }
         let candidate = self.candidate_for(path);
         let at = self.config.candidates.iter().position(|known| Some(*known) == candidate);
         host_priority(1 + at.unwrap_or_default() as u32)
@@ -121,7 +127,7 @@ impl Shard {
             self.count(DropReason::BadStun);
             return;
         };
-        let Some(&home) = self.by_address.get(&path.peer) else {
+        let Some(home) = self.home_of(path) else {
             self.pass_on_or_drop(path, at_us, datagram);
             return;
         };
@@ -145,7 +151,7 @@ impl Shard {
     }
 
     /// Uses the best path that there is, and asks for what would be better. Says whether there is
-    /// one.
+    /// one, or may be soon.
     pub(super) fn choose_path(&mut self, slot: usize, now: Instant) -> bool {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return false;
@@ -159,7 +165,10 @@ impl Shard {
             self.counters.path_changes += u64::from(before.peer != path.peer);
         }
         self.ask(slot, now);
-        path.is_some()
+        match self.transport(slot) {
+            Some(transport) => !transport.paths.has_lapsed(now),
+            None => false,
+        }
     }
 
     /// Makes a check of our own, if it is time for one.
@@ -183,13 +192,62 @@ impl Shard {
         self.outbox.push(&message[..len], path, &mut self.counters);
     }
 
-    /// An address is no longer this Transport's.
-    pub(super) fn forget_address(&mut self, address: SocketAddr, slot: usize) {
-        // Another Transport may have it since (NAT).
-        if self.by_address.get(&address).is_some_and(|home| home.slot == slot) {
-            self.by_address.remove(&address);
-            route(&self.config, &mut self.messages, address, None);
+    /// Whose a path is, and which of its paths.
+    pub(super) fn home_of(&self, path: Path) -> Option<Home> {
+        match path.stream {
+            None => self.by_address.get(&path.peer).copied(),
+            Some(stream) => self.by_stream.get(&stream).copied(),
         }
+    }
+
+    /// A path is no longer this Transport's.
+    pub(super) fn forget_path(&mut self, path: Path, slot: usize) {
+        if let Some(stream) = path.stream {
+            if self.by_stream.remove(&stream).is_some() {
+                self.ended_streams.push(stream);
+            }
+            return;
+        }
+        // Another Transport may have the address since (NAT).
+        if self.by_address.get(&path.peer).is_some_and(|home| home.slot == slot) {
+            self.by_address.remove(&path.peer);
+            route(&self.config, &mut self.messages, path.peer, None);
+        }
+    }
+
+    /// Takes a frame of a TCP connection.
+    pub fn handle_frame(&mut self, path: Path, frame: &mut [u8], now: Instant) {
+        self.counters.frames_in += 1;
+        self.counters.frame_bytes_in += frame.len() as u64;
+        self.now_us = self.micros(now);
+        let at_us = self.now_us;
+        self.handle_local_datagram(path, frame, at_us, now);
+    }
+
+    /// Whether a TCP connection is a Transport's: its check was authentic.
+    pub fn has_stream(&self, stream: StreamId) -> bool {
+        self.by_stream.contains_key(&stream)
+    }
+
+    /// A TCP connection has been made, or has ended.
+    pub fn count_stream(&mut self, is_open: bool) {
+        if is_open {
+            self.counters.streams += 1;
+            self.counters.streams_taken += 1;
+        } else {
+            self.counters.streams = self.counters.streams.saturating_sub(1);
+        }
+    }
+
+    /// A TCP connection has ended.
+    pub fn handle_stream_end(&mut self, stream: StreamId, now: Instant) {
+        let Some(Home { slot, path }) = self.by_stream.remove(&stream) else {
+            return;
+        };
+        if let Some(Some(transport)) = self.slots.get_mut(slot) {
+            transport.paths.lose(path, now);
+        }
+        self.choose_path(slot, now);
     }
 
     /// The candidate that the engine should believe a datagram was sent to.

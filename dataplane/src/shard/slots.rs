@@ -12,7 +12,7 @@ use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{
     ClientKey, Codec, Event, MediaKind, PublicationInfo, SubscriptionSpec, ViewOffer,
 };
-use crate::describe::{self, Offered, Track, format_for, nearest_first, offered_formats};
+use crate::describe::{self, Offered, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::format::Format;
 use crate::id::TransportId;
@@ -97,7 +97,7 @@ impl Shard {
             return Err(Ok(PeerError::SdpUnusable));
         };
         viewer.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
-        let candidates = nearest_first(&self.config.candidates, reached);
+        let candidates = self.config.candidates_near(reached);
         let ours = ours(peer, &candidates);
         let track = |m_line: usize| {
             let at = carried.iter().position(|carried| *carried == m_line)?;
@@ -192,7 +192,7 @@ impl Shard {
                 offered(line, true, formats, &viewer.msid)
             })
             .collect();
-        let candidates = nearest_first(&self.config.candidates, reached);
+        let candidates = self.config.candidates_near(reached);
         let offer = describe::offer(&ours(peer, &candidates), &sections, &viewer.msid);
         self.events.push(Event::Offered { transport: *id, offer });
         Ok(())

@@ -173,7 +173,8 @@ impl Shard {
             return;
         };
         let silence = if transport.paths.answers() { SILENCE.0 } else { SILENCE.1 };
-        let is_silent = silent_for >= silence;
+        // A connection that has ended says so at once.
+        let is_silent = silent_for >= silence || transport.paths.current().is_none();
         if is_silent != std::mem::replace(&mut transport.is_silence_told, is_silent) {
             let transport = transport.id;
             self.events.push(match is_silent {
@@ -319,5 +320,5 @@ fn send_rtcp(
     write(&mut writer);
     let len = writer.written();
     let len = egress.sealer.seal_rtcp(out, len);
-    outbox.commit(len, egress.path);
+    outbox.commit(len, &egress.path);
 }

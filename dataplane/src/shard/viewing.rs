@@ -111,10 +111,9 @@ impl Shard {
             .zip(&formats)
             .map(|((line, wanted), formats)| offered(line, wanted.is_some(), formats, &viewer.msid))
             .collect();
-        let ours = Ours {
-            credentials: (&credentials.0, &credentials.1),
-            ..ours(peer, &self.config.candidates)
-        };
+        let candidates = self.config.candidates_near(None);
+        let ours =
+            Ours { credentials: (&credentials.0, &credentials.1), ..ours(peer, &candidates) };
         Ok(describe::offer(&ours, &sections, &viewer.msid))
     }
 

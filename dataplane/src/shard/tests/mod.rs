@@ -13,3 +13,4 @@ mod paths;
 mod probe;
 mod slots;
 mod strict;
+mod tcp;

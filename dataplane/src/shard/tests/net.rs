@@ -2,9 +2,9 @@
 //! are the oracle: whatever reaches them has been authenticated, decrypted and parsed by code that
 //! is not ours.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::api::{ClientKey, Codec, Command, Event, LayerCap, PublicationInfo, Su
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
 use crate::outbox::{Outgoing, Wire};
-use crate::path::Path;
+use crate::path::{Path, StreamId};
 
 /// Where every shard listens, as with one shared port.
 pub(super) const SERVER: &str = "10.0.0.1:8443";
@@ -32,7 +32,8 @@ type Sent = Arc<Mutex<VecDeque<(SocketAddr, Vec<u8>)>>>;
 /// The virtual clock in microseconds, as the shards count them.
 type Clock = Arc<AtomicU64>;
 
-struct TestWire(Sent, Clock);
+/// What goes to peers, the clock, and whether every connection is behind.
+struct TestWire(Sent, Clock, Arc<AtomicBool>);
 
 impl Wire for TestWire {
     fn send(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
@@ -45,6 +46,15 @@ impl Wire for TestWire {
             sent.push_back((out.path.peer, slab[out.start..out.start + out.len].to_vec()));
         }
         batch.len()
+    }
+
+    fn send_framed(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
+        assert!(batch.iter().all(|out| out.path.stream.is_some()));
+        self.send(slab, batch)
+    }
+
+    fn is_late(&mut self, _: StreamId) -> bool {
+        self.2.load(Ordering::Relaxed)
     }
 
     fn now_us(&mut self) -> u64 {
@@ -95,6 +105,10 @@ pub(super) struct Net {
     pub(super) nat: Option<(usize, u16)>,
     /// Whether peers leave our offers unanswered.
     pub(super) is_mute: bool,
+    /// Peers that come over TCP.
+    pub(super) streams: HashMap<SocketAddr, StreamId>,
+    /// Whether all connections are behind.
+    pub(super) is_late: Arc<AtomicBool>,
     /// What went where no peer is.
     pub(super) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Which of the peers' datagrams are lost, by their first octet.
@@ -107,6 +121,7 @@ impl Net {
         let cert = Arc::new(crate::peer::generate_certificate().expect("a certificate"));
         let mut lanes: Vec<Vec<Consumer>> = (0..shards).map(|_| Vec::new()).collect();
         let clock = Clock::default();
+        let is_late = Arc::new(AtomicBool::new(false));
         let sent: Vec<Sent> = (0..shards).map(|_| Sent::default()).collect();
         let shards_list = (0..shards)
             .map(|index| {
@@ -123,6 +138,7 @@ impl Net {
                     id: ShardId(index as u8),
                     shards,
                     candidates: vec![SERVER.parse().expect("an address")],
+                    tcp_candidates: vec![SERVER.parse().expect("an address")],
                     cert: Arc::clone(&cert),
                     epoch,
                     ntp_epoch: 3_900_000_000 << 32,
@@ -130,7 +146,9 @@ impl Net {
                     connect_for_max: Duration::from_secs(60),
                     consent_for_max: Duration::from_secs(30),
                 };
-                let wire = Box::new(TestWire(Arc::clone(&sent[index]), Arc::clone(&clock)));
+                let wire =
+                    TestWire(Arc::clone(&sent[index]), Arc::clone(&clock), Arc::clone(&is_late));
+                let wire = Box::new(wire);
                 Shard::new(config, producers, wire, epoch)
             })
             .collect();
@@ -151,6 +169,8 @@ impl Net {
             recorded: Vec::new(),
             nat: None,
             is_mute: false,
+            streams: HashMap::new(),
+            is_late,
             strays: Vec::new(),
             is_lost: |_| false,
         }
@@ -533,8 +553,14 @@ impl Net {
         if self.record_up {
             self.recorded.push((from, datagram.to_vec()));
         }
+        if let Some(stream) = self.streams.get(&from) {
+            let local = Some([10, 0, 0, 1].into());
+            let path = Path { peer: from, local, stream: Some(*stream) };
+            self.shards[0].handle_frame(path, &mut datagram.to_vec(), self.now);
+            return;
+        }
         let shard = (self.steer)(from, self.shards.len());
-        let path = Path { peer: from, local: Some([10, 0, 0, 1].into()) };
+        let path = Path::udp(from, Some([10, 0, 0, 1].into()));
         self.shards[shard].handle_datagram(path, &mut datagram.to_vec(), self.now, self.now);
     }
 
