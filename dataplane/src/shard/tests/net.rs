@@ -113,10 +113,17 @@ pub(super) struct Net {
     pub(super) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Which of the peers' datagrams are lost, by their first octet.
     pub(super) is_lost: fn(u8) -> bool,
+    /// Who got how many octets of RTP, in the order in which it left.
+    pub(super) left: Vec<(SocketAddr, usize)>,
 }
 
 impl Net {
     pub(super) fn new(shards: usize) -> Self {
+        Self::gathering(shards, Duration::ZERO)
+    }
+
+    /// The same whose shards gather packets for many viewers.
+    pub(super) fn gathering(shards: usize, gather_for: Duration) -> Self {
         let epoch = Instant::now();
         let cert = Arc::new(crate::peer::generate_certificate().expect("a certificate"));
         let mut lanes: Vec<Vec<Consumer>> = (0..shards).map(|_| Vec::new()).collect();
@@ -145,6 +152,7 @@ impl Net {
                     seed: 7 + index as u64,
                     connect_for_max: Duration::from_secs(60),
                     consent_for_max: Duration::from_secs(30),
+                    gather_for,
                 };
                 let wire =
                     TestWire(Arc::clone(&sent[index]), Arc::clone(&clock), Arc::clone(&is_late));
@@ -173,6 +181,7 @@ impl Net {
             is_late,
             strays: Vec::new(),
             is_lost: |_| false,
+            left: Vec::new(),
         }
     }
 
@@ -444,6 +453,9 @@ impl Net {
             let sent = std::mem::take(&mut *self.sent[at].lock().expect("no panic while locked"));
             for (to, datagram) in sent {
                 moved = true;
+                if datagram.first().is_some_and(|first| *first & 0xd0 == 0x90) {
+                    self.left.push((to, datagram.len()));
+                }
                 self.reach_peer(to, datagram);
             }
         }
