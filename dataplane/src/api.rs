@@ -316,6 +316,30 @@ impl Command {
     }
 }
 
+/// How far a Transport's connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathStage {
+    /// No check of the peer has come for 5 s.
+    Waiting,
+    /// Checks have come, but the DTLS handshake has not ended within 5 s.
+    Checked,
+    /// It is up, but no media has come after 10 s, nor word of any that was sent.
+    Connected,
+    /// Media has come, or word that it has arrived.
+    Flowing,
+    /// Nothing authentic comes any more.
+    Silent,
+}
+
+/// See [`Event::Path`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathReport {
+    /// How far it has come.
+    pub stage: PathStage,
+    /// Whether it goes over TCP, once anything has come.
+    pub is_tcp: Option<bool>,
+}
+
 /// What a shard tells the control plane.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -393,6 +417,14 @@ pub enum Event {
     Connected {
         /// Which.
         transport: TransportId,
+    },
+    /// A Transport's connection has come further, or has met trouble. What takes no longer than usual
+    /// is not told before it is done.
+    Path {
+        /// Which.
+        transport: TransportId,
+        /// What is known.
+        report: PathReport,
     },
     /// First media of an m-section has arrived, or its codec has changed. Viewers can subscribe.
     Published {

@@ -59,7 +59,8 @@ mod ufrag;
 pub use agree::{Unused, Why};
 pub use api::{
     ClientKey, Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
-    PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
+    PathReport, PathStage, PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts,
+    ViewOffer,
 };
 pub use error::{CloseReason, PeerError, StartError};
 pub use framing::{FRAME_BYTES_MAX, FirstFrame, first_frame};

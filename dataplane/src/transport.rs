@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::api::{ClientKey, Codec, MediaKind, PublicationInfo, SubscriptionSpec};
+use crate::api::{ClientKey, Codec, MediaKind, PathReport, PublicationInfo, SubscriptionSpec};
 use crate::extension::ExtensionMap;
 use crate::forward::Parked;
 use crate::id::TransportId;
@@ -35,6 +35,8 @@ pub struct Transport {
     pub created_at: Instant,
     /// Whether the control plane was told of the silence.
     pub is_silence_told: bool,
+    /// What the control plane was told last of its connection.
+    pub told_path: Option<PathReport>,
     /// The timer that is set for it.
     pub timer_at: Option<Instant>,
     /// What it does.
@@ -104,6 +106,8 @@ pub struct Viewer {
     pub wanted: Vec<Option<SubscriptionSpec>>,
     /// What it believes that its path takes (REMB), in bits per second, and when it said so.
     pub estimate: Option<(u64, u64)>,
+    /// Whether it has said that anything of it has arrived.
+    pub has_arrived: bool,
     /// Whose it is.
     pub client: Option<ClientKey>,
     /// Whether its m-sections are slots ([`crate::Command::View`]).

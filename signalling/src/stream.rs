@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::hub::PathState;
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 
 /// The label of shared screens (compat 5).
@@ -181,6 +182,8 @@ pub(crate) struct Up {
     pub(crate) announce_at: Option<Duration>,
     /// Its transport has been up.
     pub(crate) is_connected: bool,
+    /// How its transport's connection fares.
+    pub(crate) path: Option<PathState>,
     /// Nothing comes from its owner at present.
     pub(crate) is_cut: bool,
     /// Its owner has closed the transport, and will say what becomes of the stream.
@@ -201,6 +204,7 @@ impl Up {
             is_announced: false,
             announce_at: None,
             is_connected: false,
+            path: None,
             is_cut: false,
             is_ended: false,
         }
@@ -260,6 +264,8 @@ pub(crate) struct Down {
     pub(crate) replace: Option<StreamId>,
     /// Set by `requestStream`, in place of the client's map.
     pub(crate) wishes: Option<Vec<String>>,
+    /// How its transport's connection fares.
+    pub(crate) path: Option<PathState>,
     /// What the viewer has been told that it cannot decode.
     pub(crate) unshown: Vec<(PublicationKey, &'static str)>,
 }

@@ -457,6 +457,7 @@ impl Switchboard {
             | Event::Close { .. }
             | Event::Paused { .. }
             | Event::Silent { .. }
+            | Event::Path { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
             | Event::Stopping { .. }

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{MediaEvent, MediaKind, MediaRequest, PublicationKey, What};
+use signalling::{MediaEvent, MediaKind, MediaRequest, PathStage, PathState, PublicationKey, What};
 use world::{OPEN, World, kinds};
 
 #[test]
@@ -128,5 +128,47 @@ fn viewers_are_told_that_nothing_comes_and_that_it_comes_again() {
         assert!(world.take(carl).is_empty(), "he does not watch it");
         world.event(event);
         assert!(world.take(bob).is_empty(), "told once");
+    }
+}
+
+/// Who sees nothing is told how far the connection has come; who sees is not.
+#[test]
+fn a_connection_in_trouble_is_told_to_its_owner_and_an_ordinary_one_is_not() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.say(bob, json!({"type": "request", "request": {"": ["audio", "video"]}}));
+    let up = world.live(ann, "a");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "a", "sdp": "v=0"}));
+    world.forget();
+    let path = |stage, is_tcp| PathState { stage, is_tcp };
+    let told = |value| vec![json!({"type": "stream", "kind": "path", "id": "a", "value": value})];
+    for (media, conn) in [(up, ann), (down, bob)] {
+        for (path, value) in [
+            (path(PathStage::Flowing, Some(false)), None),
+            (path(PathStage::Waiting, None), Some(json!({"state": "waiting"}))),
+            (
+                path(PathStage::Checked, Some(false)),
+                Some(json!({"state": "checked", "over": "udp"})),
+            ),
+            (
+                path(PathStage::Connected, Some(true)),
+                Some(json!({"state": "connected", "over": "tcp"})),
+            ),
+            (
+                path(PathStage::Flowing, Some(true)),
+                Some(json!({"state": "flowing", "over": "tcp"})),
+            ),
+            (path(PathStage::Silent, Some(true)), Some(json!({"state": "silent", "over": "tcp"}))),
+            (
+                path(PathStage::Flowing, Some(false)),
+                Some(json!({"state": "flowing", "over": "udp"})),
+            ),
+            (path(PathStage::Flowing, Some(false)), None),
+        ] {
+            world.event(MediaEvent::Path { media, path });
+            assert_eq!(world.take(conn), value.map(told).unwrap_or_default(), "{path:?}");
+        }
     }
 }

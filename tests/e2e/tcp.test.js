@@ -75,6 +75,8 @@ describe('UDP is blocked', { concurrency: 1, skip: canMakeLinks() ? false : 'nee
             assert.ok(used.every((protocol) => protocol === 'tcp'), used.join());
         }
         assert.ok(await metric('aula_tcp_connections') >= 2);
+        const says = (line) => line.includes('media flows') && line.includes('"over":"tcp"');
+        await until('the log to say what it goes over', () => server.log.some(says));
     });
 
     step('Chromium plays over WHEP', async () => {

@@ -198,6 +198,7 @@ impl Shard {
             is_connected: false,
             created_at: now,
             is_silence_told: false,
+            told_path: None,
             timer_at: None,
             role,
         });

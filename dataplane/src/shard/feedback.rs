@@ -106,6 +106,12 @@ impl Shard {
         if !is_whole {
             self.count(DropReason::BadRtcp);
         }
+        if !(asked.reports.is_empty() && asked.feedback.is_empty())
+            && let Some(Some(transport)) = self.slots.get_mut(slot)
+            && let Role::Viewer(viewer) = &mut transport.role
+        {
+            viewer.has_arrived = true;
+        }
         self.counters.keyframe_requests_in += asked.keyframes.len() as u64;
         self.counters.nacked_in += asked.lost.len() as u64;
         self.take_reports(slot, &asked, at_us);

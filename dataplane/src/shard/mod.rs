@@ -17,6 +17,7 @@ mod pacing;
 mod paths;
 mod slots;
 mod survey;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tick;

@@ -136,6 +136,7 @@ impl Shard {
     }
 
     fn transport_second(&mut self, slot: usize, now: Instant, now_us: u64) {
+        self.tell_path(slot, now);
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::credential::{CredentialCheck, Credentials};
-use super::media::MediaRequest;
+use super::media::{MediaRequest, PathState};
 use crate::description::{Description, DescriptionError};
 use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, StreamId, Ticket};
@@ -225,6 +225,13 @@ pub enum Event {
         stream: StreamId,
         /// Whether nothing comes.
         is_silent: bool,
+    },
+    /// How the member's own connection for a stream fares, if that is worth a word.
+    Path {
+        /// Which.
+        stream: StreamId,
+        /// What is known.
+        path: PathState,
     },
     /// A stream of someone else is over.
     Close {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde_json::{Value, json};
+
 use super::event::Cause;
 use crate::ids::{ConnId, MediaId, PublicationKey};
 use crate::stream::{MediaKind, Rate, Want};
@@ -114,8 +116,60 @@ impl MediaEvent {
             | Self::Connected { media }
             | Self::Disconnected { media }
             | Self::Reconnected { media }
+            | Self::Path { media, .. }
             | Self::Closed { media, .. } => *media,
             Self::Published { publication, .. } => publication.media,
+        }
+    }
+}
+
+/// How far a transport's connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathStage {
+    /// Nothing has come from the peer.
+    Waiting,
+    /// Checks have, but the handshake does not end.
+    Checked,
+    /// It is up, without media so far.
+    Connected,
+    /// Media has come, or word that it has arrived.
+    Flowing,
+    /// Nothing comes any more.
+    Silent,
+}
+
+/// See there; and over what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathState {
+    /// How far it has come.
+    pub stage: PathStage,
+    /// Whether it goes over TCP, once anything has come.
+    pub is_tcp: Option<bool>,
+}
+
+impl PathState {
+    /// Whether it is worth a word: media over UDP is the case nearly always, and said only after
+    /// something else was.
+    pub(crate) fn is_news_after(self, before: Option<Self>) -> bool {
+        !self.is_ordinary() || before.is_some_and(|before| !before.is_ordinary())
+    }
+
+    fn is_ordinary(self) -> bool {
+        self.stage == PathStage::Flowing && self.is_tcp != Some(true)
+    }
+
+    /// As clients are told.
+    pub(crate) fn to_value(self) -> Value {
+        let stage = match self.stage {
+            PathStage::Waiting => "waiting",
+            PathStage::Checked => "checked",
+            PathStage::Connected => "connected",
+            PathStage::Flowing => "flowing",
+            PathStage::Silent => "silent",
+        };
+        match self.is_tcp {
+            None => json!({ "state": stage }),
+            Some(is_tcp) => json!({ "state": stage, "over": if is_tcp { "tcp" } else { "udp" } }),
         }
     }
 }
@@ -197,6 +251,13 @@ pub enum MediaEvent {
     Connected {
         /// Which.
         media: MediaId,
+    },
+    /// A connection has come further, or has met trouble.
+    Path {
+        /// Whose.
+        media: MediaId,
+        /// What is known.
+        path: PathState,
     },
     /// First media of a section, or its codec has changed.
     Published {

@@ -36,7 +36,7 @@ pub use event::{
 };
 use join::Joining;
 pub use live::{NotDone, Operation};
-pub use media::{MediaEvent, MediaRequest};
+pub use media::{MediaEvent, MediaRequest, PathStage, PathState};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;

@@ -289,6 +289,11 @@ impl Hub {
                 }
             }
             MediaEvent::Connected { .. } => up.is_connected = true,
+            MediaEvent::Path { path, .. } => {
+                if path.is_news_after(up.path.replace(path)) {
+                    self.tell(conn, Event::Path { stream, path });
+                }
+            }
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Unshown { .. }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use str0m::media::MediaKind as PeerKind;
 
-use super::forwarding::{live_publisher, video_numbers};
+use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
-use crate::api::{Event, LayerCap};
+use crate::api::{Event, LayerCap, PathStage};
 use crate::demux::{Class, classify};
 use crate::error::CloseReason;
 use crate::stats::DropReason;
@@ -228,4 +228,45 @@ fn silence_is_told_soon_and_so_is_its_end() {
     room.net.peers[room.viewer].loss_up = 0;
     room.send_for(Duration::from_secs(5));
     assert_eq!(told(&room), ["silent", "heard"]);
+}
+
+/// What the server knows of a connection, in the order in which it learns it.
+#[test]
+fn how_far_a_connection_has_come_is_told_when_it_is_worth_it() {
+    let reports = |net: &Net, peer: usize| -> Vec<(PathStage, Option<bool>)> {
+        let id = net.peers[peer].id;
+        let all = net.events.iter().filter_map(|event| match event {
+            Event::Path { transport, report } if *transport == id => Some(*report),
+            _ => None,
+        });
+        all.map(|report| (report.stage, report.is_tcp)).collect()
+    };
+    let mut room = Room::new();
+    room.send_for(Duration::from_secs(3));
+    let viewer = room.viewer;
+    assert_eq!(reports(&room.net, viewer), [(PathStage::Flowing, Some(false))]);
+    assert_eq!(reports(&room.net, room.publisher), [(PathStage::Flowing, Some(false))]);
+    room.net.peers[viewer].loss_up = 100;
+    room.send_for(Duration::from_secs(12));
+    assert_eq!(reports(&room.net, viewer).last(), Some(&(PathStage::Silent, Some(false))));
+    // UDP is blocked: nothing comes.
+    let blocked = room.net.publisher(0, CODECS, &[]);
+    room.net.peers[blocked].loss_up = 100;
+    room.send_for(Duration::from_secs(4));
+    assert_eq!(reports(&room.net, blocked), []);
+    room.send_for(Duration::from_secs(4));
+    assert_eq!(reports(&room.net, blocked), [(PathStage::Waiting, None)]);
+    // Only checks come through.
+    room.net.is_lost = |first| (20..64).contains(&first);
+    let address = {
+        let address = ([10, 0, 1, 99], 5000).into();
+        room.net.peers[blocked].loss_up = 0;
+        address
+    };
+    let (ours, password) = room.net.credentials(blocked);
+    let (theirs, _) = room.net.remote_credentials(blocked);
+    let check = request_with(&format!("{ours}:{theirs}"), &password, true, HIGH);
+    room.net.reach_server(address, &check);
+    room.net.advance(Duration::from_secs(2));
+    assert_eq!(reports(&room.net, blocked).last(), Some(&(PathStage::Checked, Some(false))));
 }
