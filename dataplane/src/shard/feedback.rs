@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::Shard;
+use super::paths::Home;
 use crate::id::PublicationId;
 use crate::rtcp::{self, Feedback, ReportBlock};
 use crate::sending::{Batch, Sending};
@@ -26,8 +27,9 @@ struct Asked<'a> {
 }
 
 impl Shard {
-    pub(super) fn handle_rtcp(&mut self, slot: usize, datagram: &mut [u8], now: Instant) {
+    pub(super) fn handle_rtcp(&mut self, home: Home, datagram: &mut [u8], now: Instant) {
         let at_us = self.micros(now);
+        let slot = home.slot;
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
@@ -39,8 +41,7 @@ impl Shard {
             self.count(DropReason::SrtpDenied);
             return;
         };
-        transport.heard_at = now;
-        transport.is_silence_told = false;
+        transport.hear(home.path, now);
         let compound = &datagram[..len];
         match transport.role {
             Role::Publisher(_) => self.publisher_feedback(slot, compound, at_us),
@@ -104,6 +105,12 @@ impl Shard {
         });
         if !is_whole {
             self.count(DropReason::BadRtcp);
+        }
+        if !(asked.reports.is_empty() && asked.feedback.is_empty())
+            && let Some(Some(transport)) = self.slots.get_mut(slot)
+            && let Role::Viewer(viewer) = &mut transport.role
+        {
+            viewer.has_arrived = true;
         }
         self.counters.keyframe_requests_in += asked.keyframes.len() as u64;
         self.counters.nacked_in += asked.lost.len() as u64;
