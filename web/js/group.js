@@ -13,6 +13,7 @@ import { Captions } from './captions.js';
 import { Chat } from './chat.js';
 import { Commands } from './commands.js';
 import { openPanel, showOwn, wireControls } from './controls.js';
+import { Diagnosis } from './diagnosis.js';
 import { byId, ROOT } from './element.js';
 import { failureText, openEntrance, refuse, showStatus } from './entrance.js';
 import { Facts } from './facts.js';
@@ -22,10 +23,12 @@ import { Floor } from './floor.js';
 import { Hands } from './hands.js';
 import { Healer } from './healer.js';
 import { Invitations } from './invitations.js';
+import { t } from './language.js';
 import { closeMenu } from './menu.js';
 import { notify, sentence } from './notices.js';
 import * as own from './own.js';
 import { People } from './people.js';
+import { showPowers } from './powers.js';
 import { preferences } from './preferences.js';
 import { startPreview, stopPreview } from './preview.js';
 import { ServerConnection } from './protocol.js';
@@ -49,12 +52,6 @@ const stage = new Stage({
 });
 
 const facts = new Facts(stage);
-
-/** What the server says to a person, in more helpful words. */
-const WORDS = {
-    'permission denied': 'You may not present any more: camera, microphone and screen are off.',
-    'not authorised': 'You may not do that here.',
-};
 
 function enter(credentials) {
     const endpoint = state.status.endpoint
@@ -89,7 +86,12 @@ function enter(credentials) {
         leave,
     });
     room.chat = new Chat(connection, (text) => commands.obey(text));
-    room.healer = new Healer(connection, () => showBanner(connection, room.healer));
+    const changed = () => showBanner(room);
+    room.healer = new Healer(connection, changed);
+    room.diagnosis = new Diagnosis(connection, () => {
+        changed();
+        stage.showNotes(room.diagnosis);
+    });
     listen(room);
     connection.join(state.groupName, credentials);
 }
@@ -105,10 +107,11 @@ function listen(room) {
             location.assign(url);
     });
     on('kicked', ({ text, by }) => {
-        room.refusal = sentence(text || 'you have been removed') + (by ? ` (By ${by}.)` : '');
+        room.refusal = `${text ? sentence(text) : t('You have been removed from the group.')} `
+            + (by ? t('(By {name}.)', { name: by }) : '');
     });
     on('state', ({ state: now, text }) => stateChanged(now, text));
-    on('silent', () => showBanner(connection, room.healer));
+    on('silent', () => showBanner(room));
     on('joined', ({ kind }) => joined(kind));
     on('stopping', ({ seconds }) => countDown(seconds));
     on('user', ({ kind, user }) => userChanged(kind, user));
@@ -119,7 +122,7 @@ function listen(room) {
     });
     on('notice', ({ kind, text }) => {
         if (kind !== 'error' || !room.chat.outbox.takeError(text))
-            notify(WORDS[text] ?? sentence(text), kind);
+            notify(sentence(text), kind);
     });
     on('order', ({ kind, message }) => obey(kind, message));
 }
@@ -130,12 +133,12 @@ function stateChanged(now, text) {
         const wasInside = state.isInside;
         showEntrance();
         refuse(room.refusal ?? (text ? sentence(text)
-            : wasInside ? '' : 'The server cannot be reached. Check the network, and try again.'));
+            : wasInside ? '' : t('The server cannot be reached. Check the network, and try again.')));
         return;
     }
     if (now === 'waiting')
         room.attendance.blind();
-    showBanner(room.connection, room.healer);
+    showBanner(room);
 }
 
 function joined(kind) {
@@ -149,9 +152,7 @@ function joined(kind) {
         room.people.clear();
         room.hands.clear();
     }
-    showPermissions();
-    room.people.refresh();
-    room.floor.refresh();
+    refresh();
     if (kind === 'join')
         entered();
 }
@@ -161,7 +162,7 @@ function entered() {
     state.isInside = true;
     byId('join').hidden = true;
     byId('room').hidden = false;
-    showBanner(room.connection, room.healer);
+    showBanner(room);
     stage.layOut();
     if (isFirst) {
         stopPreview();
@@ -205,21 +206,11 @@ function showEntrance() {
     byId('join-button').focus();
 }
 
-function showPermissions() {
-    const { connection } = room;
-    const mayPresent = connection.can('present');
-    for (const id of ['mic-button', 'camera-button', 'film-button'])
-        byId(id).hidden = !mayPresent;
-    byId('screen-button').hidden = !mayPresent || !navigator.mediaDevices?.getDisplayMedia;
-    byId('chat-form').hidden = !connection.can('message');
-    document.body.classList.toggle('is-op', connection.can('op'));
-    byId('invite-button').hidden = !connection.can('token');
-    byId('lock-button').textContent = state.status.locked ? 'Unlock group' : 'Lock group';
-    byId('password-link').hidden = !state.status.canChangePassword || room.isGuest;
-    byId('password-link').firstElementChild.href = `/change-password.html?${new URLSearchParams({
-        group: state.groupName, username: connection.username,
-    })}`;
-    byId('room-locked').hidden = !state.status.locked;
+/** Shows what depends on permissions, the group's state or the language. */
+function refresh() {
+    showPowers(room.connection, room.isGuest);
+    room.people.refresh();
+    room.floor.refresh();
 }
 
 function userChanged(kind, user) {
@@ -240,7 +231,8 @@ function streamChanged({ kind, stream, replaces, error }) {
     } else if (kind === 'renew') {
         own.renew(stream);
     } else if (kind === 'error') {
-        notify(`A video of ${stream.username || 'somebody'} failed: ${error.message}`);
+        notify(t('A video of {name} failed: {reason}',
+            { name: stream.username || t('somebody'), reason: error.message }));
     } else {
         stage.update(stream);
     }
@@ -264,7 +256,7 @@ async function leave() {
     const { connection } = room;
     const isTeaching = connection.isJoined
         && (state.own.screen || connection.can('op') && connection.users.size > 1);
-    if (!isTeaching || await ask('Leave the group? The others stay.', 'Leave', 'Stay'))
+    if (!isTeaching || await ask(t('Leave the group? The others stay.'), t('Leave'), t('Stay')))
         connection.leave();
 }
 
@@ -285,7 +277,7 @@ wireControls({
     retry: () => room.connection.doubt(),
     toggleLock: () => room.connection.groupAction(state.status.locked ? 'unlock' : 'lock'),
     clearChat: async () => {
-        if (await ask('Clear the chat for everybody?', 'Clear chat'))
+        if (await ask(t('Clear the chat for everybody?'), t('Clear chat')))
             room.connection.groupAction('clearchat');
     },
     isQuiet: () => room?.floor.isTaken,
@@ -294,5 +286,13 @@ byId('invite-button').addEventListener('click', () => room.invitations.open());
 byId('attendance-button').addEventListener('click', () => room.attendance.save());
 wireFilm();
 wireSettings(stage, () => room?.reception);
+document.addEventListener('languagechange', () => {
+    showOwn();
+    own.refreshDevices();
+    stage.rename();
+    room?.hands.refresh();
+    if (state.isInside)
+        refresh();
+});
 openEntrance(enter);
 startPreview();

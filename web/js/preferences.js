@@ -20,6 +20,8 @@ const DEFAULTS = {
     captions: 'normal',
     handSound: true,
     keys: true,
+    /** A tag of languages/index.json; empty follows the browser. */
+    language: '',
 };
 
 let stored = {};
