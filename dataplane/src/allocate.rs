@@ -17,6 +17,9 @@ pub struct Wish {
     pub rungs: Vec<Rung>,
     /// 0 is the most important.
     pub priority: u8,
+    /// What it has cost at most lately, if there is nothing to choose from and its publisher is asked
+    /// for less where that does not fit; else 0.
+    pub peak_bps: u64,
     /// What it is sent as, an index into `rungs`.
     pub now: Option<usize>,
     /// What it shall be sent as; `None` for nothing.
@@ -112,7 +115,7 @@ mod tests {
             temporal_max: 0,
             bits_per_second: *bits_per_second,
         });
-        Wish { rungs: rungs.collect(), priority, now, then: None }
+        Wish { rungs: rungs.collect(), priority, peak_bps: 0, now, then: None }
     }
 
     fn shares(budget: u64, is_strained: bool, mut wishes: Vec<Wish>) -> Vec<Option<usize>> {

@@ -190,7 +190,7 @@ pub fn allocation(data: &[u8]) {
         let rungs: Vec<Rung> = rungs.collect();
         let now = chunk.get(1).map(|now| usize::from(*now)).filter(|now| *now < rungs.len());
         if !rungs.is_empty() {
-            wishes.push(Wish { rungs, priority: chunk[0] % 3, now, then: None });
+            wishes.push(Wish { rungs, priority: chunk[0] % 3, peak_bps: 0, now, then: None });
         }
     }
     let next_bps = allocate(budget_bps, is_strained, &mut wishes);

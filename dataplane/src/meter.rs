@@ -12,6 +12,10 @@ const WINDOW_US: u64 = 500_000;
 const HEADER_BYTES: usize = 48;
 /// How much the last window counts against those before it.
 const SMOOTHING: f32 = 0.4;
+/// What is left of a peak after one window.
+const PEAK_FADES: f32 = 0.995;
+/// The same for what is looked at over a longer time: about five seconds.
+const SMOOTHING_STEADY: f32 = 0.1;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -19,6 +23,12 @@ pub struct Meter {
     octets: [[u32; LAYERS]; LAYERS],
     /// Bits per second, by spatial and temporal layer.
     rates: [[f32; LAYERS]; LAYERS],
+    /// Of all together, over a longer time.
+    steady: f32,
+    /// The most of all together, which fades.
+    peak: f32,
+    /// Of all together in the last two windows.
+    last: [f32; 2],
     since_us: Option<u64>,
     has_rates: bool,
     /// The rates are those of decode targets, which say themselves what belongs to them; so they do
@@ -54,11 +64,36 @@ impl Meter {
         self.since_us = Some(now_us);
         let per_second = 8e6 / passed_us as f32;
         let smoothing = if self.has_rates { SMOOTHING } else { 1.0 };
+        let all: u32 = match self.targets {
+            0 => self.octets.iter().flatten().sum(),
+            _ => self.octets.iter().flatten().copied().max().unwrap_or(0),
+        };
+        self.last = [all as f32 * per_second, self.last[0]];
+        self.peak = (self.peak * PEAK_FADES).max(self.last[0].min(self.last[1]));
+        let smoothing_steady = if self.has_rates { SMOOTHING_STEADY } else { 1.0 };
+        self.steady += smoothing_steady * (all as f32 * per_second - self.steady);
         let layers = self.octets.iter_mut().flatten().zip(self.rates.iter_mut().flatten());
         for (octets, rate) in layers {
             *rate += smoothing * (std::mem::take(octets) as f32 * per_second - *rate);
         }
         self.has_rates = true;
+    }
+
+    /// Bits per second of all layers over some seconds: what a shared screen costs, which is still
+    /// mostly and large when it changes.
+    pub fn steady_bits_per_second(&self) -> u64 {
+        self.steady as u64
+    }
+
+    /// Bits per second of all layers at their most, which fades within minutes.
+    pub fn peak_bits_per_second(&self) -> u64 {
+        self.peak as u64
+    }
+
+    /// Bits per second of all layers in the last second: who has been asked to send less does so within
+    /// that, and whoever waits for it shall not wait for an average.
+    pub fn latest_bits_per_second(&self) -> u64 {
+        self.last[0].max(self.last[1]) as u64
     }
 
     /// Bits per second of all layers up to these; 0 while nothing is known.

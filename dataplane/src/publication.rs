@@ -4,6 +4,7 @@
 use crate::api::{Codec, MediaKind};
 use crate::clock::ArrivalClock;
 use crate::dependency::Dependencies;
+use crate::id::SHARDS_MAX;
 use crate::rtcp::ReportBlock;
 use crate::sdp::Section;
 use crate::srtp::ReplayWindow;
@@ -35,6 +36,8 @@ pub struct Publication {
     pub announced: Option<Codec>,
     /// When that was, in microseconds since our epoch.
     pub announced_at_us: u64,
+    /// By shard, what the best of its viewers can take, in bits per second; 0 if it has none.
+    pub demands_bps: [u64; SHARDS_MAX],
 }
 
 /// One RTP stream of a Publication.
@@ -97,8 +100,14 @@ impl Publication {
         let count = section.rids.len().clamp(1, ENCODINGS_MAX);
         let mut encodings: Vec<Encoding> = Vec::new();
         encodings.resize_with(count, Encoding::default);
-        let mut publication =
-            Self { section, kind, encodings, announced: None, announced_at_us: 0 };
+        let mut publication = Self {
+            section,
+            kind,
+            encodings,
+            announced: None,
+            announced_at_us: 0,
+            demands_bps: [0; SHARDS_MAX],
+        };
         publication.bind_signalled();
         publication
     }

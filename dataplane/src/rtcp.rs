@@ -344,7 +344,6 @@ impl<'a> Writer<'a> {
 
     /// A receiver estimated maximum bitrate for everything that comes; of its 64 bits the 18
     /// highest are kept.
-    #[cfg(test)]
     pub fn remb(&mut self, sender: u32, bitrate_bps: u64) {
         let exponent = (u64::BITS - bitrate_bps.leading_zeros()).saturating_sub(18);
         let word = exponent << 18 | (bitrate_bps >> exponent) as u32;

@@ -1,17 +1,18 @@
 //! A Source: what one shard has of a Publication, wherever its publisher lives. It keeps the
 //! packet rings and the local viewers' Forwarders, in one array, and fans a packet out to them.
 
+mod fan_out;
 mod ladder;
 
 use crate::api::{Codec, MediaKind, PublicationInfo};
 use crate::choose::{Allowance, Meanwhile, Target};
 use crate::clock::SenderClock;
 use crate::egress::Paced;
-use crate::forward::{Lack, Skip};
+use crate::forward::Lack;
 use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
-use crate::sending::{Packet, Sending, send, send_padding, send_red, send_rtx};
+use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
@@ -37,17 +38,6 @@ const REPLAY_AFTER_US: u64 = 400_000;
 const PROBE_BACK_MAX: u16 = 24;
 /// Packets that wait for one fan-out: more than a keyframe's burst between two looks at the socket.
 const PENDING_MAX: usize = 64;
-/// Padding that makes the packets of a frame equally long, so that they form one GSO run. Encoders
-/// split a frame about equally; what differs more is not worth the octets.
-const PADDING_MAX: usize = 12;
-
-/// A packet that waits to be fanned out.
-#[derive(Clone, Copy)]
-struct Waiting<'a> {
-    encoding: u8,
-    packet: Packet<'a>,
-    padding: u8,
-}
 
 /// See the module's documentation.
 pub struct Source {
@@ -64,6 +54,8 @@ pub struct Source {
     encodings: Vec<SourceEncoding>,
     /// Encodings by what they cost, the most first: whatever order they were offered in.
     order: Vec<u8>,
+    /// What its publisher's shard knows of what the viewers here can take, in bits per second.
+    pub demand_told_bps: u64,
 }
 
 #[derive(Default)]
@@ -118,6 +110,7 @@ impl Source {
             live: 0,
             encodings: list,
             order,
+            demand_told_bps: 0,
         }
     }
 
@@ -186,6 +179,11 @@ impl Source {
         self.encodings.get(usize::from(encoding)).map_or((0, 0), |encoding| encoding.layers_max)
     }
 
+    /// Whether there is anything to choose from: several Encodings, or layers of one.
+    pub fn has_choice(&self) -> bool {
+        self.encodings.len() > 1 || self.encodings.iter().any(|e| e.layers_max.0 > 0)
+    }
+
     /// The ring of an Encoding, if any packet has come.
     pub fn ring(&self, encoding: u8) -> Option<&PacketRing> {
         self.encodings.get(usize::from(encoding))?.ring.as_ref()
@@ -225,79 +223,6 @@ impl Source {
             .store(*packet.meta, packet.header, packet.payload);
         self.pending.push((encoding, packet.meta.seq));
         self.pending.len() >= PENDING_MAX
-    }
-
-    /// Sends what was kept to every local Subscriber whose Forwarder takes it.
-    pub fn fan_out(&mut self, sending: &mut Sending<'_>) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let Self { encodings, subscribers, pending, codec, .. } = self;
-        let is_paced = codec.kind() == MediaKind::Video;
-        let mut waiting = [None; PENDING_MAX];
-        let mut count = 0;
-        for (encoding, seq) in pending.drain(..) {
-            let ring = encodings.get(usize::from(encoding)).and_then(|e| e.ring.as_ref());
-            let found = ring.and_then(|ring| ring.get(seq));
-            if let Some(packet) = found.and_then(|(meta, bytes)| Packet::split(meta, bytes))
-                && let Some(place) = waiting.get_mut(count)
-            {
-                *place = Some(Waiting { encoding, packet, padding: 0 });
-                count += 1;
-            }
-        }
-        equalise(&mut waiting[..count]);
-        let arrivals = waiting[..count].iter().flatten().map(|waiting| waiting.packet.meta.at_us);
-        if let Some(oldest) = arrivals.min() {
-            sending.batch.outbox.begin_fan_out(oldest);
-        }
-        for subscriber in subscribers.iter_mut().flatten() {
-            // Negotiated for another codec: the control plane will offer this one.
-            if subscriber.forwarder.codec() != *codec {
-                continue;
-            }
-            let Some(Some(egress)) = sending.egress.get_mut(subscriber.viewer) else {
-                continue;
-            };
-            for Waiting { encoding, packet, padding } in waiting[..count].iter().flatten() {
-                if packet.payload.is_empty() {
-                    subscriber.forwarder.skip_empty(*encoding, packet.meta);
-                    continue;
-                }
-                match subscriber.forwarder.place(*encoding, packet.meta) {
-                    Ok(placement) => {
-                        subscriber.waiting_since_us = None;
-                        if is_paced && !egress.may_send(sending.batch.now_us) {
-                            let (encoding, padding) = (*encoding, *padding);
-                            let ((publication, at), ssrc) = (subscriber.key, subscriber.ssrc);
-                            let seq = packet.meta.seq;
-                            let paced =
-                                Paced { publication, at, ssrc, encoding, seq, padding, placement };
-                            if egress.paced.is_empty() {
-                                sending.pacing.push(subscriber.viewer);
-                            }
-                            if !egress.wait(paced) {
-                                sending.batch.counters.drop(DropReason::PaceFull);
-                            }
-                            continue;
-                        }
-                        if subscriber.red_blocks > 0 {
-                            let ring = encodings.get(usize::from(*encoding));
-                            if let Some(ring) = ring.and_then(|e| e.ring.as_ref()) {
-                                let earlier = earlier_packets(ring, packet, subscriber.red_blocks);
-                                let batch = &mut sending.batch;
-                                send_red(subscriber, egress, &placement, *packet, earlier, batch);
-                                continue;
-                            }
-                        }
-                        let packet = Packet { padding: *padding, ..*packet };
-                        send(subscriber, egress, &placement, packet, &mut sending.batch);
-                    }
-                    Err(Skip::NotWanted | Skip::TooOld) => {}
-                }
-            }
-        }
-        sending.batch.outbox.end_fan_out();
     }
 
     /// Starts, or starts again, a Subscriber whose viewer is connected: chooses its Encoding and
@@ -509,41 +434,6 @@ impl Source {
         }
         batch.counters.retransmitted += 1;
         Some(())
-    }
-}
-
-/// Timestamps and payloads of the packets before one, the oldest first.
-fn earlier_packets<'a>(
-    ring: &'a PacketRing,
-    packet: &Packet<'_>,
-    count: u8,
-) -> impl Iterator<Item = (u32, &'a [u8])> + Clone + use<'a> {
-    let seq = packet.meta.seq;
-    (1..=u64::from(count)).rev().filter_map(move |back| {
-        let (meta, bytes) = ring.get(seq.checked_sub(back)?)?;
-        Some((meta.rtp_time, Packet::split(meta, bytes)?.payload))
-    })
-}
-
-/// Chooses the padding that makes packets of one frame equally long, up to [`PADDING_MAX`].
-fn equalise(waiting: &mut [Option<Waiting<'_>>]) {
-    let frame = |waiting: &Option<Waiting<'_>>| {
-        waiting.map(|w| (w.encoding, w.packet.meta.rtp_time, w.packet.header.len()))
-    };
-    let mut rest = waiting;
-    while let Some(first) = rest.first() {
-        let key = frame(first);
-        let run = rest.iter().take_while(|other| frame(other) == key).count().max(1);
-        let (packets, others) = rest.split_at_mut(run);
-        let longest = packets.iter().flatten().map(|w| w.packet.payload.len()).max().unwrap_or(0);
-        for waiting in packets.iter_mut().flatten() {
-            let missing = longest - waiting.packet.payload.len();
-            // An empty payload is for nobody.
-            if missing <= PADDING_MAX && !waiting.packet.payload.is_empty() {
-                waiting.padding = missing as u8;
-            }
-        }
-        rest = others;
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Subscriber {
     spatial_limit: u8,
     /// What its path takes.
     pub allowance: Allowance,
+    /// What its path could take of this, in bits per second; `u64::MAX` if that is not known.
+    pub takes_bps: u64,
     /// How important it is among all that its client gets: 0 is the most.
     pub priority: u8,
     /// Outgoing SSRC.
@@ -118,6 +120,7 @@ impl Subscriber {
             cap,
             spatial_limit: if is_blind { 0 } else { u8::MAX },
             allowance: Allowance::All,
+            takes_bps: u64::MAX,
             priority,
             ssrc,
             pt,

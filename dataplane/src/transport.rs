@@ -11,6 +11,7 @@ use crate::id::TransportId;
 use crate::peer::Peer;
 use crate::publication::Publication;
 use crate::sdp::Section;
+use crate::shard::demand::Told;
 use crate::srtp::Opener;
 use crate::twcc::ArrivalLog;
 
@@ -75,6 +76,8 @@ pub struct Publisher {
     pub extensions: ExtensionMap,
     /// When feedback was last sent, in microseconds since our epoch.
     pub feedback_at_us: u64,
+    /// How much it has been asked to send.
+    pub told: Told,
 }
 
 /// What an SSRC of a publisher is.

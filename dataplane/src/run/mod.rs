@@ -139,6 +139,7 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
             seed: seed().map_err(system("reading randomness"))?,
             connect_for_max: config.connect_for_max,
             consent_for_max: config.consent_for_max,
+            gather_for: GATHER_FOR,
         };
         let setup = Setup {
             config: shard_config,
@@ -196,6 +197,9 @@ fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
         }
     }
 }
+
+/// How long packets for many viewers are gathered: what is due to one of them in this leaves together.
+const GATHER_FOR: Duration = Duration::from_millis(5);
 
 type Producers = Vec<Vec<Option<Producer>>>;
 type Consumers = Vec<Vec<Consumer>>;

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
+use super::demand::{self, stretch};
 use crate::allocate::{Wish, allocate};
 use crate::api::{ClientKey, Event, MediaKind};
 use crate::choose::Allowance;
@@ -151,8 +152,19 @@ impl Shard {
                     sounds.push((info.id, *at));
                     continue;
                 }
-                let mut wish = Wish { priority: subscriber.priority, ..Wish::default() };
+                let mut wish = Wish {
+                    priority: subscriber.priority,
+                    peak_bps: source.peak_bits_per_second(),
+                    ..Wish::default()
+                };
                 source.rungs(subscriber.bounds(), now_us, &mut wish.rungs);
+                // A slide that comes late is better than none: what waits, waits before the network.
+                if subscriber.priority == 0
+                    && let Some(least) = wish.rungs.first_mut()
+                {
+                    let steady_bps = source.steady_bits_per_second(least.encoding);
+                    least.bits_per_second = least.bits_per_second.min(steady_bps);
+                }
                 if wish.rungs.is_empty() {
                     continue;
                 }
@@ -170,12 +182,14 @@ impl Shard {
         }
         let is_strained = client.controller.is_strained(now_us);
         let is_held = client.hold.is_on(now_us);
+        let mut takes = vec![u64::MAX; wishes.len()];
         let allowances = match estimate_bps {
             None => wishes.iter().map(|_| Allowance::All).collect(),
             Some(estimate_bps) => {
                 let budget_bps =
                     (estimate_bps * (100 - SPARE_PERCENT) / 100).saturating_sub(audio_bps);
                 let next_bps = allocate(budget_bps, is_strained, &mut wishes);
+                takes = demand::takes(budget_bps, &wishes);
                 if is_held {
                     // Nobody is kept from the least.
                     for wish in &mut wishes {
@@ -183,7 +197,9 @@ impl Shard {
                     }
                 }
                 if let Some(client) = self.clients.get_mut(&key) {
-                    client.wanted_bps = next_bps.map(|bps| (bps + audio_bps) * 105 / 100);
+                    let stretch_bps = stretch(&wishes, &takes);
+                    let wanted_bps = next_bps.max(stretch_bps);
+                    client.wanted_bps = wanted_bps.map(|bps| (bps + audio_bps) * 105 / 100);
                     client.divided_bps = estimate_bps;
                 }
                 allowances(budget_bps, &wishes)
@@ -193,7 +209,14 @@ impl Shard {
         self.set_pace(key, estimate_bps, media_bps, now_us);
         self.set_redundancy(key, &sounds, estimate_bps, audio_bps);
         self.note_moves(key, &wishes, now_us);
-        for ((publication, at), allowance) in pictures.into_iter().zip(allowances) {
+        for (((publication, at), allowance), takes_bps) in
+            pictures.into_iter().zip(allowances).zip(takes)
+        {
+            if let Some(source) = self.sources.get_mut(&publication)
+                && let Some(Some(subscriber)) = source.subscribers.get_mut(at)
+            {
+                subscriber.takes_bps = takes_bps;
+            }
             self.allow(publication, at, allowance, now);
         }
     }

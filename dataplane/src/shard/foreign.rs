@@ -46,6 +46,7 @@ impl Shard {
                 if let Some(mask) = self.remote.get_mut(&publication) {
                     *mask &= !(1 << from.0);
                 }
+                self.take_demand(publication, from, 0);
             }
             PeerMessage::Route { address, owner } => {
                 self.hints.remove(&address);
@@ -58,6 +59,9 @@ impl Shard {
                         self.foreign.remove(&address);
                     }
                 }
+            }
+            PeerMessage::Demand { publication, from, demand_bps } => {
+                self.take_demand(publication, from, demand_bps);
             }
             PeerMessage::KeyframeWanted { publication, encoding } => {
                 self.want_keyframe(publication, encoding);
@@ -82,7 +86,7 @@ impl Shard {
             return;
         };
         let is_full = source.keep(encoding, packet);
-        self.mark_dirty(publication);
+        self.mark_dirty(publication, meta.at_us);
         if is_full {
             self.fan_out(publication);
         }
@@ -96,6 +100,7 @@ impl Shard {
             return;
         }
         *self.remote.entry(publication).or_default() |= 1 << from.0;
+        self.is_lane_urgent = true;
         let Some(source) = self.sources.get(&publication) else {
             return;
         };

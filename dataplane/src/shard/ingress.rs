@@ -77,6 +77,7 @@ impl Shard {
             self.count(DropReason::UnknownUfrag);
             return;
         };
+        self.is_lane_urgent = true;
         if !record::push(lane, &Record::Datagram { from, to, at_us, bytes }) {
             self.counters.drop_from_lane(shard);
         }

@@ -172,7 +172,7 @@ impl Shard {
         };
         let codec = source.codec;
         let is_full = source.keep(encoding, packet);
-        self.mark_dirty(publication);
+        self.mark_dirty(publication, packet.meta.at_us);
         if is_full {
             self.fan_out(publication);
         }
@@ -214,6 +214,7 @@ impl Shard {
         let mask = self.remote.get(&publication).copied().unwrap_or(0);
         for (shard, lane) in self.lanes.iter_mut().enumerate() {
             if let (Some(lane), true) = (lane, mask >> shard & 1 != 0) {
+                self.is_lane_urgent = true;
                 // Repeated with the next report.
                 let _ = record::push(lane, &Record::Clock { publication, encoding, clock });
             }

@@ -7,8 +7,10 @@
 
 mod clients;
 mod commands;
+pub mod demand;
 mod feedback;
 mod foreign;
+mod gathering;
 mod ingress;
 mod media;
 mod pacing;
@@ -36,7 +38,7 @@ use crate::id::{PublicationId, ShardId, TransportId};
 use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
 use crate::peer::{Drained, Fault};
-use crate::sending::{Batch, Sending};
+
 use crate::source::Source;
 use crate::stats::{Counters, DropReason, Gauges};
 use crate::transport::{Role, Transport};
@@ -78,6 +80,15 @@ pub enum PeerMessage {
         /// Whose peer.
         owner: Option<ShardId>,
     },
+    /// What the best of the viewers on `from` can take of a Publication; 0 if there are none.
+    Demand {
+        /// Of what.
+        publication: PublicationId,
+        /// Which shard.
+        from: ShardId,
+        /// Bits per second.
+        demand_bps: u64,
+    },
     /// A viewer needs a keyframe.
     KeyframeWanted {
         /// Of what.
@@ -107,6 +118,8 @@ pub struct ShardConfig {
     pub connect_for_max: Duration,
     /// See [`crate::Config`].
     pub consent_for_max: Duration,
+    /// How long a packet for many viewers may wait for others, to leave with them.
+    pub gather_for: Duration,
 }
 
 /// See the module's documentation.
@@ -139,8 +152,11 @@ pub struct Shard {
     now_us: u64,
     /// On a publisher's shard: which other shards have viewers, as a bit mask.
     remote: HashMap<PublicationId, u16>,
-    /// Publications with packets that wait for [`Shard::flush`].
+    /// Publications with packets that wait, and until when, in microseconds since our epoch.
     dirty: Vec<PublicationId>,
+    fan_out_at_us: Option<u64>,
+    /// Something in a lane must not wait with them.
+    is_lane_urgent: bool,
     lanes: Vec<Option<Producer>>,
     outbox: Outbox,
     timers: BinaryHeap<Reverse<(Instant, usize, TransportId)>>,
@@ -192,6 +208,8 @@ impl Shard {
             now_us: 1,
             remote: HashMap::new(),
             dirty: Vec::new(),
+            fan_out_at_us: None,
+            is_lane_urgent: false,
             lanes,
             outbox: Outbox::new(wire),
             timers: BinaryHeap::new(),
@@ -226,7 +244,8 @@ impl Shard {
         let timer_at = self.timers.peek().map_or(self.tick_at, |Reverse((at, ..))| *at);
         let probe_at = self.probe_timeout().unwrap_or(self.tick_at);
         let pace_at = self.pace_at.unwrap_or(self.tick_at);
-        timer_at.min(probe_at).min(pace_at).min(self.tick_at)
+        let fan_out_at = self.fan_out_timeout().unwrap_or(self.tick_at);
+        timer_at.min(probe_at).min(pace_at).min(fan_out_at).min(self.tick_at)
     }
 
     /// Lets time pass.
@@ -251,44 +270,6 @@ impl Shard {
             self.tick_at = now + TICK;
             self.tick += 1;
             self.run_tick(now);
-        }
-    }
-
-    fn mark_dirty(&mut self, publication: PublicationId) {
-        // A handful of publishers per batch: cheaper to search than to hash.
-        if !self.dirty.contains(&publication) {
-            self.dirty.push(publication);
-        }
-    }
-
-    /// Sends what a Source has kept since the last time.
-    fn fan_out(&mut self, publication: PublicationId) {
-        let Some(source) = self.sources.get_mut(&publication) else {
-            return;
-        };
-        source.fan_out(&mut Sending {
-            egress: &mut self.egress,
-            batch: Batch {
-                outbox: &mut self.outbox,
-                counters: &mut self.counters,
-                now_us: self.now_us,
-            },
-            pacing: &mut self.pacing,
-        });
-    }
-
-    /// Fans out what was kept, sends what is in the batch and publishes what is in the lanes. Calls
-    /// `wake` for each shard that has something to read.
-    pub fn flush(&mut self, mut wake: impl FnMut(ShardId)) {
-        while let Some(publication) = self.dirty.pop() {
-            self.fan_out(publication);
-        }
-        self.begin_pacing();
-        self.outbox.flush(&mut self.counters);
-        for (shard, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.as_mut().is_some_and(Producer::flush) {
-                wake(ShardId(shard as u8));
-            }
         }
     }
 

@@ -33,6 +33,7 @@ impl Shard {
             self.source_tick(now_us);
         }
         self.look_at_clients(now);
+        self.look_at_demand(now_us);
         let phase = self.tick % TICKS_PER_SECOND;
         let mut slot = phase as usize;
         while slot < self.slots.len() {
@@ -297,7 +298,7 @@ impl Shard {
 }
 
 /// Writes, seals and sends one compound RTCP packet.
-fn send_rtcp(
+pub(super) fn send_rtcp(
     egress: &mut Egress,
     outbox: &mut Outbox,
     counters: &mut Counters,

@@ -30,6 +30,18 @@ impl Source {
         self.encodings.iter().map(|e| e.meter.bits_per_second(u8::MAX, u8::MAX)).sum()
     }
 
+    /// What it has cost at most lately, if there is nothing to choose from; else 0.
+    pub fn peak_bits_per_second(&self) -> u64 {
+        let only = self.encodings.first().filter(|_| !self.has_choice());
+        only.map_or(0, |encoding| encoding.meter.peak_bits_per_second())
+    }
+
+    /// What an Encoding costs over some seconds.
+    pub fn steady_bits_per_second(&self, encoding: u8) -> u64 {
+        let state = self.encodings.get(usize::from(encoding));
+        state.map_or(0, |state| state.meter.steady_bits_per_second())
+    }
+
     /// Adds to `rungs` what it can be sent as within bounds, cheapest first.
     pub fn rungs(&self, bounds: Bounds, now_us: u64, rungs: &mut Vec<Rung>) {
         let best = self.choose(bounds, Allowance::All, now_us);
@@ -37,6 +49,7 @@ impl Source {
             return;
         };
         let within = self.rank(best_encoding);
+        let has_choice = self.has_choice();
         let alive = self.alive(now_us).rev().filter(|at| self.rank(*at) >= within);
         for encoding in alive {
             let Some(state) = self.encodings.get(usize::from(encoding)) else {
@@ -46,7 +59,10 @@ impl Source {
             let (sid_max, tid_max) =
                 (sid_max.min(best.spatial_max), tid_max.min(best.temporal_max));
             let mut add = |spatial_max: u8, temporal_max: u8| {
-                let bits_per_second = state.meter.bits_per_second(spatial_max, temporal_max);
+                let mut bits_per_second = state.meter.bits_per_second(spatial_max, temporal_max);
+                if !has_choice {
+                    bits_per_second = bits_per_second.min(state.meter.latest_bits_per_second());
+                }
                 // The highest means all that there may come.
                 let spatial_max = if spatial_max == sid_max { u8::MAX } else { spatial_max };
                 let temporal_max = if temporal_max == tid_max { u8::MAX } else { temporal_max };

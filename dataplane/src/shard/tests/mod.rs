@@ -1,7 +1,9 @@
 //! Black-box tests of shards against str0m peers on a virtual network (see `net.rs`).
 
 mod attacks;
+mod demand;
 mod forwarding;
+mod gathering;
 mod layers;
 mod lifecycle;
 mod measuring;

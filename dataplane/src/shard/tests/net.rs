@@ -96,10 +96,17 @@ pub(super) struct Net {
     pub(super) is_mute: bool,
     /// Which of the peers' datagrams are lost, by their first octet.
     pub(super) is_lost: fn(u8) -> bool,
+    /// Who got how many octets of RTP, in the order in which it left.
+    pub(super) left: Vec<(SocketAddr, usize)>,
 }
 
 impl Net {
     pub(super) fn new(shards: usize) -> Self {
+        Self::gathering(shards, Duration::ZERO)
+    }
+
+    /// The same whose shards gather packets for many viewers.
+    pub(super) fn gathering(shards: usize, gather_for: Duration) -> Self {
         let epoch = Instant::now();
         let cert = Arc::new(crate::peer::generate_certificate().expect("a certificate"));
         let mut lanes: Vec<Vec<Consumer>> = (0..shards).map(|_| Vec::new()).collect();
@@ -126,6 +133,7 @@ impl Net {
                     seed: 7 + index as u64,
                     connect_for_max: Duration::from_secs(60),
                     consent_for_max: Duration::from_secs(30),
+                    gather_for,
                 };
                 let wire = Box::new(TestWire(Arc::clone(&sent[index]), Arc::clone(&clock)));
                 Shard::new(config, producers, wire, epoch)
@@ -149,6 +157,7 @@ impl Net {
             nat: None,
             is_mute: false,
             is_lost: |_| false,
+            left: Vec::new(),
         }
     }
 
@@ -436,6 +445,9 @@ impl Net {
             let sent = std::mem::take(&mut *self.sent[at].lock().expect("no panic while locked"));
             for (to, datagram) in sent {
                 moved = true;
+                if datagram.first().is_some_and(|first| *first & 0xd0 == 0x90) {
+                    self.left.push((to, datagram.len()));
+                }
                 self.reach_peer(to, datagram);
             }
         }

@@ -56,6 +56,14 @@ impl Shard {
         line.expect("a video section").ssrc.0
     }
 
+    /// The bound that a publisher has been told.
+    pub(super) fn told_bound(&self, publisher: TransportId) -> Option<u64> {
+        let Role::Publisher(publisher) = &self.test_transport(publisher).role else {
+            return None;
+        };
+        publisher.told.bound_bps()
+    }
+
     pub(super) fn cap_of(
         &self,
         viewer: TransportId,

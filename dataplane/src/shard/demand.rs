@@ -1,0 +1,243 @@
+//! What viewers can take reaches the publisher. A Publication of one Encoding without layers fits
+//! everybody or is paused for those whom it does not fit; where no viewer can take all of it, its
+//! publisher is asked to send less (REMB, draft-alvestrand-rmcat-remb-03). The best of all viewers
+//! decides, so nobody's bad path lowers another's picture.
+
+use super::{PeerMessage, Shard};
+use crate::allocate::Wish;
+use crate::api::MediaKind;
+use crate::id::{PublicationId, ShardId};
+use crate::transport::{Publisher, Role, Transport};
+
+/// Between two looks at what is in demand, in ticks.
+const DEMAND_TICKS: u64 = 10;
+/// A demand that has changed by less than one part in so many is not told.
+const CHANGE_PARTS: u64 = 16;
+/// A publisher is not asked for less than this, in bits per second: less is no picture.
+const BOUND_MIN_BPS: u64 = 100_000;
+/// What says that there is no bound any more.
+const NO_BOUND_BPS: u64 = 1_000_000_000;
+/// An encoder overshoots: so much of what fits is asked for, in percent.
+const ASK_PERCENT: u64 = 85;
+/// A bound is repeated after so long, because reports get lost; and its end so many times.
+const REPEAT_US: u64 = 1_000_000;
+const LIFTS: u8 = 3;
+/// Sound beside the picture gets what it has and so much more, in percent.
+const SOUND_PERCENT: u64 = 150;
+
+/// A picture is at the limit of its path from this share of it on, in percent: then it is of use to
+/// know whether there is more.
+const BINDING_PERCENT: u64 = 75;
+/// What has been sent at most lately must fit with so much to spare, in percent.
+const PEAK_PERCENT: u64 = 130;
+
+/// The bound that a publisher has been told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    bound_bps: Option<u64>,
+    at_us: u64,
+    lifts: u8,
+}
+
+/// What of `budget_bps` each picture could take if it were sent at any rate.
+pub(super) fn takes(budget_bps: u64, wishes: &[Wish]) -> Vec<u64> {
+    let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
+    let spare = budget_bps.saturating_sub(sum);
+    let takes = wishes.iter().map(|wish| {
+        let peers = wishes.iter().filter(|other| other.priority == wish.priority);
+        let is_short = peers.clone().any(|other| other.then.is_none());
+        let own = wish.bits_per_second() + spare;
+        if !is_short {
+            return own;
+        }
+        // Somebody as important gets nothing: then all of them shall get the same.
+        let above = wishes.iter().filter(|other| other.priority < wish.priority);
+        let above: u64 = above.map(Wish::bits_per_second).sum();
+        budget_bps.saturating_sub(above) / peers.count().max(1) as u64
+    });
+    takes.collect()
+}
+
+/// What would be of use to a picture whose publisher is asked for less than it would send, or may be:
+/// one that takes nearly all that it can, or has been better before.
+pub(super) fn stretch(wishes: &[Wish], takes: &[u64]) -> Option<u64> {
+    let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
+    let wanted = wishes.iter().zip(takes).filter(|(wish, _)| wish.peak_bps > 0).filter_map(
+        |(wish, takes)| {
+            let own = wish.bits_per_second();
+            let peak = wish.peak_bps * PEAK_PERCENT / 100;
+            let is_at_limit = own * 100 > *takes * BINDING_PERCENT;
+            let wanted = if is_at_limit { own.max(peak) * 2 } else { peak };
+            (is_at_limit || *takes < peak).then(|| sum - own + wanted.min(takes * 2))
+        },
+    );
+    wanted.max()
+}
+
+impl Shard {
+    pub(super) fn look_at_demand(&mut self, now_us: u64) {
+        if !self.tick.is_multiple_of(DEMAND_TICKS) {
+            return;
+        }
+        let mut told = Vec::new();
+        for (publication, source) in &mut self.sources {
+            if source.codec.kind() != MediaKind::Video {
+                continue;
+            }
+            let demand_bps = source.demand_bps();
+            let is_same = demand_bps.abs_diff(source.demand_told_bps)
+                <= source.demand_told_bps.min(demand_bps) / CHANGE_PARTS;
+            if !is_same {
+                source.demand_told_bps = demand_bps;
+                told.push((*publication, demand_bps));
+            }
+        }
+        for (publication, demand_bps) in told {
+            let home = publication.transport.shard();
+            let from = self.config.id;
+            if home == from {
+                self.take_demand(publication, from, demand_bps);
+            } else {
+                let message = PeerMessage::Demand { publication, from, demand_bps };
+                self.messages.push((home, message));
+            }
+        }
+        for at in 0..self.publishers.len() {
+            self.bound_publisher(self.publishers[at], now_us);
+        }
+    }
+
+    /// What viewers on a shard can take of a Publication here; 0 if there are none.
+    pub(super) fn take_demand(&mut self, id: PublicationId, from: ShardId, demand_bps: u64) {
+        let Some(slot) = self.by_id.get(&id.transport) else {
+            return;
+        };
+        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(*slot)
+            && let Some(publication) = publisher.publication(id.m_line)
+            && let Some(demand) = publication.demands_bps.get_mut(from.index())
+        {
+            *demand = demand_bps;
+        }
+    }
+
+    fn bound_publisher(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        let bound = |m_line: u8, publisher: &Publisher| {
+            let publication = publisher.publications.get(usize::from(m_line))?.as_ref()?;
+            let source = self.sources.get(&PublicationId { transport: *id, m_line })?;
+            match publication.kind {
+                MediaKind::Audio => Some(source.bits_per_second() * SOUND_PERCENT / 100),
+                MediaKind::Video if source.has_choice() => None,
+                MediaKind::Video => {
+                    let best = publication.demands_bps.iter().copied().max()?;
+                    let is_bound = best > 0 && best < NO_BOUND_BPS;
+                    is_bound.then(|| (best * ASK_PERCENT / 100).max(BOUND_MIN_BPS))
+                }
+            }
+        };
+        let lines = 0..publisher.publications.len() as u8;
+        let live = lines.filter(|m_line| {
+            let publication = publisher.publications.get(usize::from(*m_line));
+            publication.is_some_and(|p| p.as_ref().is_some_and(|p| p.announced.is_some()))
+        });
+        let bound_bps: Option<u64> = live
+            .map(|m_line| bound(m_line, publisher))
+            .collect::<Option<Vec<_>>>()
+            .map(|bounds| bounds.into_iter().sum());
+        let bound_bps = bound_bps.filter(|bound_bps| *bound_bps > 0);
+        let Some(ask_bps) = publisher.told.next(bound_bps, now_us) else {
+            return;
+        };
+        let sender = publisher.rtcp_ssrc;
+        if let Some(Some(egress)) = self.egress.get_mut(slot) {
+            super::tick::send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+                writer.remb(sender, ask_bps);
+            });
+        }
+    }
+}
+
+impl Told {
+    /// The bound told last.
+    #[cfg(test)]
+    pub(super) fn bound_bps(&self) -> Option<u64> {
+        self.bound_bps
+    }
+
+    /// What to tell now, if anything.
+    fn next(&mut self, bound_bps: Option<u64>, now_us: u64) -> Option<u64> {
+        let is_repeated = now_us.saturating_sub(self.at_us) >= REPEAT_US;
+        match bound_bps {
+            Some(bound_bps) => {
+                let told_bps = self.bound_bps.unwrap_or(0);
+                let is_same = bound_bps.abs_diff(told_bps) <= told_bps / CHANGE_PARTS;
+                if is_same && !is_repeated {
+                    return None;
+                }
+                *self = Self { bound_bps: Some(bound_bps), at_us: now_us, lifts: LIFTS };
+                Some(bound_bps)
+            }
+            None => {
+                let has_ended = self.bound_bps.take().is_some();
+                if self.lifts == 0 || (!has_ended && !is_repeated) {
+                    return None;
+                }
+                (self.lifts, self.at_us) = (self.lifts - 1, now_us);
+                Some(NO_BOUND_BPS)
+            }
+        }
+    }
+}
+
+impl crate::source::Source {
+    /// What the best of the local viewers can take of it; 0 if there are none.
+    fn demand_bps(&self) -> u64 {
+        let viewers = self.subscribers.iter().flatten();
+        viewers.map(|subscriber| subscriber.takes_bps).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choose::Rung;
+
+    fn wish(bits_per_second: u64, priority: u8, then: Option<usize>) -> Wish {
+        let rung = Rung { encoding: 0, spatial_max: 0, temporal_max: 0, bits_per_second };
+        Wish { rungs: vec![rung], priority, peak_bps: bits_per_second, now: then, then }
+    }
+
+    #[test]
+    fn what_is_left_over_is_for_whoever_could_use_it() {
+        let both = [wish(300, 1, Some(0)), wish(200, 1, Some(0))];
+        assert_eq!(takes(1000, &both), [800, 700]);
+        assert_eq!(stretch(&both, &[800, 700]), None, "there is room");
+        assert_eq!(stretch(&both, &[310, 700]), Some(820), "the first could use twice as much");
+        let before = [Wish { peak_bps: 900, ..wish(100, 1, Some(0)) }];
+        assert_eq!(stretch(&before, &[400]), Some(800), "it has been better");
+        assert_eq!(stretch(&before, &[1000]), Some(1170));
+        assert_eq!(stretch(&before, &[1200]), None, "that fits");
+        let chosen = [Wish { peak_bps: 0, ..wish(100, 1, Some(0)) }];
+        assert_eq!(stretch(&chosen, &[100]), None, "there are other layers");
+        let one_paused = [wish(900, 1, Some(0)), wish(800, 1, None), wish(40, 0, Some(0))];
+        assert_eq!(takes(1000, &one_paused), [480, 480, 100], "halves of what slides leave");
+    }
+
+    #[test]
+    fn a_bound_is_told_when_it_changes_repeated_and_lifted() {
+        let mut told = Told::default();
+        assert_eq!(told.next(None, 1), None);
+        assert_eq!(told.next(Some(1_000_000), 2), Some(1_000_000));
+        assert_eq!(told.next(Some(1_010_000), 3), None);
+        assert_eq!(told.next(Some(500_000), 4), Some(500_000));
+        assert_eq!(told.next(Some(500_000), 4 + REPEAT_US), Some(500_000));
+        let lifted: Vec<_> = (0..10).map(|at| told.next(None, (3 + at) * REPEAT_US)).collect();
+        let ends = lifted.iter().flatten().count();
+        assert_eq!((lifted[0], ends), (Some(NO_BOUND_BPS), usize::from(LIFTS)));
+    }
+}
