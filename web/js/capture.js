@@ -28,9 +28,35 @@ export async function capture({ audio, video }) {
             throw error;
         return navigator.mediaDevices.getUserMedia({ audio, video });
     });
+    for (const track of media.getVideoTracks()) {
+        await setBlur(track);
+        if (preferences.rotation !== '0')
+            await turn(media, track);
+    }
     for (const track of media.getVideoTracks())
         track.contentHint = preferences.sharp ? 'detail' : '';
     return media;
+}
+
+/** Whether this browser may blur backgrounds at all; the camera has a word in it, too. */
+export function mayBlur() {
+    return Boolean(navigator.mediaDevices?.getSupportedConstraints().backgroundBlur);
+}
+
+/** Blurs what is behind the person, as far as browser, system and camera can; whether it is as wished. */
+export async function setBlur(track) {
+    const can = track.getCapabilities?.().backgroundBlur ?? [];
+    if (!can.includes(preferences.blur))
+        return !preferences.blur;
+    await track.applyConstraints({ backgroundBlur: preferences.blur }).catch(() => {});
+    return Boolean(track.getSettings().backgroundBlur) === preferences.blur;
+}
+
+/** Puts a turned picture in the place of `track`. What turns it is loaded when somebody wants it. */
+async function turn(media, track) {
+    const { turned } = await import('./rotation.js');
+    media.removeTrack(track);
+    media.addTrack(await turned(track, Number(preferences.rotation)));
 }
 
 /** Lets the user choose a screen, window or tab. */

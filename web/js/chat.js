@@ -21,12 +21,12 @@ const WORDS = {
 
 export class Chat {
     /** `obey(text)` carries out a command; null means that the text is none. */
-    constructor(connection, obey) {
+    constructor(connection, obey, signal) {
         this.connection = connection;
         this.obey = obey;
         this.list = byId('chat-list');
         this.input = byId('chat-input');
-        this.outbox = new Outbox(connection, (entry) => this.#showState(entry));
+        this.outbox = new Outbox(connection, (entry) => this.#showState(entry), signal);
         this.dest = null;
         this.unread = 0;
         this.list.replaceChildren();

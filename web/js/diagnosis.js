@@ -13,21 +13,24 @@ const MEDIA_WITHIN_MS = 7_000;
 
 export class Diagnosis {
     /** `onChange()` is called when `findings` or `network` have changed. */
-    constructor(connection, onChange) {
+    constructor(connection, onChange, signal) {
         this.connection = connection;
         this.onChange = onChange;
         /** A sentence for each stream that something is wrong with. */
         this.findings = new Map();
         /** What keeps all streams away; empty if any gets through. */
         this.network = '';
-        connection.addEventListener('stream', ({ detail }) => this.#took(detail));
+        connection.addEventListener('stream', ({ detail }) => this.#took(detail), { signal });
         connection.addEventListener('state', ({ detail }) => {
             clearInterval(this.#timer);
             if (detail.state === 'joined')
                 this.#timer = setInterval(() => this.#look(), TICK_MS);
             if (detail.state !== 'joined')
                 this.#since.clear();
-        });
+        }, { signal });
+        if (connection.isJoined)
+            this.#timer = setInterval(() => this.#look(), TICK_MS);
+        signal.addEventListener('abort', () => clearInterval(this.#timer));
     }
 
     #timer = 0;

@@ -46,6 +46,8 @@ async function askStatus() {
                 : t('The server says: {text}', { text: response.statusText || response.status }));
         }
         state.status = await response.json();
+        const sentAt = Date.parse(response.headers.get('Date') ?? '');
+        state.clockSkewMs = Number.isNaN(sentAt) ? 0 : sentAt - Date.now();
     } catch (error) {
         refuse(error instanceof TypeError
             ? t('The server cannot be reached. Check the network, and load this page again.')

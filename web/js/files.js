@@ -11,16 +11,16 @@ import { FILE_MAX_BYTES, Transfer } from './transfer.js';
 const OFFERS_MAX = 3;
 
 export class Files {
-    constructor(connection) {
+    constructor(connection, signal) {
         this.connection = connection;
         /** By the peer's id and the transfer's. */
         this.transfers = new Map();
         byId('files').replaceChildren();
-        connection.addEventListener('file', ({ detail }) => this.#took(detail.message));
         connection.addEventListener('state', ({ detail }) => {
             if (detail.state !== 'joined')
                 this.#endAll();
-        });
+        }, { signal });
+        signal.addEventListener('abort', () => this.#endAll());
     }
 
     /** Lets the user choose a file for `user`. */
@@ -44,7 +44,8 @@ export class Files {
         this.#add(randomId(), user, file, true).invite();
     }
 
-    #took({ source, value }) {
+    /** Takes what a member says of a file. */
+    took({ source, value }) {
         const peer = this.connection.users.get(source);
         if (!peer || typeof value?.id !== 'string')
             return;

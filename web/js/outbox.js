@@ -16,7 +16,7 @@ const REFUSALS = {
 
 export class Outbox {
     /** `onChange(entry)` is called when the state of an entry has changed. */
-    constructor(connection, onChange) {
+    constructor(connection, onChange, signal) {
         this.connection = connection;
         this.onChange = onChange;
         this.entries = [];
@@ -24,15 +24,15 @@ export class Outbox {
             // The history, which comes first, shows which of them had arrived.
             if (detail.kind === 'join')
                 connection.whenDealtWith(() => this.#resend());
-        });
+        }, { signal });
         connection.addEventListener('silent', ({ detail }) => {
             if (!detail.isSilent)
                 this.#resend();
-        });
+        }, { signal });
         connection.addEventListener('state', () => {
             for (const entry of this.entries)
                 this.#set(entry, 'waiting');
-        });
+        }, { signal });
     }
 
     /** Sends, or keeps for later; `dest` is a user or null for all. Returns the entry. */

@@ -50,7 +50,7 @@ export class People {
                     this.#show(other);
             }
             if (performance.now() > this.quietUntil && !isSelf(user) && !user.isBack
-                && !(kind === 'add' && user.data?.was))
+                && !(kind === 'add' && user.data?.was) && !this.connection.data.breakouts)
                 announce(kind === 'delete' ? t('{name} left.', { name: nameOf(user) })
                     : t('{name} joined.', { name: nameOf(user) }));
         }
@@ -149,6 +149,8 @@ export class People {
         const place = this.places.get(user.id);
         if (place)
             badges.push(['hand', t('Hand raised, number {place}', { place: number(place) })]);
+        if (typeof user.data?.room === 'string')
+            badges.push(['door', t('In room {room}', { room: user.data.room })]);
         if (user.permissions.includes('op'))
             badges.push(['star', t('Operator')]);
         if (user.permissions.includes('present')) {

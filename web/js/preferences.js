@@ -16,6 +16,9 @@ const DEFAULTS = {
     sharp: false,
     mirror: true,
     hideSelf: false,
+    blur: false,
+    /** How far the camera's picture is turned clockwise, in degrees, as text. */
+    rotation: '0',
     view: 'grid',
     captions: 'normal',
     handSound: true,

@@ -1,5 +1,6 @@
 /** The settings dialog, before joining and in the room. */
 
+import { mayBlur, setBlur } from './capture.js';
 import { byId } from './element.js';
 import { languages, setLanguage, t } from './language.js';
 import * as own from './own.js';
@@ -43,10 +44,26 @@ export function wireSettings(stage, reception) {
     box('hide-self', 'hideSelf', () => stage.layOut());
     box('hand-sound', 'handSound', () => {});
     box('use-keys', 'keys', () => {});
+    choice('rotation', () => own.switchDevice('video').then(restartPreview));
+    byId('blur').disabled = !mayBlur();
+    box('blur', 'blur', async () => {
+        const track = state.own.video;
+        if (track && preferences.rotation === '0')
+            showBlur(await setBlur(track));
+        else
+            await own.switchDevice('video');
+        restartPreview();
+    });
+    showBlur(mayBlur());
     for (const id of ['noise', 'sharp'])
         box(id, id, () => own.switchDevice(id === 'noise' ? 'audio' : 'video'));
     offerLanguages();
     navigator.mediaDevices?.addEventListener('devicechange', own.refreshDevices);
+}
+
+/** Says so where the background stays sharp against the user's wish. */
+function showBlur(isAsWished) {
+    byId('blur-note').hidden = isAsWished;
 }
 
 /** The languages that there are, which are asked for when somebody looks. */

@@ -1,9 +1,10 @@
 /** The stage: who is large, who is in the strip or the grid, and which page of it is shown. */
 
 import { arrange } from './arrangement.js';
-import { byId, putAt } from './element.js';
-import { number, t } from './language.js';
+import { byId } from './element.js';
+import { t } from './language.js';
 import { announce } from './notices.js';
+import { showPager } from './pager.js';
 import { prefer, preferences } from './preferences.js';
 import { LARGE_FROM_PX } from './reception.js';
 import { rove } from './roving.js';
@@ -65,6 +66,14 @@ export class Stage {
         this.layOut();
         if (hadFocus)
             (this.grid.querySelector('.tile:not([hidden]) .tile-menu') ?? this.grid).focus();
+    }
+
+    /** All others and we ourselves leave the stage: another group is entered. */
+    clear() {
+        for (const tile of this.tiles.values())
+            tile.remove();
+        this.tiles.clear();
+        this.layOut();
     }
 
     update(stream) {
@@ -189,7 +198,7 @@ export class Stage {
                 visible.set(tile.stream.id, isLarge || width >= LARGE_FROM_PX ? 'large' : 'small');
             }
         }
-        this.#showPager(plan);
+        showPager(plan);
         this.refreshStops();
         this.deeds.shown(this.isLookedAt ? visible : new Map());
     }
@@ -240,18 +249,6 @@ export class Stage {
         // A picture that is off the page is not sent, so its owner's word must do.
         const tells = data && ('muted' in data || 'camera' in data);
         return tile.hasVideo || !tells || data.camera ? 2 : 3;
-    }
-
-    #showPager({ page, pages, pager }) {
-        const node = byId('pager');
-        node.hidden = !pager;
-        if (!pager)
-            return;
-        putAt(node, pager);
-        byId('page-now').textContent = `${number(page + 1)} / ${number(pages)}`;
-        // Not disabled: a button that loses focus at the last page would throw it away.
-        byId('page-back').setAttribute('aria-disabled', String(page === 0));
-        byId('page-on').setAttribute('aria-disabled', String(page === pages - 1));
     }
 
     async #play(tile) {
