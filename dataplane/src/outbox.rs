@@ -266,9 +266,10 @@ mod tests {
     fn what_leaves_late_is_known_to() {
         let mut outbox = Outbox::new(Box::new(Clockwork(100)));
         let mut counters = Counters::new();
+        let to = Path::udp(([192, 0, 2, 1], 5).into(), None);
         let mut send = |outbox: &mut Outbox, now_us: u64| {
             let leave_us = outbox.leave_us(now_us);
-            outbox.push(&[1; 9], ([192, 0, 2, 1], 5).into(), None, &mut counters);
+            outbox.push(&[1; 9], to, &mut counters);
             outbox.flush(&mut counters);
             leave_us
         };
