@@ -1,8 +1,10 @@
 /** A viewer behind a bad link: what it sees and hears goes on, at what the link takes. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { launch, openPage } from './peer/browser.js';
+import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
@@ -110,6 +112,62 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
             throw error;
         } finally {
             link.loss(0);
+        }
+    });
+
+    test('Firefox behind loss and behind a policer', {
+        skip: Firefox.isThere ? false : 'no Firefox',
+    }, async () => {
+        const firefox = await Firefox.launch(`${ORIGIN}/404-not-there`);
+        const rules = [];
+        /** What comes to Firefox, told by its port, meets this. */
+        const rule = (port, match) => {
+            rules.push(`INPUT -p udp --dport ${port} ${match} -j DROP`);
+            execFileSync('sh', ['-c', `iptables -A ${rules.at(-1)}`]);
+        };
+        const clear = () => {
+            for (const line of rules.splice(0))
+                execFileSync('sh', ['-c', `iptables -D ${line}`]);
+        };
+        const shown = () => firefox.run(received);
+        const more = async (what, count) => {
+            const { video: { framesDecoded } } = await shown();
+            await until(`${count} more frames in Firefox ${what}`,
+                async () => (await shown()).video.framesDecoded >= framesDecoded + count);
+        };
+        try {
+            await firefox.run(helpers);
+            const { status } = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep` });
+            assert.equal(status, 201);
+            await until('the large picture', async () => (await shown()).video?.frameWidth === 640);
+            const port = await firefox.run(async () => {
+                const stats = [...(await window.pc.getStats()).values()];
+                const pair = stats.find(({ type, nominated, state }) =>
+                    type === 'candidate-pair' && nominated && state === 'succeeded');
+                return stats.find(({ id }) => id === pair.localCandidateId).port;
+            });
+            rule(port, '-m statistic --mode random --probability 0.05');
+            const { video: before } = await shown();
+            await until('packets to be lost and asked for', async () => {
+                const { video } = await shown();
+                return video.packetsLost > before.packetsLost + 3
+                    && video.nackCount > before.nackCount + 3;
+            });
+            await more('with loss', 60);
+            clear();
+            rule(port, '-m hashlimit --hashlimit-name slow --hashlimit-above 62kb/s '
+                + '--hashlimit-burst 64kb');
+            await until('the small picture', async () => (await shown()).video.frameWidth === 320);
+            await more('of the small picture', 10);
+            clear();
+            await until('the large picture', async () => (await shown()).video.frameWidth === 640);
+            await more('of the large picture', 20);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            clear();
+            await firefox.close();
         }
     });
 
