@@ -10,8 +10,8 @@ import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 import { helpers, play } from './peer/web-session.js';
 
-/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes. */
-async function publishNoise({ url }) {
+/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes or in one. */
+async function publishNoise({ url, isSingle = false }) {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [640, 360];
     const context = canvas.getContext('2d');
@@ -29,7 +29,7 @@ async function publishNoise({ url }) {
     pc.addTransceiver(speaker.stream.getTracks()[0], { direction: 'sendonly' });
     pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
         direction: 'sendonly',
-        sendEncodings: [
+        sendEncodings: isSingle ? [{ maxBitrate: 1_200_000 }] : [
             { rid: 'h', maxBitrate: 1_200_000 },
             { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
         ],
@@ -64,7 +64,13 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
     };
 
     before(async () => {
-        server = await Server.start({ args: ['--metrics', '127.0.0.1:9099'] });
+        const group = {
+            codecs: ['vp8', 'opus'],
+            'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+        };
+        server = await Server.start({
+            args: ['--metrics', '127.0.0.1:9099'], groups: { test: group, single: group },
+        });
         link = await Link.make();
         browsers = [await launch(), await link.launch()];
         const publisher = await open(browsers[0], 'publisher');
@@ -184,6 +190,47 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
             throw error;
         } finally {
             link.rate(0);
+        }
+    });
+
+    test('who sends one picture only is asked for what the only viewer can take', async () => {
+        const pages = [await open(browsers[0], 'single'), await open(browsers[1], 'sole')];
+        const [publisher, sole] = pages;
+        const target = () => publisher.evaluate(async () => {
+            const stats = [...(await window.pc.getStats()).values()];
+            return stats.find(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+                .targetBitrate;
+        });
+        const frames = async () => (await sole.evaluate(received)).video?.framesDecoded ?? 0;
+        const more = async (what, count) => {
+            const first = await frames();
+            await until(`${count} more frames ${what}`,
+                async () => await frames() >= first + count);
+        };
+        try {
+            const url = `${ORIGIN}/group/single/`;
+            const { status } = await publisher.evaluate(
+                publishNoise, { url: `${url}.whip`, isSingle: true });
+            assert.equal(status, 201);
+            await until('the viewer to be let in', async () =>
+                (await sole.evaluate(play, { url: `${url}.whep` })).status === 201);
+            await until('all of it', async () => await target() > 1_000_000);
+            await more('at the full rate', 10);
+            // Alone on the link, so that all of it is for this picture.
+            await viewer.evaluate(() => fetch(window.session, { method: 'DELETE' }));
+            link.rate(500);
+            await until('less to be sent', async () => await target() < 500_000);
+            await more('at what the link takes', 20);
+            link.rate(0);
+            await until('all of it again', async () => await target() > 1_000_000);
+            await more('at the full rate again', 20);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            link.rate(0);
+            for (const page of pages)
+                await page.context().close();
         }
     });
 });
