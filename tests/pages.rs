@@ -36,8 +36,9 @@ fn the_group_page_and_its_headers() {
 fn modules_are_at_an_address_of_their_version_and_stay_there_for_ever() {
     let server = Server::start();
     let page = server.get("/group/test/").text();
-    let at = page.find("src=\"/v/").expect("the script has a version");
-    let script = page[at + 5..].split('"').next().unwrap().to_owned();
+    let module = "type=\"module\" src=\"";
+    let at = page.find(&format!("{module}/v/")).expect("the script has a version");
+    let script = page[at + module.len()..].split('"').next().unwrap().to_owned();
     assert!(script.ends_with("/js/group.js"), "{script}");
     let module = server.get(&script);
     assert_eq!(module.status, 200);
@@ -48,6 +49,38 @@ fn modules_are_at_an_address_of_their_version_and_stay_there_for_ever() {
     for address in page.split('"').filter(|word| word.starts_with("/v/")) {
         assert_eq!(server.get(address.split('#').next().unwrap()).status, 200, "{address}");
     }
+}
+
+/// Pages of any origin may load the client library, from an address with the version of its interface.
+#[test]
+fn the_client_library_is_there_for_all_origins() {
+    let server = Server::start();
+    let library = server.get("/client/1/protocol.js");
+    assert_eq!(library.status, 200);
+    assert_eq!(library.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(library.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(library.header("cache-control"), Some("no-cache"));
+    let text = library.text();
+    let parts: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once("from './"))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .filter_map(|(_, rest)| rest.split('\'').next())
+        .collect();
+    assert!(parts.len() >= 4, "{parts:?}");
+    for part in parts {
+        let answer = server.get(&format!("/client/1/{part}"));
+        assert_eq!(answer.status, 200, "{part}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{part}");
+    }
+    // The page's own modules, and other versions, are not part of it.
+    for path in ["/client/1/group.js", "/client/2/protocol.js", "/client/1/", "/client/1/../x.js"] {
+        let answer = server.get(path);
+        assert_ne!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    }
+    assert_eq!(server.get("/js/protocol.js").header("access-control-allow-origin"), None);
 }
 
 #[test]

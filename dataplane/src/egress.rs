@@ -21,7 +21,9 @@ const PACE_TENTHS: u64 = 25;
 /// But no more than this times the estimate for longer than what comes due in the second: a slide that
 /// is large waits here, not in the network.
 const DRAIN_TENTHS: u64 = 11;
-const DRAIN_BURST_US: u64 = 400_000;
+const DRAIN_BURST_US: u64 = 1_000_000;
+/// A keyframe of a small picture at least.
+const DRAIN_BURST_BYTES_MIN: u64 = 25_000;
 /// So much leaves at once: what comes due in this, but two packets at least.
 const BURST_US: u64 = 10_000;
 const BURST_BYTES_MIN: u64 = 2_500;
@@ -95,7 +97,8 @@ impl Egress {
         let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
         self.pace.set(pace_bps, burst, now_us);
         let drain_bps = estimate_bps.map(|bps| bps * DRAIN_TENTHS / 10);
-        let burst = drain_bps.map_or(0, |bps| bps * DRAIN_BURST_US / 8_000_000);
+        let burst = drain_bps
+            .map_or(0, |bps| (bps * DRAIN_BURST_US / 8_000_000).max(DRAIN_BURST_BYTES_MIN));
         self.drain.set(drain_bps, burst, now_us);
         let repair_bps =
             estimate_bps.map(|bps| bps.saturating_sub(media_bps).max(bps * REPAIR_PERCENT / 100));

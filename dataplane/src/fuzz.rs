@@ -194,7 +194,7 @@ pub fn congestion(data: &[u8]) {
                 results.clear();
                 flow.history.take_feedback(body, &mut results);
                 results.sort_by_key(|result| result.sent_us);
-                flow.delay.take(&results);
+                flow.delay.take(&results, |_| false);
                 controller.take_results(flow.delay.usage(), &results, now_us);
             }
         }

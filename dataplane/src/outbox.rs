@@ -8,6 +8,11 @@ pub const BATCH_MAX: usize = 128;
 /// The largest datagram that leaves.
 pub const DATAGRAM_BYTES_MAX: usize = 1600;
 
+/// A batch that leaves so much later than its first datagram was said to has met a stall.
+const STALL_US: u64 = 4_000;
+/// Stalls that are remembered: feedback comes within a second or so.
+const STALLS_MAX: usize = 32;
+
 /// Where a datagram goes and where it lies in the slab.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing {
@@ -53,7 +58,30 @@ pub struct Outbox {
     fan_out: Option<(u64, usize)>,
     /// The same for those that wait in the batch: arrivals and numbers of copies.
     arrivals: Vec<(u64, u64)>,
+    /// When the first datagram of the batch was said to leave, and when the last batch had left.
+    first_us: Option<u64>,
+    flushed_us: u64,
+    stalls: Stalls,
     wire: Box<dyn Wire>,
+}
+
+/// What is said to have left between two instants left at the second, because the machine had other
+/// things to do: how long it took says nothing about the path. The last few.
+#[derive(Debug, Default)]
+struct Stalls {
+    spans_us: [(u64, u64); STALLS_MAX],
+    next: usize,
+}
+
+impl Stalls {
+    fn note(&mut self, from_us: u64, to_us: u64) {
+        self.spans_us[self.next % STALLS_MAX] = (from_us, to_us);
+        self.next = (self.next + 1) % STALLS_MAX;
+    }
+
+    fn has(&self, at_us: u64) -> bool {
+        self.spans_us.iter().any(|(from_us, to_us)| (*from_us..*to_us).contains(&at_us))
+    }
 }
 
 impl Outbox {
@@ -66,8 +94,24 @@ impl Outbox {
             framed: Vec::new(),
             fan_out: None,
             arrivals: Vec::with_capacity(BATCH_MAX),
+            first_us: None,
+            flushed_us: 0,
+            stalls: Stalls::default(),
             wire,
         }
+    }
+
+    /// When what is put in next leaves: `now_us`, or later if a batch has left since then. Much is sent
+    /// in one turn of the loop, and a path is judged by differences of a millisecond.
+    pub fn leave_us(&mut self, now_us: u64) -> u64 {
+        let leave_us = now_us.max(self.flushed_us);
+        self.first_us.get_or_insert(leave_us);
+        leave_us
+    }
+
+    /// Whether what was to leave at an instant may have left much later.
+    pub fn has_stalled(&self, at_us: u64) -> bool {
+        self.stalls.has(at_us)
     }
 
     /// What is put in from here on are copies of packets that arrived at `since_us` (of several
@@ -143,8 +187,14 @@ impl Outbox {
         for _ in taken..self.batch.len() {
             counters.drop(DropReason::SendFailed);
         }
+        let now_us = self.wire.now_us();
+        self.flushed_us = now_us;
+        if let Some(first_us) = self.first_us.take()
+            && now_us.saturating_sub(first_us) > STALL_US
+        {
+            self.stalls.note(first_us, now_us);
+        }
         if !self.arrivals.is_empty() {
-            let now_us = self.wire.now_us();
             for (since_us, copies) in self.arrivals.drain(..) {
                 counters.forward.add(now_us.saturating_sub(since_us), copies);
             }
@@ -210,6 +260,27 @@ mod tests {
         outbox.push(&[1; 9], to, &mut counters);
         outbox.flush(&mut counters);
         assert_eq!(counters.forward.count(), first + second);
+    }
+
+    #[test]
+    fn what_leaves_late_is_known_to() {
+        let mut outbox = Outbox::new(Box::new(Clockwork(100)));
+        let mut counters = Counters::new();
+        let to = Path::udp(([192, 0, 2, 1], 5).into(), None);
+        let mut send = |outbox: &mut Outbox, now_us: u64| {
+            let leave_us = outbox.leave_us(now_us);
+            outbox.push(&[1; 9], to, &mut counters);
+            outbox.flush(&mut counters);
+            leave_us
+        };
+        assert_eq!(send(&mut outbox, 105), 105);
+        assert_eq!(send(&mut outbox, 105), 110, "after the first batch, in the same turn");
+        assert!(!outbox.has_stalled(105) && !outbox.has_stalled(110));
+        outbox.wire = Box::new(Clockwork(50_000));
+        assert_eq!(send(&mut outbox, 40_000), 40_000);
+        assert!(outbox.has_stalled(40_000) && !outbox.has_stalled(39_999));
+        assert_eq!(send(&mut outbox, 40_000), 50_010);
+        assert!(!outbox.has_stalled(50_010));
     }
 
     #[test]

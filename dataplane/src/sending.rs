@@ -58,9 +58,15 @@ impl<'a> Packet<'a> {
     }
 }
 
-fn hop(subscriber: &Subscriber, egress: &mut Egress, len: usize, now_us: u64) -> HopFields {
+fn hop(
+    subscriber: &Subscriber,
+    egress: &mut Egress,
+    len: usize,
+    outbox: &mut Outbox,
+    now_us: u64,
+) -> HopFields {
     match subscriber.is_numbered {
-        true => egress.stamp(len, now_us),
+        true => egress.stamp(len, outbox.leave_us(now_us)),
         false => HopFields::default(),
     }
 }
@@ -100,7 +106,7 @@ pub fn send(
         rtp_time: placement.rtp_time,
         ssrc: subscriber.ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + payload.len() + padding, *now_us),
+        hop: hop(subscriber, egress, header.len() + payload.len() + padding, outbox, *now_us),
         frame_delta: placement.frame_delta,
     };
     let out = outbox.slot(counters);
@@ -181,7 +187,7 @@ pub fn send_rtx(
         rtp_time: placement.rtp_time,
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + len + 2, *now_us),
+        hop: hop(subscriber, egress, header.len() + len + 2, outbox, *now_us),
         frame_delta: placement.frame_delta,
     };
     let out = outbox.slot(counters);
@@ -217,7 +223,7 @@ pub fn send_padding(
         rtp_time: subscriber.forwarder.last_rtp_time(),
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, *now_us),
+        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, outbox, *now_us),
         frame_delta: 0,
     };
     let out = outbox.slot(counters);

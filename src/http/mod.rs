@@ -183,6 +183,8 @@ async fn answer(
             let path = asked.path.trim_start_matches('/');
             let headers = asked.request.headers();
             let base = asked.config.base();
+            let part = library_part(path);
+            let path = part.as_deref().unwrap_or(path);
             let mut response = if is_confined(path) {
                 let (method, query) = (asked.request.method(), asked.query.as_str());
                 context.files.serve(method, path, (query, base), headers).await
@@ -190,9 +192,25 @@ async fn answer(
                 context.files.not_found(base).await
             };
             page_headers(response.headers_mut(), &asked, context, "");
+            if part.is_some() && response.status() != StatusCode::NOT_FOUND {
+                let all = HeaderValue::from_static("*");
+                response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, all);
+            }
             response
         }
     }
+}
+
+/// Where the client library is for pages of any origin; the number is that of its interface.
+const LIBRARY: &str = "client/1/";
+/// The modules that it consists of, which know nothing of our page.
+const LIBRARY_PARTS: [&str; 7] =
+    ["extensions.js", "heir.js", "member.js", "protocol.js", "random.js", "socket.js", "stream.js"];
+
+/// The file of a part of the client library, if `path` names one.
+fn library_part(path: &str) -> Option<String> {
+    let part = path.strip_prefix(LIBRARY)?;
+    LIBRARY_PARTS.contains(&part).then(|| format!("js/{part}"))
 }
 
 /// Whether the request would bring somebody in: a WebSocket, or a publisher or viewer over HTTP.

@@ -1,34 +1,44 @@
-/** The example of a bot in Node: the web client's library works outside a page. */
+/** The examples of bots: the web client's library works outside our page, in Node and from any origin. */
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { joinGroup, launch, peopleOf } from './peer/browser.js';
-import { ADDRESS, PORT, Server } from './peer/server.js';
+import { joinGroup, launch, openPage, peopleOf } from './peer/browser.js';
+import { ADDRESS, ORIGIN, PORT, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 
 const BOT = fileURLToPath(new URL('../../docs/examples/bot.mjs', import.meta.url));
+const PAGE = fileURLToPath(new URL('../../docs/examples/bot.html', import.meta.url));
+/** Another origin at the same address: Chromium keeps public pages away from private networks. */
+const ELSEWHERE = `http://${ADDRESS}:9099`;
 const hasWebSocket = Number(process.versions.node.split('.')[0]) >= 20;
 
-describe('a bot', { concurrency: 1, skip: !hasWebSocket && 'Node is too old' }, () => {
+describe('bots', { concurrency: 1 }, () => {
     let server;
     let browser;
     let bot;
+    let elsewhere;
 
     before(async () => {
-        server = await Server.start();
+        server = await Server.start({ config: { allowOrigin: [ELSEWHERE] } });
         browser = await launch();
     });
 
     after(async () => {
         bot?.kill('SIGKILL');
+        elsewhere?.close();
+        elsewhere?.closeAllConnections();
         await browser?.close();
         await server?.stop();
     });
 
-    test('names the next hand, lowers it, and leaves in order', async () => {
+    test('in Node one names the next hand, lowers it, and leaves in order', {
+        skip: !hasWebSocket && 'Node is too old',
+    }, async () => {
         bot = spawn(process.execPath,
             ['--experimental-websocket', BOT, `wss://${ADDRESS}:${PORT}/ws`, 'test', 'robot'],
             { env: { ...process.env, NODE_EXTRA_CA_CERTS: server.certificate }, stdio: 'inherit' });
@@ -46,5 +56,24 @@ describe('a bot', { concurrency: 1, skip: !hasWebSocket && 'Node is too old' }, 
         bot.kill('SIGTERM');
         assert.equal((await exited)[0], 0);
         await until('the bot to be gone', async () => (await peopleOf(ann)).join() === 'ann');
+        await ann.close();
+    });
+
+    test('in a page of another origin one hears who speaks', async () => {
+        const page = await openPage(browser, 'clock');
+        elsewhere = createServer((_, response) => {
+            response.setHeader('Content-Type', 'text/html');
+            response.end(readFileSync(PAGE));
+        }).listen(9099, ADDRESS);
+        const ann = await joinGroup(browser, 'ann', { start: 'audio' });
+        const query = new URLSearchParams({ server: ORIGIN, group: 'test', name: 'clock' });
+        await page.goto(`${ELSEWHERE}/bot.html?${query}`);
+        await until('the bot in the list', async () => (await peopleOf(ann)).join() === 'ann,clock');
+        await until('its answer to be ann', async () => {
+            await ann.fill('#chat-input', 'who');
+            await ann.press('#chat-input', 'Enter');
+            return (await ann.locator('.chat-message').allTextContents())
+                .some((text) => /clock.*ann: [1-9]/s.test(text));
+        });
     });
 });

@@ -5,6 +5,7 @@
  */
 
 import { element } from './element.js';
+import { t } from './language.js';
 import { state } from './state.js';
 
 export class Attendance {
@@ -17,7 +18,7 @@ export class Attendance {
     update(kind, { id, username, permissions }, nowMs = Date.now()) {
         if (permissions?.includes('system'))
             return;
-        const name = username || '(anonymous)';
+        const name = username || t('(anonymous)');
         const person = this.people.get(name)
             ?? { firstMs: nowMs, lastMs: nowMs, presentMs: 0, here: new Set(), sinceMs: nowMs };
         this.people.set(name, person);
@@ -41,7 +42,7 @@ export class Attendance {
 
     /** The record as comma-separated values (RFC 4180). */
     csv(nowMs = Date.now()) {
-        const rows = [['name', 'first seen', 'last seen', 'minutes present']];
+        const rows = [[t('name'), t('first seen'), t('last seen'), t('minutes present')]];
         for (const [name, person] of this.people) {
             const isHere = person.here.size > 0;
             const presentMs = person.presentMs + (isHere ? nowMs - person.sinceMs : 0);

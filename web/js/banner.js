@@ -1,6 +1,7 @@
 /** The line that says what is wrong with the network, and what is being tried. */
 
 import { byId } from './element.js';
+import { number, t } from './language.js';
 import { state } from './state.js';
 
 /** After so many attempts a reload is offered. */
@@ -10,11 +11,12 @@ const GOOD_NEWS_MS = 3_000;
 let timer = 0;
 let wasBad = false;
 
-/** Shows what `connection` and its `healer` are about. */
-export function showBanner(connection, healer) {
+/** Shows what the connection, the healer and the diagnosis of `room` are about. */
+export function showBanner(room) {
     if (!state.isInside)
         return;
-    const text = words(connection, healer);
+    const { connection } = room;
+    const text = words(room);
     document.body.dataset.connection = text ? 'troubled' : connection.state;
     if (text) {
         clearTimeout(timer);
@@ -22,7 +24,7 @@ export function showBanner(connection, healer) {
         put(text, 'bad');
     } else if (wasBad && connection.isJoined) {
         wasBad = false;
-        put('Connected again.', 'good');
+        put(t('Connected again.'), 'good');
         timer = setTimeout(() => put('', ''), GOOD_NEWS_MS);
     }
     byId('banner-retry').hidden = connection.state !== 'waiting';
@@ -45,19 +47,23 @@ function put(text, mood) {
     banner.classList.toggle('is-shown', text !== '');
 }
 
-function words(connection, healer) {
-    const attempt = connection.attempts > 1 ? ` (attempt ${connection.attempts})` : '';
+function words({ connection, healer, diagnosis }) {
     if (!connection.isJoined) {
-        return navigator.onLine
-            ? `The connection was lost. Connecting again…${attempt} What you write is kept.`
-            : 'This device has no network. You will be back as soon as it has one.';
+        if (!navigator.onLine)
+            return t('This device has no network. You will be back as soon as it has one.');
+        return connection.attempts > 1
+            ? t('The connection was lost. Connecting again… (attempt {number}) What you write is kept.',
+                { number: number(connection.attempts) })
+            : t('The connection was lost. Connecting again… What you write is kept.');
     }
     if (connection.isSilent)
-        return 'The server does not answer. Checking the network…';
+        return t('The server does not answer. Checking the network…');
+    if (diagnosis.network)
+        return diagnosis.network;
     const steps = [...healer.ailing.values()];
     if (steps.length === 0)
         return '';
     return steps.includes('new')
-        ? 'Sound and pictures are interrupted. Setting them up anew…'
-        : 'Sound and pictures are interrupted. Looking for another way…';
+        ? t('Sound and pictures are interrupted. Setting them up anew…')
+        : t('Sound and pictures are interrupted. Looking for another way…');
 }

@@ -1,5 +1,6 @@
 /** Microphone, camera and screen: getting them, and saying in plain words why we could not. */
 
+import { t } from './language.js';
 import { preferences } from './preferences.js';
 
 /** Opens the devices asked for; falls back to the default one if the preferred one is gone. */
@@ -27,9 +28,35 @@ export async function capture({ audio, video }) {
             throw error;
         return navigator.mediaDevices.getUserMedia({ audio, video });
     });
+    for (const track of media.getVideoTracks()) {
+        await setBlur(track);
+        if (preferences.rotation !== '0')
+            await turn(media, track);
+    }
     for (const track of media.getVideoTracks())
         track.contentHint = preferences.sharp ? 'detail' : '';
     return media;
+}
+
+/** Whether this browser may blur backgrounds at all; the camera has a word in it, too. */
+export function mayBlur() {
+    return Boolean(navigator.mediaDevices?.getSupportedConstraints().backgroundBlur);
+}
+
+/** Blurs what is behind the person, as far as browser, system and camera can; whether it is as wished. */
+export async function setBlur(track) {
+    const can = track.getCapabilities?.().backgroundBlur ?? [];
+    if (!can.includes(preferences.blur))
+        return !preferences.blur;
+    await track.applyConstraints({ backgroundBlur: preferences.blur }).catch(() => {});
+    return Boolean(track.getSettings().backgroundBlur) === preferences.blur;
+}
+
+/** Puts a turned picture in the place of `track`. What turns it is loaded when somebody wants it. */
+async function turn(media, track) {
+    const { turned } = await import('./rotation.js');
+    media.removeTrack(track);
+    media.addTrack(await turned(track, Number(preferences.rotation)));
 }
 
 /** Lets the user choose a screen, window or tab. */
@@ -44,11 +71,11 @@ export async function captureScreen() {
 /** Fills a <select> with the devices of one kind (`audioinput`, `audiooutput`, ..). */
 export async function listDevices(select, kind, chosen) {
     const devices = await navigator.mediaDevices?.enumerateDevices() ?? [];
-    const options = [new Option('Default', '')];
+    const options = [new Option(t('Default'), '')];
     for (const device of devices) {
         // Before the first permission browsers hide ids and names: such entries help nobody.
         if (device.kind === kind && device.deviceId && device.deviceId !== 'default')
-            options.push(new Option(device.label || `Device ${options.length}`, device.deviceId));
+            options.push(new Option(device.label || t('Device {number}', { number: options.length }), device.deviceId));
     }
     select.replaceChildren(...options);
     select.value = chosen;
@@ -58,41 +85,67 @@ export async function listDevices(select, kind, chosen) {
 
 /** What to tell the user when `what` ("camera", "microphone", ..) could not be opened. */
 export function explain(error, what) {
+    const words = wordsFor(what);
     switch (error.name) {
     case 'NotAllowedError':
     case 'SecurityError':
-        return refusal(what);
+        return refusal(what, words);
     case 'NotFoundError':
-        return `No ${what} was found. Is it plugged in and switched on? Everything else works.`;
+        return words.missing;
     case 'NotReadableError':
     case 'AbortError':
-        return `The ${what} could not be started. Another program may be using it: close that one, `
-            + 'and try again.';
+        return words.busy;
     default:
-        return error.message || `The ${what} could not be started.`;
+        return error.message || words.busy;
+    }
+}
+
+/** Whole sentences for each device: other languages decline them. */
+function wordsFor(what) {
+    switch (what) {
+    case 'microphone':
+        return {
+            missing: t('No microphone was found. Is it plugged in and switched on? Everything else works.'),
+            busy: t('The microphone could not be started. Another program may be using it: close that '
+                + 'one, and try again.'),
+            forbidden: t('The browser may not use the microphone.'),
+        };
+    case 'camera':
+        return {
+            missing: t('No camera was found. Is it plugged in and switched on? Everything else works.'),
+            busy: t('The camera could not be started. Another program may be using it: close that one, '
+                + 'and try again.'),
+            forbidden: t('The browser may not use the camera.'),
+        };
+    default:
+        return {
+            missing: t('There is no screen that could be shared.'),
+            busy: t('The screen could not be shared. Try again, or share a single window.'),
+            forbidden: t('The browser may not share the screen.'),
+        };
     }
 }
 
 /** Where the permission is given, which is elsewhere in every browser. */
-function refusal(what) {
+function refusal(what, words) {
     if (window !== window.top && !isAllowedInFrame(what)) {
-        return `The page around this one does not pass the ${what} on. Open this page in a tab of `
-            + 'its own, or ask for allow="camera; microphone; display-capture" on its frame.';
+        return `${words.forbidden} ${t('The page around this one does not pass it on. Open this page in a '
+            + 'tab of its own, or ask for {attribute} on its frame.',
+        { attribute: 'allow="camera; microphone; display-capture"' })}`;
     }
     const agent = navigator.userAgent;
-    let where = 'the icon beside the address of this page';
+    let where = t('Allow it with the icon beside the address of this page');
     if (/Firefox/.test(agent))
-        where = `the crossed-out ${what} beside the address of this page`;
+        where = t('Allow it with the crossed-out icon beside the address of this page');
     else if (/Android/.test(agent))
-        where = 'the icon left of the address, then Permissions';
+        where = t('Allow it with the icon left of the address, then “Permissions”');
     else if (/iPhone|iPad/.test(agent))
-        where = 'the aA button beside the address, then Website Settings';
+        where = t('Allow it with the button aA beside the address, then “Website Settings”');
     else if (/Safari/.test(agent) && !/Chrom/.test(agent))
-        where = 'the menu Safari, Settings for This Website';
+        where = t('Allow it in the menu Safari, “Settings for This Website”');
     else if (/Edg|Chrom/.test(agent))
-        where = 'the icon left of the address of this page';
-    return `The browser may not use the ${what}. Allow it with ${where}, `
-        + 'and in the settings of your system; then try again.';
+        where = t('Allow it with the icon left of the address of this page');
+    return `${words.forbidden} ${where}${t(', and in the settings of your system; then try again.')}`;
 }
 
 function isAllowedInFrame(what) {
@@ -104,6 +157,6 @@ function requireDevices(method) {
     if (navigator.mediaDevices?.[method])
         return;
     throw new Error(window.isSecureContext
-        ? 'This browser cannot do that.'
-        : 'Browsers give camera, microphone and screen to https pages only.');
+        ? t('This browser cannot do that. Try a current Firefox, Chrome, Edge or Safari.')
+        : t('Browsers give camera, microphone and screen to https pages only. Open this page with https.'));
 }

@@ -2,6 +2,7 @@
 
 import { byId } from './element.js';
 import { basic } from './http-session.js';
+import { t } from './language.js';
 
 const query = new URLSearchParams(location.search);
 
@@ -15,7 +16,7 @@ async function change(event) {
     byId('done').textContent = '';
     const [group, username] = ['group', 'username'].map((id) => byId(id).value.trim());
     if (byId('new').value !== byId('again').value) {
-        byId('error').textContent = 'The two new passwords are not the same.';
+        byId('error').textContent = t('The two new passwords are not the same.');
         byId('again').focus();
         return;
     }
@@ -38,25 +39,26 @@ async function change(event) {
             return;
         }
     } catch {
-        byId('error').textContent = 'The server cannot be reached. Check the network, and try again.';
+        byId('error').textContent = t('The server cannot be reached. Check the network, and try again.');
         return;
     }
     for (const id of ['old', 'new', 'again'])
         byId(id).value = '';
     byId('back').href = `/group/${groupPath(group)}/`;
-    byId('back').textContent = 'To the group';
-    byId('done').textContent = 'Your password is changed.';
+    byId('back').textContent = t('To the group');
+    byId('done').textContent = t('Your password is changed.');
 }
 
 async function words(response) {
     switch (response.status) {
     case 401:
     case 403:
-        return 'Wrong group, name or old password; or passwords cannot be changed here.';
+        return t('Wrong group, name or old password; or passwords cannot be changed here.');
     case 429:
-        return 'Too many attempts. Try again in a minute.';
+        return t('Too many attempts. Try again in a minute.');
     default:
-        return `The server refused: ${(await response.text()).slice(0, 200) || response.status}`;
+        return t('The server refused: {text}',
+            { text: (await response.text()).slice(0, 200) || response.status });
     }
 }
 

@@ -1,6 +1,7 @@
 /** The chat: messages to all or to one, and what an operator may remove. */
 
 import { byId, element } from './element.js';
+import { dateTime, number, t, tn } from './language.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { Outbox } from './outbox.js';
@@ -14,18 +15,18 @@ const AT_END_PX = 40;
 const DRAFT_KEY = `aula:draft:${state.groupName}`;
 
 const WORDS = {
-    waiting: 'Waiting for the connection…',
-    sending: 'Sending…',
+    waiting: () => t('Waiting for the connection…'),
+    sending: () => t('Sending…'),
 };
 
 export class Chat {
     /** `obey(text)` carries out a command; null means that the text is none. */
-    constructor(connection, obey) {
+    constructor(connection, obey, signal) {
         this.connection = connection;
         this.obey = obey;
         this.list = byId('chat-list');
         this.input = byId('chat-input');
-        this.outbox = new Outbox(connection, (entry) => this.#showState(entry));
+        this.outbox = new Outbox(connection, (entry) => this.#showState(entry), signal);
         this.dest = null;
         this.unread = 0;
         this.list.replaceChildren();
@@ -54,7 +55,7 @@ export class Chat {
     writeTo(user) {
         this.dest = user;
         byId('chat-dest').hidden = !user;
-        byId('chat-dest-name').textContent = user ? `To ${nameOf(user)} only` : '';
+        byId('chat-dest-name').textContent = user ? t('To {name} only', { name: nameOf(user) }) : '';
         if (user)
             this.input.focus();
     }
@@ -91,7 +92,8 @@ export class Chat {
                 this.#markNew();
             this.#countUnread(this.unread + 1);
         }
-        announce(message.dest ? `${who}, in private: ${message.value}` : `${who}: ${message.value}`);
+        const said = { name: who, text: message.value };
+        announce(message.dest ? t('{name}, in private: {text}', said) : t('{name}: {text}', said));
     }
 
     /** Shows something that only we are told. */
@@ -153,7 +155,8 @@ export class Chat {
             return '';
         return element('button', {
             type: 'button', className: 'plain chat-delete for-op',
-            'aria-label': `Delete this message of ${author} for everybody`, title: 'Delete',
+            'aria-label': t('Delete this message of {name} for everybody', { name: author }),
+            title: t('Delete'),
             onclick: ({ target }) => {
                 const line = target.closest('li');
                 const { id, source: userId } = line.dataset;
@@ -165,8 +168,10 @@ export class Chat {
 
     #privateNote(message, isOwn) {
         const peer = this.connection.users.get(isOwn ? message.dest : message.source);
-        const text = isOwn ? ` to ${peer ? nameOf(peer) : 'one person'}` : ' to you';
-        return element('span', { className: 'chat-private' }, `${text}, in private`);
+        const text = isOwn
+            ? t('to {name}, in private', { name: peer ? nameOf(peer) : t('one person') })
+            : t('to you, in private');
+        return element('span', { className: 'chat-private' }, ` ${text}`);
     }
 
     /** Says under a message of ours what has become of it. */
@@ -177,12 +182,13 @@ export class Chat {
         if (!line || entry.state === 'sent')
             return;
         if (entry.state !== 'failed') {
-            line.append(element('p', { className: 'chat-state' }, WORDS[entry.state]));
+            line.append(element('p', { className: 'chat-state' }, WORDS[entry.state]()));
             return;
         }
-        announce(`Your message was not sent: ${entry.reason}.`);
+        const text = t('Not sent: {reason}.', { reason: entry.reason });
+        announce(text);
         line.append(element('p', { className: 'chat-state error' },
-            `Not sent: ${entry.reason}. `,
+            `${text} `,
             element('button', {
                 type: 'button', className: 'plain link',
                 onclick: () => {
@@ -190,20 +196,21 @@ export class Chat {
                     this.input.value = entry.value;
                     this.input.focus();
                 },
-            }, 'Take back')));
+            }, t('Take back'))));
     }
 
     /** A line above the first message that was not seen. */
     #markNew() {
         this.list.querySelector('.chat-new')?.remove();
         const last = this.list.lastElementChild;
-        last?.before(element('li', { className: 'chat-new' }, 'New'));
+        last?.before(element('li', { className: 'chat-new' }, t('New')));
     }
 
     #countUnread(count) {
         this.unread = count;
-        byId('chat-unread').textContent = count > 0 ? String(Math.min(count, 99)) : '';
-        byId('chat-unread').setAttribute('aria-label', count > 0 ? `${count} unread` : '');
+        byId('chat-unread').textContent = count > 0 ? number(Math.min(count, 99)) : '';
+        byId('chat-unread').setAttribute('aria-label', count > 0
+            ? tn(count, '{count} unread message', '{count} unread messages') : '');
     }
 
     #submit() {
@@ -250,7 +257,7 @@ function draft(text) {
 
 function authorOf(message) {
     if (!message.source && !message.username)
-        return 'The server';
+        return t('The server');
     return nameOf({ id: message.source ?? '', username: message.username });
 }
 
@@ -258,7 +265,7 @@ function clock(time) {
     const date = time ? new Date(time) : new Date();
     const isDate = !Number.isNaN(date.getTime());
     return element('time', { dateTime: isDate ? date.toISOString() : '' },
-        isDate ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }) : '');
+        isDate ? dateTime(date, { hour: '2-digit', minute: '2-digit' }) : '');
 }
 
 function linkified(text) {

@@ -1,13 +1,15 @@
 /** What can be typed in the chat with a slash before it. */
 
-const HELP = [
-    '/me TEXT: say what you are doing',
-    '/msg NAME TEXT: write to one person',
-    '/raise, /lower: raise or lower your hand',
-    '/leave: leave the group',
-    'For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /wall TEXT',
-    'For operators, with a name: /mute, /kick, /op, /unop, /present, /unpresent, /shutup, /unshutup',
-    '//TEXT: a message that begins with a slash',
+import { t } from './language.js';
+
+const help = () => [
+    t('/me TEXT: say what you are doing'),
+    t('/msg NAME TEXT: write to one person'),
+    t('/raise, /lower: raise or lower your hand'),
+    t('/leave: leave the group'),
+    t('For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /wall TEXT'),
+    t('For operators, with a name: /mute, /kick, /op, /unop, /present, /unpresent, /shutup, /unshutup'),
+    t('//TEXT: a message that begins with a slash'),
 ].join('\n');
 
 const DONE = { isDone: true };
@@ -28,7 +30,7 @@ export class Commands {
         const { connection, deeds } = this;
         switch (command) {
         case 'help':
-            return tell(HELP, true);
+            return tell(help(), true);
         case 'me':
             deeds.say(rest, { kind: 'me' });
             return DONE;
@@ -69,14 +71,15 @@ export class Commands {
         case 'warn':
             return this.#toOne(command, rest);
         default:
-            return tell(`There is no command /${command}. Try /help.`);
+            return tell(t('There is no command {command}. Try /help.', { command: `/${command}` }));
         }
     }
 
     #toOne(command, rest) {
         const { user, text } = this.#addressee(rest);
         if (!user)
-            return tell(rest === '' ? `Whom? Write /${command} NAME.` : 'Nobody of that name is here.');
+            return tell(rest === '' ? t('Whom? Write {command} NAME.', { command: `/${command}` })
+                : t('Nobody of that name is here.'));
         if (command === 'msg')
             this.deeds.say(text, { dest: user });
         else if (command === 'mute')

@@ -1,6 +1,7 @@
 /** The row of controls, the panels, and the keys. */
 
 import { byId } from './element.js';
+import { t } from './language.js';
 import * as own from './own.js';
 import { preferences } from './preferences.js';
 import { rove } from './roving.js';
@@ -64,11 +65,11 @@ function closePanel() {
 /** Shows what we send. Names of controls stay; their states tell. */
 export function showOwn() {
     show('mic-button', state.own.audio?.enabled,
-        'Your microphone is on. M turns it off.', 'Your microphone is off. M turns it on.');
+        t('Your microphone is on. M turns it off.'), t('Your microphone is off. M turns it on.'));
     show('camera-button', state.own.video,
-        'Your camera is on. V turns it off.', 'Your camera is off. V turns it on.');
+        t('Your camera is on. V turns it off.'), t('Your camera is off. V turns it on.'));
     show('screen-button', state.own.screen,
-        'You are sharing your screen. X ends it.', 'Share your screen (X)');
+        t('You are sharing your screen. X ends it.'), t('Share your screen (X)'));
     byId('sharing').hidden = !state.own.screen;
     refreshStops?.();
 }

@@ -26,6 +26,13 @@ export function icon(name) {
     return svg;
 }
 
+/** Puts a node at a box of CSS pixels, which is counted from the side where lines begin. */
+export function putAt(node, { left, top, width, height }) {
+    Object.assign(node.style, {
+        insetInlineStart: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px`,
+    });
+}
+
 /** The element with this id; the page has it. */
 export function byId(id) {
     return document.getElementById(id);

@@ -2,8 +2,10 @@
 
 import { byId } from './element.js';
 import { forgetToken, takeToken } from './invitation.js';
+import { t } from './language.js';
 import { sentence } from './notices.js';
 import { prefer, preferences } from './preferences.js';
+import { withoutWebRtc } from './requirements.js';
 import { state } from './state.js';
 
 let token = takeToken();
@@ -40,19 +42,20 @@ async function askStatus() {
         const response = await fetch('.status', { cache: 'no-store' });
         if (!response.ok) {
             throw new Error(response.status === 404
-                ? 'There is no group at this address. Is the link complete?'
-                : `The server says: ${response.statusText || response.status}`);
+                ? t('There is no group at this address. Is the link complete?')
+                : t('The server says: {text}', { text: response.statusText || response.status }));
         }
         state.status = await response.json();
+        const sentAt = Date.parse(response.headers.get('Date') ?? '');
+        state.clockSkewMs = Number.isNaN(sentAt) ? 0 : sentAt - Date.now();
     } catch (error) {
         refuse(error instanceof TypeError
-            ? 'The server cannot be reached. Check the network, and load this page again.'
+            ? t('The server cannot be reached. Check the network, and load this page again.')
             : error.message);
         return;
     }
     if (typeof RTCPeerConnection === 'undefined') {
-        refuse('This browser cannot do video calls: WebRTC is missing or switched off. '
-            + 'Try a current Firefox, Chrome, Edge or Safari.');
+        refuse(withoutWebRtc());
         byId('join-button').disabled = true;
         return;
     }
@@ -81,7 +84,7 @@ export function showStatus() {
 export function refuse(text) {
     byId('join-error').textContent = text;
     byId('join-button').disabled = !state.status.name;
-    byId('join-button').textContent = 'Join';
+    byId('join-button').textContent = t('Join');
 }
 
 async function submit(event) {
@@ -99,7 +102,7 @@ async function submit(event) {
     prefer('joinMuted', byId('join-muted').checked);
     byId('join-error').textContent = '';
     byId('join-button').disabled = true;
-    byId('join-button').textContent = 'Joining…';
+    byId('join-button').textContent = t('Joining…');
     let credentials = { username, password };
     if (token) {
         credentials = { token, username: username || undefined };
@@ -107,7 +110,7 @@ async function submit(event) {
         try {
             credentials = await askAuthServer(username, password);
         } catch (error) {
-            refuse(`The login server refused: ${error.message}`);
+            refuse(t('The login server refused: {text}', { text: error.message }));
             return;
         }
     }
@@ -117,10 +120,10 @@ async function submit(event) {
 /** What is wrong with a name, before the server says so less kindly. */
 function objectionTo(username) {
     if (username === '')
-        return token ? '' : 'Please enter your name.';
+        return token ? '' : t('Please enter your name.');
     if (username.includes('\\') || username.split('/').some((part) => part === ''
         || part.startsWith('.')))
-        return 'A name cannot contain \\, and neither begin nor end with / or begin with a dot.';
+        return t('A name cannot contain \\, and neither begin nor end with / or begin with a dot.');
     return '';
 }
 
@@ -138,31 +141,33 @@ async function askAuthServer(username, password) {
 }
 
 const REFUSALS = {
-    'group does not exist': 'This group does not exist any more.',
-    'this group is locked': 'This group is locked. Ask a teacher to unlock it, and try again.',
-    'this group is not open yet': 'This group is not open yet. Try again later.',
-    'this group is closed': 'This group is closed.',
+    'group does not exist': () => t('This group does not exist any more. Ask whoever gave you the link.'),
+    'this group is locked': () => t('This group is locked. Ask a teacher to unlock it, and try again.'),
+    'this group is not open yet': () => t('This group is not open yet. Try again later.'),
+    'this group is closed': () => t('This group is closed. Ask whoever runs it for another one.'),
     'there are no operators in this group':
-        'This group opens when a teacher is there. Try again in a moment.',
-    'too many users': 'This group is full. Try again when somebody has left.',
+        () => t('This group opens when a teacher is there. Try again in a moment.'),
+    'too many users': () => t('This group is full. Try again when somebody has left.'),
+    'busy': () => t('The server is busy. Try again in a moment.'),
 };
 
 /** The words for a refused join. */
 export function failureText(error, text) {
     if (error === 'need-username')
-        return 'Please enter a name.';
+        return t('Please enter your name.');
     if (error === 'duplicate-username')
-        return 'This name is reserved for somebody else. Please choose another one.';
+        return t('This name is reserved for somebody else. Please choose another one.');
     if (text === 'not authorised') {
         return token
-            ? 'This invitation is not valid, or not any more. Ask for a new link.'
-            : 'Wrong name or password.';
+            ? t('This invitation is not valid, or not any more. Ask for a new link.')
+            : t('Wrong name or password.');
     }
     if (text === '')
-        return 'The server refused without a reason.';
+        return t('The server refused without a reason. Try again in a moment.');
     if (text === 'internal server error')
-        return 'The server has a problem of its own. Tell whoever runs it.';
+        return t('The server has a problem of its own. Tell whoever runs it.');
     // Anything else is the message with which an operator locked the group.
-    return REFUSALS[text] ?? (/^(busy|server|this user|illegal)/.test(text) ? sentence(text)
-        : `This group is locked, and says: ${sentence(text)}`);
+    return REFUSALS[/^(server )?busy/.test(text) ? 'busy' : text]?.()
+        ?? (/^(server|this user|illegal)/.test(text) ? sentence(text)
+            : t('This group is locked, and says: {text}', { text: sentence(text) }));
 }

@@ -1,6 +1,7 @@
 /** What the browser knows of each stream: rates, losses, layer, codec and path, on its tile. */
 
 import { byId } from './element.js';
+import { t } from './language.js';
 import { notify } from './notices.js';
 
 const TICK_MS = 2_000;
@@ -31,9 +32,9 @@ export class Facts {
         const text = JSON.stringify({ browser: navigator.userAgent, streams: facts }, null, 1);
         try {
             await navigator.clipboard.writeText(text);
-            notify('Copied. Paste it into your message to whoever helps you.', 'info');
+            notify(t('Copied. Paste it into your message to whoever helps you.'), 'info');
         } catch {
-            notify('The browser does not allow copying here.');
+            notify(t('The browser does not allow copying here.'));
         }
     }
 
@@ -62,7 +63,7 @@ export class Facts {
             if (report.type === 'candidate-pair' && report.nominated) {
                 const local = stats.get(report.localCandidateId);
                 path = `${local?.candidateType ?? '?'}/${local?.protocol ?? '?'}`;
-                rtt = `rtt ${Math.round(1000 * (report.currentRoundTripTime ?? 0))} ms`;
+                rtt = t('round trip {ms} ms', { ms: Math.round(1000 * (report.currentRoundTripTime ?? 0)) });
             }
         }
         return { media, path, rtt, state: stream.pc.connectionState };
@@ -83,7 +84,7 @@ export class Facts {
         if (!isUp) {
             const lost = Math.max(0, report.packetsLost ?? 0);
             const all = lost + (report.packetsReceived ?? 0);
-            line.loss = `loss ${all > 0 ? (100 * lost / all).toFixed(1) : 0} %`;
+            line.loss = t('loss {percent} %', { percent: all > 0 ? (100 * lost / all).toFixed(1) : 0 });
         }
         return line;
     }

@@ -1,6 +1,7 @@
 /** Files that members give each other, each a line with its progress. */
 
 import { byId, element } from './element.js';
+import { number, t } from './language.js';
 import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
 import { randomId } from './random.js';
@@ -10,16 +11,16 @@ import { FILE_MAX_BYTES, Transfer } from './transfer.js';
 const OFFERS_MAX = 3;
 
 export class Files {
-    constructor(connection) {
+    constructor(connection, signal) {
         this.connection = connection;
         /** By the peer's id and the transfer's. */
         this.transfers = new Map();
         byId('files').replaceChildren();
-        connection.addEventListener('file', ({ detail }) => this.#took(detail.message));
         connection.addEventListener('state', ({ detail }) => {
             if (detail.state !== 'joined')
                 this.#endAll();
-        });
+        }, { signal });
+        signal.addEventListener('abort', () => this.#endAll());
     }
 
     /** Lets the user choose a file for `user`. */
@@ -36,13 +37,15 @@ export class Files {
 
     #give(user, file) {
         if (file.size === 0 || file.size > FILE_MAX_BYTES) {
-            notify(file.size === 0 ? 'This file is empty.' : 'This file is too large: 512 MiB are the most.');
+            notify(file.size === 0 ? t('This file is empty.')
+                : t('This file is too large: 512 MiB are the most.'));
             return;
         }
         this.#add(randomId(), user, file, true).invite();
     }
 
-    #took({ source, value }) {
+    /** Takes what a member says of a file. */
+    took({ source, value }) {
         const peer = this.connection.users.get(source);
         if (!peer || typeof value?.id !== 'string')
             return;
@@ -61,7 +64,7 @@ export class Files {
         if (waiting.length >= OFFERS_MAX)
             return;
         this.#add(value.id, peer, file, false);
-        announce(`${nameOf(peer)} offers you the file ${file.name}.`);
+        announce(t('{name} offers you the file {file}.', { name: nameOf(peer), file: file.name }));
     }
 
     #add(id, peer, file, isSending) {
@@ -82,20 +85,23 @@ export class Files {
             return;
         }
         const hadFocus = line.contains(document.activeElement);
-        const what = `${file.name} (${size(file.size)}) ${isSending ? 'to' : 'from'} ${nameOf(peer)}`;
+        const about = { file: file.name, size: size(file.size), name: nameOf(peer) };
+        const what = isSending ? t('{file} ({size}) to {name}', about)
+            : t('{file} ({size}) from {name}', about);
         const words = {
-            offered: isSending ? 'waiting for their word' : 'Accepting shows each of you the other\'s network address.',
-            connecting: 'connecting…', running: '', done: isSending ? 'arrived' : 'complete',
-            failed: `failed: ${reason}`,
+            offered: isSending ? t('waiting for their word')
+                : t('Accepting shows each of you the other’s network address.'),
+            connecting: t('connecting…'), running: '', done: isSending ? t('arrived') : t('complete'),
+            failed: t('failed: {reason}', { reason }),
         }[state];
         const text = element('span', { dir: 'auto' }, what, element('br'), element('small', {}, words));
         const buttons = [];
         if (state === 'offered' && !isSending)
-            buttons.push(button('Accept', () => transfer.accept()));
+            buttons.push(button(t('Accept'), () => transfer.accept()));
         if (state === 'done' && !isSending)
-            buttons.push(button('Save', () => save(transfer)));
+            buttons.push(button(t('Save'), () => save(transfer)));
         const isOver = state === 'done' || state === 'failed';
-        buttons.push(button(isOver ? 'Close' : isSending ? 'Cancel' : 'Decline', () => {
+        buttons.push(button(isOver ? t('Close') : isSending ? t('Cancel') : t('Decline'), () => {
             if (!isOver)
                 transfer.cancel();
             this.transfers.delete(`${peer.id} ${transfer.id}`);
@@ -115,7 +121,7 @@ export class Files {
         for (const transfer of this.transfers.values()) {
             // The other side has us under an id that is no more; data under way goes on.
             if (transfer.state === 'offered')
-                transfer.cancel('the connection was lost');
+                transfer.cancel(t('the connection was lost'));
         }
     }
 }
@@ -132,5 +138,5 @@ function save({ blob, file }) {
 
 function size(bytes) {
     const unit = bytes < 1_048_576 ? ['KiB', 1_024] : ['MiB', 1_048_576];
-    return `${(bytes / unit[1]).toFixed(1)} ${unit[0]}`;
+    return `${number(bytes / unit[1], { maximumFractionDigits: 1 })} ${unit[0]}`;
 }

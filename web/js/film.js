@@ -1,6 +1,7 @@
 /** Showing a video or sound file to everybody: it is played here and sent as it plays. */
 
 import { byId, element } from './element.js';
+import { t } from './language.js';
 import { notify } from './notices.js';
 import { state } from './state.js';
 
@@ -23,14 +24,15 @@ async function show(file) {
     const player = element('video', { src: URL.createObjectURL(file), playsInline: true });
     const captureStream = player.captureStream ?? player.mozCaptureStream;
     if (!captureStream) {
-        notify('This browser cannot send a file. Share a window that plays it instead.');
+        notify(t('This browser cannot send a file. Share a window that plays it instead.'));
         return;
     }
     try {
         await player.play();
     } catch {
         URL.revokeObjectURL(player.src);
-        notify(`The browser cannot play ${file.name}. MP4 with H.264 and WebM work everywhere.`);
+        notify(t('The browser cannot play {file}. MP4 with H.264 and WebM work everywhere.',
+            { file: file.name }));
         return;
     }
     film = { player, media: captureStream.call(player), stream: null };

@@ -5,6 +5,7 @@
  */
 
 import { byId } from './element.js';
+import { t } from './language.js';
 import { notify } from './notices.js';
 import { setMuted } from './own.js';
 import { state } from './state.js';
@@ -31,8 +32,8 @@ export class Floor {
         // For those whose client does not know the agreement.
         if (isQuiet)
             this.connection.userMessage('mute', '', undefined, true);
-        notify(isQuiet ? 'Everybody is muted. Lower this with “Let all speak” in the list of people.'
-            : 'Everybody may speak again.', 'info');
+        notify(isQuiet ? t('Everybody is muted. “Let all speak” in the list of people ends this.')
+            : t('Everybody may speak again.'), 'info');
     }
 
     letSpeak(user) {
@@ -45,18 +46,19 @@ export class Floor {
         if (!state.own.audio?.enabled)
             return;
         setMuted(true);
-        notify(`${by || 'An operator'} muted your microphone.`, 'info');
+        notify(t('{name} muted your microphone.', { name: by || t('An operator') }), 'info');
     }
 
     mayspeak(by) {
         this.#maySpeak = true;
-        notify(`${by || 'An operator'} lets you speak. Your microphone is still off.`, 'info');
+        notify(t('{name} lets you speak. Your microphone is still off.',
+            { name: by || t('An operator') }), 'info');
     }
 
     /** The group's data may have changed. */
     refresh() {
         const button = byId('mute-all');
-        button.textContent = this.isQuiet ? 'Let all speak' : 'Mute all';
+        button.textContent = this.isQuiet ? t('Let all speak') : t('Mute all');
         byId('room-quiet').hidden = !this.isQuiet;
         if (!this.isQuiet)
             this.#maySpeak = false;
@@ -68,7 +70,7 @@ export class Floor {
     refuses() {
         if (!this.isTaken || state.own.audio?.enabled)
             return false;
-        notify('Everybody is muted. Raise your hand to be let speak.', 'info');
+        notify(t('Everybody is muted. Raise your hand to be let speak.'), 'info');
         return true;
     }
 

@@ -5,6 +5,7 @@
  */
 
 import { byId, element } from './element.js';
+import { number, t, tn } from './language.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { preferences } from './preferences.js';
@@ -81,6 +82,11 @@ export class Hands {
             .map(([id]) => id).filter((id) => this.connection.users.has(id));
     }
 
+    /** Draws the queue anew, in another language. */
+    refresh() {
+        this.#show();
+    }
+
     #numbers = new Map();
     #quietUntil = 0;
 
@@ -92,7 +98,8 @@ export class Hands {
         if (isSelf(user) || user.data.was || performance.now() < this.#quietUntil)
             return;
         const count = this.#numbers.size;
-        announce(`${nameOf(user)} raised a hand. ${count} ${count === 1 ? 'hand is' : 'hands are'} up.`);
+        announce(`${t('{name} raised a hand.', { name: nameOf(user) })} `
+            + tn(count, '{count} hand is up.', '{count} hands are up.'));
         if (this.connection.can('op') && preferences.handSound)
             chime();
     }
@@ -105,25 +112,25 @@ export class Hands {
         chip.hidden = queue.length === 0;
         const names = users.slice(0, NAMES_MAX).map(nameOf).join(', ');
         const more = users.length > NAMES_MAX ? ` +${users.length - NAMES_MAX}` : '';
-        byId('hands-count').textContent = String(queue.length);
+        byId('hands-count').textContent = number(queue.length);
         byId('hands-names').textContent = names + more;
-        chip.setAttribute('aria-label', `Raised hands: ${queue.length}. ${names}${more}`);
+        chip.setAttribute('aria-label', `${t('Raised hands: {count}.', { count: queue.length })} ${names}${more}`);
         byId('hands').hidden = queue.length === 0;
         byId('lower-all').hidden = !isOp;
         const hadFocus = byId('hands-list').contains(document.activeElement);
         byId('hands-list').replaceChildren(...users.map((user) => element('li', {},
-            element('span', { dir: 'auto' }, nameOf(user), isSelf(user) ? ' (you)' : ''),
+            element('span', { dir: 'auto' }, isSelf(user) ? t('{name} (you)', { name: nameOf(user) }) : nameOf(user)),
             isOp || isSelf(user) ? element('button', {
-                type: 'button', className: 'plain', 'aria-label': `Lower the hand of ${nameOf(user)}`,
+                type: 'button', className: 'plain', 'aria-label': t('Lower the hand of {name}', { name: nameOf(user) }),
                 onclick: () => this.lower(user),
-            }, 'Lower') : '')));
+            }, t('Lower')) : '')));
         if (hadFocus)
             (byId('hands-list').querySelector('button') ?? byId('people-button')).focus();
         const button = byId('hand-button');
         button.setAttribute('aria-pressed', String(this.isRaised));
-        button.title = this.isRaised ? 'Your hand is up. H lowers it.' : 'Raise your hand (H)';
+        button.title = this.isRaised ? t('Your hand is up. H lowers it.') : t('Raise your hand (H)');
         const place = queue.indexOf(this.connection.id) + 1;
-        byId('hand-place').textContent = place > 0 ? String(place) : '';
+        byId('hand-place').textContent = place > 0 ? number(place) : '';
         this.onChange(new Map(queue.map((id, at) => [id, at + 1])));
     }
 }

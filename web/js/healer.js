@@ -11,16 +11,14 @@ const RENEW_AFTER_MS = 5_000;
 const TRIES_MAX = 8;
 
 export class Healer {
-    /** `onChange()` is called when `ailing` has changed. */
-    constructor(connection, onChange) {
+    /** `onChange()` is called when `ailing` has changed; `signal` ends the healing. */
+    constructor(connection, onChange, signal) {
         this.connection = connection;
         this.onChange = onChange;
         /** What is being tried, by stream: `ice` or `new`. */
         this.ailing = new Map();
-        connection.addEventListener('stream', ({ detail }) => this.#took(detail));
+        connection.addEventListener('stream', ({ detail }) => this.#took(detail), { signal });
         const doubt = () => connection.doubt();
-        const stop = new AbortController();
-        const { signal } = stop;
         window.addEventListener('online', doubt, { signal });
         window.addEventListener('offline', doubt, { signal });
         navigator.connection?.addEventListener?.('change', doubt, { signal });
@@ -29,9 +27,9 @@ export class Healer {
                 doubt();
         }, { signal });
         window.addEventListener('pageshow', ({ persisted }) => persisted && doubt(), { signal });
-        connection.addEventListener('state', ({ detail }) => {
-            if (detail.state === 'closed')
-                stop.abort();
+        signal.addEventListener('abort', () => {
+            for (const timer of this.#timers.values())
+                clearTimeout(timer);
         });
     }
 

@@ -1,6 +1,7 @@
 /** Invitations: links that let one person in without a password. Made, listed, copied, ended. */
 
 import { byId, element } from './element.js';
+import { dateTime, t } from './language.js';
 import { announce, notify } from './notices.js';
 import { state } from './state.js';
 
@@ -32,8 +33,8 @@ export class Invitations {
             return;
         }
         if (error) {
-            notify(error === 'not-authorised' ? 'You may not invite anybody here.'
-                : `The invitation was refused: ${value}.`);
+            notify(error === 'not-authorised' ? t('You may not invite anybody here.')
+                : t('The invitation was refused: {reason}.', { reason: value }));
             return;
         }
         // An invitation that was ended comes back, too; only new ones are copied.
@@ -70,13 +71,14 @@ export class Invitations {
         const valid = tokens.filter(({ expires }) => !expires || new Date(expires) > now);
         const hadFocus = byId('invite-list').contains(document.activeElement);
         byId('invite-list').replaceChildren(...valid.map((token) => {
-            const name = token.username || 'anybody';
+            const name = token.username || t('anybody');
             return element('li', {},
-                element('span', { dir: 'auto' }, `${name}, until ${when(token.expires)}`),
-                small('Copy', `Copy the link for ${name}`, () => copy(linkOf(token))),
-                small('A day more', `A day more for ${name}`,
+                element('span', { dir: 'auto' }, token.expires
+                    ? t('{name}, until {time}', { name, time: when(token.expires) }) : name),
+                small(t('Copy'), t('Copy the link for {name}', { name }), () => copy(linkOf(token))),
+                small(t('A day more'), t('A day more for {name}', { name }),
                     () => this.#edit(token, new Date(token.expires).getTime() + 24 * HOUR_MS)),
-                small('End', `End the invitation of ${name}`, () => this.#edit(token, now - 1_000)));
+                small(t('End'), t('End the invitation of {name}', { name }), () => this.#edit(token, now - 1_000)));
         }));
         byId('invite-none').hidden = valid.length > 0;
         if (hadFocus)
@@ -104,15 +106,14 @@ function linkOf({ token }) {
 async function copy(link) {
     try {
         await navigator.clipboard.writeText(link);
-        announce('The link was copied.');
-        byId('invite-copied').textContent = 'Copied. Whoever has the link can come in.';
+        announce(t('The link was copied.'));
+        byId('invite-copied').textContent = t('Copied. Whoever has the link can come in.');
     } catch {
-        byId('invite-copied').textContent = 'Copy it from here; whoever has it can come in.';
+        byId('invite-copied').textContent = t('Copy it from here; whoever has it can come in.');
         byId('invite-url').select();
     }
 }
 
 function when(time) {
-    return time ? new Date(time).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
-        : 'it is ended';
+    return dateTime(new Date(time), { dateStyle: 'medium', timeStyle: 'short' });
 }

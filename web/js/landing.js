@@ -1,6 +1,7 @@
 /** The landing page: go to a group by name, or pick one of the public ones. */
 
 import { byId, element, ROOT } from './element.js';
+import { t, tn } from './language.js';
 
 async function go(event) {
     event.preventDefault();
@@ -15,9 +16,10 @@ async function go(event) {
             location.assign(url);
         else
             byId('group-error').textContent = response.status === 404
-                ? 'There is no group of that name.' : `The server says: ${response.statusText}`;
+                ? t('There is no group of that name.')
+                : t('The server says: {text}', { text: response.statusText });
     } catch {
-        byId('group-error').textContent = 'The server cannot be reached.';
+        byId('group-error').textContent = t('The server cannot be reached. Check the network, and try again.');
     }
 }
 
@@ -29,14 +31,14 @@ async function listGroups() {
     byId('public').hidden = groups.length === 0;
     byId('public-list').replaceChildren(...groups.map((group) => {
         const count = group.clientCount ?? 0;
-        const people = `${count} ${count === 1 ? 'person' : 'people'}`;
-        const note = group.redirect ? 'on another server'
-            : people + (group.locked ? ', locked' : '');
+        const people = tn(count, '{count} person', '{count} people');
+        const note = group.redirect ? t('on another server')
+            : group.locked ? t('{people}, locked', { people }) : people;
         return element('li', {},
-            element('a', { href: group.redirect ?? group.location },
+            element('a', { href: group.redirect ?? group.location, dir: 'auto' },
                 group.displayName || group.name),
             element('small', {}, note),
-            element('p', {}, group.description ?? ''));
+            element('p', { dir: 'auto' }, group.description ?? ''));
     }));
 }
 

@@ -1,6 +1,7 @@
 /** What the page tells without being asked: notices to see, announcements to hear. */
 
 import { byId, element } from './element.js';
+import { t, tn } from './language.js';
 
 const NOTICE_MS = 8_000;
 const NOTICES_MAX = 4;
@@ -19,7 +20,7 @@ export function notify(text, kind = 'error') {
     },
     element('span', { dir: 'auto' }, text),
     element('button', {
-        type: 'button', className: 'plain', 'aria-label': 'Dismiss', onclick: () => notice.remove(),
+        type: 'button', className: 'plain', 'aria-label': t('Dismiss'), onclick: () => notice.remove(),
     }, '×'));
     place.append(notice);
     while (place.childElementCount > NOTICES_MAX)
@@ -34,13 +35,22 @@ export function announce(text) {
     timer = setTimeout(() => {
         const more = gathered.length - GATHERED_MAX;
         const told = gathered.slice(0, GATHERED_MAX).join(' ');
-        byId('announcer').textContent = more > 0 ? `${told} And ${more} more.` : told;
+        byId('announcer').textContent = more > 0
+            ? `${told} ${tn(more, 'And {count} more.', 'And {count} more.')}` : told;
         gathered = [];
     }, GATHER_MS);
 }
 
+/** What the server says to a person, in more helpful words. */
+const WORDS = {
+    'permission denied': () => t('You may not present any more: camera, microphone and screen are off.'),
+    'not authorised': () => t('You may not do that here.'),
+};
+
 /** Makes a sentence of a server's text. */
 export function sentence(text) {
+    if (WORDS[text])
+        return WORDS[text]();
     const trimmed = text.trim();
     return trimmed && trimmed[0].toUpperCase() + trimmed.slice(1)
         + (/[.!?]$/.test(trimmed) ? '' : '.');

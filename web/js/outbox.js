@@ -4,18 +4,19 @@
  * connection broke between the two; its id tells receivers that it is the same.
  */
 
+import { t } from './language.js';
 import { randomId } from './random.js';
 
 /** Errors of the server that mean a message that was just sent. */
 const REFUSALS = {
-    'not authorised': 'you may not write here at present',
-    'user unknown': 'they have left',
-    "this user doesn't chat": 'they cannot receive messages',
+    'not authorised': () => t('you may not write here at present'),
+    'user unknown': () => t('they have left'),
+    "this user doesn't chat": () => t('they cannot receive messages'),
 };
 
 export class Outbox {
     /** `onChange(entry)` is called when the state of an entry has changed. */
-    constructor(connection, onChange) {
+    constructor(connection, onChange, signal) {
         this.connection = connection;
         this.onChange = onChange;
         this.entries = [];
@@ -23,15 +24,15 @@ export class Outbox {
             // The history, which comes first, shows which of them had arrived.
             if (detail.kind === 'join')
                 connection.whenDealtWith(() => this.#resend());
-        });
+        }, { signal });
         connection.addEventListener('silent', ({ detail }) => {
             if (!detail.isSilent)
                 this.#resend();
-        });
+        }, { signal });
         connection.addEventListener('state', () => {
             for (const entry of this.entries)
                 this.#set(entry, 'waiting');
-        });
+        }, { signal });
     }
 
     /** Sends, or keeps for later; `dest` is a user or null for all. Returns the entry. */
@@ -55,7 +56,7 @@ export class Outbox {
         const entry = REFUSALS[text] && this.entries.find((other) => other.state === 'sending');
         if (!entry)
             return false;
-        entry.reason = REFUSALS[text];
+        entry.reason = REFUSALS[text]();
         this.#end(entry, 'failed');
         return true;
     }
@@ -74,7 +75,7 @@ export class Outbox {
                 .filter((user) => user.username === username);
             // They may be back under another id, but nobody else must read it.
             if (namesakes.length !== 1) {
-                entry.reason = 'they have left';
+                entry.reason = t('they have left');
                 this.#end(entry, 'failed');
                 return;
             }

@@ -2,6 +2,7 @@
 
 import { capture, captureScreen, explain, listDevices } from './capture.js';
 import { byId } from './element.js';
+import { t } from './language.js';
 import { announce, notify } from './notices.js';
 import { preferences, SEND } from './preferences.js';
 import { state } from './state.js';
@@ -52,7 +53,8 @@ function take(media) {
         track.onended = () => {
             drop(track.kind);
             publishCamera();
-            notify(`The ${track.kind === 'audio' ? 'microphone' : 'camera'} was disconnected.`);
+            notify(track.kind === 'audio' ? t('The microphone was disconnected.')
+                : t('The camera was disconnected.'));
         };
     }
 }
@@ -152,7 +154,7 @@ export function renew(stream) {
 export function setMuted(isMuted) {
     if (own.audio && own.audio.enabled === isMuted) {
         own.audio.enabled = !isMuted;
-        announce(isMuted ? 'Microphone off.' : 'Microphone on.');
+        announce(isMuted ? t('Microphone off.') : t('Microphone on.'));
     }
     told();
 }

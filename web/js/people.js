@@ -2,6 +2,7 @@
 
 import { ask } from './ask.js';
 import { byId, element, icon } from './element.js';
+import { compare, list, number, t } from './language.js';
 import { openMenu } from './menu.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
@@ -12,8 +13,6 @@ import { isSelf } from './state.js';
 const QUIET_MS = 2_000;
 /** A field to search in appears with so many people. */
 const SEARCH_FROM = 15;
-/** As people sort names: without regard to case, and 9 before 10. */
-const ORDER = new Intl.Collator(undefined, { numeric: true });
 
 let refreshStops;
 
@@ -51,11 +50,12 @@ export class People {
                     this.#show(other);
             }
             if (performance.now() > this.quietUntil && !isSelf(user) && !user.isBack
-                && !(kind === 'add' && user.data?.was))
-                announce(`${nameOf(user)} ${kind === 'delete' ? 'left' : 'joined'}.`);
+                && !(kind === 'add' && user.data?.was) && !this.connection.data.breakouts)
+                announce(kind === 'delete' ? t('{name} left.', { name: nameOf(user) })
+                    : t('{name} joined.', { name: nameOf(user) }));
         }
         const { size } = this.connection.users;
-        byId('people-count').textContent = String(size);
+        byId('people-count').textContent = number(size);
         byId('people-search').hidden = size < SEARCH_FROM;
         refreshStops();
     }
@@ -76,16 +76,16 @@ export class People {
                 this.#show(user);
         }
         byId('people-hands').hidden = places.size === 0;
-        byId('people-hands').querySelector('span').textContent = String(places.size);
+        byId('people-hands').querySelector('span').textContent = number(places.size);
     }
 
     #show(user) {
         const row = this.rows.get(user.id) ?? this.#build(user);
         const name = nameOf(user);
         const badges = this.#badges(user);
-        row.name.textContent = name + (isSelf(user) ? ' (you)' : '');
+        row.name.textContent = isSelf(user) ? t('{name} (you)', { name }) : name;
         row.badges.replaceChildren(...badges.map(([iconName, text]) => badge(iconName, text)));
-        row.button.title = badges.map(([, text]) => text).join(', ');
+        row.button.title = list(badges.map(([, text]) => text));
         const key = `${isSelf(user) ? 0 : 1} ${name} ${user.id}`;
         if (row.key !== key) {
             row.key = key;
@@ -107,7 +107,7 @@ export class People {
             const now = this.connection.users.get(user.id);
             const actions = now ? this.#actions(now) : [];
             if (actions.length > 0)
-                openMenu(button, `What to do with ${nameOf(now)}`, actions);
+                openMenu(button, t('What to do with {name}', { name: nameOf(now) }), actions);
         };
         const row = { node, name, badges, button };
         this.rows.set(user.id, row);
@@ -118,7 +118,7 @@ export class People {
         const hadFocus = document.activeElement === row.button;
         const next = [...this.list.children].find((other) => (
             other !== row.node
-            && ORDER.compare(row.key, this.rows.get(other.dataset.id).key) < 0));
+            && compare(row.key, this.rows.get(other.dataset.id).key) < 0));
         this.list.insertBefore(row.node, next ?? null);
         if (hadFocus)
             row.button.focus();
@@ -148,14 +148,16 @@ export class People {
         const badges = [];
         const place = this.places.get(user.id);
         if (place)
-            badges.push(['hand', `Hand raised, number ${place}`]);
+            badges.push(['hand', t('Hand raised, number {place}', { place: number(place) })]);
+        if (typeof user.data?.room === 'string')
+            badges.push(['door', t('In room {room}', { room: user.data.room })]);
         if (user.permissions.includes('op'))
-            badges.push(['star', 'Operator']);
+            badges.push(['star', t('Operator')]);
         if (user.permissions.includes('present')) {
             if (user.data?.camera)
-                badges.push(['camera', 'Camera on']);
+                badges.push(['camera', t('Camera on')]);
             // Other clients do not tell; then nothing is said rather than something wrong.
-            badges.push(user.data?.muted ? ['mic-off', 'Microphone off'] : ['mic', 'May speak']);
+            badges.push(user.data?.muted ? ['mic-off', t('Microphone off')] : ['mic', t('May speak')]);
         }
         return badges;
     }
@@ -168,18 +170,18 @@ export class People {
             text, onclick: () => connection.userAction(kind, user.id, value),
         });
         if (holds('system'))
-            return isOp ? [act('Stop', 'kick')] : [];
+            return isOp ? [act(t('Stop'), 'kick')] : [];
         const items = [];
         if (!isSelf(user) && connection.can('message'))
-            items.push({ text: 'Write in private', onclick: () => deeds.writeTo(user) });
+            items.push({ text: t('Write in private'), onclick: () => deeds.writeTo(user) });
         if (!isSelf(user) && connection.can('message'))
-            items.push({ text: 'Give a file…', onclick: () => deeds.giveFile(user) });
+            items.push({ text: t('Give a file…'), onclick: () => deeds.giveFile(user) });
         if (!isSelf(user) && holds('present'))
-            items.push({ text: 'Volume…', onclick: () => deeds.volume(user) });
+            items.push({ text: t('Volume…'), onclick: () => deeds.volume(user) });
         if (isOp && !isSelf(user) && connection.data.quiet && holds('present'))
-            items.push({ text: 'Let speak', onclick: () => deeds.letSpeak(user) });
+            items.push({ text: t('Let speak'), onclick: () => deeds.letSpeak(user) });
         if (this.places.has(user.id) && (isOp || isSelf(user)))
-            items.push({ text: 'Lower hand', onclick: () => deeds.lowerHand(user) });
+            items.push({ text: t('Lower hand'), onclick: () => deeds.lowerHand(user) });
         if (isOp)
             items.push(...this.#powers(user, holds, act));
         return items;
@@ -189,21 +191,21 @@ export class People {
         const items = [];
         if (!isSelf(user) && holds('present')) {
             items.push({
-                text: 'Mute',
+                text: t('Mute'),
                 onclick: () => this.connection.userMessage('mute', user.id, undefined),
             });
         }
         items.push(
-            holds('present') ? act('Forbid presenting', 'unpresent')
-                : act('Allow presenting', 'present'),
-            holds('message') ? act('Forbid chat', 'shutup') : act('Allow chat', 'unshutup'),
-            holds('op') ? act('Take operator role', 'unop') : act('Make operator', 'op'),
+            holds('present') ? act(t('Forbid presenting'), 'unpresent')
+                : act(t('Allow presenting'), 'present'),
+            holds('message') ? act(t('Forbid chat'), 'shutup') : act(t('Allow chat'), 'unshutup'),
+            holds('op') ? act(t('Take operator role'), 'unop') : act(t('Make operator'), 'op'),
         );
         if (!isSelf(user)) {
             items.push({
-                text: 'Remove from group', isDanger: true,
+                text: t('Remove from group'), isDanger: true,
                 onclick: async () => {
-                    if (await ask(`Remove ${nameOf(user)} from the group?`, 'Remove'))
+                    if (await ask(t('Remove {name} from the group?', { name: nameOf(user) }), t('Remove')))
                         this.connection.userAction('kick', user.id);
                 },
             });

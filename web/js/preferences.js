@@ -16,10 +16,15 @@ const DEFAULTS = {
     sharp: false,
     mirror: true,
     hideSelf: false,
+    blur: false,
+    /** How far the camera's picture is turned clockwise, in degrees, as text. */
+    rotation: '0',
     view: 'grid',
     captions: 'normal',
     handSound: true,
     keys: true,
+    /** A tag of languages/index.json; empty follows the browser. */
+    language: '',
 };
 
 let stored = {};

@@ -2,6 +2,8 @@
 
 import { byId } from './element.js';
 import { basic, HttpSession, keepUp } from './http-session.js';
+import { t } from './language.js';
+import { withoutWebRtc } from './requirements.js';
 
 const group = location.pathname.replace(/\/publish$/, '');
 const token = new URLSearchParams(location.search).get('token');
@@ -39,9 +41,9 @@ async function open(source, authorization) {
 
 function show(state, error) {
     const words = {
-        connecting: 'Connecting…',
-        connected: 'You are live.',
-        waiting: 'The connection is lost. Trying again…',
+        connecting: t('Connecting…'),
+        connected: t('You are live.'),
+        waiting: t('The connection is lost. Trying again…'),
         refused: '',
         over: '',
     };
@@ -50,7 +52,7 @@ function show(state, error) {
         ? error.message : '';
     byId('state').dataset.state = state;
     const isOn = state !== 'refused' && state !== 'over';
-    byId('button').textContent = isOn ? 'Stop' : 'Go live';
+    byId('button').textContent = isOn ? t('Stop') : t('Go live');
     byId('form').querySelectorAll('input, select').forEach((field) => {
         field.disabled = isOn;
     });
@@ -78,8 +80,8 @@ async function toggle(event) {
         media = await capture(source);
     } catch (error) {
         byId('error').textContent = error.name === 'NotAllowedError'
-            ? 'The browser may not use it: allow it in the address bar, and try again.'
-            : `It cannot be opened: ${error.message}`;
+            ? t('The browser may not use it: allow it in the address bar, and try again.')
+            : t('It cannot be opened: {reason}', { reason: error.message });
         return;
     }
     byId('preview').srcObject = media;
@@ -104,7 +106,10 @@ byId('credentials').hidden = token !== null;
 byId('screen-option').hidden = !navigator.mediaDevices?.getDisplayMedia;
 byId('form').addEventListener('submit', toggle);
 addEventListener('pagehide', end);
-if (!navigator.mediaDevices) {
-    byId('error').textContent = 'The browser gives cameras to HTTPS pages only.';
+if (typeof RTCPeerConnection === 'undefined') {
+    byId('error').textContent = withoutWebRtc();
+    byId('button').disabled = true;
+} else if (!navigator.mediaDevices) {
+    byId('error').textContent = t('Browsers give camera, microphone and screen to https pages only. Open this page with https.');
     byId('button').disabled = true;
 }

@@ -1,6 +1,8 @@
 /** The settings dialog, before joining and in the room. */
 
+import { mayBlur, setBlur } from './capture.js';
 import { byId } from './element.js';
+import { languages, setLanguage, t } from './language.js';
 import * as own from './own.js';
 import { prefer, preferences, SEND } from './preferences.js';
 import { restartPreview } from './preview.js';
@@ -29,7 +31,10 @@ export function wireSettings(stage, reception) {
     });
     byId('speaker-test').addEventListener('click', () => testSpeaker(preferences.speaker));
     choice('captions-size', () => {}, 'captions');
-    choice('receive', () => reception()?.preferenceChanged());
+    choice('receive', () => {
+        reception()?.preferenceChanged();
+        stage.layOut();
+    });
     choice('send', (value) => state.own.cameraStream?.setVideoRate(SEND[value]));
     box('simulcast', 'simulcast', () => state.own.video && own.publishCamera());
     box('mirror', 'mirror', () => {
@@ -39,9 +44,45 @@ export function wireSettings(stage, reception) {
     box('hide-self', 'hideSelf', () => stage.layOut());
     box('hand-sound', 'handSound', () => {});
     box('use-keys', 'keys', () => {});
+    choice('rotation', () => own.switchDevice('video').then(restartPreview));
+    byId('blur').disabled = !mayBlur();
+    box('blur', 'blur', async () => {
+        const track = state.own.video;
+        if (track && preferences.rotation === '0')
+            showBlur(await setBlur(track));
+        else
+            await own.switchDevice('video');
+        restartPreview();
+    });
+    showBlur(mayBlur());
     for (const id of ['noise', 'sharp'])
         box(id, id, () => own.switchDevice(id === 'noise' ? 'audio' : 'video'));
+    offerLanguages();
     navigator.mediaDevices?.addEventListener('devicechange', own.refreshDevices);
+}
+
+/** Says so where the background stays sharp against the user's wish. */
+function showBlur(isAsWished) {
+    byId('blur-note').hidden = isAsWished;
+}
+
+/** The languages that there are, which are asked for when somebody looks. */
+async function offerLanguages() {
+    const select = byId('language');
+    select.addEventListener('change', () => setLanguage(select.value));
+    const show = (names) => {
+        const options = Object.entries(names).map(([tag, name]) => {
+            const option = new Option(name, tag);
+            option.lang = tag;
+            return option;
+        });
+        select.replaceChildren(new Option(t('As in the browser'), ''), ...options);
+        select.value = preferences.language;
+    };
+    show({});
+    const names = await languages();
+    show(names);
+    document.addEventListener('languagechange', () => show(names));
 }
 
 function choice(id, changed, name = id) {

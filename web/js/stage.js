@@ -1,11 +1,14 @@
 /** The stage: who is large, who is in the strip or the grid, and which page of it is shown. */
 
 import { arrange } from './arrangement.js';
-import { byId, element } from './element.js';
+import { byId } from './element.js';
+import { t } from './language.js';
 import { announce } from './notices.js';
+import { showPager } from './pager.js';
 import { prefer, preferences } from './preferences.js';
 import { LARGE_FROM_PX } from './reception.js';
 import { rove } from './roving.js';
+import { showShares } from './share-picker.js';
 import { listenFor, longestSilent } from './speaking.js';
 import { state } from './state.js';
 import { Tile } from './tile.js';
@@ -65,6 +68,14 @@ export class Stage {
             (this.grid.querySelector('.tile:not([hidden]) .tile-menu') ?? this.grid).focus();
     }
 
+    /** All others and we ourselves leave the stage: another group is entered. */
+    clear() {
+        for (const tile of this.tiles.values())
+            tile.remove();
+        this.tiles.clear();
+        this.layOut();
+    }
+
     update(stream) {
         const tile = this.tiles.get(stream.id);
         if (tile?.stream !== stream)
@@ -83,6 +94,22 @@ export class Stage {
                 tile.rename();
             if (tile.stream.source === user.id)
                 tile.update(user);
+        }
+    }
+
+    /** The language is another one. */
+    rename() {
+        for (const tile of this.tiles.values()) {
+            tile.rename();
+            this.update(tile.stream);
+        }
+    }
+
+    /** Says why the media of some streams does not come; what all suffer from the banner says. */
+    showNotes({ findings, network }) {
+        for (const tile of this.tiles.values()) {
+            const text = findings.get(tile.stream) ?? '';
+            tile.showNote(text === network ? '' : text);
         }
     }
 
@@ -109,7 +136,8 @@ export class Stage {
     pin(tile) {
         tile.isPinned = !tile.isPinned;
         tile.showPin();
-        announce(`${tile.title} ${tile.isPinned ? 'pinned' : 'unpinned'}.`);
+        announce(tile.isPinned ? t('{name} pinned.', { name: tile.title })
+            : t('{name} unpinned.', { name: tile.title }));
         this.layOut();
     }
 
@@ -119,7 +147,7 @@ export class Stage {
         this.page = Math.min(Math.max(0, this.page + by), this.pages - 1);
         this.layOut();
         if (this.page !== before)
-            announce(`Page ${this.page + 1} of ${this.pages}.`);
+            announce(t('Page {page} of {pages}.', { page: this.page + 1, pages: this.pages }));
     }
 
     setView(view) {
@@ -138,10 +166,16 @@ export class Stage {
     layOut() {
         const all = [...this.tiles.values()];
         byId('empty').hidden = all.length > 0 || !state.connection?.isJoined;
+        byId('empty').textContent = preferences.receive === 'nothing'
+            ? t('You have chosen to receive nothing; the settings change that.')
+            : t('Nobody is sending anything yet.');
         const shares = all.filter((tile) => tile.isScreen && !tile.isOwn);
         if (!shares.some((tile) => tile.stream.id === this.shareId))
             this.shareId = shares[0]?.stream.id ?? null;
-        this.#showShares(shares);
+        showShares(shares, this.shareId, (tile) => {
+            this.shareId = tile.stream.id;
+            this.layOut();
+        });
         const main = this.#main(all);
         const rest = all.filter((tile) => !main.includes(tile)
             && !(tile.isScreen && !tile.isOwn)
@@ -164,7 +198,7 @@ export class Stage {
                 visible.set(tile.stream.id, isLarge || width >= LARGE_FROM_PX ? 'large' : 'small');
             }
         }
-        this.#showPager(plan);
+        showPager(plan);
         this.refreshStops();
         this.deeds.shown(this.isLookedAt ? visible : new Map());
     }
@@ -215,34 +249,6 @@ export class Stage {
         // A picture that is off the page is not sent, so its owner's word must do.
         const tells = data && ('muted' in data || 'camera' in data);
         return tile.hasVideo || !tells || data.camera ? 2 : 3;
-    }
-
-    #showShares(shares) {
-        const place = byId('shares');
-        place.hidden = shares.length < 2;
-        const hadFocus = place.contains(document.activeElement);
-        place.replaceChildren(...shares.map((tile) => element('button', {
-            type: 'button', 'aria-pressed': String(tile.stream.id === this.shareId),
-            onclick: () => {
-                this.shareId = tile.stream.id;
-                this.layOut();
-            },
-        }, tile.title)));
-        if (hadFocus)
-            (place.querySelector('[aria-pressed=true]') ?? this.grid).focus();
-    }
-
-    #showPager({ page, pages, pager }) {
-        const node = byId('pager');
-        node.hidden = !pager;
-        if (!pager)
-            return;
-        for (const side of ['left', 'top', 'width', 'height'])
-            node.style[side] = `${pager[side]}px`;
-        byId('page-now').textContent = `${page + 1} / ${pages}`;
-        // Not disabled: a button that loses focus at the last page would throw it away.
-        byId('page-back').setAttribute('aria-disabled', String(page === 0));
-        byId('page-on').setAttribute('aria-disabled', String(page === pages - 1));
     }
 
     async #play(tile) {

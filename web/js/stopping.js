@@ -1,6 +1,7 @@
 /** The server is about to end: people see how long they have to finish a sentence. */
 
 import { byId } from './element.js';
+import { number, t } from './language.js';
 
 let timer = null;
 
@@ -12,8 +13,8 @@ export function countDown(seconds) {
         const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
         byId('stopping').hidden = false;
         byId('stopping').textContent = left > 0
-            ? `The server restarts in ${left} s; you come back by yourself`
-            : 'The server restarts; you come back by yourself';
+            ? t('The server restarts in {seconds} s; you come back by yourself', { seconds: number(left) })
+            : t('The server restarts; you come back by yourself');
     };
     show();
     timer = setInterval(show, 250);

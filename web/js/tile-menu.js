@@ -1,30 +1,32 @@
 /** What can be done with one tile. */
 
+import { t } from './language.js';
+
 /** The entries of the menu of `tile` on `stage`, for menu.js. */
 export function entriesOf(tile, stage) {
     const entries = [
-        { text: tile.isPinned ? 'Unpin' : 'Pin', onclick: () => stage.pin(tile) },
+        { text: tile.isPinned ? t('Unpin') : t('Pin'), onclick: () => stage.pin(tile) },
     ];
     if (document.fullscreenEnabled) {
         entries.push({
-            text: document.fullscreenElement ? 'End full screen' : 'Full screen',
+            text: document.fullscreenElement ? t('End full screen') : t('Full screen'),
             onclick: () => (document.fullscreenElement ? document.exitFullscreen()
                 : tile.node.requestFullscreen()).catch(() => {}),
         });
     }
     if (document.pictureInPictureEnabled && tile.hasVideo) {
         entries.push({
-            text: 'Picture in picture',
+            text: t('Picture in picture'),
             onclick: () => tile.video.requestPictureInPicture().catch(() => {}),
         });
     }
     if (!tile.isOwn) {
         const { source: id, username } = tile.stream;
-        entries.push({ text: 'Volume…', onclick: () => stage.deeds.volume({ id, username }) });
+        entries.push({ text: t('Volume…'), onclick: () => stage.deeds.volume({ id, username }) });
     }
     if (tile.isOwn && !tile.isScreen)
-        entries.push({ text: 'Hide my picture', onclick: () => stage.setSelfHidden(true) });
+        entries.push({ text: t('Hide my picture'), onclick: () => stage.setSelfHidden(true) });
     if (tile.isOwn && tile.isScreen)
-        entries.push({ text: 'Stop sharing', onclick: () => stage.deeds.stopSharing(tile.stream) });
+        entries.push({ text: t('Stop sharing'), onclick: () => stage.deeds.stopSharing(tile.stream) });
     return entries;
 }

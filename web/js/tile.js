@@ -1,6 +1,7 @@
 /** One stream on the stage: its picture or initials, its name, and what can be done with it. */
 
-import { element, icon } from './element.js';
+import { element, icon, putAt } from './element.js';
+import { number, t } from './language.js';
 import { openMenu } from './menu.js';
 import { nameOf } from './names.js';
 import { preferences } from './preferences.js';
@@ -24,15 +25,17 @@ export class Tile {
         this.menu.classList.add('tile-menu');
         this.menu.setAttribute('aria-haspopup', 'menu');
         this.menu.setAttribute('aria-expanded', 'false');
-        this.pinButton = button('pin', 'Pin', () => pin(this));
+        this.pinButton = button('pin', t('Pin'), () => pin(this));
         this.pinButton.tabIndex = -1;
+        /** Why nothing is to be seen or heard, if that is so. */
+        this.note = element('p', { className: 'tile-note', hidden: true });
         this.facts = element('pre', { className: 'tile-facts', hidden: true });
         const buttons = element('div', { className: 'tile-buttons' });
         if (this.isOwn && this.isScreen)
-            buttons.append(button('close', 'Stop sharing', () => stop(this)));
+            buttons.append(button('close', t('Stop sharing'), () => stop(this)));
         buttons.append(this.pinButton, this.menu);
         this.node = element('figure', { className: 'tile', ondblclick: () => pin(this) },
-            this.avatar, this.video, this.facts,
+            this.avatar, this.video, this.note, this.facts,
             element('figcaption', {}, icon('mic-off'), this.hand, this.caption), buttons);
         this.node.classList.toggle('is-own', this.isOwn);
         this.node.classList.toggle('is-screen', this.isScreen);
@@ -43,18 +46,22 @@ export class Tile {
     /** The name of whoever sends it, which namesakes may change. */
     rename() {
         this.name = nameOf({ id: this.stream.source ?? '', username: this.stream.username });
-        const title = `${this.name}${this.isOwn ? ' (you)' : ''}${this.what}`;
+        const title = this.#titleFor(this.isOwn ? t('{name} (you)', { name: this.name }) : this.name);
         this.title = title;
         this.caption.textContent = title;
         this.avatar.textContent = initials(this.name);
         this.video.setAttribute('aria-label', title);
-        this.menu.setAttribute('aria-label', `Options for ${title}`);
-        this.menu.title = `Options for ${title}`;
+        const options = t('Options for {name}', { name: title });
+        this.menu.setAttribute('aria-label', options);
+        this.menu.title = options;
     }
 
-    /** What it is, for its title. */
-    get what() {
-        return { screenshare: ' – screen', video: ' – film' }[this.stream.label] ?? '';
+    #titleFor(name) {
+        switch (this.stream.label) {
+        case 'screenshare': return t('{name} – screen', { name });
+        case 'video': return t('{name} – film', { name });
+        default: return name;
+        }
     }
 
     /** Whether there is a picture at present. */
@@ -73,21 +80,27 @@ export class Tile {
         // The server holds pictures back that our network has no room for.
         const isHeld = Boolean(stream.isHeld);
         this.caption.textContent = isHeld
-            ? `${this.title} – picture paused: the network is slow` : this.title;
+            ? t('{name} – picture paused: the network is slow', { name: this.title }) : this.title;
         node.classList.toggle('audio-only', !this.hasVideo || isHeld);
         node.classList.toggle('is-muted', isMuted && !this.isScreen);
         node.classList.toggle('is-waiting', stream.pc.connectionState !== 'connected');
         node.classList.toggle('is-mirrored', this.isOwn && !this.isScreen && preferences.mirror);
     }
 
+    /** Says why media does not come; empty takes the words away. */
+    showNote(text) {
+        this.note.textContent = text;
+        this.note.hidden = text === '';
+    }
+
     showHand(place) {
         this.hand.hidden = !place || this.isScreen;
-        this.hand.querySelector('b').textContent = String(place ?? '');
+        this.hand.querySelector('b').textContent = place ? number(place) : '';
     }
 
     showPin() {
         this.pinButton.setAttribute('aria-pressed', String(this.isPinned));
-        this.pinButton.title = this.isPinned ? 'Unpin' : 'Pin';
+        this.pinButton.title = this.isPinned ? t('Unpin') : t('Pin');
     }
 
     /** Puts the tile at `box` of arrangement.js, or takes it off the page; sound goes on. */
@@ -96,8 +109,7 @@ export class Tile {
         this.node.classList.toggle('is-large', Boolean(box?.isLarge));
         if (!box)
             return;
-        for (const side of ['left', 'top', 'width', 'height'])
-            this.node.style[side] = `${box[side]}px`;
+        putAt(this.node, box);
         this.node.classList.toggle('is-tiny', box.width < 180);
     }
 

@@ -3,6 +3,8 @@
  * only what they agree. The protocol is Galene's, version 1.
  */
 
+import { t } from './language.js';
+
 const CHUNK_BYTES = 16_384;
 /** Sending pauses while so much waits in the browser. */
 const BUFFERED_MAX_BYTES = 1_048_576;
@@ -40,7 +42,7 @@ export class Transfer {
         const channel = pc.createDataChannel('file');
         channel.binaryType = 'arraybuffer';
         channel.onmessage = ({ data }) => this.#received(channel, data);
-        channel.onclose = () => this.#fail('the connection was closed');
+        channel.onclose = () => this.#fail(t('the connection was closed'));
         await this.#safely(async () => {
             await pc.setLocalDescription(await pc.createOffer());
             this.#tell('offer', { version: VERSION, sdp: pc.localDescription.sdp });
@@ -52,14 +54,14 @@ export class Transfer {
         if (['done', 'failed'].includes(this.state))
             return;
         this.#tell('cancel', { message });
-        this.#fail(message ?? 'cancelled');
+        this.#fail(message ?? t('cancelled'));
     }
 
     /** Takes what the other side says. */
     async took({ type, sdp, candidate, message }) {
         await this.#safely(async () => {
             if (type === 'cancel') {
-                this.#fail(typeof message === 'string' && message || 'cancelled by the other side');
+                this.#fail(typeof message === 'string' && message || t('cancelled by the other side'));
             } else if (type === 'offer' && this.isSending && this.state === 'offered') {
                 this.#set('connecting');
                 const pc = this.#connect();
@@ -88,7 +90,7 @@ export class Transfer {
         this.#pc.onicecandidate = ({ candidate }) => this.#tell('ice', { candidate });
         this.#pc.onconnectionstatechange = () => {
             if (this.#pc?.connectionState === 'failed')
-                this.#fail('the two computers cannot reach each other');
+                this.#fail(t('the two computers cannot reach each other'));
         };
         return this.#pc;
     }
@@ -102,7 +104,7 @@ export class Transfer {
         this.#set('running');
         channel.bufferedAmountLowThreshold = BUFFERED_MAX_BYTES / 2;
         channel.onmessage = ({ data }) => data === 'done' && this.#finish();
-        channel.onclose = () => this.#fail('the connection was closed');
+        channel.onclose = () => this.#fail(t('the connection was closed'));
         await this.#safely(async () => {
             while (this.doneBytes < this.file.size && this.state === 'running') {
                 if (channel.bufferedAmount > BUFFERED_MAX_BYTES)
@@ -121,7 +123,7 @@ export class Transfer {
         this.#set('running');
         this.doneBytes += data.byteLength;
         if (this.doneBytes > this.file.size) {
-            this.cancel('the file is larger than was said');
+            this.cancel(t('the file is larger than was said'));
             return;
         }
         this.#chunks.push(data);
@@ -160,7 +162,7 @@ export class Transfer {
             await step();
         } catch (error) {
             console.warn('transfer failed', error);
-            this.cancel('an error of the browser');
+            this.cancel(t('an error of the browser'));
         }
     }
 

@@ -3,6 +3,8 @@
 import { byId, element } from './element.js';
 import { takeDescriptors } from './extensions.js';
 import { basic, HttpSession, keepUp } from './http-session.js';
+import { t } from './language.js';
+import { withoutWebRtc } from './requirements.js';
 
 const group = location.pathname.replace(/\/watch$/, '');
 const query = new URLSearchParams(location.search);
@@ -72,9 +74,9 @@ function arrange() {
 
 function show(state, error) {
     const words = {
-        connecting: 'Connecting…',
+        connecting: t('Connecting…'),
         connected: '',
-        waiting: error?.status === 409 ? 'Nobody is sending yet.' : 'Trying again…',
+        waiting: error?.status === 409 ? t('Nobody is sending yet.') : t('Trying again…'),
         refused: '',
     };
     byId('state').textContent = words[state];
@@ -104,4 +106,9 @@ byId('login').addEventListener('submit', (event) => {
 byId('hear').addEventListener('click', play);
 addEventListener('pagehide', () => stop?.());
 // Players without a picture yet would hold up the page's own loading.
-addEventListener('load', begin);
+addEventListener('load', () => {
+    if (typeof RTCPeerConnection === 'undefined')
+        byId('state').textContent = withoutWebRtc();
+    else
+        begin();
+});

@@ -147,7 +147,8 @@ impl Shard {
                 batch: Batch {
                     outbox: &mut self.outbox,
                     counters: &mut self.counters,
-                    now_us: at_us,
+                    // The request has waited in the socket.
+                    now_us: self.now_us.max(at_us),
                 },
                 pacing: &mut self.pacing,
             };
@@ -181,7 +182,8 @@ impl Shard {
         }
         // Of packets that the peer heard of out of turn, those that left first come first.
         self.results.sort_by_key(|result| result.sent_us);
-        egress.flow.delay.take(&self.results);
+        let outbox = &self.outbox;
+        egress.flow.delay.take(&self.results, |sent_us| outbox.has_stalled(sent_us));
         client.controller.take_results(egress.flow.delay.usage(), &self.results, at_us);
         if !is_whole {
             self.count(DropReason::BadRtcp);

@@ -28,10 +28,11 @@ export async function launch() {
 }
 
 /** A page of its own storage, logged so that a failing test can be understood. */
-export async function openPage(browser, name) {
+export async function openPage(browser, name, { locale = 'en-GB' } = {}) {
     const context = await browser.newContext({
         ignoreHTTPSErrors: true,
         permissions: ['camera', 'microphone'],
+        locale,
         viewport: { width: 1100, height: 700 },
     });
     const page = await context.newPage();
@@ -45,8 +46,9 @@ export async function openPage(browser, name) {
 }
 
 /** Joins through the form; `start` is both, audio or nothing. */
-export async function joinGroup(browser, name, { group = 'test', start = 'nothing', password = '' } = {}) {
-    const page = await openPage(browser, name);
+export async function joinGroup(browser, name, options = {}) {
+    const { group = 'test', start = 'nothing', password = '' } = options;
+    const page = await openPage(browser, name, options);
     const join = async (timeout) => {
         await page.goto(`${ORIGIN}/group/${group}/`);
         await page.fill('#username', name);

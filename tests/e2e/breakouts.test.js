@@ -1,0 +1,166 @@
+/** Breakout rooms: out, between them, a word and a voice to all, over a reload, back; and the clock. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { inbound, joinGroup, launch, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
+import { Server } from './peer/server.js';
+import { sleep, until } from './peer/wait.js';
+
+const GROUP = {
+    'auto-subgroups': true,
+    users: { teacher: { password: 'secret', permissions: 'op' } },
+    'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+};
+
+describe('breakout rooms', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+    let teacher;
+    let ann;
+    let bob;
+    let cem;
+
+    before(async () => {
+        server = await Server.start({
+            groups: { class: GROUP, plain: { ...GROUP, 'auto-subgroups': false } },
+        });
+        browser = await launch();
+        teacher = await joinGroup(browser, 'teacher', { group: 'class', password: 'secret', start: 'both' });
+        ann = await joinGroup(browser, 'ann', { group: 'class', start: 'both' });
+        bob = await joinGroup(browser, 'bob', { group: 'class', start: 'both' });
+        cem = await joinGroup(browser, 'cem', { group: 'class' });
+    });
+
+    after(async () => {
+        await browser?.close();
+        await server?.stop();
+    });
+
+    const groupOf = (page) => page.evaluate(() => (
+        window.aula.connection.isJoined && window.aula.connection.group));
+    const isIn = (page, group) => until(`the page to be in ${group}`,
+        async () => await groupOf(page) === group);
+
+    async function openRooms() {
+        if (!await teacher.isVisible('#people'))
+            await teacher.click('#people-button');
+        await teacher.click('#rooms-button');
+        await teacher.waitForSelector('dialog.rooms[open]');
+    }
+
+    test('where the group\'s file does not allow them, it says so', async () => {
+        const other = await joinGroup(browser, 'teacher', { group: 'plain', password: 'secret' });
+        await other.click('#people-button');
+        await other.click('#rooms-button');
+        await other.waitForSelector('#rooms-error:has-text("auto-subgroups")');
+        assert.equal(await other.isDisabled('#rooms-start'), true);
+        await other.close();
+    });
+
+    test('everybody goes to the room of the plan, with camera and microphone', async () => {
+        await openRooms();
+        await screenshot(teacher, 'breakouts-plan');
+        await teacher.fill('#rooms-count', '2');
+        await teacher.fill('#rooms-minutes', '30');
+        await teacher.press('#rooms-minutes', 'Tab');
+        for (const [name, room] of [['ann', '1'], ['bob', '1'], ['cem', '2']])
+            await teacher.selectOption(`select[aria-label="Room of ${name}"]`, room);
+        await teacher.click('#rooms-start');
+        await isIn(ann, 'class/1');
+        await isIn(bob, 'class/1');
+        await isIn(cem, 'class/2');
+        await teacher.waitForSelector('#rooms-left:has-text(":")');
+        await seesAndHears(ann, 'bob');
+        await seesAndHears(bob, 'ann');
+        assert.deepEqual(await peopleOf(ann), ['ann', 'bob']);
+        await ann.waitForSelector('#breakout-text:has-text("Room 1, back in 2")');
+        assert.deepEqual(await peopleOf(teacher), ['ann', 'bob', 'cem', 'teacher'], 'nobody is lost');
+        await screenshot(teacher, 'breakouts-running');
+        await screenshot(ann, 'breakouts-room');
+    });
+
+    test('a word to all rooms, and a voice', async () => {
+        await teacher.fill('#rooms-message', 'five minutes left');
+        await teacher.click('button:has-text("Tell all rooms")');
+        for (const page of [ann, cem])
+            await page.waitForSelector('.chat-message:has-text("teacher tells all: five minutes left")');
+        const energy = () => cem.evaluate(async () => {
+            let sum = 0;
+            for (const { pc } of window.aula.state.breakouts.main.down.values()) {
+                for (const report of (await pc.getStats()).values())
+                    sum += report.type === 'inbound-rtp' ? report.totalAudioEnergy ?? 0 : 0;
+            }
+            return sum;
+        });
+        /** Whether the main group is heard within a second; a stream's statistics may outlast it. */
+        const hears = async () => {
+            const before = await energy();
+            await sleep(1_000);
+            return await energy() > before;
+        };
+        await until('the rooms to be among themselves', async () => !await hears());
+        await teacher.check('#rooms-voice');
+        await until('the teacher\'s voice', hears);
+        await teacher.uncheck('#rooms-voice');
+        await until('the voice to go', async () => !await hears());
+    });
+
+    test('somebody is moved, somebody reloads, somebody calls', async () => {
+        await teacher.selectOption('select[aria-label="Room of cem"]', '1');
+        await isIn(cem, 'class/1');
+        await seesAndHears(cem, 'ann');
+        await bob.reload();
+        await bob.fill('#username', 'bob');
+        await bob.click('#join-button:not([disabled])');
+        await isIn(bob, 'class/1');
+        await seesAndHears(bob, 'ann');
+        await teacher.keyboard.press('Escape');
+        await ann.click('#breakout-call');
+        await teacher.waitForSelector('#hands-chip:has-text("ann")');
+        await teacher.waitForSelector('.person:has-text("ann") [aria-label="In room 1"]');
+    });
+
+    test('the teacher visits, and comes back', async () => {
+        await openRooms();
+        await teacher.click('#rooms-visit-1');
+        await isIn(teacher, 'class/1');
+        await seesAndHears(ann, 'teacher');
+        await screenshot(teacher, 'breakouts-visit');
+        await teacher.click('#breakout-back');
+        await isIn(teacher, 'class');
+        await teacher.waitForSelector('#hands-chip:has-text("ann")');
+        await teacher.waitForSelector('.chat-message:has-text("five minutes left")', { state: 'attached' });
+    });
+
+    test('all come back, even into a group that has been locked meanwhile', async () => {
+        await teacher.click('#lock-button');
+        await openRooms();
+        await teacher.click('#rooms-end');
+        for (const page of [ann, bob, cem]) {
+            await isIn(page, 'class');
+            assert.equal(await page.isVisible('#breakout'), false);
+        }
+        await seesAndHears(teacher, 'ann');
+        await seesAndHears(ann, 'teacher');
+        assert.deepEqual(await peopleOf(ann), ['ann', 'bob', 'cem', 'teacher']);
+        assert.equal((await inbound(ann)).filter(({ username }) => username === 'bob').length, 1);
+        await teacher.keyboard.press('Escape');
+        await teacher.click('#lock-button');
+    });
+
+    test('when the time is over they come back by themselves', async () => {
+        await openRooms();
+        await teacher.fill('#rooms-count', '1');
+        await teacher.press('#rooms-count', 'Tab');
+        await teacher.click('#rooms-start');
+        await isIn(cem, 'class/1');
+        await teacher.evaluate(() => {
+            const { breakouts } = window.aula.state;
+            breakouts.change({ until: Date.now() + 3_000 });
+        });
+        for (const page of [ann, bob, cem])
+            await isIn(page, 'class');
+        await teacher.waitForSelector('#rooms-start');
+        assert.equal(await teacher.evaluate(() => window.aula.connection.data.breakouts), false);
+    });
+});

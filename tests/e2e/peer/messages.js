@@ -1,0 +1,62 @@
+/** The messages of the web client, as they stand in its code and pages. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const WEB = fileURLToPath(new URL('../../../web/', import.meta.url));
+const STRING = String.raw`'(?:[^'\\\n]|\\.)*'`;
+const STRINGS = String.raw`(?:${STRING}(?:\s*\+\s*${STRING})*)`;
+const CALL = new RegExp(String.raw`\bt\(\s*(${STRINGS})`, 'g');
+const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})`, 'g');
+
+/** Keys of messages: Map of each to whether it is a plural. */
+export function messageKeys() {
+    const keys = new Map();
+    for (const name of readdirSync(join(WEB, 'js'))) {
+        const text = readFileSync(join(WEB, 'js', name), 'utf8');
+        for (const [, literal] of text.matchAll(CALL))
+            keys.set(value(literal), false);
+        for (const [, , literal] of text.matchAll(PLURAL))
+            keys.set(value(literal), true);
+    }
+    for (const name of readdirSync(WEB).filter((file) => file.endsWith('.html'))) {
+        for (const key of pageKeys(readFileSync(join(WEB, name), 'utf8')))
+            keys.set(key, false);
+    }
+    return keys;
+}
+
+/** How often t and tn are called at all: with something else than literals they cannot be checked. */
+export function uncheckedCalls() {
+    const found = [];
+    for (const name of readdirSync(join(WEB, 'js'))) {
+        const text = readFileSync(join(WEB, 'js', name), 'utf8');
+        const calls = [...text.matchAll(/(?<![\w.$]|function )tn?\((?!text|key|count, one)/g)].length;
+        const checked = [...text.matchAll(CALL), ...text.matchAll(PLURAL)].length;
+        if (calls !== checked)
+            found.push(`${name}: ${calls} calls, ${checked} with literal texts`);
+    }
+    return found;
+}
+
+export function placeholders(text) {
+    return [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort().join();
+}
+
+function value(literals) {
+    return [...literals.matchAll(new RegExp(STRING, 'g'))]
+        .map(([literal]) => literal.slice(1, -1).replace(/\\(.)/g, '$1')).join('');
+}
+
+/** What language.js finds in a page: texts between tags, and attributes that are read. */
+function pageKeys(html) {
+    const clean = html.replace(/<!--[^]*?-->/g, '').replace(/<noscript>[^]*?<\/noscript>/g, '')
+        .replace(/<(script|style)[^>]*>[^]*?<\/\1>/g, '');
+    const texts = [...clean.matchAll(/>([^<]+)</g)].map(([, text]) => text);
+    const attributes = [...clean.matchAll(/\s(?:aria-label|title|placeholder)="([^"]*)"/g)]
+        .map(([, text]) => text);
+    return [...texts, ...attributes].map((text) => text.replaceAll('&amp;', '&').trim().replace(/\s+/g, ' '))
+        // Marks, letters of keys and names are the same everywhere.
+        .filter((text) => /\p{L}{2}/u.test(text) && !['Aula', 'Esc'].includes(text));
+}

@@ -1,0 +1,219 @@
+/** What the server tells of the group on the page, and what the page makes of it. */
+
+import { ask } from './ask.js';
+import { hideBanner, showBanner } from './banner.js';
+import { openPanel } from './controls.js';
+import { byId } from './element.js';
+import { failureText, refuse, showStatus } from './entrance.js';
+import { filmClosed, publishFilm, stopFilm } from './film.js';
+import { t } from './language.js';
+import { closeMenu } from './menu.js';
+import { notify, sentence } from './notices.js';
+import * as own from './own.js';
+import { showPowers } from './powers.js';
+import { preferences } from './preferences.js';
+import { stopPreview } from './preview.js';
+import { state } from './state.js';
+import { countDown, endCountDown } from './stopping.js';
+import { keepAwake, sleepAgain } from './wake.js';
+
+/** A breakout room that could not be reached is tried again. */
+const RETRY_MS = 2_000;
+
+/** What an operator tells all rooms is a notice, and stays in the chat. */
+export function tell(name, text) {
+    const told = t('{name} tells all: {text}', { name: name || t('An operator'), text });
+    notify(told, 'info');
+    state.room.chat.tell(told);
+    state.breakouts.said.push({ message: { value: told } });
+}
+
+/** Carries out what the membership of the room `mine` brings, until it is left. */
+export function listen(mine) {
+    const { connection } = mine;
+    // After a move the old membership has nothing to say here.
+    const on = (name, handler) => connection.addEventListener(name,
+        ({ detail }) => handler(detail), { signal: mine.signal });
+    on('failed', ({ error, text }) => {
+        state.room.refusal = failureText(error, text);
+    });
+    on('redirect', ({ url }) => {
+        if (/^https?:/.test(url))
+            location.assign(url);
+    });
+    on('kicked', kicked);
+    on('state', ({ state: now, text }) => stateChanged(now, text));
+    on('silent', () => showBanner(state.room));
+    on('joined', ({ kind }) => joined(kind));
+    on('stopping', ({ seconds }) => countDown(seconds));
+    on('user', ({ kind, user }) => userChanged(kind, user));
+    on('stream', streamChanged);
+    on('chat', ({ message, isHistory }) => {
+        const place = message.kind === 'caption' ? state.room.captions : state.room.chat;
+        place.show(message, isHistory);
+    });
+    on('notice', ({ kind, text }) => {
+        if (kind !== 'error' || !state.room.chat.outbox.takeError(text))
+            notify(sentence(text), kind);
+    });
+    on('order', ({ kind, message }) => obey(kind, message));
+}
+
+/** An operator, or the server, has put us out. */
+export function kicked({ text, by }) {
+    if (state.room) {
+        state.room.refusal = `${text ? sentence(text) : t('You have been removed from the group.')} `
+            + (by ? t('(By {name}.)', { name: by }) : '');
+    }
+}
+
+function stateChanged(now, text) {
+    document.body.dataset.connection = now;
+    if (now === 'closed' && state.breakouts.room !== '' && !state.room.hasEntered) {
+        const mine = state.room;
+        if (state.room.refusal === null)
+            setTimeout(() => state.room === mine && state.breakouts.again(), RETRY_MS);
+        else
+            state.breakouts.refused(state.room.refusal);
+        return;
+    }
+    if (now === 'closed') {
+        const wasInside = state.isInside;
+        showEntrance();
+        refuse(state.room.refusal ?? (text ? sentence(text)
+            : wasInside ? '' : t('The server cannot be reached. Check the network, and try again.')));
+        return;
+    }
+    showBanner(state.room);
+}
+
+/** We have joined, or what we may do or the group has changed. */
+export function joined(kind) {
+    if (kind === 'leave')
+        return;
+    const { connection } = state.room;
+    state.status = { ...state.status, ...connection.status, locked: Boolean(connection.status.locked) };
+    showStatus();
+    if (kind === 'join') {
+        endCountDown();
+        state.room.people.clear();
+        state.room.hands.clear();
+    }
+    refresh();
+    if (kind === 'join')
+        entered();
+    if (state.breakouts.room === '')
+        state.breakouts.take();
+}
+
+function entered() {
+    const isFirst = !state.isInside;
+    state.room.hasEntered = true;
+    state.isInside = true;
+    byId('join').hidden = true;
+    byId('room').hidden = false;
+    showBanner(state.room);
+    state.stage.layOut();
+    if (isFirst) {
+        stopPreview();
+        keepAwake();
+        openPanel(matchMedia('(min-width: 60rem)').matches ? 'chat' : null);
+        byId('room-name').focus();
+    }
+    if (!state.room.connection.can('present')) {
+        // Permission may have gone while we were away.
+        if (!isFirst)
+            own.stopCamera();
+        return;
+    }
+    if (isFirst && preferences.start !== 'nothing') {
+        own.setCapture({
+            audio: true,
+            video: preferences.start === 'both',
+            isMuted: preferences.joinMuted || state.room.floor.isTaken,
+        });
+        return;
+    }
+    // We are back after a lost connection: publish again what we were publishing.
+    own.publishCamera();
+    own.publishScreen();
+    publishFilm();
+}
+
+function showEntrance() {
+    state.isInside = false;
+    closeMenu();
+    for (const dialog of document.querySelectorAll('dialog[open]'))
+        dialog.close();
+    hideBanner();
+    state.breakouts.close();
+    own.stopCamera();
+    own.stopScreen();
+    stopFilm();
+    sleepAgain();
+    byId('room').hidden = true;
+    byId('join').hidden = false;
+    byId('password').value = '';
+    byId('join-button').focus();
+}
+
+/** Shows what depends on permissions, the group's state or the language. */
+export function refresh() {
+    showPowers(state.room.connection, state.room.isGuest);
+    state.room.people.refresh();
+    state.room.floor.refresh();
+}
+
+/** Somebody came, went or changed. */
+export function userChanged(kind, user) {
+    state.room.people.update(kind, user);
+    state.room.hands.update(kind, user);
+    state.stage.userChanged(user);
+}
+
+function streamChanged({ kind, stream, replaces, error }) {
+    if (kind === 'add') {
+        state.stage.add(stream, replaces);
+    } else if (kind === 'close') {
+        state.stage.remove(stream);
+        if (stream.direction === 'up')
+            own.streamClosed(stream);
+        filmClosed(stream);
+    } else if (kind === 'renew') {
+        own.renew(stream);
+    } else if (kind === 'error') {
+        notify(t('A video of {name} failed: {reason}',
+            { name: stream.username || t('somebody'), reason: error.message }));
+    } else {
+        state.stage.update(stream);
+    }
+}
+
+/** What operators ask for. Requests that we do not know are no harm. */
+function obey(kind, message) {
+    if (kind === 'clearchat')
+        state.room.chat.clear(message.value ?? {});
+    else if (kind === 'mute')
+        state.room.floor.mute(message.username);
+    else if (kind === 'mayspeak')
+        state.room.floor.mayspeak(message.username);
+    else if (kind === 'lowerhand')
+        state.room.hands.raise(false);
+    else if (kind === 'broadcast')
+        tell(message.username, String(message.value ?? ''));
+    else if (kind === 'token' || kind === 'tokenlist')
+        state.room.invitations().then((invitations) => invitations.took(kind, message));
+}
+
+/** Leaves for good; asks whoever teaches. */
+export async function leave() {
+    const { connection } = state.room;
+    const isTeaching = connection.isJoined
+        && (state.own.screen || connection.can('op') && connection.users.size > 1);
+    if (!isTeaching || await ask(t('Leave the group? The others stay.'), t('Leave'), t('Stay'))) {
+        if (state.breakouts.room === '')
+            connection.leave();
+        else
+            state.breakouts.close();
+    }
+}

@@ -1,0 +1,83 @@
+/** Which groups we are members of: the one of the page's address, and perhaps a breakout room. */
+
+import { Breakouts } from './breakouts.js';
+import { ROOT } from './element.js';
+import { stopFilm } from './film.js';
+import { joined, kicked, leave, listen, tell, userChanged } from './happenings.js';
+import * as own from './own.js';
+import { ServerConnection } from './protocol.js';
+import { Room } from './room.js';
+import { state } from './state.js';
+
+/** Enters the group of the page's address. */
+export function enter(credentials) {
+    state.groupName = state.mainGroup;
+    const connection = new ServerConnection(endpoint());
+    state.breakouts = new Breakouts(connection, {
+        move, told: ({ username, value }) => tell(username, String(value ?? '')),
+    });
+    connection.addEventListener('kicked', ({ detail }) => kicked(detail));
+    connection.addEventListener('state', ({ detail }) => {
+        // Whoever is out of the main group is out of its rooms.
+        if (detail.state === 'closed' && state.room && state.room.connection !== connection
+            && state.room.connection.state !== 'closed')
+            state.room.connection.leave();
+    });
+    settle(connection, credentials);
+    connection.join(state.groupName, credentials);
+}
+
+/** Shows the group of `connection` on the page. */
+function settle(connection, credentials) {
+    state.connection = window.aula.connection = connection;
+    state.room = new Room(connection, {
+        stage: state.stage, leave, credentials, attendance: state.breakouts.attendance,
+    });
+    listen(state.room);
+}
+
+/** Goes into a breakout room or back: another group on the same page, with the same devices. */
+function move(group) {
+    const { connection, credentials } = state.room;
+    state.room.end();
+    state.room = null;
+    state.stage.clear();
+    own.stopScreen();
+    stopFilm();
+    const camera = state.own.cameraStream;
+    state.own.cameraStream = null;
+    if (connection === state.breakouts.main)
+        connection.unpublish(camera?.id);
+    else
+        connection.leave();
+    state.groupName = group;
+    if (group !== state.mainGroup) {
+        const next = new ServerConnection(endpoint());
+        settle(next, credentials);
+        state.breakouts.away();
+        next.join(group, credentials);
+        return;
+    }
+    state.breakouts.back();
+    const { main } = state.breakouts;
+    settle(main, credentials);
+    // Otherwise it is being made again, and all of this comes with it.
+    if (main.isJoined)
+        showAgain(main);
+}
+
+/** The membership has gone on without being seen: shows what has become of the group. */
+function showAgain(main) {
+    main.request(main.wishes);
+    joined('join');
+    for (const { message } of state.breakouts.said)
+        (message.kind === 'caption' ? state.room.captions : state.room.chat).show(message, true);
+    for (const user of main.users.values())
+        userChanged('add', user);
+    for (const stream of main.down.values())
+        state.stage.add(stream);
+}
+
+function endpoint() {
+    return state.status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
+}

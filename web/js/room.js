@@ -1,0 +1,83 @@
+/** The parts of one membership on the page; made anew when a group is entered. */
+
+import { showBanner } from './banner.js';
+import { Captions } from './captions.js';
+import { Chat } from './chat.js';
+import { Commands } from './commands.js';
+import { openPanel } from './controls.js';
+import { Diagnosis } from './diagnosis.js';
+import { Floor } from './floor.js';
+import { Hands } from './hands.js';
+import { Healer } from './healer.js';
+import { People } from './people.js';
+import { Reception } from './reception.js';
+import { askVolume } from './volume.js';
+
+export class Room {
+    /** `leave()` is what the command does. */
+    constructor(connection, { stage, leave, credentials, attendance }) {
+        this.connection = connection;
+        this.credentials = credentials;
+        /** Why the membership ended, in a sentence; null while it has not. */
+        this.refusal = null;
+        this.hasEntered = false;
+        const { signal } = this.#stop;
+        this.signal = signal;
+        this.isGuest = Boolean(credentials.token);
+        this.attendance = attendance;
+        this.reception = new Reception(connection);
+        this.floor = new Floor(connection);
+        this.captions = new Captions();
+        this.hands = new Hands(connection, (places) => {
+            this.people?.showHands(places);
+            stage.showHands(places);
+        });
+        this.people = new People(connection, {
+            writeTo: (user) => {
+                openPanel('chat');
+                this.chat.writeTo(user);
+            },
+            lowerHand: (user) => this.hands.lower(user),
+            letSpeak: (user) => this.floor.letSpeak(user),
+            giveFile: async (user) => (await this.files()).choose(user),
+            volume: (user) => askVolume(stage, user),
+        });
+        connection.addEventListener('file', async ({ detail }) => (await this.files()).took(detail.message),
+            { signal });
+        const commands = new Commands(connection, {
+            raise: (isRaised) => this.hands.raise(isRaised),
+            say: (text, how) => this.chat.send(text, how),
+            muteAll: () => this.floor.muteAll(true),
+            leave,
+        });
+        this.chat = new Chat(connection, (text) => commands.obey(text), signal);
+        const changed = () => showBanner(this);
+        this.healer = new Healer(connection, changed, signal);
+        this.diagnosis = new Diagnosis(connection, () => {
+            changed();
+            stage.showNotes(this.diagnosis);
+        }, signal);
+    }
+
+    /** Files under way; loaded when there is the first. */
+    files() {
+        this.#files ??= import('./files.js').then(({ Files }) => new Files(this.connection, this.signal));
+        return this.#files;
+    }
+
+    /** Invitations; loaded when they are looked at. */
+    invitations() {
+        this.#invitations ??= import('./invitations.js')
+            .then(({ Invitations }) => new Invitations(this.connection));
+        return this.#invitations;
+    }
+
+    /** The page shows another group; the membership may go on. */
+    end() {
+        this.#stop.abort();
+    }
+
+    #stop = new AbortController();
+    #files = null;
+    #invitations = null;
+}
