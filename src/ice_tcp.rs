@@ -133,3 +133,94 @@ async fn read_first(stream: &mut TcpStream, head: &mut Vec<u8>) -> Option<ShardI
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream as Client;
+
+    use dataplane::{Config, DataPlane, UdpPorts};
+
+    use super::*;
+
+    struct Bench {
+        ice_tcp: Arc<IceTcp>,
+        counters: Arc<Counters>,
+        address: SocketAddr,
+        _dataplane: DataPlane,
+        _close: watch::Sender<bool>,
+    }
+
+    impl Bench {
+        async fn start() -> Self {
+            let loopback = [127, 0, 0, 1].into();
+            let config = Config::new(UdpPorts::Shared(0), vec![loopback]);
+            let dataplane = DataPlane::start(config, Arc::new(|| {})).unwrap();
+            let counters = Arc::<Counters>::default();
+            let ice_tcp = Arc::new(IceTcp::new(dataplane.door(), counters.clone()));
+            let listener = TcpListener::bind((loopback, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (close, closing) = watch::channel(false);
+            tokio::spawn(ice_tcp.clone().serve(listener, closing));
+            Self { ice_tcp, counters, address, _dataplane: dataplane, _close: close }
+        }
+
+        fn connect(&self, bytes: &[u8]) -> Client {
+            let mut client = Client::connect(self.address).unwrap();
+            client.write_all(bytes).unwrap();
+            client
+        }
+
+        fn half_open(&self) -> usize {
+            self.ice_tcp.half_open.lock().unwrap().total
+        }
+
+        async fn refused(&self, why: StreamRefusal, times: u64) {
+            while self.counters.stream_refusals_of(why) < times {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_address_may_have_some_half_open_and_the_rest_is_refused() {
+        let bench = Bench::start().await;
+        let mut clients: Vec<Client> =
+            (0..HALF_OPEN_PER_ADDRESS_MAX).map(|_| bench.connect(&[0])).collect();
+        while bench.half_open() < HALF_OPEN_PER_ADDRESS_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut late = bench.connect(&[0, 100]);
+        bench.refused(StreamRefusal::TooMany, 1).await;
+        assert_eq!(late.read(&mut [0; 9]).unwrap_or(0), 0, "it is closed");
+        // Who goes makes room for others.
+        clients.truncate(10);
+        while bench.half_open() > 10 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(bench.ice_tcp.half_open.lock().unwrap().by_address.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_names_no_transport_is_closed_here_or_by_the_shard() {
+        let bench = Bench::start().await;
+        let mut foreign = bench.connect(&[0, 3, 1, 2, 3]);
+        assert_eq!(foreign.read(&mut [0; 9]).unwrap_or(0), 0);
+        bench.refused(StreamRefusal::Foreign, 1).await;
+        // A check for a slot of shard 0 that does not exist, with an integrity of zeros.
+        let username = b"a000000aaaaaaaaaaaa:x\0\0\0";
+        let mut body = vec![0, 6, 0, 21];
+        body.extend(username);
+        body.extend([0, 8, 0, 20]);
+        body.extend([0; 20]);
+        let mut check = vec![0, 1, 0, body.len() as u8, 0x21, 0x12, 0xa4, 0x42];
+        check.extend([7; 12]);
+        check.extend(body);
+        let mut framed = vec![0, check.len() as u8];
+        framed.extend(check);
+        let mut named = bench.connect(&framed);
+        assert_eq!(named.read(&mut [0; 9]).unwrap_or(0), 0, "the shard closes it");
+        assert_eq!(bench.counters.stream_refusals_of(StreamRefusal::Foreign), 1);
+        assert_eq!(bench.half_open(), 0);
+    }
+}

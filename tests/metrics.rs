@@ -79,6 +79,7 @@ fn labels_have_few_values_and_none_of_them_comes_from_a_client() {
         "codec",
         "direction",
         "reason",
+        "result",
         "lane",
         "shard",
         "code",

@@ -9,9 +9,9 @@ use crate::stun::BindingRequest;
 
 /// A longer frame than this is nobody's whom we know: media, DTLS and STUN fit into an MTU.
 pub const FRAME_BYTES_MAX: usize = 2048;
-/// What may wait for a connection: more than a second of a good picture. Beyond that everything is
-/// dropped, as a full queue of a network does.
-const BACKLOG_BYTES_MAX: usize = 512 * 1024;
+/// What may wait for a connection: a second of a good picture. Pictures stop long before that; who does
+/// not even read what is left is closed.
+const BACKLOG_BYTES_MAX: usize = 256 * 1024;
 /// When the oldest that waits is older, pictures wait no longer behind it: the newest are dropped.
 const LATE_US: u64 = 150_000;
 const HEAD_BYTES: usize = 2;

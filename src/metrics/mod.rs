@@ -98,6 +98,12 @@ impl Counters {
         self.stream_refusals[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many were closed for this reason.
+    #[cfg(test)]
+    pub(crate) fn stream_refusals_of(&self, why: StreamRefusal) -> u64 {
+        self.stream_refusals[why as usize].load(Ordering::Relaxed)
+    }
+
     fn stream_refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = StreamRefusal::ALL.iter().map(|(_, name)| *name);
         names.zip(self.stream_refusals.iter().map(|count| count.load(Ordering::Relaxed)))

@@ -229,7 +229,7 @@ export class ServerConnection extends Member {
             break;
         case 'stream': {
             const held = of(this.down);
-            if (held) {
+            if (held && ['paused', 'resumed'].includes(message.kind)) {
                 held.isHeld = message.kind === 'paused';
                 this.emit('stream', { kind: 'state', stream: held });
             }

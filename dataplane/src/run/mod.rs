@@ -348,13 +348,13 @@ impl Loop {
             if now >= self.shard.poll_timeout() {
                 self.shard.handle_timeout(now);
             }
-            self.deliver();
+            self.deliver(now);
             // Media has left; now those who want to join.
             if self.shard.run_handshakes(now) {
                 has_more = true;
             }
             has_more |= self.shard.run_survey(now);
-            self.deliver();
+            self.deliver(now);
         }
     }
 
@@ -412,7 +412,7 @@ impl Loop {
                 Ok(ShardInput::Survey(survey)) => self.shard.begin_survey(survey),
                 Ok(ShardInput::Stop) => {
                     self.shard.close_all(now);
-                    self.deliver();
+                    self.deliver(now);
                     return None;
                 }
                 Err(_) => return Some(false),
@@ -422,7 +422,7 @@ impl Loop {
     }
 
     /// Takes the step's results out: datagrams, lane wake-ups, messages, events.
-    fn deliver(&mut self) {
+    fn deliver(&mut self, now: Instant) {
         let others = &self.others;
         self.shard.flush(|shard| {
             if let Some((_, waker)) = others.get(shard.index()) {
@@ -430,7 +430,7 @@ impl Loop {
                 let _ = waker.wake();
             }
         });
-        self.streams.end_these(&mut self.shard);
+        self.streams.end_these(&mut self.shard, now);
         self.unsent.extend(self.shard.messages.drain(..));
         while let Some((shard, message)) = self.unsent.pop_front() {
             let Some((inputs, waker)) = self.others.get(shard.index()) else {

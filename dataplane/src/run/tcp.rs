@@ -62,6 +62,8 @@ pub struct Streams {
     writers: HashMap<StreamId, Writer>,
     /// Those with frames that no write was tried for.
     dirty: Vec<StreamId>,
+    /// Those that have not read for so long that nothing more can wait for them.
+    stuck: Vec<StreamId>,
     next: u32,
 }
 
@@ -126,6 +128,9 @@ impl Streams {
         let is_taken = writer.backlog.push(datagram, now_us);
         if is_first && is_taken {
             self.dirty.push(id);
+        }
+        if !is_taken && !self.stuck.contains(&id) {
+            self.stuck.push(id);
         }
         is_taken
     }
@@ -291,8 +296,12 @@ impl Connections {
         }
     }
 
-    /// Closes those that the shard has no use for any more.
-    pub fn end_these(&mut self, shard: &mut Shard) {
+    /// Closes those that the shard has no use for any more, and those that do not read.
+    pub fn end_these(&mut self, shard: &mut Shard, now: Instant) {
+        let stuck = std::mem::take(&mut self.writers.borrow_mut().stuck);
+        for id in stuck {
+            self.end(id, shard, now);
+        }
         while let Some(id) = shard.ended_streams.pop() {
             self.close(id, shard);
         }
@@ -382,6 +391,7 @@ mod tests {
         }
         assert!(was_late, "nobody reads");
         assert!(taken.len() < 20_000, "the backlog has a limit");
+        assert_eq!(writers.borrow().stuck, [id]);
         let (mut deframer, mut got, mut octets) = (Deframer::default(), Vec::new(), [0; 999]);
         while got.len() < taken.len() {
             let len = far.read(&mut octets).expect("more comes");

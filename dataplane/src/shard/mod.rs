@@ -410,7 +410,7 @@ impl Shard {
         let (is_checked, is_connected) = (!transport.paths.is_empty(), transport.is_connected);
         let detail = match (is_connected, is_checked) {
             (true, _) => transport.peer.failure().to_owned(),
-            (false, false) => "no connectivity check has come: is UDP let through?".to_owned(),
+            (false, false) => "no connectivity check has come: is UDP let through, or TCP to the port of the page?".to_owned(),
             (false, true) if transport.peer.failure().is_empty() => {
                 "checks have come, but DTLS was not finished".to_owned()
             }

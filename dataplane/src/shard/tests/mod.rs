@@ -7,6 +7,7 @@ mod gathering;
 mod layers;
 mod lifecycle;
 mod measuring;
+mod negotiating;
 mod net;
 mod offer_cases;
 mod offers;

@@ -261,7 +261,12 @@ impl Net {
         at
     }
 
-    fn send_offer(&mut self, transport: TransportId, offer: &SdpOffer, codecs: Vec<Codec>) {
+    pub(super) fn send_offer(
+        &mut self,
+        transport: TransportId,
+        offer: &SdpOffer,
+        codecs: Vec<Codec>,
+    ) {
         let offer = offer.to_sdp_string();
         self.command(Command::Publish { transport, offer, codecs, reached: None });
     }
@@ -342,47 +347,6 @@ impl Net {
     pub(super) fn video_ssrc(&mut self, viewer: usize) -> u32 {
         let id = self.peers[viewer].id;
         self.shards[id.shard().index()].test_video_ssrc(id)
-    }
-
-    /// Answers the last offer to a viewer that was left unanswered.
-    pub(super) fn answer_last_offer(&mut self, viewer: usize) {
-        let id = self.peers[viewer].id;
-        let offer = self.events.iter().rev().find_map(|event| match event {
-            Event::Offered { transport, offer } if *transport == id => Some(offer.clone()),
-            _ => None,
-        });
-        self.is_mute = false;
-        let offer = offer.expect("an offer was made");
-        self.on_event(&Event::Offered { transport: id, offer });
-        self.settle();
-    }
-
-    /// A publisher turns a section on or off by a new offer.
-    pub(super) fn set_direction(
-        &mut self,
-        peer: usize,
-        kind: PeerKind,
-        sends: bool,
-        codecs: &[Codec],
-    ) {
-        let mid = self.mid(peer, kind);
-        let mut changes = self.peers[peer].rtc.sdp_api();
-        let direction = if sends { Direction::SendOnly } else { Direction::Inactive };
-        changes.set_direction(mid, direction);
-        let (offer, pending) = changes.apply().expect("an offer");
-        self.peers[peer].pending = Some(pending);
-        self.send_offer(self.peers[peer].id, &offer, codecs.to_vec());
-        self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
-    }
-
-    /// A new offer of a publisher for its Transport, with new ICE credentials.
-    pub(super) fn republish_with_restart(&mut self, peer: usize, codecs: &[Codec]) {
-        let mut changes = self.peers[peer].rtc.sdp_api();
-        changes.ice_restart(true);
-        let (offer, pending) = changes.apply().expect("an offer");
-        self.peers[peer].pending = Some(pending);
-        self.send_offer(self.peers[peer].id, &offer, codecs.to_vec());
-        self.run_until("the answer is taken", |net| net.peers[peer].pending.is_none());
     }
 
     /// Sends one RTP packet from a publisher.
@@ -492,7 +456,7 @@ impl Net {
     }
 
     /// SDP goes both ways without delay.
-    fn on_event(&mut self, event: &Event) {
+    pub(super) fn on_event(&mut self, event: &Event) {
         match event {
             Event::Answered { transport, answer, .. }
             | Event::Viewed { transport, answer: Some(answer), .. } => {
