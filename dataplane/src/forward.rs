@@ -152,7 +152,7 @@ impl Parked {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct LastSent {
     rtp_time: u32,
     at_us: u64,
@@ -533,26 +533,17 @@ impl Forwarder {
 
     fn note_sent(&mut self, placement: &Placement, meta: &PacketMeta) {
         self.seen_at_us = Some(meta.at_us);
-        let known = self.last.unwrap_or(LastSent {
-            rtp_time: 0,
-            at_us: 0,
-            picture_id: 0,
-            tl0: 0,
-            frame_no: 0,
-        });
-        self.last = Some(LastSent {
-            rtp_time: placement.rtp_time,
-            at_us: meta.at_us,
-            picture_id: meta
-                .frame
-                .picture_id
-                .map_or(known.picture_id, |id| id.value.wrapping_add(placement.picture_delta)),
-            tl0: meta.frame.tl0.map_or(known.tl0, |(_, tl0)| tl0.wrapping_add(placement.tl0_delta)),
-            frame_no: meta
-                .frame
-                .dependency
-                .map_or(known.frame_no, |d| d.frame_no.wrapping_add(placement.frame_delta)),
-        });
+        let last = self.last.get_or_insert_default();
+        (last.rtp_time, last.at_us) = (placement.rtp_time, meta.at_us);
+        if let Some(id) = meta.frame.picture_id {
+            last.picture_id = id.value.wrapping_add(placement.picture_delta);
+        }
+        if let Some((_, tl0)) = meta.frame.tl0 {
+            last.tl0 = tl0.wrapping_add(placement.tl0_delta);
+        }
+        if let Some(dependency) = &meta.frame.dependency {
+            last.frame_no = dependency.frame_no.wrapping_add(placement.frame_delta);
+        }
     }
 }
 

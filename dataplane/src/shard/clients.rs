@@ -24,6 +24,9 @@ const PROBE_PACKETS_MAX: usize = 64;
 const SPARE_PERCENT: u64 = 3;
 /// A path must take so many times what sound costs before sound is sent more than once.
 const REDUNDANT_FROM: u64 = 2;
+/// What would be of use is probed for with so much to spare, in percent: a probe measures a little less
+/// than it sends.
+const PROBE_PERCENT: u64 = 115;
 /// An upgrade that had to be taken back within this was one too many.
 const REGRET_US: u64 = 10_000_000;
 /// The next one then waits: doubled from the first to the second, as long as it goes on.
@@ -200,7 +203,8 @@ impl Shard {
                 if let Some(client) = self.clients.get_mut(&key) {
                     let stretch_bps = stretch(&wishes, &takes);
                     let wanted_bps = next_bps.max(stretch_bps);
-                    client.wanted_bps = wanted_bps.map(|bps| (bps + audio_bps) * 105 / 100);
+                    client.wanted_bps =
+                        wanted_bps.map(|bps| (bps + audio_bps) * PROBE_PERCENT / 100);
                     client.divided_bps = estimate_bps;
                 }
                 allowances(budget_bps, &wishes)

@@ -2,11 +2,11 @@
 
 use super::{PENDING_MAX, Source, SourceEncoding};
 use crate::api::{Codec, MediaKind};
-use crate::egress::Paced;
-use crate::forward::Skip;
+use crate::egress::{Egress, Paced};
+use crate::forward::{Placement, Skip};
 use crate::ring::PacketRing;
-use crate::sending::{Packet, Sending, send, send_red};
-use crate::stats::DropReason;
+use crate::sending::{Batch, Packet, Sending, send, send_red};
+use crate::stats::{Counters, DropReason};
 use crate::subscriber::Subscriber;
 
 /// Padding that makes the packets of a frame equally long, so that they form one GSO run. Encoders
@@ -126,16 +126,9 @@ impl<'a> Gathered<'a> {
             };
             subscriber.waiting_since_us = None;
             if is_paced && !egress.may_send(sending.batch.now_us) {
-                let (encoding, padding) = (*encoding, *padding);
-                let ((publication, at), ssrc) = (subscriber.key, subscriber.ssrc);
-                let seq = packet.meta.seq;
-                let paced = Paced { publication, at, ssrc, encoding, seq, padding, placement };
-                if egress.paced.is_empty() {
-                    sending.pacing.push(subscriber.viewer);
-                }
-                if !egress.wait(paced) {
-                    sending.batch.counters.drop(DropReason::PaceFull);
-                }
+                let Batch { counters, .. } = &mut sending.batch;
+                let waiting = Waiting { encoding: *encoding, packet: *packet, padding: *padding };
+                wait(subscriber, egress, waiting, placement, sending.pacing, counters);
                 continue;
             }
             let batch = &mut sending.batch;
@@ -150,6 +143,29 @@ impl<'a> Gathered<'a> {
             let packet = Packet { padding: *padding, ..*packet };
             send(subscriber, egress, &placement, packet, batch);
         }
+    }
+}
+
+/// Lets a packet wait for its turn. Apart, so that the packets of those who need not wait go by quickly.
+#[cold]
+#[inline(never)]
+fn wait(
+    subscriber: &Subscriber,
+    egress: &mut Egress,
+    waiting: Waiting<'_>,
+    placement: Placement,
+    pacing: &mut Vec<usize>,
+    counters: &mut Counters,
+) {
+    let Waiting { encoding, packet, padding } = waiting;
+    let ((publication, at), ssrc) = (subscriber.key, subscriber.ssrc);
+    let seq = packet.meta.seq;
+    let paced = Paced { publication, at, ssrc, encoding, seq, padding, placement };
+    if egress.paced.is_empty() {
+        pacing.push(subscriber.viewer);
+    }
+    if !egress.wait(paced) {
+        counters.drop(DropReason::PaceFull);
     }
 }
 
