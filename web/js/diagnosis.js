@@ -4,6 +4,7 @@
  */
 
 import { t } from './language.js';
+import { state } from './state.js';
 
 const TICK_MS = 1_500;
 /** Transports are up within a second or two, unless something is wrong. */
@@ -92,6 +93,11 @@ export class Diagnosis {
     }
 
     async #lookForMedia(stream, now) {
+        if (state.encryption.unreadable.has(stream.id)) {
+            this.findings.set(stream, t('What comes from them is not encrypted with the key of this class, and '
+                + 'is not shown. Ask them to open the link with the key.'));
+            return;
+        }
         if (this.#proven.has(stream) || stream.isHeld) {
             this.findings.delete(stream);
             return;
