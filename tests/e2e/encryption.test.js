@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { inbound, joinGroup, launch, screenshot, seesAndHears } from './peer/browser.js';
+import { Firefox } from './peer/firefox.js';
 import { Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 
@@ -55,6 +56,30 @@ describe('encryption', { concurrency: 1 }, () => {
         await screenshot(ann, 'encryption-with-key');
         for (const { codecs } of await inbound(ann))
             assert.deepEqual([...codecs].sort(), ['audio/opus', 'video/vp8']);
+    });
+
+    test('Firefox takes part', { skip: !Firefox.isThere && 'there is none' }, async () => {
+        const firefox = await Firefox.launch(link);
+        try {
+            await until('the entrance', async () => firefox.run(
+                () => !document.getElementById('join-button').disabled));
+            await firefox.run(() => {
+                document.getElementById('username').value = 'fox';
+                document.getElementById('join-button').click();
+            });
+            await seesAndHears(ann, 'fox', { sound: false });
+            await until('pictures in Firefox', async () => firefox.run(async () => {
+                for (const stream of window.aula.connection.down.values()) {
+                    for (const report of (await stream.pc.getStats()).values()) {
+                        if (report.type === 'inbound-rtp' && report.framesDecoded > 5)
+                            return window.aula.state.encryption.unreadable.size === 0;
+                    }
+                }
+                return false;
+            }));
+        } finally {
+            await firefox.close();
+        }
     });
 
     test('a wrong key shows and plays nothing', async () => {

@@ -73,7 +73,7 @@ function allScreens(locale) {
 
     for (const [name, path] of [
         ['landing', '/'], ['publish', '/group/test/publish'], ['watch', '/group/test/watch'],
-        ['password', '/change-password.html'], ['missing', '/nothing'],
+        ['password', '/change-password.html'], ['missing', '/nothing'], ['statistics', '/stats.html'],
     ]) {
         test(name, async () => {
             const other = await openPage(browser, name, { locale });
@@ -129,6 +129,10 @@ function allScreens(locale) {
             await page.keyboard.press('Escape');
             await page.waitForSelector(dialog, { state: 'hidden' });
         }
+        await page.click('#rooms-button');
+        await page.waitForSelector('dialog.rooms[open]');
+        await look(page, 'dialog-rooms');
+        await page.keyboard.press('Escape');
         await page.evaluate(() => window.aula.connection.emit('notice',
             { kind: 'warning', text: 'the bell rings in five minutes' }));
         await page.evaluate(() => window.aula.connection.emit('silent', {}));
