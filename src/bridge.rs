@@ -10,8 +10,8 @@ use dataplane::{
     ViewOffer, Why,
 };
 use signalling::{
-    Cause, ConnId, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate, Sent,
-    SentRate, Want,
+    Cause, ConnId, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
+    PublicationKey, Rate, Sent, SentRate, Want,
 };
 use tokio::sync::Notify;
 
@@ -78,6 +78,11 @@ impl Bridge {
             survey: Survey::default(),
             unsent: VecDeque::new(),
         })
+    }
+
+    /// The way in for media over TCP.
+    pub(crate) fn door(&self) -> dataplane::Door {
+        self.dataplane.door()
     }
 
     /// How many shards run.
@@ -377,6 +382,20 @@ impl Bridge {
                 self.publications.insert(id, publication);
                 let publication = PublicationKey { media, m_line: id.m_line };
                 MediaEvent::Published { publication, kind, rids }
+            }
+            Event::Path { transport, report } => {
+                let stage = match report.stage {
+                    dataplane::PathStage::Waiting => PathStage::Waiting,
+                    dataplane::PathStage::Checked => PathStage::Checked,
+                    dataplane::PathStage::Connected => PathStage::Connected,
+                    dataplane::PathStage::Flowing => PathStage::Flowing,
+                    dataplane::PathStage::Silent => PathStage::Silent,
+                };
+                let path = PathState { stage, is_tcp: report.is_tcp };
+                MediaEvent::Path { media: media(self, transport)?, path }
+            }
+            Event::Reconnected { transport } => {
+                MediaEvent::Reconnected { media: media(self, transport)? }
             }
             Event::Disconnected { transport } => {
                 MediaEvent::Disconnected { media: media(self, transport)? }

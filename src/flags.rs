@@ -36,6 +36,8 @@ pub(crate) struct Flags {
     pub(crate) groups: PathBuf,
     pub(crate) insecure: bool,
     pub(crate) udp: Udp,
+    /// More ports for media over TCP.
+    pub(crate) tcp_ports: Vec<u16>,
     pub(crate) shards: Option<usize>,
     pub(crate) advertise: Vec<IpAddr>,
     pub(crate) relay_only: bool,
@@ -62,7 +64,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 27] = [
+const FLAGS: [(&str, &str, &str); 28] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -72,6 +74,7 @@ const FLAGS: [(&str, &str, &str); 27] = [
     ("public-server", "", "pages of any web origin may use WebSocket, WHIP and status"),
     ("udp-port", "N", "the UDP port of all media (the number of the HTTP port)"),
     ("udp-range", "A-B", "one UDP port per shard instead"),
+    ("tcp-port", "N", "another port for media over TCP; repeatable (that of HTTPS has it)"),
     ("shards", "1..16", "media threads (one per core)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
     ("strict-whip", "", "refuse WHIP and WHEP PATCHes without If-Match, as RFC 9725 has it"),
@@ -111,6 +114,7 @@ impl Flags {
             groups: PathBuf::from("./groups/"),
             insecure: false,
             udp: Udp::AsHttp,
+            tcp_ports: Vec::new(),
             shards: None,
             advertise: Vec::new(),
             relay_only: false,
@@ -198,6 +202,10 @@ impl Flags {
             "groups" => self.groups = PathBuf::from(value),
             "udp-port" => self.udp = Udp::Port(value.parse().map_err(|_| bad())?),
             "udp-range" => self.udp = udp_range(&value).ok_or_else(bad)?,
+            "tcp-port" => {
+                let port = value.parse().ok().filter(|port| *port > 0);
+                self.tcp_ports.push(port.ok_or_else(bad)?);
+            }
             "shards" => {
                 let shards = value.parse().ok().filter(|shards| (1..=16).contains(shards));
                 self.shards = Some(shards.ok_or_else(bad)?);
@@ -226,6 +234,7 @@ impl Flags {
 fn must_be(name: &str, wants: &str) -> String {
     let range = match name {
         "udp-port" => "a port, 1 to 65535, or 0 for any that is free",
+        "tcp-port" => "a port, 1 to 65535",
         "udp-range" => "A-B, the first and the last port, 1 to 65535, or one port for all",
         "memory" => "a number of MiB",
         "http" => "[HOST]:PORT, with an IPv6 address in brackets, or the path of a Unix socket",
@@ -349,6 +358,7 @@ mod tests {
             (&["-http", "::1:1"], "in brackets"),
             (&["-http", "[::1:1"], "in brackets"),
             (&["-udp-port", "65536"], "1 to 65535"),
+            (&["--tcp-port", "0"], "1 to 65535"),
             (&["-udp-range", "10-x"], "1 to 65535"),
             (&["-insecure=maybe"], "true or false"),
             (&["--bananas"], "--help"),

@@ -2,7 +2,7 @@
 //! that a class that went badly can be reconstructed. Names can be left out by a setting;
 //! addresses and secrets are never in it.
 
-use signalling::{Happening, MediaEvent, What, Whose};
+use signalling::{Happening, MediaEvent, PathStage, What, Whose};
 use tracing::Span;
 
 use crate::hooks::Hooks;
@@ -67,8 +67,22 @@ impl Journal {
         match event {
             MediaEvent::Connected { .. } => tracing::info!("transport connected"),
             MediaEvent::Disconnected { .. } => {
-                tracing::info!("transport silent: the peer's checks stay away");
+                tracing::info!("transport silent: nothing comes from the peer");
             }
+            MediaEvent::Path { path, .. } => {
+                let over = if path.is_tcp == Some(true) { "tcp" } else { "udp" };
+                match path.stage {
+                    PathStage::Waiting => {
+                        tracing::info!("nothing comes from the peer: is UDP or TCP let through?");
+                    }
+                    PathStage::Checked => tracing::info!(over, "the handshake does not end"),
+                    PathStage::Connected => tracing::info!(over, "connected, but without media"),
+                    PathStage::Flowing => tracing::info!(over, "media flows"),
+                    // Told by itself.
+                    PathStage::Silent => {}
+                }
+            }
+            MediaEvent::Reconnected { .. } => tracing::info!("transport heard again"),
             MediaEvent::Closed { text, is_by_peer: true, .. } => {
                 tracing::info!(reason = text, "transport ended by the peer");
             }

@@ -17,6 +17,7 @@ mod guesses;
 mod hooks;
 mod http;
 mod ice;
+mod ice_tcp;
 mod journal;
 mod memory;
 mod metrics;

@@ -26,6 +26,7 @@ use crate::flags::{Flags, Udp};
 use crate::hooks::Hooks;
 use crate::http::{self, Context, Files, Listener};
 use crate::ice::IceServers;
+use crate::ice_tcp::IceTcp;
 use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::metrics::Counters;
@@ -98,12 +99,16 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     })?;
     let port = listener.port();
     let wake = Arc::new(Notify::new());
-    let bridge = Bridge::start(media_config(&flags, port, &local), wake.clone())?;
+    let tcp_ports = tcp_ports(&flags, port);
+    let streams = bind_streams(&flags).await?;
+    let media = MediaConfig { tcp_ports: tcp_ports.clone(), ..media_config(&flags, port, &local) };
+    let bridge = Bridge::start(media, wake.clone())?;
+    let door = bridge.door();
     let monitor = bind_monitor(&flags).await?;
     announce(
         &flags,
         &bridge,
-        port,
+        (port, &tcp_ports),
         &local,
         &found
             .iter()
@@ -126,6 +131,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     control.set_http_rules(flags.strict_whip, flags.whep_retry).await;
     control.set_writable(config.get().writable_groups).await;
     control.refresh(public(&store)).await;
+    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone()));
     let context = Arc::new(Context {
         control: control.clone(),
         config: config.clone(),
@@ -133,6 +139,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         store: store.clone(),
         authenticator: authenticator.clone(),
         counters,
+        ice_tcp: ice_tcp.clone(),
         certificates: certificates.clone(),
         memory: Memory::new(flags.memory_mib),
         is_public_server: flags.public_server,
@@ -141,6 +148,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     });
     let connections = Counter::new();
     let (close, closing) = watch::channel(false);
+    for listener in streams {
+        tokio::spawn(ice_tcp.clone().serve(listener, closing.clone()));
+    }
     let serving = tokio::spawn(http::serve(
         listener,
         certificates.clone(),
@@ -224,6 +234,33 @@ async fn bind_monitor(flags: &Flags) -> Result<Option<TcpListener>, FatalError> 
     Ok(Some(listener))
 }
 
+/// Where media may come over TCP: the port of HTTPS, if others than this machine reach it, and those of
+/// the flag. Behind a proxy only the latter: the proxy understands nothing of it.
+fn tcp_ports(flags: &Flags, port: Option<u16>) -> Vec<u16> {
+    let host = flags.http.rsplit_once(':').map_or("", |(host, _)| host);
+    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_local = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+    let own = port.filter(|_| !flags.insecure && !is_local);
+    own.into_iter().chain(flags.tcp_ports.iter().copied()).collect()
+}
+
+/// The ports of the flag.
+async fn bind_streams(flags: &Flags) -> Result<Vec<TcpListener>, FatalError> {
+    let mut bound = Vec::new();
+    for port in &flags.tcp_ports {
+        let bind = Listener::bind(&format!(":{port}")).await;
+        match bind {
+            Ok(Listener::Tcp(listener)) => bound.push(listener),
+            Ok(Listener::Unix(..)) => {}
+            Err(error) => {
+                let text = format!("cannot listen on TCP {port}: {error}: change --tcp-port");
+                return Err(FatalError::system(text));
+            }
+        }
+    }
+    Ok(bound)
+}
+
 fn media_config(flags: &Flags, port: Option<u16>, local: &[IpAddr]) -> MediaConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let ports = match flags.udp {
@@ -252,7 +289,7 @@ fn seed() -> Result<[u8; 32], FatalError> {
 fn announce(
     flags: &Flags,
     bridge: &Bridge,
-    port: Option<u16>,
+    (port, tcp_ports): (Option<u16>, &[u16]),
     local: &[IpAddr],
     groups: &[(&GroupName, bool)],
 ) {
@@ -263,7 +300,13 @@ fn announce(
         .min_by_key(|name| name.as_str().contains('/'))
         .map_or(String::new(), |name| format!("group/{}/", signalling::encode_path(name.as_str())));
     let mut text = String::new();
-    let udp: Vec<String> = bridge.ports().iter().map(u16::to_string).collect();
+    let list = |ports: Vec<u16>| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    let udp = list(bridge.ports());
+    let tcp = list(
+        port.into_iter()
+            .chain(tcp_ports.iter().copied().filter(|tcp| Some(*tcp) != port))
+            .collect(),
+    );
     // Writing to a string cannot fail.
     let _ = match port {
         Some(port) => {
@@ -272,10 +315,11 @@ fn announce(
             for host in hosts {
                 let _ = writeln!(text, "  {scheme}://{host}:{port}/{first}");
             }
-            writeln!(text, "Firewall: open TCP {port} and UDP {}", udp.join(", "))
+            writeln!(text, "Firewall: open TCP {tcp} and UDP {udp}")
         }
         None => {
-            writeln!(text, "Listening on {}\nFirewall: open UDP {}", flags.http, udp.join(", "))
+            let tcp = if tcp.is_empty() { tcp } else { format!("TCP {tcp} and ") };
+            writeln!(text, "Listening on {}\nFirewall: open {tcp}UDP {udp}", flags.http)
         }
     };
     let shown: Vec<&str> =

@@ -316,6 +316,30 @@ impl Command {
     }
 }
 
+/// How far a Transport's connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathStage {
+    /// No check of the peer has come for 5 s.
+    Waiting,
+    /// Checks have come, but the DTLS handshake has not ended within 5 s.
+    Checked,
+    /// It is up, but no media has come after 10 s, nor word of any that was sent.
+    Connected,
+    /// Media has come, or word that it has arrived.
+    Flowing,
+    /// Nothing authentic comes any more.
+    Silent,
+}
+
+/// See [`Event::Path`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathReport {
+    /// How far it has come.
+    pub stage: PathStage,
+    /// Whether it goes over TCP, once anything has come.
+    pub is_tcp: Option<bool>,
+}
+
 /// What a shard tells the control plane.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -394,6 +418,14 @@ pub enum Event {
         /// Which.
         transport: TransportId,
     },
+    /// A Transport's connection has come further, or has met trouble. What takes no longer than usual
+    /// is not told before it is done.
+    Path {
+        /// Which.
+        transport: TransportId,
+        /// What is known.
+        report: PathReport,
+    },
     /// First media of an m-section has arrived, or its codec has changed. Viewers can subscribe.
     Published {
         /// The same in `publication.id`.
@@ -401,9 +433,14 @@ pub enum Event {
         /// What arrived.
         publication: PublicationInfo,
     },
-    /// No valid connectivity check for some seconds: an ICE restart may help. Sent once until
-    /// connected again.
+    /// Nothing authentic has come for some seconds: an ICE restart may help. Sent once until
+    /// [`Event::Reconnected`].
     Disconnected {
+        /// Which.
+        transport: TransportId,
+    },
+    /// The peer is heard again.
+    Reconnected {
         /// Which.
         transport: TransportId,
     },
@@ -461,6 +498,9 @@ pub struct Config {
     /// The addresses written into candidates, best first (the port is the socket's own). Must
     /// not be empty. With 1:1 NAT these are the outside addresses.
     pub advertise: Vec<IpAddr>,
+    /// TCP ports on which somebody accepts connections for [`crate::Door`], for candidates at the same
+    /// addresses; may be empty.
+    pub tcp_ports: Vec<u16>,
     /// Close a Transport that has not connected within this time.
     pub connect_for_max: Duration,
     /// Close a Transport without a valid connectivity check for this long (RFC 7675: 30 s).
@@ -475,6 +515,7 @@ impl Config {
             pin: true,
             ports,
             advertise,
+            tcp_ports: Vec::new(),
             connect_for_max: Duration::from_secs(60),
             consent_for_max: Duration::from_secs(30),
         }

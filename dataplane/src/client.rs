@@ -5,6 +5,7 @@ pub use crate::descriptor::{FrameInfo, parse as parse_descriptor};
 pub use crate::extension::{Extension, ExtensionMap};
 pub use crate::keys::{KeySlot, provider, with_slot};
 pub use crate::outbox::{BATCH_MAX, DATAGRAM_BYTES_MAX, Outbox, Outgoing, Wire};
+pub use crate::path::Path;
 pub use crate::peer::generate_certificate;
 pub use crate::rtcp::{Feedback, ReportBlock, Writer, parse as parse_rtcp};
 pub use crate::rtp::{ONE_BYTE_PROFILE, RtpHeader, TWO_BYTE_PROFILE};

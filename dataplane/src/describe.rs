@@ -20,8 +20,8 @@ pub struct Ours<'a> {
     pub fingerprint: &'a str,
     /// The value of `a=setup`.
     pub setup: &'a str,
-    /// Our candidates, best first.
-    pub candidates: &'a [SocketAddr],
+    /// Our candidates.
+    pub candidates: &'a Candidates,
 }
 
 /// What we send in an m-section.
@@ -51,11 +51,39 @@ pub struct Offered<'a> {
     pub track: Track<'a>,
 }
 
-/// Candidates with that of an address first, if it is among them: some clients try one only.
-pub fn nearest_first(candidates: &[SocketAddr], near: Option<IpAddr>) -> Vec<SocketAddr> {
-    let mut sorted = candidates.to_vec();
-    sorted.sort_by_key(|candidate| Some(candidate.ip()) != near);
-    sorted
+/// More are not told of: each costs every client a connection.
+const TCP_CANDIDATES_MAX: usize = 4;
+
+/// Where peers reach us, best first.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates {
+    /// Over UDP.
+    pub udp: Vec<SocketAddr>,
+    /// Over TCP: we wait to be connected to (RFC 6544).
+    pub tcp: Vec<SocketAddr>,
+}
+
+impl Candidates {
+    /// With that of an address first, if it is among them: some clients try one only. A browser
+    /// opens a connection to each of those of TCP, so that they are few: one for each family of
+    /// addresses and each port.
+    pub fn nearest_first(udp: &[SocketAddr], tcp: &[SocketAddr], near: Option<IpAddr>) -> Self {
+        let sorted = |candidates: &[SocketAddr]| {
+            let mut sorted = candidates.to_vec();
+            sorted.sort_by_key(|candidate| Some(candidate.ip()) != near);
+            sorted
+        };
+        let mut few: Vec<SocketAddr> = Vec::new();
+        for candidate in sorted(tcp) {
+            let is_like = |known: &SocketAddr| {
+                known.is_ipv4() == candidate.is_ipv4() && known.port() == candidate.port()
+            };
+            if few.len() < TCP_CANDIDATES_MAX && !few.iter().any(is_like) {
+                few.push(candidate);
+            }
+        }
+        Self { udp: sorted(udp), tcp: few }
+    }
 }
 
 /// Our answer to an offer of a peer that is to us what `role` says. `track` gives what we send in
@@ -199,6 +227,20 @@ fn write_head(out: &mut String, (media, proto): (&str, &str), formats: &[Format]
     }
 }
 
+/// The priority of our candidate at this place, from 1: host candidates of the first component, in
+/// our order (RFC 8445 s5.1.2).
+pub fn host_priority(at: u32) -> u32 {
+    (126 << 24) + (65_536_u32.saturating_sub(at) << 8) + 255
+}
+
+/// The same over TCP: below all of UDP, and as RFC 6544 s4.2 has it for passive ones.
+pub fn tcp_priority(at: u32) -> u32 {
+    const TYPE: u32 = 90;
+    const PASSIVE: u32 = 4;
+    let other = 8191_u32.saturating_sub(at);
+    (TYPE << 24) + ((PASSIVE << 13 | other) << 8) + 255
+}
+
 fn write_link(out: &mut String, ours: &Ours<'_>, has_candidates: bool) {
     let Ours { credentials: (ufrag, pwd), fingerprint, setup, .. } = ours;
     let _ = write!(out, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=ice-options:trickle\r\n");
@@ -206,11 +248,18 @@ fn write_link(out: &mut String, ours: &Ours<'_>, has_candidates: bool) {
     if !has_candidates {
         return;
     }
-    for (at, candidate) in (1u32..).zip(ours.candidates) {
-        // RFC 8445 s5.1.2: host candidates of the first component, in our order.
-        let priority = (126u32 << 24) + ((65_536u32.saturating_sub(at)) << 8) + 255;
+    for (at, candidate) in (1u32..).zip(&ours.candidates.udp) {
+        let priority = host_priority(at);
         let (ip, port) = (candidate.ip(), candidate.port());
         let _ = write!(out, "a=candidate:{at} 1 udp {priority} {ip} {port} typ host\r\n");
+    }
+    for (at, candidate) in (1u32..).zip(&ours.candidates.tcp) {
+        let (ip, port, priority) = (candidate.ip(), candidate.port(), tcp_priority(at));
+        let foundation = ours.candidates.udp.len() as u32 + at;
+        let _ = write!(
+            out,
+            "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive\r\n"
+        );
     }
     // There is no more to come: we do not trickle.
     out.push_str("a=end-of-candidates\r\n");

@@ -1,8 +1,6 @@
 //! Where a viewer's packets go, under which keys, and what has left when. One per Transport, by
 //! slot.
 
-use std::net::{IpAddr, SocketAddr};
-
 use std::collections::VecDeque;
 
 use crate::bucket::Bucket;
@@ -10,6 +8,7 @@ use crate::canonical::HopFields;
 use crate::congestion::{Cluster, Flow};
 use crate::forward::Placement;
 use crate::id::PublicationId;
+use crate::path::Path;
 use crate::srtp::Sealer;
 
 /// What IP and UDP add to a datagram: without options, IPv4 less 20 octets.
@@ -37,10 +36,10 @@ const TAG_BYTES: usize = 16;
 
 /// See the module's documentation.
 pub struct Egress {
-    /// The viewer's address, once nominated.
-    pub to: SocketAddr,
-    /// Our address towards it.
-    pub from: Option<IpAddr>,
+    /// The way to the viewer: one that is proven to lead there.
+    pub path: Path,
+    /// Its connection has been too slow for what it was to carry.
+    pub is_behind: bool,
     /// Our keys.
     pub sealer: Sealer,
     /// What left when, and what became of it.
@@ -77,10 +76,10 @@ pub struct Paced {
 
 impl Egress {
     /// A connected Transport's.
-    pub fn new(to: SocketAddr, from: Option<IpAddr>, sealer: Sealer) -> Self {
+    pub fn new(path: Path, sealer: Sealer) -> Self {
         Self {
-            to,
-            from,
+            path,
+            is_behind: false,
             sealer,
             flow: Flow::default(),
             probe: None,

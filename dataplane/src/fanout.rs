@@ -10,6 +10,7 @@ use crate::extension::{Extension, ExtensionMap};
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::outbox::{Outbox, Outgoing, Wire};
+use crate::path::Path;
 use crate::rtp::RtpHeader;
 use crate::sending::{Batch, Packet, Sending};
 use crate::source::Source;
@@ -63,7 +64,7 @@ impl Fanout {
         for viewer in 0..viewers {
             let to = ([10, 0, (viewer >> 8) as u8, viewer as u8], 5000).into();
             let sealer = sealer(viewer as u8, is_256);
-            egress.push(Some(Egress::new(to, None, sealer)));
+            egress.push(Some(Egress::new(Path::udp(to, None), sealer)));
             let forwarder =
                 Forwarder::new(Codec::Vp8, 90_000, Target::all(0), Parked::fresh(100, 0));
             let ssrc = viewer as u32 + 1;

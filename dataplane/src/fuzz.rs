@@ -9,8 +9,9 @@ use crate::choose::Rung;
 use crate::congestion::{Controller, Flow, RATE_MAX_BPS, RATE_MIN_BPS};
 use crate::demux::{Class, classify};
 use crate::dependency::{Dependencies, SPATIAL_MAX, SentFrames, best_target, target_bit};
-use crate::describe::{Ours, answer};
+use crate::describe::{Candidates, Ours, answer};
 use crate::extension::{Extension, ExtensionMap};
+use crate::framing::{Backlog, Deframer, FRAME_BYTES_MAX, FirstFrame, first_frame};
 use crate::rtcp::{self, Feedback, Twcc};
 use crate::rtp::RtpHeader;
 use crate::stun::BindingRequest;
@@ -29,6 +30,39 @@ pub fn demux_stun(data: &[u8]) {
             assert!(shard.0 < 36);
         }
     }
+}
+
+/// The first bytes of a TCP connection, and all frames behind them, however they are cut: the first
+/// octet says how.
+pub fn framing(data: &[u8]) {
+    let Some((step, stream)) = data.split_first() else {
+        return;
+    };
+    let whole = first_frame(stream);
+    // What has been decided is not decided otherwise when more comes.
+    for cut in 0..stream.len().min(600) {
+        let part = first_frame(&stream[..cut]);
+        assert!(part == FirstFrame::Incomplete || part == whole);
+    }
+    let (mut at_once, mut in_parts) = (Vec::new(), Vec::new());
+    let taken = Deframer::default().take(stream, |frame| at_once.push(frame.to_vec()));
+    let mut deframer = Deframer::default();
+    let mut parts = stream.chunks(1 + usize::from(*step));
+    let cut = parts.try_for_each(|part| deframer.take(part, |frame| in_parts.push(frame.to_vec())));
+    assert_eq!((taken, &at_once), (cut, &in_parts));
+    assert!(at_once.iter().all(|frame| frame.len() <= FRAME_BYTES_MAX));
+    // What was read can be written and read again.
+    let mut backlog = Backlog::default();
+    let kept: Vec<Vec<u8>> = at_once.into_iter().filter(|frame| backlog.push(frame, 1)).collect();
+    let (mut again, mut deframer) = (Vec::new(), Deframer::default());
+    while !backlog.is_empty() {
+        let (next, _) = backlog.next();
+        let next = next[..next.len().min(1 + usize::from(*step))].to_vec();
+        backlog.advance(next.len());
+        let taken = deframer.take(&next, |frame| again.push(frame.to_vec()));
+        assert!(taken.is_ok());
+    }
+    assert_eq!(again, kept);
 }
 
 /// Dependency descriptors of one stream, each with its length before it, and what they lead to.
@@ -122,7 +156,7 @@ pub fn sdp_limits(data: &[u8]) {
             credentials: ("ufrag", "password"),
             fingerprint: "sha-256 00",
             setup: "passive",
-            candidates: &[],
+            candidates: &Candidates::default(),
         };
         let answer = answer(&remote, &agreement, role, &ours, true, |_| None);
         // As many sections as were offered, each with a format.
@@ -160,7 +194,7 @@ pub fn congestion(data: &[u8]) {
                 results.clear();
                 flow.history.take_feedback(body, &mut results);
                 results.sort_by_key(|result| result.sent_us);
-                flow.delay.take(&results);
+                flow.delay.take(&results, |_| false);
                 controller.take_results(flow.delay.usage(), &results, now_us);
             }
         }
@@ -217,6 +251,7 @@ mod tests {
             super::congestion(&data);
             super::allocation(&data);
             super::dependencies(&data);
+            super::framing(&data);
         }
     }
 }

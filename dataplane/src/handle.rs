@@ -1,14 +1,16 @@
 //! The control plane's handle on the running shards: placement, commands, the event queue.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
+use mio::Waker;
 
 use crate::api::{Command, Config, Event, Listening};
 use crate::error::StartError;
 use crate::id::{ShardId, TransportId};
-use crate::run::{self, Running, ShardInput};
+use crate::run::{self, NewStream, Running, ShardInput};
 
 /// Starts shards and talks to them. Dropping it stops them.
 pub struct DataPlane {
@@ -34,6 +36,12 @@ impl DataPlane {
     /// Where the shards listen.
     pub fn listening(&self) -> &Listening {
         &self.running.listening
+    }
+
+    /// The way in for TCP connections.
+    pub fn door(&self) -> Door {
+        let ends = self.running.shards.iter();
+        Door(ends.map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect())
     }
 
     /// How many shards run.
@@ -94,6 +102,27 @@ impl DataPlane {
     /// Closes every Transport (with DTLS close_notify) and joins the threads.
     pub fn shut_down(self) {
         drop(self);
+    }
+}
+
+/// Hands TCP connections to the shards that their first frames name (ICE-TCP).
+#[derive(Clone)]
+pub struct Door(Arc<[(Sender<ShardInput>, Arc<Waker>)]>);
+
+impl Door {
+    /// Gives a connection, with all octets read from it so far, to a shard. The first frame among
+    /// them, see [`crate::first_frame`], must be an authentic check of that shard's, or the shard
+    /// closes it.
+    ///
+    /// # Errors
+    /// [`Busy`] when the shard's queue is full, or there is no such shard.
+    pub fn adopt(&self, shard: ShardId, stream: TcpStream, head: Vec<u8>) -> Result<(), Busy> {
+        let (inputs, waker) = self.0.get(shard.index()).ok_or(Busy)?;
+        let new = Box::new(NewStream { stream, head });
+        inputs.try_send(ShardInput::Stream(new)).map_err(|_| Busy)?;
+        // It wakes at its next tick at the latest.
+        let _ = waker.wake();
+        Ok(())
     }
 }
 

@@ -24,6 +24,7 @@ pub mod fanout;
 mod fingerprint;
 mod format;
 mod forward;
+mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 mod handle;
@@ -33,6 +34,7 @@ mod keys;
 mod lane;
 mod meter;
 mod outbox;
+mod path;
 mod peer;
 mod publication;
 mod quality;
@@ -57,10 +59,12 @@ mod ufrag;
 pub use agree::{Unused, Why};
 pub use api::{
     ClientKey, Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
-    PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
+    PathReport, PathStage, PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts,
+    ViewOffer,
 };
 pub use error::{CloseReason, PeerError, StartError};
-pub use handle::{Busy, DataPlane};
+pub use framing::{FRAME_BYTES_MAX, FirstFrame, first_frame};
+pub use handle::{Busy, DataPlane, Door};
 pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};

@@ -73,6 +73,10 @@ pub struct Peer {
     /// The offer that waits for its answer, if there is one.
     pending: Option<Pending>,
     credentials: IceCreds,
+    /// How often ICE has been restarted.
+    restarts: u32,
+    /// The peer's credentials, once known.
+    remote: Option<(String, String)>,
     fingerprints: Fingerprints,
     /// Whether we begin the DTLS handshake, once decided.
     is_dtls_client: Option<bool>,
@@ -137,6 +141,8 @@ impl Peer {
             keys,
             pending: None,
             credentials,
+            restarts: 0,
+            remote: None,
             fingerprints: Fingerprints::default(),
             is_dtls_client: None,
             engine_mid: None,
@@ -150,6 +156,16 @@ impl Peer {
     /// Our current user name fragment and password.
     pub fn credentials(&self) -> (&str, &str) {
         (&self.credentials.ufrag, &self.credentials.pass)
+    }
+
+    /// How often ICE has been restarted.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// The peer's user name fragment and password, once known.
+    pub fn remote_credentials(&self) -> Option<(&str, &str)> {
+        self.remote.as_ref().map(|(ufrag, password)| (ufrag.as_str(), password.as_str()))
     }
 
     /// The SRTP keys, once the handshake is done; an error if the peer has shown another
@@ -210,11 +226,12 @@ impl Peer {
             .map_err(Err)?;
         answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
         self.engine_mid = Some(mid);
-        self.adopt_link(link, is_client);
+        self.adopt_link(link, remote, is_client);
         if self.rtc.direct_api().local_ice_credentials() != self.credentials {
             // The engine has invented credentials for the restart; ours name the shard and slot.
             let (ufrag, pass) = fresh;
             self.credentials = IceCreds { ufrag, pass };
+            self.restarts += 1;
             self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
         Ok(drained)
@@ -285,9 +302,10 @@ impl Peer {
             .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))
             .map_err(Err)?;
         accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
-        self.adopt_link(link, is_client);
+        self.adopt_link(link, remote, is_client);
         if let Some(fresh) = credentials {
             self.credentials = fresh;
+            self.restarts += 1;
             self.rtc.direct_api().set_local_ice_credentials(self.credentials.clone());
         }
         Ok(drained)
@@ -316,7 +334,8 @@ impl Peer {
         Ok(((ufrag.clone(), pwd.clone()), is_client))
     }
 
-    fn adopt_link(&mut self, link: &Link, is_client: bool) {
+    fn adopt_link(&mut self, link: &Link, remote: (String, String), is_client: bool) {
+        self.remote = Some(remote);
         self.is_dtls_client = Some(is_client);
         self.fingerprints.adopt(&link.fingerprints);
     }

@@ -17,8 +17,11 @@ const MISSING_MAX: usize = 256;
 const NACKS_PER_PACKET_MAX: u8 = 8;
 /// Reordering is not loss: a gap must be this old before it is asked for.
 const NACK_AFTER_US: u64 = 10_000;
-/// Between two requests for the same packet, about a round trip.
-const NACK_AGAIN_US: u64 = 80_000;
+/// Between two requests for the same packet: a quarter more than the first answer takes lately, and so
+/// much; while that is not known, the last.
+const NACK_SPARE_US: u64 = 10_000;
+const NACK_AGAIN_US: (u64, u64) = (30_000, 500_000);
+const NACK_AGAIN_UNKNOWN_US: u64 = 100_000;
 /// A gap older than this is given up.
 const NACK_GIVE_UP_US: u64 = 1_000_000;
 /// Between two keyframe requests for one Encoding (libwebrtc sends no more often either).
@@ -61,6 +64,8 @@ pub struct Encoding {
     /// What has been passed on, whether it came by itself or by RTX.
     accepted: ReplayWindow,
     missing: Vec<Missing>,
+    /// From a request to the packet asked for, smoothed; 0 while no request was answered.
+    repair_us: u64,
     sender_report: Option<(u64, u64)>,
     /// Its timeline, while there is no report.
     pub arrivals: ArrivalClock,
@@ -225,7 +230,10 @@ impl Encoding {
             return;
         };
         if seq <= stats.highest {
-            self.missing.retain(|missing| missing.seq != seq);
+            if let Some(at) = self.missing.iter().position(|missing| missing.seq == seq) {
+                let found = self.missing.remove(at);
+                self.note_repair(found, at_us);
+            }
             return;
         }
         let gap = stats.highest + 1..seq;
@@ -247,6 +255,24 @@ impl Encoding {
         }
         if !is_repair {
             self.update_jitter(rtp_time, at_us);
+        }
+    }
+
+    /// Learns how long a request takes. Of what was asked for twice nobody knows which one it answers.
+    fn note_repair(&mut self, found: Missing, at_us: u64) {
+        if let (1, Some(asked_at_us)) = (found.asked, found.asked_at_us) {
+            let took_us = at_us.saturating_sub(asked_at_us).min(NACK_GIVE_UP_US);
+            self.repair_us = match self.repair_us {
+                0 => took_us,
+                known_us => (7 * known_us + took_us) / 8,
+            };
+        }
+    }
+
+    fn again_us(&self) -> u64 {
+        match self.repair_us {
+            0 => NACK_AGAIN_UNKNOWN_US,
+            us => (us * 5 / 4 + NACK_SPARE_US).clamp(NACK_AGAIN_US.0, NACK_AGAIN_US.1),
         }
     }
 
@@ -322,12 +348,13 @@ impl Encoding {
             missing.asked < NACKS_PER_PACKET_MAX
                 && now_us.saturating_sub(missing.since_us) < NACK_GIVE_UP_US
         });
+        let again_us = self.again_us();
         let mut used = 0;
         let mut item_seq = None;
         for missing in &mut self.missing {
             let is_due = match missing.asked_at_us {
                 None => now_us.saturating_sub(missing.since_us) >= NACK_AFTER_US,
-                Some(asked_at_us) => now_us.saturating_sub(asked_at_us) >= NACK_AGAIN_US,
+                Some(asked_at_us) => now_us.saturating_sub(asked_at_us) >= again_us,
             };
             if !is_due {
                 continue;
@@ -387,6 +414,35 @@ mod tests {
         assert_eq!(out[..used].first(), Some(&(13, 0b1111_1111_1111_1110)));
         assert_eq!(encoding.nacks(9_000_000, &mut out), 0);
         assert!(!encoding.has_gaps());
+    }
+
+    #[test]
+    fn requests_are_as_far_apart_as_their_answers_take() {
+        let mut encoding = encoding();
+        let mut out = [(0, 0); 8];
+        let mut round = 0;
+        // One packet of three is lost, and comes so long after it was asked for, or only when it is
+        // asked for again: after how many milliseconds?
+        let mut lose = |encoding: &mut Encoding, answer_us: Option<u64>| {
+            round += 1;
+            let (seq, at_us) = (3 * round, round * 1_000_000);
+            encoding.receive(seq, 0, at_us, false, true);
+            encoding.receive(seq + 2, 0, at_us, false, true);
+            let asked_us = at_us + NACK_AFTER_US;
+            assert_eq!(encoding.nacks(asked_us, &mut out), 1);
+            let mut again =
+                (1..900).filter(|ms| encoding.nacks(asked_us + ms * 1000, &mut out) > 0);
+            let again_ms = if answer_us.is_none() { again.next().unwrap_or(0) } else { 0 };
+            encoding.receive(seq + 1, 0, asked_us + answer_us.unwrap_or(900_000), true, true);
+            again_ms
+        };
+        assert_eq!(lose(&mut encoding, None), 100, "nothing is known");
+        lose(&mut encoding, Some(200_000));
+        assert_eq!(lose(&mut encoding, None), 260);
+        (0..40).for_each(|_| {
+            lose(&mut encoding, Some(8_000));
+        });
+        assert_eq!(lose(&mut encoding, None), 30);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::dependency::Dependency;
 use crate::descriptor::{FrameInfo, PictureId};
 use crate::id::{PublicationId, TransportId};
 use crate::lane::Producer;
+use crate::path::Path;
 
 const PACKET: u8 = 1;
 const CLOCK: u8 = 2;
@@ -42,10 +43,8 @@ pub enum Record<'a> {
     },
     /// A datagram for a Transport of this shard.
     Datagram {
-        /// Who sent it.
-        from: SocketAddr,
-        /// The local address it reached.
-        to: IpAddr,
+        /// The way it came.
+        path: Path,
         /// When, in microseconds since our epoch.
         at_us: u64,
         /// As received.
@@ -105,11 +104,11 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
             head.put(&clock.at_us.to_le_bytes());
             lane.push(&[head.written()])
         }
-        Record::Datagram { from, to, at_us, bytes } => {
+        Record::Datagram { path, at_us, bytes } => {
             head.put(&[DATAGRAM]);
-            head.address(from.ip());
-            head.put(&from.port().to_le_bytes());
-            head.address(*to);
+            head.address(path.peer.ip());
+            head.put(&path.peer.port().to_le_bytes());
+            head.address(path.local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
             head.put(&at_us.to_le_bytes());
             lane.push(&[head.written(), bytes])
         }
@@ -170,10 +169,10 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
         DATAGRAM => {
             let ip = rest.address()?;
             let port = u16::from_le_bytes(rest.take()?);
-            let to = rest.address()?;
+            let local = rest.address()?;
             let at_us = u64::from_le_bytes(rest.take()?);
-            let from = SocketAddr::new(ip, port);
-            Some(Record::Datagram { from, to, at_us, bytes: rest.0 })
+            let path = Path::udp(SocketAddr::new(ip, port), Some(local));
+            Some(Record::Datagram { path, at_us, bytes: rest.0 })
         }
         _ => None,
     }
@@ -291,13 +290,13 @@ mod tests {
         let bytes = &[1, 2, 3][..];
         let codec = Codec::Av1;
         let clock = SenderClock { rtp_time: 8, at_us: 9 };
-        let from = "[2001:db8::1]:9".parse().expect("an address");
-        let to = "10.1.2.3".parse().expect("an address");
+        let peer = "[2001:db8::1]:9".parse().expect("an address");
+        let path = Path::udp(peer, Some("10.1.2.3".parse().expect("an address")));
         let records = [
             Record::Packet { publication, encoding: 2, codec, meta, bytes },
             Record::Packet { publication, encoding: 0, codec, meta: plain, bytes },
             Record::Clock { publication, encoding: 1, clock },
-            Record::Datagram { from, to, at_us: 10, bytes },
+            Record::Datagram { path, at_us: 10, bytes },
         ];
         let (mut producer, mut consumer) = crate::lane::lane(4096);
         for record in &records {

@@ -1,6 +1,7 @@
 //! Sending one packet to one viewer: the viewer's header over the canonical one, the payload edited
 //! where the Forwarder says so, sealed straight into the send batch.
 
+use crate::api::MediaKind;
 use crate::canonical::{
     HEADER_BYTES_MAX, HopFields, PACKET_BYTES_MAX, PacketMeta, PerViewer, patch, translate_ids,
     write_blank_header,
@@ -10,7 +11,7 @@ use crate::egress::Egress;
 use crate::forward::Placement;
 use crate::outbox::Outbox;
 use crate::red;
-use crate::stats::Counters;
+use crate::stats::{Counters, DropReason};
 use crate::subscriber::{RETRANSMIT_BURST_BYTES, Subscriber};
 
 /// The padding of one packet that carries nothing else (RFC 3550 s5.1: an octet counts it).
@@ -57,11 +58,31 @@ impl<'a> Packet<'a> {
     }
 }
 
-fn hop(subscriber: &Subscriber, egress: &mut Egress, len: usize, now_us: u64) -> HopFields {
+fn hop(
+    subscriber: &Subscriber,
+    egress: &mut Egress,
+    len: usize,
+    outbox: &mut Outbox,
+    now_us: u64,
+) -> HopFields {
     match subscriber.is_numbered {
-        true => egress.stamp(len, now_us),
+        true => egress.stamp(len, outbox.leave_us(now_us)),
         false => HopFields::default(),
     }
+}
+
+/// Whether a viewer's path is a TCP connection that is behind: what would make it later is left out,
+/// newest first, and the congestion controller is told.
+fn is_late(egress: &mut Egress, outbox: &mut Outbox, counters: &mut Counters) -> bool {
+    let Some(stream) = egress.path.stream else {
+        return false;
+    };
+    let is_late = outbox.is_late(stream);
+    if is_late {
+        egress.is_behind = true;
+        counters.drop(DropReason::StreamLate);
+    }
+    is_late
 }
 
 /// Seals a packet for a viewer.
@@ -73,6 +94,9 @@ pub fn send(
     batch: &mut Batch<'_>,
 ) {
     let Batch { outbox, counters, now_us } = batch;
+    if subscriber.forwarder.kind() == MediaKind::Video && is_late(egress, outbox, counters) {
+        return;
+    }
     let Packet { meta, header, payload, padding } = packet;
     // Without RTX a retransmission must repeat the packet, and it would come without padding.
     let padding = if subscriber.rtx.is_some() { usize::from(padding) } else { 0 };
@@ -82,7 +106,7 @@ pub fn send(
         rtp_time: placement.rtp_time,
         ssrc: subscriber.ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + payload.len() + padding, *now_us),
+        hop: hop(subscriber, egress, header.len() + payload.len() + padding, outbox, *now_us),
         frame_delta: placement.frame_delta,
     };
     let out = outbox.slot(counters);
@@ -106,7 +130,7 @@ pub fn send(
         }
         egress.sealer.seal_rtp(out, header.len(), &edited[..end], roc)
     };
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, &egress.path);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
     subscriber.sent.0 = subscriber.sent.0.wrapping_add(1);
     subscriber.sent.1 = subscriber.sent.1.wrapping_add(payload.len() as u32);
@@ -145,6 +169,9 @@ pub fn send_rtx(
     batch: &mut Batch<'_>,
 ) {
     let Batch { outbox, counters, now_us } = batch;
+    if is_late(egress, outbox, counters) {
+        return;
+    }
     let Packet { meta, header, payload, .. } = packet;
     let mut edited = [0; PACKET_BYTES_MAX + 2];
     let (osn, body) = edited.split_at_mut(2);
@@ -160,7 +187,7 @@ pub fn send_rtx(
         rtp_time: placement.rtp_time,
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + len + 2, *now_us),
+        hop: hop(subscriber, egress, header.len() + len + 2, outbox, *now_us),
         frame_delta: placement.frame_delta,
     };
     let out = outbox.slot(counters);
@@ -168,7 +195,7 @@ pub fn send_rtx(
         return;
     }
     let len = egress.sealer.seal_rtp(out, header.len(), &edited[..len + 2], (seq >> 16) as u32);
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, &egress.path);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
 }
 
@@ -180,6 +207,9 @@ pub fn send_padding(
     batch: &mut Batch<'_>,
 ) {
     let Batch { outbox, counters, now_us } = batch;
+    if is_late(egress, outbox, counters) {
+        return;
+    }
     let mut header = [0; HEADER_BYTES_MAX];
     let Some(meta) = write_blank_header(&mut header) else {
         return;
@@ -193,7 +223,7 @@ pub fn send_padding(
         rtp_time: subscriber.forwarder.last_rtp_time(),
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, *now_us),
+        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, outbox, *now_us),
         frame_delta: 0,
     };
     let out = outbox.slot(counters);
@@ -205,7 +235,7 @@ pub fn send_padding(
     let mut padding = [0; PADDING_BYTES];
     padding[PADDING_BYTES - 1] = PADDING_BYTES as u8;
     let len = egress.sealer.seal_rtp(out, header.len(), &padding, (seq >> 16) as u32);
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, &egress.path);
     counters.probed_bytes += len as u64;
 }
 

@@ -61,6 +61,12 @@ drop_reasons! {
     PaceFull = "pace_full",
     /// The kernel did not take the datagram.
     SendFailed = "send_failed",
+    /// A check under an address that another Transport is heard from.
+    AddressTaken = "address_taken",
+    /// Pictures for a TCP connection that is behind.
+    StreamLate = "stream_late",
+    /// More than may wait for a TCP connection, or it has ended.
+    StreamFull = "stream_full",
     /// More addresses than a Transport or shard remembers.
     AddressLimit = "address_limit",
     /// RTP or RTCP made by the peer engine, which has no keys for it: must stay 0.
@@ -170,6 +176,18 @@ pub struct Counters {
     pub datagrams_out: u64,
     /// Bytes of those.
     pub bytes_out: u64,
+    /// Open TCP connections of peers, and how many there have been.
+    pub streams: u64,
+    /// See there.
+    pub streams_taken: u64,
+    /// Frames read from them.
+    pub frames_in: u64,
+    /// Bytes of those.
+    pub frame_bytes_in: u64,
+    /// Frames handed to them.
+    pub frames_out: u64,
+    /// Bytes of those.
+    pub frame_bytes_out: u64,
     /// Datagrams that the kernel dropped at the socket before they could be read.
     pub socket_overflows: u64,
     /// Packets copied to other shards.
@@ -201,6 +219,12 @@ pub struct Counters {
     pub ice_unchecked: u64,
     /// Connected Transports that have vanished (RFC 7675).
     pub ice_expired: u64,
+    /// Connected Transports whose packets have taken another path.
+    pub path_changes: u64,
+    /// Checks of ours: is the peer there?
+    pub consent_questions: u64,
+    /// Those that were answered.
+    pub consent_answers: u64,
     /// Handshakes that failed, or did not end in time after ICE was up.
     pub dtls_failures: u64,
     /// Steps of peer engines: STUN, DTLS and their timers.

@@ -1,13 +1,13 @@
-//! A Transport's state on its shard: the peer engine, the addresses it has proven, its keys, and
+//! A Transport's state on its shard: the peer engine, the paths to the peer, its keys, and
 //! what it publishes or views.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::api::{ClientKey, Codec, MediaKind, PublicationInfo, SubscriptionSpec};
+use crate::api::{ClientKey, Codec, MediaKind, PathReport, PublicationInfo, SubscriptionSpec};
 use crate::extension::ExtensionMap;
 use crate::forward::Parked;
 use crate::id::TransportId;
+use crate::path::{PathIndex, Paths};
 use crate::peer::Peer;
 use crate::publication::Publication;
 use crate::sdp::Section;
@@ -15,8 +15,6 @@ use crate::shard::demand::Told;
 use crate::srtp::Opener;
 use crate::twcc::ArrivalLog;
 
-/// Source addresses that one Transport may have proven (reliability row 8).
-pub const ADDRESSES_MAX: usize = 16;
 /// SSRCs bound in one publisher's Transport: 8 Encodings with RTX for each of audio, camera and
 /// screen, and room.
 pub const STREAMS_MAX: usize = 64;
@@ -27,21 +25,18 @@ pub struct Transport {
     pub id: TransportId,
     /// The engine.
     pub peer: Peer,
-    /// Addresses that authenticated STUN came from, with the local address it reached; the
-    /// newest last.
-    pub addresses: Vec<(SocketAddr, IpAddr)>,
-    /// The pair that the controlling side nominated last: peer's and our address.
-    pub nominated: Option<(SocketAddr, IpAddr)>,
+    /// How the peer is reached.
+    pub paths: Paths,
     /// The peer's keys.
     pub opener: Option<Opener>,
     /// Whether ICE and DTLS are up.
     pub is_connected: bool,
     /// When it was created.
     pub created_at: Instant,
-    /// When the last authentic packet of any kind came.
-    pub heard_at: Instant,
     /// Whether the control plane was told of the silence.
     pub is_silence_told: bool,
+    /// What the control plane was told last of its connection.
+    pub told_path: Option<PathReport>,
     /// The timer that is set for it.
     pub timer_at: Option<Instant>,
     /// What it does.
@@ -111,6 +106,8 @@ pub struct Viewer {
     pub wanted: Vec<Option<SubscriptionSpec>>,
     /// What it believes that its path takes (REMB), in bits per second, and when it said so.
     pub estimate: Option<(u64, u64)>,
+    /// Whether it has said that anything of it has arrived.
+    pub has_arrived: bool,
     /// Whose it is.
     pub client: Option<ClientKey>,
     /// Whether its m-sections are slots ([`crate::Command::View`]).
@@ -140,21 +137,9 @@ pub struct ViewerLine {
 }
 
 impl Transport {
-    /// Notes an address that authenticated STUN came from. Returns the address that had to make
-    /// room for it, if any.
-    pub fn prove_address(&mut self, from: SocketAddr, local: IpAddr) -> Option<SocketAddr> {
-        if let Some(known) = self.addresses.iter_mut().find(|(known, _)| *known == from) {
-            known.1 = local;
-            return None;
-        }
-        let mut evicted = None;
-        if self.addresses.len() >= ADDRESSES_MAX {
-            let nominated = self.nominated.map(|(to, _)| to);
-            let at = self.addresses.iter().position(|(known, _)| Some(*known) != nominated);
-            evicted = at.map(|at| self.addresses.remove(at).0);
-        }
-        self.addresses.push((from, local));
-        evicted
+    /// Any authentic packet shows that the peer is there.
+    pub fn hear(&mut self, path: PathIndex, now: Instant) {
+        self.paths.heard(path, now);
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Inbox, Sender, bounded};
 use dataplane::Codec;
-use dataplane::client::{Counters, Outbox, Receiver, UdpWire, bind, generate_certificate};
+use dataplane::client::{Counters, Outbox, Path, Receiver, UdpWire, bind, generate_certificate};
 use mio::{Events, Interest, Poll, Token, Waker};
 use str0m::config::DtlsCert;
 use tokio::sync::oneshot;
@@ -262,7 +262,7 @@ impl Engine {
                     };
                     let local = client.address.ip();
                     let mut transmit = |to: SocketAddr, datagram: &[u8]| {
-                        outbox.push(datagram, to, Some(local), counters);
+                        outbox.push(datagram, Path::udp(to, Some(local)), counters);
                     };
                     client.handle_datagram(from, datagram, now, at_us, totals, &mut transmit);
                     timers.extend(client.take_timer().map(|at| Reverse((at, id))));
@@ -309,7 +309,8 @@ impl Engine {
                 let _ = socket.send_to(datagram, to);
             }
             (None, Some(shared)) => {
-                shared.outbox.push(datagram, to, Some(local), &mut shared.counters);
+                let path = Path::udp(to, Some(local));
+                shared.outbox.push(datagram, path, &mut shared.counters);
             }
             (None, None) => {}
         };

@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
-use dataplane::client::{BATCH_MAX, Counters, DtlsKeys, Outbox, Profile, UdpWire, bind};
+use dataplane::client::{BATCH_MAX, Counters, DtlsKeys, Outbox, Path, Profile, UdpWire, bind};
 
 use crate::measure::ProcessUse;
 
@@ -41,7 +41,7 @@ pub fn measure(seconds: f64) -> Result<f64, String> {
             out[0] = 0x80;
             out[2..4].copy_from_slice(&(packets as u16).to_be_bytes());
             let len = sealer.seal_rtp(out, 12, &payload, (packets >> 16) as u32);
-            outbox.commit(len, *peer, None);
+            outbox.commit(len, &Path::udp(*peer, None));
             packets += 1;
         }
     }

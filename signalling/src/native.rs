@@ -458,6 +458,14 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
             let kind = if *is_paused { "paused" } else { "resumed" };
             Outgoing { id: stream.as_str(), kind, ..out("stream") }.to_json()
         }
+        Event::Path { stream, path } => {
+            let value = Some(&path.to_value());
+            Outgoing { id: stream.as_str(), kind: "path", value, ..out("stream") }.to_json()
+        }
+        Event::Silent { stream, is_silent } => {
+            let kind = if *is_silent { "silent" } else { "heard" };
+            Outgoing { id: stream.as_str(), kind, ..out("stream") }.to_json()
+        }
         Event::Close { stream } => Outgoing { id: stream.as_str(), ..out("close") }.to_json(),
         Event::Abort { stream } => Outgoing { id: stream.as_str(), ..out("abort") }.to_json(),
         Event::Renegotiate { stream } => {

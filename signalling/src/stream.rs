@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::hub::PathState;
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 
 /// The label of shared screens (compat 5).
@@ -181,6 +182,10 @@ pub(crate) struct Up {
     pub(crate) announce_at: Option<Duration>,
     /// Its transport has been up.
     pub(crate) is_connected: bool,
+    /// How its transport's connection fares.
+    pub(crate) path: Option<PathState>,
+    /// Nothing comes from its owner at present.
+    pub(crate) is_cut: bool,
     /// Its owner has closed the transport, and will say what becomes of the stream.
     pub(crate) is_ended: bool,
 }
@@ -199,6 +204,8 @@ impl Up {
             is_announced: false,
             announce_at: None,
             is_connected: false,
+            path: None,
+            is_cut: false,
             is_ended: false,
         }
     }
@@ -212,7 +219,7 @@ impl Up {
 
     /// Whether nothing of it has come for some seconds.
     pub(crate) fn is_silent(&self) -> bool {
-        self.quiet_reports >= QUIET_REPORTS
+        self.is_cut || self.quiet_reports >= QUIET_REPORTS
     }
 
     /// Notes a section's media; says whether it had been noted before.
@@ -257,6 +264,8 @@ pub(crate) struct Down {
     pub(crate) replace: Option<StreamId>,
     /// Set by `requestStream`, in place of the client's map.
     pub(crate) wishes: Option<Vec<String>>,
+    /// How its transport's connection fares.
+    pub(crate) path: Option<PathState>,
     /// What the viewer has been told that it cannot decode.
     pub(crate) unshown: Vec<(PublicationKey, &'static str)>,
 }

@@ -456,6 +456,8 @@ impl Switchboard {
             | Event::ViewClosed { .. }
             | Event::Close { .. }
             | Event::Paused { .. }
+            | Event::Silent { .. }
+            | Event::Path { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
             | Event::Stopping { .. }

@@ -16,10 +16,10 @@ use crate::whep::Reply;
 /// The path of event streams below a session.
 pub(crate) const EVENTS: &str = "events";
 /// What may be listened to.
-pub(crate) const NAMES: [&str; 4] = ["active", "inactive", "layers", "viewercount"];
+pub(crate) const NAMES: [&str; 5] = ["active", "inactive", "layers", "path", "viewercount"];
 /// Event streams of one session.
 const STREAMS_MAX: usize = 8;
-/// Names in one wish; there are four that mean something.
+/// Names in one wish; there are five that mean something.
 const NAMES_MAX: usize = 32;
 /// A comment goes out after this many ticks without an event, so that proxies keep the stream.
 const QUIET_TICKS: u32 = 15;
@@ -245,6 +245,12 @@ fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
     }
     if wants("layers") && told.map(|told| &told.slots) != Some(&state.slots) {
         put("layers", &layers(&state));
+    }
+    if let Some(path) = state.path
+        && wants("path")
+        && told.and_then(|told| told.path) != Some(path)
+    {
+        put("path", &path.to_value());
     }
     if wants("viewercount") && told.map(|told| told.viewers) != Some(state.viewers) {
         put("viewercount", &json!({ "viewercount": state.viewers }));

@@ -5,7 +5,7 @@ mod world;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use signalling::{MediaEvent, PublicationKey, Rate, SentRate, whip};
+use signalling::{MediaEvent, PathStage, PathState, PublicationKey, Rate, SentRate, whip};
 use world::{OPEN, World};
 
 /// One that is sent something and has said nothing of it.
@@ -45,6 +45,10 @@ fn publishers_show_what_they_bring() {
         json!([{"bitrate": 40_000, "loss": 0.0},
             {"bitrate": 700_000, "loss": 0.25, "jitter": 1.5}])
     );
+    let path = PathState { stage: PathStage::Silent, is_tcp: Some(false) };
+    world.event(MediaEvent::Path { media, path });
+    let up = world.board.stats(&nothing)[0]["clients"][0]["up"][0].clone();
+    assert_eq!(up["path"], json!({"state": "silent", "over": "udp"}));
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn lost_connections_are_restarted_and_ends_are_told() {
         is_by_peer: false,
     });
     assert_eq!(kinds(&world.take(ann)), ["abort", "usermessage/error"]);
-    assert_eq!(kinds(&world.take(bob)), ["close"]);
+    assert_eq!(kinds(&world.take(bob)), ["stream/silent", "close"]);
     assert_eq!(closes(&world), [down]);
     // News of what is gone is no news.
     for event in [

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{MediaEvent, MediaKind, MediaRequest, PublicationKey, What};
+use signalling::{MediaEvent, MediaKind, MediaRequest, PathStage, PathState, PublicationKey, What};
 use world::{OPEN, World, kinds};
 
 #[test]
@@ -95,11 +95,80 @@ fn one_silent_transport_makes_all_of_its_member_restart() {
     world.event(MediaEvent::Disconnected { media: up });
     assert_eq!(world.take(bob), [json!({"type": "renegotiate", "id": "b"})]);
     assert_eq!(restarts(&world), 1);
-    assert!(world.take(ann).is_empty(), "it is not her path");
+    assert_eq!(kinds(&world.take(ann)), ["stream/silent"], "it is not her path");
     // The others are noticed a moment later, and told already.
     world.event(MediaEvent::Disconnected { media: down });
     assert_eq!(restarts(&world), 1);
     world.advance(Duration::from_secs(6));
     world.event(MediaEvent::Disconnected { media: up });
     assert_eq!(kinds(&world.take(bob)), ["renegotiate"]);
+}
+
+/// A picture that stands still says why, at once and not when the transport has been given up.
+#[test]
+fn viewers_are_told_that_nothing_comes_and_that_it_comes_again() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    let carl = world.member("carl", "carl");
+    world.say(bob, json!({"type": "request", "request": {"": ["audio", "video"]}}));
+    world.say(carl, json!({"type": "request", "request": {}}));
+    let up = world.live(ann, "a");
+    world.offered();
+    world.say(bob, json!({"type": "answer", "id": "a", "sdp": "v=0"}));
+    world.forget();
+    for (event, kind) in [
+        (MediaEvent::Disconnected { media: up }, "silent"),
+        (MediaEvent::Reconnected { media: up }, "heard"),
+    ] {
+        world.event(event.clone());
+        assert_eq!(kinds(&world.take(ann)).is_empty(), kind == "heard", "she restarts ICE");
+        let told = json!({"type": "stream", "kind": kind, "id": "a"});
+        assert_eq!(world.take(bob), [told]);
+        assert!(world.take(carl).is_empty(), "he does not watch it");
+        world.event(event);
+        assert!(world.take(bob).is_empty(), "told once");
+    }
+}
+
+/// Who sees nothing is told how far the connection has come; who sees is not.
+#[test]
+fn a_connection_in_trouble_is_told_to_its_owner_and_an_ordinary_one_is_not() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let bob = world.member("bob", "bob");
+    world.say(bob, json!({"type": "request", "request": {"": ["audio", "video"]}}));
+    let up = world.live(ann, "a");
+    let down = world.offered();
+    world.say(bob, json!({"type": "answer", "id": "a", "sdp": "v=0"}));
+    world.forget();
+    let path = |stage, is_tcp| PathState { stage, is_tcp };
+    let told = |value| vec![json!({"type": "stream", "kind": "path", "id": "a", "value": value})];
+    for (media, conn) in [(up, ann), (down, bob)] {
+        for (path, value) in [
+            (path(PathStage::Flowing, Some(false)), None),
+            (path(PathStage::Waiting, None), Some(json!({"state": "waiting"}))),
+            (
+                path(PathStage::Checked, Some(false)),
+                Some(json!({"state": "checked", "over": "udp"})),
+            ),
+            (
+                path(PathStage::Connected, Some(true)),
+                Some(json!({"state": "connected", "over": "tcp"})),
+            ),
+            (
+                path(PathStage::Flowing, Some(true)),
+                Some(json!({"state": "flowing", "over": "tcp"})),
+            ),
+            (path(PathStage::Silent, Some(true)), Some(json!({"state": "silent", "over": "tcp"}))),
+            (
+                path(PathStage::Flowing, Some(false)),
+                Some(json!({"state": "flowing", "over": "udp"})),
+            ),
+            (path(PathStage::Flowing, Some(false)), None),
+        ] {
+            world.event(MediaEvent::Path { media, path });
+            assert_eq!(world.take(conn), value.map(told).unwrap_or_default(), "{path:?}");
+        }
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 use signalling::whip::{Request, Response};
 use signalling::{
-    Cause, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PublicationKey, Rate,
+    Cause, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
+    PublicationKey, Rate,
 };
 use world::http::{header, on, post, taken};
 use world::{OPEN, World, kinds};
@@ -322,11 +323,11 @@ fn events_tell_what_changes() {
         .headers
         .iter()
         .find(|(name, value)| *name == "link" && value.contains("server-sent-events"));
-    assert!(link.unwrap().1.contains("; events=\"active,inactive,layers,viewercount\""));
+    assert!(link.unwrap().1.contains("; events=\"active,inactive,layers,path,viewercount\""));
     for bad in ["x", "{}", "[\"nothing\"]"] {
         assert_eq!(status(&mut world, json_post(&created, "events", bad)), 400, "{bad}");
     }
-    let wish = "[\"active\",\"inactive\",\"layers\",\"viewercount\"]";
+    let wish = "[\"active\",\"inactive\",\"layers\",\"path\",\"viewercount\"]";
     let made = world.whep(json_post(&created, "events", wish)).unwrap();
     assert_eq!(made.status, 201);
     let location = header(&made, "location").unwrap();
@@ -351,6 +352,11 @@ fn events_tell_what_changes() {
     assert!(text.contains("event: active\n"), "{text}");
     assert!(text.contains("data: {\"1\":[{\"bitrate\":700000}]}\n\n"), "{text}");
     assert!(text.contains("data: {\"viewercount\":2}\n\n"), "{text}");
+    let path = PathState { stage: PathStage::Flowing, is_tcp: Some(true) };
+    world.event(MediaEvent::Path { media: view, path });
+    world.advance(Duration::from_secs(2));
+    let told = "event: path\ndata: {\"over\":\"tcp\",\"state\":\"flowing\"}\n\n";
+    assert_eq!(events(&mut world), told);
     world.advance(Duration::from_secs(2));
     assert_eq!(events(&mut world), "", "nothing has changed");
     world.advance(Duration::from_secs(20));

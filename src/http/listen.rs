@@ -14,12 +14,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::plain::{self, Rewound};
 use super::{Context, Peer, route};
 use crate::counter::Counter;
+use crate::ice_tcp;
 use crate::redacted::Redacted;
 use crate::tls::Certificates;
 
@@ -101,7 +102,7 @@ pub(crate) async fn serve(
             accepted = accept(&listener) => accepted,
             _ = until_closing.wait_for(|closing| *closing) => break,
         };
-        let (stream, address, local) = match accepted {
+        let connection = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let is_due = last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL);
@@ -117,6 +118,10 @@ pub(crate) async fn serve(
         let (counted, closing) = (connections.enter(), closing.clone());
         tokio::spawn(async move {
             let _counted = counted;
+            let until = tokio::time::Instant::now() + TLS_WITHIN;
+            let Some((stream, address, local)) = connection.look(&context, until).await else {
+                return;
+            };
             // IPv4 over a dual-stack socket is IPv4 to everybody who reads it.
             let address = address.map(|address| {
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -126,7 +131,6 @@ pub(crate) async fn serve(
                 let peer = Peer { address, local, is_tls: false };
                 return speak_http1(stream, peer, context, closing).await;
             };
-            let until = tokio::time::Instant::now() + TLS_WITHIN;
             let Ok(Ok((stream, is_tls))) =
                 tokio::time::timeout_at(until, Rewound::look(stream)).await
             else {
@@ -161,20 +165,44 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A connection, with its peer's address and our own.
 type Accepted = (Box<dyn Stream>, Option<SocketAddr>, Option<IpAddr>);
 
-async fn accept(listener: &Listener) -> io::Result<Accepted> {
-    match listener {
+/// A connection of which nothing is known yet.
+enum Connection {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Connection {
+    /// Waits for its first octet. If that is media over TCP, it is served elsewhere.
+    async fn look(self, context: &Context, until: tokio::time::Instant) -> Option<Accepted> {
+        let (stream, address) = match self {
+            Self::Tcp(stream, address) => (stream, address),
+            Self::Unix(stream) => return Some((Box::new(stream), None, None)),
+        };
+        let mut first = [0];
+        let peeked = tokio::time::timeout_at(until, stream.peek(&mut first)).await;
+        // Nothing came, or it has ended without a word.
+        let _octet @ 1.. = peeked.ok()?.ok()? else {
+            return None;
+        };
+        if ice_tcp::begins_with(first[0]) {
+            context.ice_tcp.take(stream, address).await;
+            return None;
+        }
+        // Small messages must not wait for each other; failing that, they do.
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().ok().map(|local| local.ip().to_canonical());
+        Some((Box::new(stream), Some(address), local))
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<Connection> {
+    Ok(match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
-            // Small messages must not wait for each other; failing that, they do.
-            let _ = stream.set_nodelay(true);
-            let local = stream.local_addr().ok().map(|local| local.ip().to_canonical());
-            Ok((Box::new(stream), Some(address), local))
+            Connection::Tcp(stream, address)
         }
-        Listener::Unix(listener, _) => {
-            let (stream, _) = listener.accept().await?;
-            Ok((Box::new(stream), None, None))
-        }
-    }
+        Listener::Unix(listener, _) => Connection::Unix(listener.accept().await?.0),
+    })
 }
 
 async fn speak_http1(

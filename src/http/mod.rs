@@ -32,6 +32,7 @@ use crate::config::{Config, ConfigFile};
 use crate::control::Control;
 use crate::counter::Counter;
 use crate::forwarded;
+use crate::ice_tcp::IceTcp;
 use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::redacted::Redacted;
@@ -46,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) store: Arc<GroupStore>,
     pub(crate) authenticator: Authenticator,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) ice_tcp: Arc<IceTcp>,
     /// Where TLS ends here.
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) memory: Memory,

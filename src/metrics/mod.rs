@@ -38,6 +38,28 @@ impl AuthFailure {
     ];
 }
 
+/// Why a connection that was to carry media was closed before it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StreamRefusal {
+    /// It did not begin with a check of a peer of ours.
+    Foreign,
+    /// Its first frame did not come in time.
+    Late,
+    /// As many are awaited already, in all or of its address.
+    TooMany,
+    /// Its shard has too much to do.
+    Busy,
+}
+
+impl StreamRefusal {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Foreign, "foreign"),
+        (Self::Late, "late"),
+        (Self::TooMany, "too_many"),
+        (Self::Busy, "busy"),
+    ];
+}
+
 /// Close codes of WebSockets that are counted by themselves (RFC 6455 s7.4.1); clients may choose
 /// any other, which counts as such.
 const CLOSE_CODES: [(u16, &str); 9] = [
@@ -59,6 +81,8 @@ pub(crate) struct Counters {
     pub(crate) api_requests: AtomicU64,
     /// In the order of [`AuthFailure::ALL`].
     auth_failures: [AtomicU64; AuthFailure::ALL.len()],
+    /// In the order of [`StreamRefusal::ALL`].
+    stream_refusals: [AtomicU64; StreamRefusal::ALL.len()],
     /// In the order of [`CLOSE_CODES`], then other codes, then those without one.
     ws_closed: [AtomicU64; CLOSE_CODES.len() + 2],
 }
@@ -67,6 +91,16 @@ impl Counters {
     /// A credential was refused.
     pub(crate) fn auth_failed(&self, why: AuthFailure) {
         self.auth_failures[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A TCP connection for media was closed.
+    pub(crate) fn stream_refused(&self, why: StreamRefusal) {
+        self.stream_refusals[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stream_refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = StreamRefusal::ALL.iter().map(|(_, name)| *name);
+        names.zip(self.stream_refusals.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// A WebSocket has ended with this close code, whoever sent it.
@@ -226,6 +260,10 @@ mod tests {
             counters.auth_failed(why);
         }
         counters.auth_failed(AuthFailure::Token);
+        for (place, (why, _)) in StreamRefusal::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, place, "{why:?} is counted by its place");
+            counters.stream_refused(why);
+        }
         for code in [Some(1000), Some(1013), Some(4000), Some(4001), None] {
             counters.ws_closed(code);
         }
@@ -235,6 +273,7 @@ mod tests {
             "aula_auth_failures_total{reason=\"no_password\"} 1\n",
             "aula_auth_failures_total{reason=\"token\"} 2\n",
             "aula_auth_failures_total{reason=\"malformed\"} 1\n",
+            "aula_tcp_refused_total{reason=\"too_many\"} 1\n",
             "aula_ws_closed_total{code=\"1000\"} 1\n",
             "aula_ws_closed_total{code=\"1001\"} 0\n",
             "aula_ws_closed_total{code=\"1013\"} 1\n",

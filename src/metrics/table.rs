@@ -211,6 +211,23 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "aula_path_changes_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Connected transports whose packets have taken another way to the peer.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.path_changes))),
+    },
+    Metric {
+        name: "aula_path_checks_total",
+        kind: Kind::Counter,
+        labels: "`result`: `sent`, `answered`",
+        help: "Checks of our own, whether a path leads to the peer and the peer still wants media.",
+        value: Value::Ours(|now, out| {
+            out.labelled(&[("result", "sent")], now.sum(|shard| shard.consent_questions));
+            out.labelled(&[("result", "answered")], now.sum(|shard| shard.consent_answers));
+        }),
+    },
+    Metric {
         name: "aula_dtls_failures_total",
         kind: Kind::Counter,
         labels: "",
@@ -241,6 +258,51 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Bytes of those datagrams, without UDP and IP.",
         value: Value::Ours(|now, out| {
             out.in_and_out((now.sum(|shard| shard.bytes_in), now.sum(|shard| shard.bytes_out)));
+        }),
+    },
+    Metric {
+        name: "aula_tcp_connections",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "TCP connections that carry media (ICE-TCP).",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.streams))),
+    },
+    Metric {
+        name: "aula_tcp_connections_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "TCP connections that named one of our transports.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.streams_taken))),
+    },
+    Metric {
+        name: "aula_tcp_refused_total",
+        kind: Kind::Counter,
+        labels: "`reason`: `foreign`, `late`, `too_many`, `busy`",
+        help: "Connections that were to carry media and were closed at once: no check of a peer of ours, \
+               or not in time, or too many of them, or no shard has time.",
+        value: Value::Ours(|now, out| {
+            for (reason, count) in now.counters.stream_refusals() {
+                out.labelled(&[("reason", reason)], count);
+            }
+        }),
+    },
+    Metric {
+        name: "aula_tcp_frames_total",
+        kind: Kind::Counter,
+        labels: "`direction`: `in`, `out`",
+        help: "Frames read from TCP connections, and handed to them.",
+        value: Value::Ours(|now, out| {
+            out.in_and_out((now.sum(|shard| shard.frames_in), now.sum(|shard| shard.frames_out)));
+        }),
+    },
+    Metric {
+        name: "aula_tcp_bytes_total",
+        kind: Kind::Counter,
+        labels: "`direction`: `in`, `out`",
+        help: "Bytes of those frames.",
+        value: Value::Ours(|now, out| {
+            let into = now.sum(|shard| shard.frame_bytes_in);
+            out.in_and_out((into, now.sum(|shard| shard.frame_bytes_out)));
         }),
     },
     Metric {

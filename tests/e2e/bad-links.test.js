@@ -1,15 +1,17 @@
 /** A viewer behind a bad link: what it sees and hears goes on, at what the link takes. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { launch, openPage } from './peer/browser.js';
+import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 import { helpers, play } from './peer/web-session.js';
 
-/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes. */
-async function publishNoise({ url }) {
+/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes or in one. */
+async function publishNoise({ url, isSingle = false }) {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [640, 360];
     const context = canvas.getContext('2d');
@@ -27,7 +29,7 @@ async function publishNoise({ url }) {
     pc.addTransceiver(speaker.stream.getTracks()[0], { direction: 'sendonly' });
     pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
         direction: 'sendonly',
-        sendEncodings: [
+        sendEncodings: isSingle ? [{ maxBitrate: 1_200_000 }] : [
             { rid: 'h', maxBitrate: 1_200_000 },
             { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
         ],
@@ -62,7 +64,13 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
     };
 
     before(async () => {
-        server = await Server.start({ args: ['--metrics', '127.0.0.1:9099'] });
+        const group = {
+            codecs: ['vp8', 'opus'],
+            'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+        };
+        server = await Server.start({
+            args: ['--metrics', '127.0.0.1:9099'], groups: { test: group, single: group },
+        });
         link = await Link.make();
         browsers = [await launch(), await link.launch()];
         const publisher = await open(browsers[0], 'publisher');
@@ -113,6 +121,62 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
         }
     });
 
+    test('Firefox behind loss and behind a policer', {
+        skip: Firefox.isThere ? false : 'no Firefox',
+    }, async () => {
+        const firefox = await Firefox.launch(`${ORIGIN}/404-not-there`);
+        const rules = [];
+        /** What comes to Firefox, told by its port, meets this. */
+        const rule = (port, match) => {
+            rules.push(`INPUT -p udp --dport ${port} ${match} -j DROP`);
+            execFileSync('sh', ['-c', `iptables -A ${rules.at(-1)}`]);
+        };
+        const clear = () => {
+            for (const line of rules.splice(0))
+                execFileSync('sh', ['-c', `iptables -D ${line}`]);
+        };
+        const shown = () => firefox.run(received);
+        const more = async (what, count) => {
+            const { video: { framesDecoded } } = await shown();
+            await until(`${count} more frames in Firefox ${what}`,
+                async () => (await shown()).video.framesDecoded >= framesDecoded + count);
+        };
+        try {
+            await firefox.run(helpers);
+            const { status } = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep` });
+            assert.equal(status, 201);
+            await until('the large picture', async () => (await shown()).video?.frameWidth === 640);
+            const port = await firefox.run(async () => {
+                const stats = [...(await window.pc.getStats()).values()];
+                const pair = stats.find(({ type, nominated, state }) =>
+                    type === 'candidate-pair' && nominated && state === 'succeeded');
+                return stats.find(({ id }) => id === pair.localCandidateId).port;
+            });
+            rule(port, '-m statistic --mode random --probability 0.05');
+            const { video: before } = await shown();
+            await until('packets to be lost and asked for', async () => {
+                const { video } = await shown();
+                return video.packetsLost > before.packetsLost + 3
+                    && video.nackCount > before.nackCount + 3;
+            });
+            await more('with loss', 60);
+            clear();
+            rule(port, '-m hashlimit --hashlimit-name slow --hashlimit-above 62kb/s '
+                + '--hashlimit-burst 64kb');
+            await until('the small picture', async () => (await shown()).video.frameWidth === 320);
+            await more('of the small picture', 10);
+            clear();
+            await until('the large picture', async () => (await shown()).video.frameWidth === 640);
+            await more('of the large picture', 20);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            clear();
+            await firefox.close();
+        }
+    });
+
     test('a slow link gets the small picture, and the large one again when it is fast', async () => {
         try {
             link.rate(500);
@@ -126,6 +190,47 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
             throw error;
         } finally {
             link.rate(0);
+        }
+    });
+
+    test('who sends one picture only is asked for what the only viewer can take', async () => {
+        const pages = [await open(browsers[0], 'single'), await open(browsers[1], 'sole')];
+        const [publisher, sole] = pages;
+        const target = () => publisher.evaluate(async () => {
+            const stats = [...(await window.pc.getStats()).values()];
+            return stats.find(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+                .targetBitrate;
+        });
+        const frames = async () => (await sole.evaluate(received)).video?.framesDecoded ?? 0;
+        const more = async (what, count) => {
+            const first = await frames();
+            await until(`${count} more frames ${what}`,
+                async () => await frames() >= first + count);
+        };
+        try {
+            const url = `${ORIGIN}/group/single/`;
+            const { status } = await publisher.evaluate(
+                publishNoise, { url: `${url}.whip`, isSingle: true });
+            assert.equal(status, 201);
+            await until('the viewer to be let in', async () =>
+                (await sole.evaluate(play, { url: `${url}.whep` })).status === 201);
+            await until('all of it', async () => await target() > 1_000_000);
+            await more('at the full rate', 10);
+            // Alone on the link, so that all of it is for this picture.
+            await viewer.evaluate(() => fetch(window.session, { method: 'DELETE' }));
+            link.rate(500);
+            await until('less to be sent', async () => await target() < 500_000);
+            await more('at what the link takes', 20);
+            link.rate(0);
+            await until('all of it again', async () => await target() > 1_000_000);
+            await more('at the full rate again', 20);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            link.rate(0);
+            for (const page of pages)
+                await page.context().close();
         }
     });
 });

@@ -89,10 +89,11 @@ impl Default for DelayDetector {
 }
 
 impl DelayDetector {
-    /// Takes what feedback told, in the order of sending.
-    pub fn take(&mut self, results: &[PacketResult]) {
+    /// Takes what feedback told, in the order of sending, but for packets that may not have left when
+    /// they were said to.
+    pub fn take(&mut self, results: &[PacketResult], is_doubtful: impl Fn(u64) -> bool) {
         for result in results {
-            if let Some(arrived_us) = result.arrived_us {
+            if let Some(arrived_us) = result.arrived_us.filter(|_| !is_doubtful(result.sent_us)) {
                 self.packet(result.sent_us, arrived_us);
             }
         }

@@ -157,6 +157,13 @@ impl Controller {
         self.loss.take(results, through, self.aimd.rate_bps());
     }
 
+    /// A connection over TCP takes less than it was given: nothing is lost there that would tell, and
+    /// what waits on our side shows sooner than feedback does.
+    pub fn fell_behind(&mut self, now_us: u64) {
+        self.aimd.update(Usage::Over, self.throughput.bits_per_second(), self.rtt_us, now_us);
+        self.prober.overuse(now_us);
+    }
+
     /// Takes a receiver report's share of loss in 256ths, for clients that have nothing better.
     pub fn take_report(&mut self, loss_256: u8, now_us: u64) {
         self.reports.take(loss_256, now_us);

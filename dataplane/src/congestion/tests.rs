@@ -119,7 +119,7 @@ impl Link {
             let (_, body) = self.feedback.pop_front().expect("there is one");
             let mut results = Vec::new();
             assert!(self.flow.history.take_feedback(&body, &mut results));
-            self.flow.delay.take(&results);
+            self.flow.delay.take(&results, |_| false);
             self.controller.take_results(self.flow.delay.usage(), &results, self.now_us);
         }
     }

@@ -1,8 +1,10 @@
 //! The threads: each runs one shard over one socket with mio, pinned to one core. The only place
 //! in this crate with sockets, threads and a clock.
 
+mod tcp;
 mod udp;
 
+pub use tcp::NewStream;
 pub use udp::{Receiver, UdpWire, bind, overflows};
 
 use std::collections::VecDeque;
@@ -10,6 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -23,7 +26,10 @@ use crate::api::{Command, Config, Event, Listening, UdpPorts};
 use crate::error::StartError;
 use crate::id::{SHARDS_MAX, ShardId};
 use crate::lane::{self, Consumer, LANE_BYTES, Producer};
+use crate::path::Path;
 use crate::shard::{PeerMessage, Shard, ShardConfig};
+
+use tcp::{Connections, NetworkWire, Writers};
 
 /// Commands and messages that wait for one shard; when full the control plane is told so, and a
 /// message between shards is tried again.
@@ -37,6 +43,8 @@ const INPUTS_PER_LOOP: usize = 32;
 const COMMANDS_PER_LOOP: usize = 4;
 const RECORDS_PER_LOOP: usize = 512;
 const BATCHES_PER_LOOP: usize = 8;
+/// Events of one look at what is ready; what is not seen is seen the next time.
+const EVENTS_PER_POLL: usize = 256;
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_millis(250);
 /// NTP counts from 1900 (RFC 5905 s6).
@@ -44,6 +52,8 @@ const NTP_UNIX_OFFSET_S: u64 = 2_208_988_800;
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
+/// TCP connections have those from here on.
+const STREAMS: usize = 2;
 
 /// What reaches a shard other than packets.
 pub enum ShardInput {
@@ -51,6 +61,8 @@ pub enum ShardInput {
     Command(Command),
     /// From another shard.
     Message(PeerMessage),
+    /// A TCP connection whose first frame names this shard.
+    Stream(Box<NewStream>),
     /// How do all viewers fare?
     Survey(u64),
     /// Close everything and end.
@@ -133,6 +145,7 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
             id: ShardId(index as u8),
             shards: count,
             candidates: config.advertise.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+            tcp_candidates: tcp_candidates(config),
             cert: Arc::<DtlsCert>::clone(&cert),
             epoch,
             ntp_epoch,
@@ -173,6 +186,11 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
         ends[index].thread = Some(thread);
     }
     Ok(Running { shards: ends, events, listening })
+}
+
+fn tcp_candidates(config: &Config) -> Vec<SocketAddr> {
+    let at = |port: u16| config.advertise.iter().map(move |ip| SocketAddr::new(*ip, port));
+    config.tcp_ports.iter().copied().flat_map(at).collect()
 }
 
 fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
@@ -252,6 +270,7 @@ struct Loop {
     poll: Poll,
     socket: mio::net::UdpSocket,
     receiver: Receiver,
+    streams: Connections,
     local_fallback: IpAddr,
     inputs: Inputs<ShardInput>,
     lanes_in: Vec<Consumer>,
@@ -271,13 +290,16 @@ impl Loop {
             setup;
         let local_fallback =
             config.candidates.first().map_or_else(|| [0; 4].into(), SocketAddr::ip);
-        let wire = Box::new(UdpWire::new(sending, config.epoch));
+        let writers = Writers::default();
+        let udp = UdpWire::new(sending, config.epoch);
+        let wire = Box::new(NetworkWire { udp, streams: Rc::clone(&writers) });
         let shard = Shard::new(config, lanes_out, wire, Instant::now());
         Self {
             shard,
             poll,
             socket: mio::net::UdpSocket::from_std(socket),
             receiver: Receiver::new(),
+            streams: Connections::new(writers),
             local_fallback,
             inputs,
             lanes_in,
@@ -297,7 +319,7 @@ impl Loop {
         if registered.is_err() {
             return;
         }
-        let mut polled = Events::with_capacity(16);
+        let mut polled = Events::with_capacity(EVENTS_PER_POLL);
         let mut has_more = false;
         let mut is_readable = true;
         let mut woke_at = Instant::now();
@@ -312,10 +334,12 @@ impl Loop {
             let now = Instant::now();
             woke_at = now;
             has_more = false;
+            self.streams.note(&polled, STREAMS);
             if is_readable {
                 is_readable = self.read_socket(now);
                 has_more |= is_readable;
             }
+            has_more |= self.streams.read(&mut self.shard, now);
             has_more |= self.read_lanes(now);
             match self.read_inputs(now) {
                 Some(more) => has_more |= more,
@@ -343,7 +367,8 @@ impl Loop {
                 self.local_fallback,
                 |from, local, age, datagram| {
                     let arrived_at = now.checked_sub(age).unwrap_or(now);
-                    shard.handle_datagram(from, local, datagram, arrived_at, now);
+                    let path = Path::udp(from, Some(local));
+                    shard.handle_datagram(path, datagram, arrived_at, now);
                 },
             );
             match read {
@@ -380,6 +405,10 @@ impl Loop {
                     self.shard.handle_command(command, now);
                 }
                 Ok(ShardInput::Message(message)) => self.shard.handle_message(message),
+                Ok(ShardInput::Stream(new)) => {
+                    let registry = self.poll.registry();
+                    self.streams.adopt(*new, registry, STREAMS, &mut self.shard, now);
+                }
                 Ok(ShardInput::Survey(survey)) => self.shard.begin_survey(survey),
                 Ok(ShardInput::Stop) => {
                     self.shard.close_all(now);
@@ -401,6 +430,7 @@ impl Loop {
                 let _ = waker.wake();
             }
         });
+        self.streams.end_these(&mut self.shard);
         self.unsent.extend(self.shard.messages.drain(..));
         while let Some((shard, message)) = self.unsent.pop_front() {
             let Some((inputs, waker)) = self.others.get(shard.index()) else {

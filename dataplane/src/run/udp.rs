@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::outbox::{BATCH_MAX, Outgoing, Wire};
+#[cfg(test)]
+use crate::path::Path;
 
 /// Datagrams per recvmmsg.
 pub const RECEIVE_BATCH: usize = 32;
@@ -61,15 +63,24 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the descriptor is open, the option takes a `c_int`, and its address and size are
-    // those of `on`, which outlives the call.
+    set_option(socket.as_raw_fd(), level, name, 1)
+}
+
+/// Sets an option of an open socket that takes an integer.
+pub fn set_option(
+    socket: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option takes a `c_int`, and its address and size are those of `value`, which
+    // outlives the call; the kernel checks the descriptor.
     let result = unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
+            socket,
             level,
             name,
-            (&raw const on).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
@@ -272,10 +283,10 @@ impl UdpWire {
             // The kernel only reads through this pointer, whatever its type says.
             self.vectors[count].iov_base = bytes.as_ptr().cast_mut().cast();
             self.vectors[count].iov_len = bytes.len();
-            let name_len = write_address(&mut self.names[count], first.to, self.is_v6);
+            let name_len = write_address(&mut self.names[count], first.path.peer, self.is_v6);
             let control = &mut self.controls[count];
             let mut control_len =
-                first.from.map_or(0, |from| write_local(control, from, self.is_v6));
+                first.path.local.map_or(0, |from| write_local(control, from, self.is_v6));
             if run > 1 {
                 control_len = write_segment_size(control, control_len, first.len as u16);
             }
@@ -305,8 +316,7 @@ fn run_length(batch: &[Outgoing]) -> usize {
     let mut run = 1;
     for pair in batch.windows(2).take(SEGMENTS_MAX - 1) {
         let (before, next) = (&pair[0], &pair[1]);
-        let goes_on = next.to == first.to
-            && next.from == first.from
+        let goes_on = next.path == first.path
             && next.start == before.start + before.len
             && before.len == first.len
             && next.len <= first.len
@@ -487,12 +497,12 @@ mod tests {
     fn batches_arrive_with_both_addresses_over_ipv4_on_a_dual_stack_socket() {
         let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
         let port = |socket: &UdpSocket| socket.local_addr().expect("bound").port();
-        let to: SocketAddr = ([127, 0, 0, 1], port(&b)).into();
+        let peer = ([127, 0, 0, 1], port(&b)).into();
         let slab: Vec<u8> = (0..100).collect();
         // From an address of ours that the kernel would not choose by itself.
-        let from = Some(IpAddr::from([127, 0, 0, 2]));
+        let path = Path::udp(peer, Some(IpAddr::from([127, 0, 0, 2])));
         let batch: Vec<Outgoing> =
-            (0..10).map(|i| Outgoing { to, from, start: i * 10, len: 10 }).collect();
+            (0..10).map(|i| Outgoing { path, start: i * 10, len: 10 }).collect();
         let a_port = port(&a);
         assert_eq!(UdpWire::new(a, Instant::now()).send(&slab, &batch), 10);
         let got = receive_all(&b, 10);
@@ -540,8 +550,8 @@ mod tests {
         let batch: Vec<Outgoing> = sizes
             .into_iter()
             .map(|(to, len)| {
-                let from = Some(IpAddr::from([127, 0, 0, 1]));
-                let out = Outgoing { to, from, start, len };
+                let path = Path::udp(to, Some(IpAddr::from([127, 0, 0, 1])));
+                let out = Outgoing { path, start, len };
                 start += len;
                 out
             })
@@ -559,11 +569,11 @@ mod tests {
     #[test]
     fn one_datagram_that_cannot_go_does_not_hold_the_others() {
         let (a, b) = (bind(0).expect("binds"), bind(0).expect("binds"));
-        let to: SocketAddr = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
+        let peer = ([127, 0, 0, 1], b.local_addr().expect("bound").port()).into();
         let slab = [7; 30];
-        let good = Outgoing { to, from: None, start: 0, len: 10 };
-        let nowhere: SocketAddr = ([0, 0, 0, 0], 0).into();
-        let batch = [good, Outgoing { to: nowhere, ..good }, good];
+        let good = Outgoing { path: Path::udp(peer, None), start: 0, len: 10 };
+        let nowhere = Path::udp(([0, 0, 0, 0], 0).into(), None);
+        let batch = [good, Outgoing { path: nowhere, ..good }, good];
         assert_eq!(UdpWire::new(a, Instant::now()).send(&slab, &batch), 2);
         assert_eq!(receive_all(&b, 2).len(), 2);
     }

@@ -130,6 +130,7 @@ impl Shard {
     fn divide(&mut self, key: ClientKey, now: Instant) {
         let now_us = self.micros(now);
         self.note_beginning(key, now_us);
+        self.note_backlog(key, now_us);
         let estimate_bps = self.estimate_of(key, now_us);
         let Some(client) = self.clients.get(&key) else {
             return;
@@ -218,6 +219,22 @@ impl Shard {
                 subscriber.takes_bps = takes_bps;
             }
             self.allow(publication, at, allowance, now);
+        }
+    }
+
+    /// A TCP connection of the client's is behind.
+    fn note_backlog(&mut self, key: ClientKey, now_us: u64) {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        let mut is_behind = false;
+        for slot in &client.slots {
+            if let Some(Some(egress)) = self.egress.get_mut(*slot) {
+                is_behind |= std::mem::take(&mut egress.is_behind);
+            }
+        }
+        if is_behind {
+            client.controller.fell_behind(now_us);
         }
     }
 

@@ -1,15 +1,17 @@
 //! What the control plane wishes: publish and close here, the viewers' part in `viewing.rs`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Shard;
+use super::paths::sender;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{Codec, Command, Event, MediaKind};
-use crate::describe::{self, Ours, nearest_first};
+use crate::describe::{self, Candidates, Ours};
 use crate::error::{CloseReason, PeerError};
 use crate::extension::Extension;
 use crate::id::TransportId;
+use crate::path::Paths;
 use crate::peer::{Drained, Fault, Peer, PeerConfig};
 use crate::publication::Publication;
 use crate::sdp::{self, Description};
@@ -78,7 +80,7 @@ impl Shard {
         let Some(slot) = self.by_id.get(&transport).copied() else {
             return;
         };
-        self.step_peer(slot, now, |peer, transmit| {
+        self.step_peer(slot, None, now, |peer, transmit| {
             peer.close(now, transmit);
             Ok(Drained::default())
         });
@@ -149,10 +151,10 @@ impl Shard {
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
         let link = link_of(remote, &agreement.bundle);
-        let drained = transport.peer.accept_offer(&link, fresh, now, &mut |_, to, d| {
-            outbox.push(d, to, None, counters);
-        })?;
-        let candidates = nearest_first(&self.config.candidates, reached);
+        let mut transmit = sender(&mut transport.paths, None, outbox, counters);
+        let drained = transport.peer.accept_offer(&link, fresh, now, &mut transmit)?;
+        drop(transmit);
+        let candidates = self.config.candidates_near(reached);
         let ours = ours(&mut transport.peer, &candidates);
         let role = PeerRole::Publisher;
         let answer = describe::answer(remote, agreement, role, &ours, link.has_rsize, |_| None);
@@ -191,13 +193,12 @@ impl Shard {
         self.slots[slot] = Some(Transport {
             id,
             peer,
-            addresses: Vec::new(),
-            nominated: None,
+            paths: Paths::default(),
             opener: None,
             is_connected: false,
             created_at: now,
-            heard_at: now,
             is_silence_told: false,
+            told_path: None,
             timer_at: None,
             role,
         });
@@ -215,7 +216,7 @@ pub(super) fn read_description(sdp: &str) -> Result<Description, PeerError> {
 }
 
 /// What is ours in the next description to a peer.
-pub(super) fn ours<'a>(peer: &'a mut Peer, candidates: &'a [SocketAddr]) -> Ours<'a> {
+pub(super) fn ours<'a>(peer: &'a mut Peer, candidates: &'a Candidates) -> Ours<'a> {
     let origin = peer.next_origin();
     let peer: &'a Peer = peer;
     Ours {

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::Shard;
+use super::paths::Home;
 use crate::id::PublicationId;
 use crate::rtcp::{self, Feedback, ReportBlock};
 use crate::sending::{Batch, Sending};
@@ -26,8 +27,9 @@ struct Asked<'a> {
 }
 
 impl Shard {
-    pub(super) fn handle_rtcp(&mut self, slot: usize, datagram: &mut [u8], now: Instant) {
+    pub(super) fn handle_rtcp(&mut self, home: Home, datagram: &mut [u8], now: Instant) {
         let at_us = self.micros(now);
+        let slot = home.slot;
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
@@ -39,8 +41,7 @@ impl Shard {
             self.count(DropReason::SrtpDenied);
             return;
         };
-        transport.heard_at = now;
-        transport.is_silence_told = false;
+        transport.hear(home.path, now);
         let compound = &datagram[..len];
         match transport.role {
             Role::Publisher(_) => self.publisher_feedback(slot, compound, at_us),
@@ -105,6 +106,12 @@ impl Shard {
         if !is_whole {
             self.count(DropReason::BadRtcp);
         }
+        if !(asked.reports.is_empty() && asked.feedback.is_empty())
+            && let Some(Some(transport)) = self.slots.get_mut(slot)
+            && let Role::Viewer(viewer) = &mut transport.role
+        {
+            viewer.has_arrived = true;
+        }
         self.counters.keyframe_requests_in += asked.keyframes.len() as u64;
         self.counters.nacked_in += asked.lost.len() as u64;
         self.take_reports(slot, &asked, at_us);
@@ -140,7 +147,8 @@ impl Shard {
                 batch: Batch {
                     outbox: &mut self.outbox,
                     counters: &mut self.counters,
-                    now_us: at_us,
+                    // The request has waited in the socket.
+                    now_us: self.now_us.max(at_us),
                 },
                 pacing: &mut self.pacing,
             };
@@ -174,7 +182,8 @@ impl Shard {
         }
         // Of packets that the peer heard of out of turn, those that left first come first.
         self.results.sort_by_key(|result| result.sent_us);
-        egress.flow.delay.take(&self.results);
+        let outbox = &self.outbox;
+        egress.flow.delay.take(&self.results, |sent_us| outbox.has_stalled(sent_us));
         client.controller.take_results(egress.flow.delay.usage(), &self.results, at_us);
         if !is_whole {
             self.count(DropReason::BadRtcp);

@@ -27,11 +27,11 @@ impl Shard {
                     source.set_clock(encoding, clock);
                 }
             }
-            Some(Record::Datagram { from, to, at_us, bytes }) => {
+            Some(Record::Datagram { path, at_us, bytes }) => {
                 let mut copy = [0; crate::outbox::DATAGRAM_BYTES_MAX];
                 if let Some(copy) = copy.get_mut(..bytes.len()) {
                     copy.copy_from_slice(bytes);
-                    self.handle_local_datagram(from, to, copy, at_us, now);
+                    self.handle_local_datagram(path, copy, at_us, now);
                 }
             }
             None => debug_assert!(false, "a record that no shard wrote"),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Shard;
+use super::paths::Home;
 use crate::api::{Event, PublicationInfo};
 use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, Written, write_header};
 use crate::clock::SenderClock;
@@ -36,33 +37,27 @@ struct Received<'a> {
 }
 
 impl Shard {
-    pub(super) fn handle_rtp(
-        &mut self,
-        slot: usize,
-        datagram: &mut [u8],
-        at_us: u64,
-        now: Instant,
-    ) {
-        if let Err(reason) = self.try_rtp(slot, datagram, at_us, now) {
+    pub(super) fn handle_rtp(&mut self, home: Home, datagram: &mut [u8], at_us: u64, now: Instant) {
+        if let Err(reason) = self.try_rtp(home, datagram, at_us, now) {
             self.count(reason);
         }
     }
 
     fn try_rtp(
         &mut self,
-        slot: usize,
+        home: Home,
         datagram: &mut [u8],
         at_us: u64,
         now: Instant,
     ) -> Result<(), DropReason> {
+        let slot = home.slot;
         let header = RtpHeader::parse(datagram).ok_or(DropReason::BadRtp)?;
         let transport =
             self.slots.get_mut(slot).and_then(Option::as_mut).ok_or(DropReason::NotReady)?;
         let opener = transport.opener.as_mut().ok_or(DropReason::NotReady)?;
         let (len, index) =
             opener.open_rtp(datagram, header.header_len).ok_or(DropReason::SrtpDenied)?;
-        transport.heard_at = now;
-        transport.is_silence_told = false;
+        transport.hear(home.path, now);
         let size = datagram.len();
         let packet = datagram.get(..len).ok_or(DropReason::BadRtp)?;
         let id = transport.id;

@@ -14,8 +14,10 @@ mod gathering;
 mod ingress;
 mod media;
 mod pacing;
+mod paths;
 mod slots;
 mod survey;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -29,14 +31,17 @@ use std::time::{Duration, Instant};
 
 use str0m::config::DtlsCert;
 
+use self::paths::{Home, sender};
 use crate::api::{ClientKey, Event};
 use crate::congestion::PacketResult;
+use crate::describe::Candidates;
 use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::forward::Parked;
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
+use crate::path::{Path, PathIndex, StreamId};
 use crate::peer::{Drained, Fault};
 
 use crate::source::Source;
@@ -104,8 +109,10 @@ pub struct ShardConfig {
     pub id: ShardId,
     /// How many there are.
     pub shards: usize,
-    /// Candidates, best first.
+    /// Candidates of UDP, best first.
     pub candidates: Vec<SocketAddr>,
+    /// Those of TCP.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// The process's DTLS certificate.
     pub cert: Arc<DtlsCert>,
     /// Time zero of all shards.
@@ -122,6 +129,13 @@ pub struct ShardConfig {
     pub gather_for: Duration,
 }
 
+impl ShardConfig {
+    /// Our candidates, those of one address first.
+    fn candidates_near(&self, reached: Option<IpAddr>) -> Candidates {
+        Candidates::nearest_first(&self.candidates, &self.tcp_candidates, reached)
+    }
+}
+
 /// See the module's documentation.
 pub struct Shard {
     config: ShardConfig,
@@ -129,11 +143,13 @@ pub struct Shard {
     free: Vec<usize>,
     publishers: Vec<usize>,
     by_id: HashMap<TransportId, usize>,
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<SocketAddr, Home>,
+    /// TCP connections that have brought an authentic check.
+    by_stream: HashMap<StreamId, Home>,
     /// Other shards' peers, as their owners said after authenticating them.
     foreign: HashMap<SocketAddr, ShardId>,
-    /// DTLS of Transports that are not connected yet: from, to, and what came.
-    handshakes: VecDeque<(SocketAddr, IpAddr, Box<[u8]>)>,
+    /// DTLS of Transports that are not connected yet: how it came, and what.
+    handshakes: VecDeque<(Path, Box<[u8]>)>,
     /// The same from STUN that nobody has authenticated yet: only until the owner has.
     hints: HashMap<SocketAddr, ShardId>,
     egress: Vec<Option<Egress>>,
@@ -176,6 +192,8 @@ pub struct Shard {
     pub events: Vec<Event>,
     /// For other shards, to be taken after each step.
     pub messages: Vec<(ShardId, PeerMessage)>,
+    /// TCP connections to be closed after each step, and those that wait for the next time.
+    pub ended_streams: Vec<StreamId>,
 }
 
 impl Shard {
@@ -194,6 +212,7 @@ impl Shard {
             publishers: Vec::new(),
             by_id: HashMap::new(),
             by_address: HashMap::new(),
+            by_stream: HashMap::new(),
             foreign: HashMap::new(),
             handshakes: VecDeque::new(),
             hints: HashMap::new(),
@@ -223,6 +242,7 @@ impl Shard {
             survey: None,
             events: Vec::new(),
             messages: Vec::new(),
+            ended_streams: Vec::new(),
         }
     }
 
@@ -262,7 +282,9 @@ impl Shard {
                 .transport(slot)
                 .is_some_and(|transport| transport.id == id && transport.timer_at == Some(at));
             if is_current {
-                self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+                self.step_peer(slot, None, now, |peer, transmit| {
+                    peer.handle_timeout(now, transmit)
+                });
             }
         }
         if now >= self.tick_at {
@@ -287,24 +309,22 @@ impl Shard {
         self.slots.get(slot)?.as_ref()
     }
 
-    /// Runs one step of a Transport's engine and follows up on what it brought.
+    /// Runs one step of a Transport's engine and follows up on what it brought. `via` is the path
+    /// that has caused it.
     fn step_peer(
         &mut self,
         slot: usize,
+        via: Option<PathIndex>,
         now: Instant,
         step: impl FnOnce(&mut crate::peer::Peer, crate::peer::Transmit<'_>) -> Result<Drained, Fault>,
     ) {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        let Transport { peer, addresses, .. } = transport;
+        let Transport { peer, paths, .. } = transport;
         self.counters.engine_steps += 1;
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        let mut transmit = |_candidate: SocketAddr, to: SocketAddr, datagram: &[u8]| {
-            let from = addresses.iter().find(|(known, _)| *known == to).map(|(_, local)| *local);
-            outbox.push(datagram, to, from, counters);
-        };
-        match step(peer, &mut transmit) {
+        let stepped = step(peer, &mut sender(paths, via, &mut self.outbox, &mut self.counters));
+        match stepped {
             Ok(drained) => self.after_drain(slot, drained, now),
             Err(Fault) => self.engine_fault(slot),
         }
@@ -345,7 +365,7 @@ impl Shard {
         }
     }
 
-    /// ICE and DTLS are up: the keys are ours.
+    /// DTLS is up: the keys are ours. Connected is who has a path that is proven, too.
     fn connect(&mut self, slot: usize, now: Instant) {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
@@ -362,12 +382,12 @@ impl Shard {
                 return;
             }
         };
-        // DTLS came from a proven address, so there is at least one.
-        let Some((to, local)) = transport.nominated.or_else(|| transport.addresses.last().copied())
-        else {
+        transport.paths.prove_by_handshake();
+        // Without a path the peer is asked, and its answer leads here again.
+        let Some(path) = transport.paths.select(now) else {
+            self.ask(slot, now);
             return;
         };
-        transport.nominated = Some((to, local));
         transport.is_connected = true;
         let joined_for = now.saturating_duration_since(transport.created_at);
         self.counters.join.add(joined_for.as_micros() as u64, 1);
@@ -376,9 +396,10 @@ impl Shard {
         if self.egress.len() <= slot {
             self.egress.resize_with(slot + 1, || None);
         }
-        self.egress[slot] = Some(Egress::new(to, Some(local), sealer));
+        self.egress[slot] = Some(Egress::new(path, sealer));
         self.events.push(Event::Connected { transport: id });
         self.start_viewer(slot, now);
+        self.ask(slot, now);
     }
 
     fn close_with_event(&mut self, slot: usize, reason: CloseReason) {
@@ -386,7 +407,7 @@ impl Shard {
             return;
         };
         let id = transport.id;
-        let (is_checked, is_connected) = (!transport.addresses.is_empty(), transport.is_connected);
+        let (is_checked, is_connected) = (!transport.paths.is_empty(), transport.is_connected);
         let detail = match (is_connected, is_checked) {
             (true, _) => transport.peer.failure().to_owned(),
             (false, false) => "no connectivity check has come: is UDP let through?".to_owned(),
@@ -426,12 +447,8 @@ impl Shard {
             return;
         };
         self.by_id.remove(&transport.id);
-        for (address, _) in &transport.addresses {
-            // Another Transport may have proven the address since (NAT).
-            if self.by_address.get(address) == Some(&slot) {
-                self.by_address.remove(address);
-                route(&self.config, &mut self.messages, *address, None);
-            }
+        for path in transport.paths.iter() {
+            self.forget_path(*path, slot);
         }
         if let Some(egress) = self.egress.get_mut(slot) {
             *egress = None;
@@ -481,18 +498,6 @@ impl Shard {
         Some(parked)
     }
 
-    /// The candidate that the engine should believe a datagram was sent to.
-    fn candidate_for(&self, local: IpAddr) -> Option<SocketAddr> {
-        let candidates = &self.config.candidates;
-        candidates
-            .iter()
-            .find(|candidate| candidate.ip() == local)
-            // Behind 1:1 NAT, or advertised under another address.
-            .or_else(|| candidates.iter().find(|c| c.is_ipv4() == local.is_ipv4()))
-            .or_else(|| candidates.first())
-            .copied()
-    }
-
     /// A new slot, or `None` if the shard is full.
     fn allocate(&mut self) -> Option<usize> {
         match self.free.pop() {
@@ -515,17 +520,6 @@ impl Shard {
     fn count(&mut self, reason: DropReason) {
         self.counters.drop(reason);
     }
-}
-
-/// Tells the other shards, whose sockets may get its datagrams, where a peer's address belongs.
-fn route(
-    config: &ShardConfig,
-    messages: &mut Vec<(ShardId, PeerMessage)>,
-    address: SocketAddr,
-    owner: Option<ShardId>,
-) {
-    let others = (0..config.shards).map(|shard| ShardId(shard as u8)).filter(|s| *s != config.id);
-    messages.extend(others.map(|shard| (shard, PeerMessage::Route { address, owner })));
 }
 
 /// An unguessable ICE password.

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::Shard;
 use super::commands::{Refusal, check_order, ours, read_description};
+use super::paths::sender;
 use super::viewing::offered;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{
     ClientKey, Codec, Event, MediaKind, PublicationInfo, SubscriptionSpec, ViewOffer,
 };
-use crate::describe::{self, Offered, Track, format_for, nearest_first, offered_formats};
+use crate::describe::{self, Offered, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::format::Format;
 use crate::id::TransportId;
@@ -83,12 +84,12 @@ impl Shard {
         let link = link_of(&remote, &agreement.bundle);
         let fresh = self.credentials(slot);
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        let Some(Some(Transport { peer, .. })) = self.slots.get_mut(slot) else {
+        let Some(Some(Transport { peer, paths, .. })) = self.slots.get_mut(slot) else {
             return Err(Ok(PeerError::SdpUnusable));
         };
-        let drained = peer.accept_offer(&link, fresh, now, &mut |_, to, d| {
-            outbox.push(d, to, None, counters);
-        })?;
+        let mut transmit = sender(paths, None, outbox, counters);
+        let drained = peer.accept_offer(&link, fresh, now, &mut transmit)?;
+        drop(transmit);
         let carried = self.carry(slot, &agreement);
         let Some(Some(Transport { id, peer, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
@@ -96,7 +97,7 @@ impl Shard {
             return Err(Ok(PeerError::SdpUnusable));
         };
         viewer.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
-        let candidates = nearest_first(&self.config.candidates, reached);
+        let candidates = self.config.candidates_near(reached);
         let ours = ours(peer, &candidates);
         let track = |m_line: usize| {
             let at = carried.iter().position(|carried| *carried == m_line)?;
@@ -166,16 +167,15 @@ impl Shard {
         for (at, kind) in kinds.into_iter().enumerate() {
             self.add_line(slot, kind, &format!("slot{at}"));
         }
-        let Some(Some(Transport { id, peer, role: Role::Viewer(viewer), .. })) =
+        let Some(Some(Transport { id, peer, paths, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
         };
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        peer.offer(None, now, &mut |_, to, datagram| {
-            outbox.push(datagram, to, None, counters);
-        })
-        .map_err(Err)?;
+        let mut transmit = sender(paths, None, outbox, counters);
+        peer.offer(None, now, &mut transmit).map_err(Err)?;
+        drop(transmit);
         let formats = |kind: MediaKind| -> Vec<Format> {
             let of_kind = codecs.iter().filter(|codec| codec.kind() == kind);
             of_kind.flat_map(|codec| offered_formats(*codec, None)).collect()
@@ -192,7 +192,7 @@ impl Shard {
                 offered(line, true, formats, &viewer.msid)
             })
             .collect();
-        let candidates = nearest_first(&self.config.candidates, reached);
+        let candidates = self.config.candidates_near(reached);
         let offer = describe::offer(&ours(peer, &candidates), &sections, &viewer.msid);
         self.events.push(Event::Offered { transport: *id, offer });
         Ok(())

@@ -16,7 +16,8 @@ use crate::stats::Counters;
 use crate::transport::{Role, Transport};
 
 /// Silence after which an ICE restart may help: checks come every 2.5 s (libwebrtc) to 5 s (others).
-const SILENCE: Duration = Duration::from_secs(10);
+/// The first is for peers that answer our own checks, three of which have gone unanswered by then.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(10));
 /// NACK items per packet: 16 items cover up to 272 losses.
 const NACK_ITEMS_MAX: usize = 16;
 /// Between two looks at the viewers' layers, in ticks.
@@ -135,10 +136,12 @@ impl Shard {
     }
 
     fn transport_second(&mut self, slot: usize, now: Instant, now_us: u64) {
+        self.tell_path(slot, now);
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        let silent_for = now.saturating_duration_since(transport.heard_at);
+        let heard_at = transport.paths.heard_at().unwrap_or(transport.created_at);
+        let silent_for = now.saturating_duration_since(heard_at);
         match (transport.is_connected, transport.is_silence_told) {
             (false, _) => self.gauges.connecting += 1,
             (true, false) => self.gauges.connected += 1,
@@ -164,13 +167,22 @@ impl Shard {
             }
             return;
         }
-        if silent_for >= self.config.consent_for_max {
+        if silent_for >= self.config.consent_for_max || !self.choose_path(slot, now) {
             self.close_with_event(slot, CloseReason::ConsentExpired);
             return;
         }
-        if silent_for >= SILENCE && !transport.is_silence_told {
-            transport.is_silence_told = true;
-            self.events.push(Event::Disconnected { transport: transport.id });
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let silence = if transport.paths.answers() { SILENCE.0 } else { SILENCE.1 };
+        // A connection that has ended says so at once.
+        let is_silent = silent_for >= silence || transport.paths.current().is_none();
+        if is_silent != std::mem::replace(&mut transport.is_silence_told, is_silent) {
+            let transport = transport.id;
+            self.events.push(match is_silent {
+                true => Event::Disconnected { transport },
+                false => Event::Reconnected { transport },
+            });
         }
         match transport.role {
             Role::Publisher(_) => {
@@ -310,5 +322,5 @@ pub(super) fn send_rtcp(
     write(&mut writer);
     let len = writer.written();
     let len = egress.sealer.seal_rtcp(out, len);
-    outbox.commit(len, egress.to, egress.from);
+    outbox.commit(len, &egress.path);
 }

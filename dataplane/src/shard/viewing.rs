@@ -1,9 +1,9 @@
 //! A viewer's side of the control contract: subscribe, answer, change a cap.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::commands::{Refusal, ours, read_description};
+use super::paths::sender;
 use super::{PeerMessage, Shard};
 use crate::agree::link_of;
 use crate::api::{ClientKey, Codec, Event, LayerCap, MediaKind, SubscriptionSpec};
@@ -84,7 +84,7 @@ impl Shard {
         }
         wanted.extend(added.into_iter().map(Some));
         let fresh = self.credentials(slot);
-        let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
+        let Some(Some(Transport { peer, paths, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
@@ -97,11 +97,10 @@ impl Shard {
             }
         }
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        let mut transmit = |_: SocketAddr, to: SocketAddr, datagram: &[u8]| {
-            outbox.push(datagram, to, None, counters);
-        };
+        let mut transmit = sender(paths, None, outbox, counters);
         let credentials =
             peer.offer(ice_restart.then_some(fresh), now, &mut transmit).map_err(Err)?;
+        drop(transmit);
         viewer.wanted = wanted;
         let formats: Vec<Vec<Format>> =
             viewer.lines.iter().map(|line| formats_of(line, &viewer.params)).collect();
@@ -112,10 +111,9 @@ impl Shard {
             .zip(&formats)
             .map(|((line, wanted), formats)| offered(line, wanted.is_some(), formats, &viewer.msid))
             .collect();
-        let ours = Ours {
-            credentials: (&credentials.0, &credentials.1),
-            ..ours(peer, &self.config.candidates)
-        };
+        let candidates = self.config.candidates_near(None);
+        let ours =
+            Ours { credentials: (&credentials.0, &credentials.1), ..ours(peer, &candidates) };
         Ok(describe::offer(&ours, &sections, &viewer.msid))
     }
 
@@ -219,7 +217,7 @@ impl Shard {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return Err(Ok(PeerError::NoOfferOutstanding));
         };
-        let Some(Some(Transport { peer, role: Role::Viewer(viewer), .. })) =
+        let Some(Some(Transport { peer, paths, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
             return Err(Ok(PeerError::SdpUnusable));
@@ -244,9 +242,7 @@ impl Shard {
             peer.drop_offer();
             Drained::default()
         } else {
-            peer.accept_answer(&link, now, &mut |_, to, datagram| {
-                outbox.push(datagram, to, None, counters);
-            })?
+            peer.accept_answer(&link, now, &mut sender(paths, None, outbox, counters))?
         };
         let wanted = std::mem::take(&mut viewer.wanted);
         let has_slots = viewer.has_slots;

@@ -10,6 +10,7 @@ mod event;
 mod invitation;
 mod join;
 mod live;
+mod media;
 mod publish;
 mod speak;
 mod stats;
@@ -31,11 +32,11 @@ pub use action::{NOT_AUTHORISED, Refusal};
 pub use credential::{CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
     ActionRequest, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined, JoinedKind,
-    MediaEvent, MediaRequest, Message, Output, Recipients, StatusReply, Traits, UserKind, What,
-    Whose,
+    Message, Output, Recipients, StatusReply, Traits, UserKind, What, Whose,
 };
 use join::Joining;
 pub use live::{NotDone, Operation};
+pub use media::{MediaEvent, MediaRequest, PathStage, PathState};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;

@@ -261,7 +261,11 @@ impl Hub {
                     self.announcements.insert((at, publication.media));
                 }
             }
-            MediaEvent::Disconnected { .. } => self.restart_all(&name, conn, now),
+            MediaEvent::Disconnected { .. } => {
+                self.set_cut(&name, conn, &stream, true);
+                self.restart_all(&name, conn, now);
+            }
+            MediaEvent::Reconnected { .. } => self.set_cut(&name, conn, &stream, false),
             // Its owner knows, and is about to say more; viewers keep what they have until then.
             MediaEvent::Closed { media, is_by_peer: true, .. }
                 if member.traits.chats && (up.is_connected || !up.publications.is_empty()) =>
@@ -285,11 +289,40 @@ impl Hub {
                 }
             }
             MediaEvent::Connected { .. } => up.is_connected = true,
+            MediaEvent::Path { path, .. } => {
+                if path.is_news_after(up.path.replace(path)) {
+                    self.tell(conn, Event::Path { stream, path });
+                }
+            }
             MediaEvent::Offered { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Unshown { .. }
             | MediaEvent::Paused { .. }
             | MediaEvent::Watching { .. } => {}
+        }
+    }
+
+    /// Nothing comes from a publisher, or it does again: its viewers are told why the picture stands,
+    /// and slots go to who sends.
+    fn set_cut(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId, is_cut: bool) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(up) = group.members.get_mut(&conn).and_then(|m| m.ups.get_mut(stream)) else {
+            return;
+        };
+        let was_silent = up.is_silent();
+        if std::mem::replace(&mut up.is_cut, is_cut) == is_cut {
+            return;
+        }
+        let has_changed = up.is_silent() != was_silent;
+        let viewers = group.members.iter().filter(|(_, member)| {
+            member.downs.get(stream).is_some_and(|down| down.publisher == conn)
+        });
+        let viewers: Vec<ConnId> = viewers.map(|(viewer, _)| *viewer).collect();
+        self.tell_many(viewers, Event::Silent { stream: stream.clone(), is_silent: is_cut });
+        if has_changed {
+            self.refresh_views(name);
         }
     }
 

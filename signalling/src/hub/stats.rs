@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::Hub;
+use super::{Hub, PathState};
 use crate::group::Member;
 use crate::ids::MediaId;
 use crate::stream::{Rate, SentRate, Up};
@@ -64,10 +64,23 @@ impl Hub {
     fn client(&self, member: &Member, sent: &Sent) -> Value {
         let mut described = Map::new();
         described.insert("id".into(), member.id.as_str().into());
-        let stream = |id: &str, tracks: Value| json!({"id": id, "tracks": tracks});
-        let ups = member.ups.iter().map(|(id, up)| stream(id.as_str(), tracks(up)));
+        let stream = |id: &str, tracks: Value, path: Option<PathState>| {
+            let mut described = json!({"id": id, "tracks": tracks});
+            if let (Some(path), Value::Object(fields)) = (path, &mut described) {
+                fields.insert("path".into(), path.to_value());
+            }
+            described
+        };
+        let ups = member.ups.iter().map(|(id, up)| stream(id.as_str(), tracks(up), up.path));
         let downs = self.downs(member, sent);
-        let downs = downs.into_iter().map(|(id, rates)| stream(id, sent_tracks(&rates)));
+        let downs = downs.into_iter().map(|(id, rates)| {
+            let own = member.downs.iter().find(|(stream, _)| stream.as_str() == id);
+            let path = match own {
+                Some((_, down)) => down.path,
+                None => member.view.as_ref().and_then(|view| view.path),
+            };
+            stream(id, sent_tracks(&rates), path)
+        });
         for (key, streams) in [("up", ups.collect::<Vec<_>>()), ("down", downs.collect())] {
             if !streams.is_empty() {
                 described.insert(key.into(), Value::Array(streams));

@@ -245,6 +245,7 @@ impl Hub {
                     is_restart: false,
                     replace: old.as_ref().map(|(_, old)| old.clone()),
                     wishes: inherited,
+                    path: None,
                     unshown: Vec::new(),
                 };
                 member.downs.insert(stream.clone(), down);
@@ -345,6 +346,13 @@ impl Hub {
                     self.schedule_retry(conn, stream, now);
                 }
             }
+            MediaEvent::Path { path, .. } => {
+                let down = self.member_of(conn).and_then(|(_, m)| m.downs.get_mut(&stream));
+                let is_told = down.is_some_and(|down| path.is_news_after(down.path.replace(path)));
+                if is_told {
+                    self.tell(conn, Event::Path { stream, path });
+                }
+            }
             MediaEvent::Paused { is_paused, .. } => {
                 self.tell(conn, Event::Paused { stream, is_paused });
             }
@@ -352,6 +360,7 @@ impl Hub {
                 self.tell_unshown(&name, conn, &stream, (publication, codec, kind));
             }
             MediaEvent::Answered { .. }
+            | MediaEvent::Reconnected { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }

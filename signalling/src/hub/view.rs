@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
+use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, PathState};
 use crate::group::{Group, Member};
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
@@ -44,6 +44,8 @@ pub(crate) struct View {
     is_negotiated: bool,
     /// What the member's path has no room for.
     paused: BTreeSet<PublicationKey>,
+    /// How its connection fares.
+    pub(crate) path: Option<PathState>,
 }
 
 /// What one slot shows now.
@@ -79,6 +81,8 @@ pub struct ViewState {
     pub slots: Vec<SlotState>,
     /// Members that take streams.
     pub viewers: usize,
+    /// How the connection fares, once that is known.
+    pub path: Option<PathState>,
 }
 
 /// What the URI of the dependency descriptor (AV1 RTP, appendix A) has that no other one has.
@@ -197,6 +201,7 @@ impl Hub {
                     layers: BTreeMap::new(),
                     is_negotiated: false,
                     paused: BTreeSet::new(),
+                    path: None,
                 };
                 if let Some((_, member)) = self.member_of(conn) {
                     member.view = Some(view);
@@ -270,7 +275,7 @@ impl Hub {
             let members = group.members.values();
             members.filter(|member| member.traits.receives || member.view.is_some()).count()
         });
-        Some(ViewState { slots: slots.collect(), viewers })
+        Some(ViewState { slots: slots.collect(), viewers, path: view.path })
     }
 
     /// The Encodings of a section, as its publisher's last report has them.
@@ -392,6 +397,7 @@ impl Hub {
                 self.tell(conn, Event::Viewing { sdp: answer });
                 self.refresh_view(&name, conn);
             }
+            MediaEvent::Path { path, .. } => view.path = Some(path),
             MediaEvent::Paused { publication, is_paused, .. } => {
                 match is_paused {
                     true => view.paused.insert(publication),
@@ -426,6 +432,7 @@ impl Hub {
             | MediaEvent::Unshown { .. }
             | MediaEvent::Connected { .. }
             | MediaEvent::Disconnected { .. }
+            | MediaEvent::Reconnected { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Received { .. } => {}
         }

@@ -327,9 +327,9 @@ fn answers_without_offers_and_offers_upon_offers_are_refused_and_harmless() {
 fn steps_of_handshakes_take_turns_with_media() {
     let mut net = Net::new(1);
     let shard = &mut net.shards[0];
-    let from = std::net::SocketAddr::from(([10, 0, 9, 9], 1));
+    let path = crate::path::Path::udp(([10, 0, 9, 9], 1).into(), Some([10, 0, 0, 1].into()));
     for _ in 0..10 {
-        shard.handshakes.push_back((from, [10, 0, 0, 1].into(), vec![22; 40].into()));
+        shard.handshakes.push_back((path, vec![22; 40].into()));
     }
     let now = net.now;
     let turns: Vec<(bool, usize)> =

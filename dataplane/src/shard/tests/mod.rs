@@ -11,6 +11,8 @@ mod net;
 mod offer_cases;
 mod offers;
 mod packets;
+mod paths;
 mod probe;
 mod slots;
 mod strict;
+mod tcp;

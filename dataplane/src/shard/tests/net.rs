@@ -2,9 +2,9 @@
 //! are the oracle: whatever reaches them has been authenticated, decrypted and parsed by code that
 //! is not ours.
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::api::{ClientKey, Codec, Command, Event, LayerCap, PublicationInfo, Su
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
 use crate::outbox::{Outgoing, Wire};
+use crate::path::{Path, StreamId};
 
 /// Where every shard listens, as with one shared port.
 pub(super) const SERVER: &str = "10.0.0.1:8443";
@@ -31,19 +32,29 @@ type Sent = Arc<Mutex<VecDeque<(SocketAddr, Vec<u8>)>>>;
 /// The virtual clock in microseconds, as the shards count them.
 type Clock = Arc<AtomicU64>;
 
-struct TestWire(Sent, Clock);
+/// What goes to peers, the clock, and whether every connection is behind.
+struct TestWire(Sent, Clock, Arc<AtomicBool>);
 
 impl Wire for TestWire {
     fn send(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
         let mut sent = self.0.lock().expect("no panic while locked");
         for out in batch {
             assert_eq!(
-                out.from.map(|ip| ip.to_string()).as_deref().unwrap_or("10.0.0.1"),
+                out.path.local.map(|ip| ip.to_string()).as_deref().unwrap_or("10.0.0.1"),
                 "10.0.0.1"
             );
-            sent.push_back((out.to, slab[out.start..out.start + out.len].to_vec()));
+            sent.push_back((out.path.peer, slab[out.start..out.start + out.len].to_vec()));
         }
         batch.len()
+    }
+
+    fn send_framed(&mut self, slab: &[u8], batch: &[Outgoing]) -> usize {
+        assert!(batch.iter().all(|out| out.path.stream.is_some()));
+        self.send(slab, batch)
+    }
+
+    fn is_late(&mut self, _: StreamId) -> bool {
+        self.2.load(Ordering::Relaxed)
     }
 
     fn now_us(&mut self) -> u64 {
@@ -94,6 +105,12 @@ pub(super) struct Net {
     pub(super) nat: Option<(usize, u16)>,
     /// Whether peers leave our offers unanswered.
     pub(super) is_mute: bool,
+    /// Peers that come over TCP.
+    pub(super) streams: HashMap<SocketAddr, StreamId>,
+    /// Whether all connections are behind.
+    pub(super) is_late: Arc<AtomicBool>,
+    /// What went where no peer is.
+    pub(super) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Which of the peers' datagrams are lost, by their first octet.
     pub(super) is_lost: fn(u8) -> bool,
     /// Who got how many octets of RTP, in the order in which it left.
@@ -111,6 +128,7 @@ impl Net {
         let cert = Arc::new(crate::peer::generate_certificate().expect("a certificate"));
         let mut lanes: Vec<Vec<Consumer>> = (0..shards).map(|_| Vec::new()).collect();
         let clock = Clock::default();
+        let is_late = Arc::new(AtomicBool::new(false));
         let sent: Vec<Sent> = (0..shards).map(|_| Sent::default()).collect();
         let shards_list = (0..shards)
             .map(|index| {
@@ -127,6 +145,7 @@ impl Net {
                     id: ShardId(index as u8),
                     shards,
                     candidates: vec![SERVER.parse().expect("an address")],
+                    tcp_candidates: vec![SERVER.parse().expect("an address")],
                     cert: Arc::clone(&cert),
                     epoch,
                     ntp_epoch: 3_900_000_000 << 32,
@@ -135,7 +154,9 @@ impl Net {
                     consent_for_max: Duration::from_secs(30),
                     gather_for,
                 };
-                let wire = Box::new(TestWire(Arc::clone(&sent[index]), Arc::clone(&clock)));
+                let wire =
+                    TestWire(Arc::clone(&sent[index]), Arc::clone(&clock), Arc::clone(&is_late));
+                let wire = Box::new(wire);
                 Shard::new(config, producers, wire, epoch)
             })
             .collect();
@@ -156,6 +177,9 @@ impl Net {
             recorded: Vec::new(),
             nat: None,
             is_mute: false,
+            streams: HashMap::new(),
+            is_late,
+            strays: Vec::new(),
             is_lost: |_| false,
             left: Vec::new(),
         }
@@ -308,22 +332,6 @@ impl Net {
         *self.peers[peer].known_mids.iter().find(of_kind).expect("a section of the kind")
     }
 
-    /// The server's user name fragment and password for a peer.
-    pub(super) fn credentials(&self, peer: usize) -> (String, String) {
-        let id = self.peers[peer].id;
-        self.shards[id.shard().index()].test_credentials(id)
-    }
-
-    pub(super) fn ufrag(&self, peer: usize) -> String {
-        self.credentials(peer).0
-    }
-
-    /// A peer's own sending keys, to seal what its engine never would.
-    pub(super) fn steal_keys(&self, peer: usize) -> crate::srtp::Sealer {
-        let id = self.peers[peer].id;
-        self.shards[id.shard().index()].test_peer_sealer(id)
-    }
-
     pub(super) fn publisher_ssrc(&mut self, peer: usize) -> u32 {
         let mid = self.mid(peer, PeerKind::Video);
         let mut api = self.peers[peer].rtc.direct_api();
@@ -467,7 +475,10 @@ impl Net {
         let is_stale =
             behind.is_none() && self.nat.is_some_and(|(at, _)| self.peers[at].address == to);
         let found = self.peers.iter().position(|peer| peer.address == address && !is_stale);
-        let Some(at) = found else { return };
+        let Some(at) = found else {
+            self.strays.push((to, datagram));
+            return;
+        };
         let peer = &mut self.peers[at];
         if chance < peer.loss_down {
             return;
@@ -554,9 +565,15 @@ impl Net {
         if self.record_up {
             self.recorded.push((from, datagram.to_vec()));
         }
+        if let Some(stream) = self.streams.get(&from) {
+            let local = Some([10, 0, 0, 1].into());
+            let path = Path { peer: from, local, stream: Some(*stream) };
+            self.shards[0].handle_frame(path, &mut datagram.to_vec(), self.now);
+            return;
+        }
         let shard = (self.steer)(from, self.shards.len());
-        let local: IpAddr = [10, 0, 0, 1].into();
-        self.shards[shard].handle_datagram(from, local, &mut datagram.to_vec(), self.now, self.now);
+        let path = Path::udp(from, Some([10, 0, 0, 1].into()));
+        self.shards[shard].handle_datagram(path, &mut datagram.to_vec(), self.now, self.now);
     }
 
     /// Lets time pass, event by event.

@@ -143,7 +143,10 @@ fn the_candidate_of_the_address_that_was_reached_is_first() {
         ["10.0.0.1:1", "192.0.2.1:1", "[2001:db8::1]:1"].map(|a| a.parse().expect("one")).to_vec();
     let first = |near: Option<&str>| {
         let near = near.map(|near| near.parse().expect("an address"));
-        crate::describe::nearest_first(&candidates, near).first().map(|a| a.ip().to_string())
+        crate::describe::Candidates::nearest_first(&candidates, &[], near)
+            .udp
+            .first()
+            .map(|a| a.ip().to_string())
     };
     assert_eq!(first(None).as_deref(), Some("10.0.0.1"));
     assert_eq!(first(Some("192.0.2.1")).as_deref(), Some("192.0.2.1"));

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::Shard;
+use super::net::Net;
 use crate::api::{LayerCap, MediaKind};
 use crate::id::{PublicationId, TransportId};
 use crate::srtp::{DtlsKeys, Sealer};
@@ -36,6 +37,12 @@ impl Shard {
 
     pub(super) fn test_credentials(&self, id: TransportId) -> (String, String) {
         let (ufrag, password) = self.test_transport(id).peer.credentials();
+        (ufrag.to_owned(), password.to_owned())
+    }
+
+    pub(super) fn test_remote_credentials(&self, id: TransportId) -> (String, String) {
+        let known = self.test_transport(id).peer.remote_credentials();
+        let (ufrag, password) = known.expect("described");
         (ufrag.to_owned(), password.to_owned())
     }
 
@@ -82,7 +89,7 @@ impl Shard {
         let slot = self.by_id[&id];
         let transport = self.slots[slot].as_mut().expect("the Transport is alive");
         transport.peer.inject_failure();
-        self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+        self.step_peer(slot, None, now, |peer, transmit| peer.handle_timeout(now, transmit));
     }
 
     /// Makes a Transport's engine panic.
@@ -90,6 +97,30 @@ impl Shard {
         let slot = self.by_id[&id];
         let transport = self.slots[slot].as_mut().expect("the Transport is alive");
         assert!(transport.peer.inject_fault(now).is_err());
-        self.step_peer(slot, now, |peer, transmit| peer.handle_timeout(now, transmit));
+        self.step_peer(slot, None, now, |peer, transmit| peer.handle_timeout(now, transmit));
+    }
+}
+
+impl Net {
+    /// The server's user name fragment and password for a peer.
+    pub(super) fn credentials(&self, peer: usize) -> (String, String) {
+        let id = self.peers[peer].id;
+        self.shards[id.shard().index()].test_credentials(id)
+    }
+
+    /// The same that the peer has told the server.
+    pub(super) fn remote_credentials(&self, peer: usize) -> (String, String) {
+        let id = self.peers[peer].id;
+        self.shards[id.shard().index()].test_remote_credentials(id)
+    }
+
+    pub(super) fn ufrag(&self, peer: usize) -> String {
+        self.credentials(peer).0
+    }
+
+    /// A peer's own sending keys, to seal what its engine never would.
+    pub(super) fn steal_keys(&self, peer: usize) -> Sealer {
+        let id = self.peers[peer].id;
+        self.shards[id.shard().index()].test_peer_sealer(id)
     }
 }

@@ -1,0 +1,135 @@
+//! Media over TCP (ICE-TCP, RFC 6544) on its way in: a connection whose first frame is a check of one
+//! of our peers goes to the shard that it names, once. Everything has a deadline and a limit.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, ShardId, first_frame};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::metrics::{Counters, StreamRefusal};
+
+/// The first frame must be there by then.
+const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
+/// Connections whose first frame is awaited: more than a class that joins at once.
+const HALF_OPEN_MAX: usize = 4096;
+/// The same of one address: a school behind one address joins at once, too.
+const HALF_OPEN_PER_ADDRESS_MAX: usize = 256;
+/// How long accepting pauses after an error such as EMFILE.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A STUN message in a frame begins with the high octet of a length that TLS records (22) and HTTP
+/// (a letter) do not have.
+const FIRST_OCTET_MAX: u8 = (FRAME_BYTES_MAX >> 8) as u8;
+
+/// Whether a connection that begins with this octet is for us.
+pub(crate) fn begins_with(octet: u8) -> bool {
+    octet <= FIRST_OCTET_MAX
+}
+
+/// See the module's documentation.
+pub(crate) struct IceTcp {
+    door: Door,
+    counters: Arc<Counters>,
+    half_open: Mutex<HalfOpen>,
+}
+
+#[derive(Default)]
+struct HalfOpen {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl IceTcp {
+    /// A way in to the shards behind `door`.
+    pub(crate) fn new(door: Door, counters: Arc<Counters>) -> Self {
+        Self { door, counters, half_open: Mutex::default() }
+    }
+
+    /// Serves a connection of which nothing was read yet.
+    pub(crate) async fn take(&self, stream: TcpStream, from: SocketAddr) {
+        if let Err(why) = self.try_take(stream, from.ip().to_canonical()).await {
+            self.counters.stream_refused(why);
+        }
+    }
+
+    async fn try_take(&self, mut stream: TcpStream, from: IpAddr) -> Result<(), StreamRefusal> {
+        let _place = self.enter(from)?;
+        let mut head = Vec::with_capacity(512);
+        let reading = read_first(&mut stream, &mut head);
+        let within = tokio::time::timeout(FIRST_FRAME_WITHIN, reading).await;
+        let shard = within.map_err(|_| StreamRefusal::Late)?.ok_or(StreamRefusal::Foreign)?;
+        let stream = stream.into_std().map_err(|_| StreamRefusal::Foreign)?;
+        self.door.adopt(shard, stream, head).map_err(|_| StreamRefusal::Busy)
+    }
+
+    fn enter(&self, from: IpAddr) -> Result<Place<'_>, StreamRefusal> {
+        let mut half_open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = half_open.by_address.get(&from).copied().unwrap_or(0);
+        if half_open.total >= HALF_OPEN_MAX || of_address >= HALF_OPEN_PER_ADDRESS_MAX {
+            return Err(StreamRefusal::TooMany);
+        }
+        half_open.total += 1;
+        half_open.by_address.insert(from, of_address + 1);
+        Ok(Place { ice_tcp: self, from })
+    }
+
+    /// Serves a port that has nothing else, until `closing` turns true.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = closing.wait_for(|closing| *closing) => return,
+            };
+            match accepted {
+                Ok((stream, from)) => {
+                    let ice_tcp = self.clone();
+                    tokio::spawn(async move { ice_tcp.take(stream, from).await });
+                }
+                // It passes, or the log of the HTTP port says so.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// One of the connections that may be half open.
+struct Place<'a> {
+    ice_tcp: &'a IceTcp,
+    from: IpAddr,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut half_open = self.ice_tcp.half_open.lock().unwrap_or_else(PoisonError::into_inner);
+        half_open.total -= 1;
+        if let Some(of_address) = half_open.by_address.get_mut(&self.from) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                half_open.by_address.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// Reads until the first frame is there; nothing if it is not for us.
+async fn read_first(stream: &mut TcpStream, head: &mut Vec<u8>) -> Option<ShardId> {
+    loop {
+        match first_frame(head) {
+            FirstFrame::For(shard) => return Some(shard),
+            FirstFrame::Foreign => return None,
+            FirstFrame::Incomplete => {}
+        }
+        // The frame is refused before it could grow beyond its limit.
+        if stream.read_buf(head).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
