@@ -25,14 +25,9 @@ export class Listener extends Member {
         case 'ice':
             (of(this.up) ?? of(this.down))?.takeCandidate(message.candidate);
             break;
-        case 'stream': {
-            const held = of(this.down);
-            if (held) {
-                held.isHeld = message.kind === 'paused';
-                this.emit('stream', { kind: 'state', stream: held });
-            }
+        case 'stream':
+            this.#fares(of(this.down) ?? of(this.up), message);
             break;
-        }
         case 'close':
             of(this.down)?.dispose();
             break;
@@ -50,6 +45,21 @@ export class Listener extends Member {
             // Of a newer server: whoever does not know it does well without.
             console.debug('unknown message', message.type);
         }
+    }
+
+    /** How a stream fares, as far as the server knows. */
+    #fares(stream, { kind, value }) {
+        if (!stream)
+            return;
+        if (kind === 'paused' || kind === 'resumed')
+            stream.isHeld = kind === 'paused';
+        else if (kind === 'silent' || kind === 'heard')
+            stream.isInterrupted = kind === 'silent';
+        else if (kind === 'path')
+            stream.path = value;
+        else
+            return;
+        this.emit('stream', { kind: 'state', stream });
     }
 
     #user(message) {
