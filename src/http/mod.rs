@@ -204,8 +204,18 @@ async fn answer(
 /// Where the client library is for pages of any origin; the number is that of its interface.
 const LIBRARY: &str = "client/1/";
 /// The modules that it consists of, which know nothing of our page.
-const LIBRARY_PARTS: [&str; 7] =
-    ["extensions.js", "heir.js", "member.js", "protocol.js", "random.js", "socket.js", "stream.js"];
+const LIBRARY_PARTS: [&str; 10] = [
+    "extensions.js",
+    "heir.js",
+    "listener.js",
+    "member.js",
+    "orphans.js",
+    "protocol.js",
+    "random.js",
+    "socket.js",
+    "stream.js",
+    "usermessage.js",
+];
 
 /// The file of a part of the client library, if `path` names one.
 fn library_part(path: &str) -> Option<String> {

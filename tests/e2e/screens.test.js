@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, launch, openPage, screenshot } from './peer/browser.js';
+import { fillClass } from './peer/pretend.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 
@@ -72,7 +73,7 @@ function allScreens(locale) {
 
     for (const [name, path] of [
         ['landing', '/'], ['publish', '/group/test/publish'], ['watch', '/group/test/watch'],
-        ['password', '/change-password.html'], ['missing', '/nothing'],
+        ['password', '/change-password.html'], ['missing', '/nothing'], ['statistics', '/stats.html'],
     ]) {
         test(name, async () => {
             const other = await openPage(browser, name, { locale });
@@ -128,66 +129,13 @@ function allScreens(locale) {
             await page.keyboard.press('Escape');
             await page.waitForSelector(dialog, { state: 'hidden' });
         }
+        await page.click('#rooms-button');
+        await page.waitForSelector('dialog.rooms[open]');
+        await look(page, 'dialog-rooms');
+        await page.keyboard.press('Escape');
         await page.evaluate(() => window.aula.connection.emit('notice',
             { kind: 'warning', text: 'the bell rings in five minutes' }));
         await page.evaluate(() => window.aula.connection.emit('silent', {}));
         await look(page, 'notice');
     });
-}
-
-/** Runs in the page: members whose streams come from a canvas, told as the server would tell them. */
-function fillClass(count) {
-    const { connection } = window.aula;
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [320, 180];
-    const context = canvas.getContext('2d');
-    setInterval(() => {
-        context.fillStyle = '#8a6d4b';
-        context.fillRect(0, 0, 320, 180);
-        context.fillStyle = '#e8c9a0';
-        context.beginPath();
-        context.ellipse(160, 90 + Math.sin(Date.now() / 500) * 4, 45, 60, 0, 0, 7);
-        context.fill();
-    }, 200);
-    const streamOf = (user, label) => {
-        const media = canvas.captureStream();
-        return {
-            id: `s${label}${user.id}`, label, source: user.id, username: user.username, media,
-            direction: 'down', closed: false, dispose() {}, heardMedia: () => false,
-            pc: {
-                connectionState: 'connected', getReceivers: () => [], getTransceivers: () => [],
-                getStats: async () => new Map(),
-            },
-        };
-    };
-    const names = ['Anna', 'Ben', 'Çağla Öztürk', 'Anna', 'Nguyễn Thị Minh Khai', 'Łukasz', '王小明',
-        'فاطمة الزهراء', 'Maximilian-Alexander von Hohenstein'];
-    const users = Array.from({ length: count }, (_, at) => ({
-        id: `${at}0f3a9c`.padStart(8, '0'),
-        username: `${names[at % names.length]}${at < names.length ? '' : ` ${at}`}`,
-        permissions: ['present', 'message'],
-        data: {
-            muted: at % 3 === 0 || undefined, camera: true,
-            ...(at % 9 === 2 ? { raisehand: true, hand: at } : {}),
-        },
-    }));
-    for (const user of users) {
-        connection.users.set(user.id, user);
-        connection.emit('user', { kind: 'add', user });
-        const stream = streamOf(user, 'camera');
-        connection.down.set(stream.id, stream);
-        connection.emit('stream', { kind: 'add', stream });
-        connection.emit('chat', {
-            message: {
-                id: `m${user.id}`, source: user.id, username: user.username,
-                time: new Date().toISOString(),
-                value: 'Is this right? See https://example.org/a for why I think that it is.',
-            },
-        });
-    }
-    window.shareScreen = () => {
-        const stream = streamOf(users[4], 'screenshare');
-        connection.down.set(stream.id, stream);
-        connection.emit('stream', { kind: 'add', stream });
-    };
 }

@@ -57,7 +57,9 @@ describe('sentences', { concurrency: 1 }, () => {
     test('UDP is blocked', { skip: !hasOwnNetwork && 'needs a network of its own' }, async () => {
         block(true);
         try {
-            const ann = await joinGroup(browser, 'ann', { start: 'both' });
+            const ann = await joinGroup(browser, 'ann', {
+                start: 'both', prepare: (page) => page.addInitScript(withoutTcp),
+            });
             const text = () => ann.textContent('#banner-text');
             await until('the reason', async () => (await text()).includes(`UDP port ${PORT}`));
             assert.equal(await ann.locator('.tile-note:visible').count(), 0, 'it is said once');
@@ -149,3 +151,16 @@ describe('sentences', { concurrency: 1 }, () => {
         await page.close();
     });
 });
+
+/** Runs in the page: its network lets TLS through, and nothing else over TCP. */
+function withoutTcp() {
+    const { setRemoteDescription, addIceCandidate } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.setRemoteDescription = function(description) {
+        const sdp = description.sdp.replace(/a=candidate:\S+ \d+ tcp .*\r\n/gi, '');
+        return setRemoteDescription.call(this, { type: description.type, sdp });
+    };
+    RTCPeerConnection.prototype.addIceCandidate = function(candidate) {
+        return / tcp /i.test(candidate?.candidate ?? '') ? Promise.resolve()
+            : addIceCandidate.call(this, candidate);
+    };
+}

@@ -20,7 +20,7 @@ const LAST_MS = 60_000;
 
 export class Breakouts {
     /**
-     * `main` is the membership of the main group; `deeds` has move(group) and told(message).
+     * `main` is the membership of the main group; `deeds` has move(group), changed() and told(message).
      */
     constructor(main, deeds) {
         this.main = main;
@@ -57,6 +57,7 @@ export class Breakouts {
     take() {
         const { breakouts } = this.main.data;
         this.plan = isPlan(breakouts) ? breakouts : null;
+        this.deeds.changed();
         this.lobby?.listen(this.isRunning && Boolean(this.plan.hasVoice));
         this.#follow();
         this.#show();

@@ -4,6 +4,7 @@
  */
 
 import { t } from './language.js';
+import { state } from './state.js';
 
 const TICK_MS = 1_500;
 /** Transports are up within a second or two, unless something is wrong. */
@@ -92,6 +93,11 @@ export class Diagnosis {
     }
 
     async #lookForMedia(stream, now) {
+        if (state.encryption.unreadable.has(stream.id)) {
+            this.findings.set(stream, t('What comes from them is not encrypted with the key of this class, and '
+                + 'is not shown. Ask them to open the link with the key.'));
+            return;
+        }
         if (this.#proven.has(stream) || stream.isHeld) {
             this.findings.delete(stream);
             return;
@@ -119,7 +125,7 @@ export class Diagnosis {
 }
 
 /** A sentence with a next step, for a transport that does not come about. */
-function whyUnconnected({ pc }) {
+function whyUnconnected({ pc, path }) {
     if (pc.signalingState === 'have-local-offer')
         return t('The server has not answered. Wait a moment, or load the page again.');
     if (pc.iceGatheringState === 'complete' && !/a=candidate:/.test(pc.localDescription?.sdp ?? ''))
@@ -128,6 +134,9 @@ function whyUnconnected({ pc }) {
     if (['connected', 'completed'].includes(pc.iceConnectionState))
         return t('The server is reached, but something on the way disturbs the encryption. Switch off '
             + 'a proxy or VPN, or try another network.');
+    if (path?.state === 'checked')
+        return t('Something on the way holds back part of the packets. Switch off a proxy or VPN, or try '
+            + 'another network.');
     if (pc.getConfiguration().iceTransportPolicy === 'relay')
         return t('The relay server of this place cannot be reached. Try another network, or tell '
             + 'whoever runs the server.');

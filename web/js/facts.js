@@ -1,6 +1,5 @@
 /** What the browser knows of each stream: rates, losses, layer, codec and path, on its tile. */
 
-import { byId } from './element.js';
 import { t } from './language.js';
 import { notify } from './notices.js';
 
@@ -11,7 +10,6 @@ export class Facts {
         this.stage = stage;
         this.timer = 0;
         this.before = new Map();
-        byId('copy-facts').addEventListener('click', () => this.copy());
     }
 
     toggle() {

@@ -42,7 +42,7 @@ async function show(file) {
 
 /** Sends what is being shown, again after a lost connection. */
 export function publishFilm() {
-    if (!film || !state.connection?.isJoined)
+    if (!film || !state.connection?.isJoined || state.encryption.objection !== '')
         return;
     const replaces = film.stream?.id;
     film.stream = null;

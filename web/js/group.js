@@ -9,8 +9,8 @@
 import { ask } from './ask.js';
 import { showOwn, wireControls } from './controls.js';
 import { byId } from './element.js';
+import { Encryption } from './encryption.js';
 import { openEntrance } from './entrance.js';
-import { Facts } from './facts.js';
 import { stopFilm, wireFilm } from './film.js';
 import { leave, refresh } from './happenings.js';
 import { t } from './language.js';
@@ -30,7 +30,16 @@ const stage = state.stage = new Stage({
     shown: (visible) => state.room?.reception.show(visible),
 });
 
-const facts = new Facts(stage);
+let madeFacts = null;
+/** Statistics on the tiles; loaded when somebody looks. */
+const facts = async () => {
+    const { Facts } = await import('./facts.js');
+    madeFacts ??= new Facts(stage);
+    return madeFacts;
+};
+
+state.encryption = new Encryption();
+await state.encryption.load();
 
 window.addEventListener('pagehide', () => {
     state.connection?.leave();
@@ -48,7 +57,7 @@ wireControls({
     setMuted: (isMuted) => (!isMuted && state.room.floor.refuses()) || own.setMuted(isMuted),
     toggleHand: () => state.room.hands.raise(!state.room.hands.isRaised),
     readChat: () => state.room.chat.markRead(),
-    toggleFacts: () => facts.toggle(),
+    toggleFacts: async () => (await facts()).toggle(),
     retry: () => state.room.connection.doubt(),
     toggleLock: () => state.room.connection.groupAction(state.status.locked ? 'unlock' : 'lock'),
     clearChat: async () => {
@@ -58,6 +67,9 @@ wireControls({
     isQuiet: () => state.room?.floor.isTaken,
 });
 byId('invite-button').addEventListener('click', async () => (await state.room.invitations()).open());
+byId('encrypt-button').addEventListener('click',
+    async () => (await import('./encryption-switch.js')).toggleEncryption());
+byId('copy-facts').addEventListener('click', async () => (await facts()).copy());
 byId('rooms-button').addEventListener('click', async () => {
     const { openBreakoutDialog } = await import('./breakout-dialog.js');
     openBreakoutDialog(state.breakouts);

@@ -4,6 +4,7 @@ import { ask } from './ask.js';
 import { hideBanner, showBanner } from './banner.js';
 import { openPanel } from './controls.js';
 import { byId } from './element.js';
+import { followEncryption } from './encrypting.js';
 import { failureText, refuse, showStatus } from './entrance.js';
 import { filmClosed, publishFilm, stopFilm } from './film.js';
 import { t } from './language.js';
@@ -100,6 +101,8 @@ export function joined(kind) {
         state.room.hands.clear();
     }
     refresh();
+    // Before anything is sent or received.
+    followEncryption({ isNew: kind === 'join' });
     if (kind === 'join')
         entered();
     if (state.breakouts.room === '')

@@ -100,6 +100,8 @@ function small(text, label, onclick) {
 function linkOf({ token }) {
     const url = new URL(location.pathname, location.origin);
     url.searchParams.set('token', token);
+    // The key of an encrypted class, which no server sees.
+    url.hash = location.hash;
     return url.href;
 }
 

@@ -13,6 +13,8 @@ export class Member extends EventTarget {
         /** What others may know of us; told at every join. */
         this.ownData = {};
         this.users = new Map();
+        /** Called with each stream before it is negotiated, for codec preferences and transforms. */
+        this.prepare = null;
     }
 
     /** What to receive: a list of `audio`, `video`, `video-low` per label; '' is the default. */
@@ -49,6 +51,7 @@ export class Member extends EventTarget {
                     ? [{ ...encoding, rid: 'h' }, { ...LOW_ENCODING, rid: 'l' }] : [encoding],
             });
         }
+        this.prepare?.(stream);
         this.emit('stream', { kind: 'add', stream, replaces });
         this.up.get(stream.replace)?.dispose();
         this.disposeOrphan('up', replaces);

@@ -2,6 +2,7 @@
 
 import { Breakouts } from './breakouts.js';
 import { ROOT } from './element.js';
+import { followEncryption } from './encrypting.js';
 import { stopFilm } from './film.js';
 import { joined, kicked, leave, listen, tell, userChanged } from './happenings.js';
 import * as own from './own.js';
@@ -14,7 +15,7 @@ export function enter(credentials) {
     state.groupName = state.mainGroup;
     const connection = new ServerConnection(endpoint());
     state.breakouts = new Breakouts(connection, {
-        move, told: ({ username, value }) => tell(username, String(value ?? '')),
+        move, changed: followEncryption, told: ({ username, value }) => tell(username, String(value ?? '')),
     });
     connection.addEventListener('kicked', ({ detail }) => kicked(detail));
     connection.addEventListener('state', ({ detail }) => {
@@ -30,6 +31,7 @@ export function enter(credentials) {
 /** Shows the group of `connection` on the page. */
 function settle(connection, credentials) {
     state.connection = window.aula.connection = connection;
+    connection.prepare = (stream) => state.encryption.prepare(stream);
     state.room = new Room(connection, {
         stage: state.stage, leave, credentials, attendance: state.breakouts.attendance,
     });

@@ -71,7 +71,7 @@ function drop(kind) {
 export function publishCamera() {
     const { connection } = state;
     const tracks = [own.audio, own.video].filter(Boolean);
-    if (connection?.isJoined) {
+    if (connection?.isJoined && !isShutOut()) {
         // Forgotten first, so that its end is not taken for the server's doing.
         const replaces = own.cameraStream?.id;
         own.cameraStream = null;
@@ -90,7 +90,7 @@ export function publishCamera() {
 
 export function publishScreen() {
     const { connection } = state;
-    if (own.screen && connection?.isJoined) {
+    if (own.screen && connection?.isJoined && !isShutOut()) {
         const replaces = own.screenStream?.id;
         own.screenStream = null;
         own.screenStream = connection.publish('screenshare', own.screen, { replaces });
@@ -195,6 +195,14 @@ export async function refreshDevices() {
     await listDevices(byId('microphone'), 'audioinput', preferences.microphone);
     await listDevices(byId('camera'), 'videoinput', preferences.camera);
     await listDevices(byId('speaker'), 'audiooutput', preferences.speaker);
+}
+
+/** Nothing of ours may go out that the others could not read, or the server could. */
+function isShutOut() {
+    const { objection } = state.encryption;
+    if (objection !== '' && (own.audio || own.video || own.screen))
+        notify(objection);
+    return objection !== '';
 }
 
 /** Lets the page and the others know what we send. */

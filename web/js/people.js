@@ -68,7 +68,9 @@ export class People {
 
     /** Takes the places in the queue of raised hands. */
     showHands(places) {
-        const changed = new Set([...places.keys(), ...this.places.keys()]);
+        const before = this.places;
+        const changed = [...new Set([...places.keys(), ...before.keys()])]
+            .filter((id) => places.get(id) !== before.get(id));
         this.places = places;
         for (const id of changed) {
             const user = this.connection.users.get(id);

@@ -4,21 +4,17 @@
  * ServerConnection.
  */
 
-import { isHeir, newMark } from './heir.js';
-import { Member } from './member.js';
+import { newMark } from './heir.js';
+import { Listener } from './listener.js';
+import { Orphans } from './orphans.js';
 import { randomId } from './random.js';
 import { Socket } from './socket.js';
-import { Stream } from './stream.js';
 
 /** Waits between attempts, doubled each time, when the server answers but does not take us. */
 const BACKOFF_MIN_MS = 1_000;
 const BACKOFF_MAX_MS = 15_000;
 /** The wait while nothing answers at all: such an attempt costs the server nothing. */
 const RETRY_UNHEARD_MS = 500;
-/** Streams of a lost connection stay on the stage until the new one has had time for its own. */
-const ORPHANS_KEPT_MS = 5_000;
-/** A kick with this text is a restart of the server, after which we may come back by ourselves. */
-const SHUTDOWN_TEXT = 'server is shutting down';
 
 /**
  * The membership of one group, kept alive over lost connections.
@@ -38,7 +34,7 @@ const SHUTDOWN_TEXT = 'server is shutting down';
  * - `file`     {message} a member speaks of a file, see transfer.js
  * - `order`    {kind, message} what an operator asks of this client; it need not be known
  */
-export class ServerConnection extends Member {
+export class ServerConnection extends Listener {
     constructor(endpoint) {
         super();
         this.endpoint = endpoint;
@@ -111,7 +107,7 @@ export class ServerConnection extends Member {
     #wanted = false;
     #hasJoined = false;
     #retry = 0;
-    #orphans = [];
+    #orphans = new Orphans();
     /** The memberships for heir.js: the one that others know last, and the one under way. */
     #past = null;
     #present = null;
@@ -170,12 +166,14 @@ export class ServerConnection extends Member {
         this.state = 'closed';
         if (!this.#wanted || !this.#hasJoined) {
             this.#wanted = false;
-            this.#disposeAll([...streams, ...this.#orphans.splice(0)]);
+            for (const stream of streams)
+                stream.dispose();
+            this.#orphans.disposeAll();
             this.#setState('closed', { text });
             return;
         }
         // Media has a path of its own, which may still work: it goes on until it is replaced.
-        this.#orphans.push(...streams);
+        this.#orphans.add(streams);
         const backoffMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.attempts)
             * (0.5 + Math.random() / 2);
         this.attempts += 1;
@@ -183,17 +181,9 @@ export class ServerConnection extends Member {
         this.#retry = setTimeout(() => this.#open(), isUnheard ? RETRY_UNHEARD_MS : backoffMs);
     }
 
-    #disposeAll(streams) {
-        for (const stream of streams)
-            stream.dispose();
-    }
-
     /** Ends the stream that a lost connection left in this one's place. */
     disposeOrphan(direction, id) {
-        const at = this.#orphans.findIndex((stream) => (
-            stream.direction === direction && stream.id === id));
-        if (at >= 0)
-            this.#disposeAll(this.#orphans.splice(at, 1));
+        this.#orphans.dispose(direction, id);
     }
 
     #setState(state, detail = {}) {
@@ -202,7 +192,6 @@ export class ServerConnection extends Member {
     }
 
     #take(message) {
-        const of = (streams) => streams.get(message.id);
         switch (message.type) {
         case 'handshake':
             break;
@@ -212,45 +201,8 @@ export class ServerConnection extends Member {
         case 'joined':
             this.#joined(message);
             break;
-        case 'user':
-            this.#user(message);
-            break;
-        case 'offer':
-            this.#offer(message);
-            break;
-        case 'answer':
-            of(this.up)?.takeAnswer(message.sdp);
-            break;
-        case 'renegotiate':
-            of(this.up)?.negotiate({ iceRestart: true });
-            break;
-        case 'ice':
-            (of(this.up) ?? of(this.down))?.takeCandidate(message.candidate);
-            break;
-        case 'stream': {
-            const held = of(this.down);
-            if (held && ['paused', 'resumed'].includes(message.kind)) {
-                held.isHeld = message.kind === 'paused';
-                this.emit('stream', { kind: 'state', stream: held });
-            }
-            break;
-        }
-        case 'close':
-            of(this.down)?.dispose();
-            break;
-        case 'abort':
-            this.unpublish(message.id);
-            break;
-        case 'chat':
-        case 'chathistory':
-            this.emit('chat', { message, isHistory: message.type === 'chathistory' });
-            break;
-        case 'usermessage':
-            this.#userMessage(message);
-            break;
         default:
-            // Of a newer server: whoever does not know it does well without.
-            console.debug('unknown message', message.type);
+            this.hear(message);
         }
     }
 
@@ -281,82 +233,14 @@ export class ServerConnection extends Member {
             this.users.clear();
             this.#setState('joined');
             this.send({ type: 'request', request: this.wishes });
-            const orphans = this.#orphans;
-            setTimeout(() => {
-                this.#disposeAll(orphans.splice(0));
-            }, ORPHANS_KEPT_MS);
+            this.#orphans.endSoon();
         }
         this.emit('joined', { kind: message.kind });
     }
 
-    #user(message) {
-        const { kind, id, username = '', permissions = [], data = {} } = message;
-        const user = { id, username, permissions, data };
-        if (kind === 'delete')
-            this.users.delete(id);
-        else
-            this.users.set(id, user);
-        this.emit('user', { kind, user });
-        if (kind === 'add')
-            this.#retireAncestors(user);
+    /** We are put out: no further attempt is made. */
+    dismissed() {
+        this.#wanted = false;
     }
 
-    /** Somebody has come: perhaps back, or as the remains of somebody who is back already. */
-    async #retireAncestors(user) {
-        for (const other of this.users.values()) {
-            for (const [heir, old] of [[user, other], [other, user]]) {
-                if (heir.data.was === old.id && await isHeir(heir, old) && this.users.delete(old.id)) {
-                    for (const stream of [...this.down.values()]) {
-                        if (stream.source === old.id)
-                            stream.dispose();
-                    }
-                    this.emit('user', { kind: 'delete', user: { ...old, isBack: true } });
-                }
-            }
-        }
-    }
-
-    #offer(message) {
-        let stream = this.down.get(message.id);
-        if (!stream) {
-            stream = new Stream(this, 'down', message);
-            this.down.set(stream.id, stream);
-            // A sender who stayed while we were away still has the same stream.
-            this.emit('stream', { kind: 'add', stream, replaces: message.replace ?? message.id });
-            this.down.get(message.replace)?.dispose();
-            this.disposeOrphan('down', message.id);
-        }
-        stream.takeOffer(message.sdp);
-    }
-
-    #userMessage(message) {
-        if (message.kind === 'filetransfer') {
-            this.emit('file', { message });
-            return;
-        }
-        // Anybody may send user messages: only those of the server and of operators are obeyed.
-        if (!message.privileged)
-            return;
-        switch (message.kind) {
-        case 'kicked':
-            if (message.value === SHUTDOWN_TEXT)
-                return;
-            this.#wanted = false;
-            this.emit('kicked', { text: message.value ?? '', by: message.username });
-            break;
-        case 'warning':
-            if (message.error === 'stopping') {
-                const seconds = Number(/\d+/.exec(message.value)?.[0] ?? 0);
-                this.emit('stopping', { seconds });
-                break;
-            }
-            // falls through
-        case 'error':
-        case 'info':
-            this.emit('notice', { kind: message.kind, text: String(message.value ?? '') });
-            break;
-        default:
-            this.emit('order', { kind: message.kind, message });
-        }
-    }
 }

@@ -37,6 +37,11 @@ export class Reception {
     /** What was asked for single streams, by stream. */
     #asked = new WeakMap();
 
+    /** What is wished for in general, for all streams that nothing else is said of. */
+    wishes() {
+        return this.#general();
+    }
+
     #general() {
         if (preferences.receive === 'nothing')
             return {};

@@ -166,9 +166,9 @@ export class Stage {
     layOut() {
         const all = [...this.tiles.values()];
         byId('empty').hidden = all.length > 0 || !state.connection?.isJoined;
-        byId('empty').textContent = preferences.receive === 'nothing'
+        byId('empty').textContent = state.encryption.objection || (preferences.receive === 'nothing'
             ? t('You have chosen to receive nothing; the settings change that.')
-            : t('Nobody is sending anything yet.');
+            : t('Nobody is sending anything yet.'));
         const shares = all.filter((tile) => tile.isScreen && !tile.isOwn);
         if (!shares.some((tile) => tile.stream.id === this.shareId))
             this.shareId = shares[0]?.stream.id ?? null;

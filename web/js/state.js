@@ -16,6 +16,8 @@ export const state = {
     /** Its parts on the page (room.js), and what is planned for breakout rooms (breakouts.js). */
     room: null,
     breakouts: null,
+    /** Whether and how media is encrypted end to end (encryption.js). */
+    encryption: null,
     /** Where videos are (stage.js). */
     stage: null,
     /** Whether the room is on the screen, connected or not. */

@@ -76,6 +76,7 @@ export class Stream {
             await this.pc.setRemoteDescription({ type: 'offer', sdp });
             await this.#flushRemote();
             takeDescriptors(this.pc);
+            this.connection.prepare?.(this);
             await this.pc.setLocalDescription(await this.pc.createAnswer());
             this.connection.send({
                 type: 'answer', id: this.id, sdp: this.pc.localDescription.sdp,

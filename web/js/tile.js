@@ -80,7 +80,10 @@ export class Tile {
         // The server holds pictures back that our network has no room for.
         const isHeld = Boolean(stream.isHeld);
         this.caption.textContent = isHeld
-            ? t('{name} – picture paused: the network is slow', { name: this.title }) : this.title;
+            ? t('{name} – picture paused: the network is slow', { name: this.title })
+            : stream.isInterrupted
+                ? t('{name} – interrupted: nothing comes from their network', { name: this.title })
+                : this.title;
         node.classList.toggle('audio-only', !this.hasVideo || isHeld);
         node.classList.toggle('is-muted', isMuted && !this.isScreen);
         node.classList.toggle('is-waiting', stream.pc.connectionState !== 'connected');

@@ -45,10 +45,11 @@ export async function openPage(browser, name, { locale = 'en-GB' } = {}) {
     return page;
 }
 
-/** Joins through the form; `start` is both, audio or nothing. */
+/** Joins through the form; `start` is both, audio or nothing; `prepare(page)` comes before all. */
 export async function joinGroup(browser, name, options = {}) {
     const { group = 'test', start = 'nothing', password = '' } = options;
     const page = await openPage(browser, name, options);
+    await options.prepare?.(page);
     const join = async (timeout) => {
         await page.goto(`${ORIGIN}/group/${group}/`);
         await page.fill('#username', name);

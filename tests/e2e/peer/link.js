@@ -10,6 +10,7 @@ import { until } from './wait.js';
 
 const OURS = '10.78.0.1';
 const THEIRS = '10.78.0.2';
+const ELSEWHERE = '10.78.0.3';
 
 /** Whether this process may make one. */
 export function canMakeLinks() {
@@ -79,6 +80,12 @@ export class Link {
             const share = `-m statistic --mode random --probability ${percent / 100}`;
             this.#inside(`iptables -A INPUT -i aula-l1 -p udp ${share} -j DROP`);
         }
+    }
+
+    /** The far end moves to another address, as a phone does that leaves the house. */
+    readdress() {
+        this.#inside(`ip addr flush dev aula-l1 && ip addr add ${ELSEWHERE}/24 dev aula-l1`);
+        this.#inside(`ip route add default via ${OURS}`);
     }
 
     end() {
