@@ -27,7 +27,20 @@ export function canMakeLinks() {
 export class Link {
     static async make() {
         const link = new Link();
-        link.holder = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
+        try {
+            await link.#make();
+            return link;
+        } catch (error) {
+            // Its process would keep this one alive.
+            link.end();
+            throw error;
+        }
+    }
+
+    async #make() {
+        // The kernel may not have cleared away yet what another test has ended.
+        removeCable();
+        this.holder = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
         const inode = (pid) => {
             try {
                 return execFileSync('readlink', [`/proc/${pid}/ns/net`]).toString();
@@ -36,17 +49,16 @@ export class Link {
             }
         };
         await until('the namespace', () => {
-            const found = inode(link.holder.pid);
+            const found = inode(this.holder.pid);
             return found !== undefined && found !== inode('self');
         });
-        const pid = String(link.holder.pid);
+        const pid = String(this.holder.pid);
         const run = (line) => execFileSync('sh', ['-c', line]);
         run(`ip link add aula-l0 type veth peer name aula-l1 netns ${pid}`);
         run(`ip addr add ${OURS}/24 dev aula-l0 && ip link set aula-l0 addrgenmode none up`);
-        link.#inside(`ip link set lo up && ip addr add ${THEIRS}/24 dev aula-l1`);
-        link.#inside('ip link set aula-l1 addrgenmode none up');
-        link.#inside(`ip route add default via ${OURS}`);
-        return link;
+        this.#inside(`ip link set lo up && ip addr add ${THEIRS}/24 dev aula-l1`);
+        this.#inside('ip link set aula-l1 addrgenmode none up');
+        this.#inside(`ip route add default via ${OURS}`);
     }
 
     #inside(line) {
@@ -90,7 +102,12 @@ export class Link {
 
     end() {
         this.holder?.kill('SIGKILL');
+        removeCable();
         if (this.directory)
             rmSync(this.directory, { recursive: true, force: true });
     }
+}
+
+function removeCable() {
+    execFileSync('sh', ['-c', 'ip link del aula-l0 2>/dev/null; true']);
 }
