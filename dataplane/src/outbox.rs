@@ -75,7 +75,7 @@ struct Stalls {
 
 impl Stalls {
     fn note(&mut self, from_us: u64, to_us: u64) {
-        self.spans_us[self.next % STALLS_MAX] = (from_us, to_us);
+        self.spans_us[self.next] = (from_us, to_us);
         self.next = (self.next + 1) % STALLS_MAX;
     }
 
@@ -103,7 +103,8 @@ impl Outbox {
 
     /// When what is put in next leaves: `now_us`, or later if a batch has left since then. Much is sent
     /// in one turn of the loop, and a path is judged by differences of a millisecond.
-    pub fn leave_us(&mut self, now_us: u64) -> u64 {
+    pub fn leave_us(&mut self, now_us: u64, counters: &mut Counters) -> u64 {
+        self.make_room(counters);
         let leave_us = now_us.max(self.flushed_us);
         self.first_us.get_or_insert(leave_us);
         leave_us
@@ -136,15 +137,19 @@ impl Outbox {
         }
     }
 
-    /// Room for one datagram, to be filled and then [`Self::commit`]ted. Sends the batch first if
-    /// it is full.
-    pub fn slot(&mut self, counters: &mut Counters) -> &mut [u8] {
+    /// Sends the batch if it is full.
+    fn make_room(&mut self, counters: &mut Counters) {
         if self.batch.len() == BATCH_MAX
             || self.framed.len() == BATCH_MAX
             || self.used + DATAGRAM_BYTES_MAX > self.slab.len()
         {
             self.flush(counters);
         }
+    }
+
+    /// Room for one datagram, to be filled and then [`Self::commit`]ted.
+    pub fn slot(&mut self, counters: &mut Counters) -> &mut [u8] {
+        self.make_room(counters);
         &mut self.slab[self.used..self.used + DATAGRAM_BYTES_MAX]
     }
 
@@ -173,13 +178,28 @@ impl Outbox {
 
     /// Sends what is there.
     pub fn flush(&mut self, counters: &mut Counters) {
+        // Also of what was not put in after all.
+        let first_us = self.first_us.take();
         if !self.framed.is_empty() {
             self.flush_framed(counters);
         }
-        if self.batch.is_empty() {
-            self.used = 0;
-            return;
+        if !self.batch.is_empty() {
+            self.flush_batch(first_us, counters);
         }
+        self.used = 0;
+    }
+
+    fn flush_framed(&mut self, counters: &mut Counters) {
+        let taken = self.wire.send_framed(&self.slab[..self.used], &self.framed);
+        counters.frames_out += taken as u64;
+        counters.frame_bytes_out += self.framed.iter().map(|out| out.len as u64).sum::<u64>();
+        for _ in taken..self.framed.len() {
+            counters.drop(DropReason::StreamFull);
+        }
+        self.framed.clear();
+    }
+
+    fn flush_batch(&mut self, first_us: Option<u64>, counters: &mut Counters) {
         self.note_arrivals();
         let taken = self.wire.send(&self.slab[..self.used], &self.batch);
         counters.datagrams_out += taken as u64;
@@ -189,33 +209,16 @@ impl Outbox {
         }
         let now_us = self.wire.now_us();
         self.flushed_us = now_us;
-        if let Some(first_us) = self.first_us.take()
-            && now_us.saturating_sub(first_us) > STALL_US
-        {
+        if let Some(first_us) = first_us.filter(|first_us| now_us > first_us + STALL_US) {
             self.stalls.note(first_us, now_us);
         }
-        if !self.arrivals.is_empty() {
-            for (since_us, copies) in self.arrivals.drain(..) {
-                counters.forward.add(now_us.saturating_sub(since_us), copies);
-            }
+        for (since_us, copies) in self.arrivals.drain(..) {
+            counters.forward.add(now_us.saturating_sub(since_us), copies);
         }
         self.batch.clear();
-        self.used = 0;
         if let Some((_, first)) = &mut self.fan_out {
             *first = 0;
         }
-    }
-}
-
-impl Outbox {
-    fn flush_framed(&mut self, counters: &mut Counters) {
-        let taken = self.wire.send_framed(&self.slab[..self.used], &self.framed);
-        counters.frames_out += taken as u64;
-        counters.frame_bytes_out += self.framed.iter().map(|out| out.len as u64).sum::<u64>();
-        for _ in taken..self.framed.len() {
-            counters.drop(DropReason::StreamFull);
-        }
-        self.framed.clear();
     }
 }
 
@@ -268,7 +271,7 @@ mod tests {
         let mut counters = Counters::new();
         let to = Path::udp(([192, 0, 2, 1], 5).into(), None);
         let mut send = |outbox: &mut Outbox, now_us: u64| {
-            let leave_us = outbox.leave_us(now_us);
+            let leave_us = outbox.leave_us(now_us, &mut counters);
             outbox.push(&[1; 9], to, &mut counters);
             outbox.flush(&mut counters);
             leave_us
@@ -281,6 +284,23 @@ mod tests {
         assert!(outbox.has_stalled(40_000) && !outbox.has_stalled(39_999));
         assert_eq!(send(&mut outbox, 40_000), 50_010);
         assert!(!outbox.has_stalled(50_010));
+    }
+
+    #[test]
+    fn what_went_over_a_connection_or_nowhere_is_no_stall_of_what_comes_later() {
+        let mut outbox = Outbox::new(Box::new(Clockwork(100)));
+        let mut counters = Counters::new();
+        let to = Path::udp(([192, 0, 2, 1], 5).into(), None);
+        outbox.leave_us(1_000, &mut counters);
+        outbox.push(&[1; 9], Path { stream: Some(StreamId(1)), ..to }, &mut counters);
+        outbox.flush(&mut counters);
+        outbox.leave_us(2_000, &mut counters);
+        outbox.flush(&mut counters);
+        outbox.wire = Box::new(Clockwork(50_000));
+        outbox.leave_us(50_000, &mut counters);
+        outbox.push(&[1; 9], to, &mut counters);
+        outbox.flush(&mut counters);
+        assert!((0..60_000).all(|at_us| !outbox.has_stalled(at_us)));
     }
 
     #[test]

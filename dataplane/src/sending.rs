@@ -62,25 +62,24 @@ fn hop(
     subscriber: &Subscriber,
     egress: &mut Egress,
     len: usize,
-    outbox: &mut Outbox,
-    now_us: u64,
+    batch: &mut Batch<'_>,
 ) -> HopFields {
     match subscriber.is_numbered {
-        true => egress.stamp(len, outbox.leave_us(now_us)),
+        true => egress.stamp(len, batch.outbox.leave_us(batch.now_us, batch.counters)),
         false => HopFields::default(),
     }
 }
 
 /// Whether a viewer's path is a TCP connection that is behind: what would make it later is left out,
 /// newest first, and the congestion controller is told.
-fn is_late(egress: &mut Egress, outbox: &mut Outbox, counters: &mut Counters) -> bool {
+fn is_late(egress: &mut Egress, batch: &mut Batch<'_>) -> bool {
     let Some(stream) = egress.path.stream else {
         return false;
     };
-    let is_late = outbox.is_late(stream);
+    let is_late = batch.outbox.is_late(stream);
     if is_late {
         egress.is_behind = true;
-        counters.drop(DropReason::StreamLate);
+        batch.counters.drop(DropReason::StreamLate);
     }
     is_late
 }
@@ -93,8 +92,7 @@ pub fn send(
     packet: Packet<'_>,
     batch: &mut Batch<'_>,
 ) {
-    let Batch { outbox, counters, now_us } = batch;
-    if subscriber.forwarder.kind() == MediaKind::Video && is_late(egress, outbox, counters) {
+    if subscriber.forwarder.kind() == MediaKind::Video && is_late(egress, batch) {
         return;
     }
     let Packet { meta, header, payload, padding } = packet;
@@ -106,9 +104,10 @@ pub fn send(
         rtp_time: placement.rtp_time,
         ssrc: subscriber.ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + payload.len() + padding, outbox, *now_us),
+        hop: hop(subscriber, egress, header.len() + payload.len() + padding, batch),
         frame_delta: placement.frame_delta,
     };
+    let Batch { outbox, counters, .. } = batch;
     let out = outbox.slot(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
         return;
@@ -168,8 +167,7 @@ pub fn send_rtx(
     packet: Packet<'_>,
     batch: &mut Batch<'_>,
 ) {
-    let Batch { outbox, counters, now_us } = batch;
-    if is_late(egress, outbox, counters) {
+    if is_late(egress, batch) {
         return;
     }
     let Packet { meta, header, payload, .. } = packet;
@@ -187,9 +185,10 @@ pub fn send_rtx(
         rtp_time: placement.rtp_time,
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + len + 2, outbox, *now_us),
+        hop: hop(subscriber, egress, header.len() + len + 2, batch),
         frame_delta: placement.frame_delta,
     };
+    let Batch { outbox, counters, .. } = batch;
     let out = outbox.slot(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
         return;
@@ -206,8 +205,7 @@ pub fn send_padding(
     egress: &mut Egress,
     batch: &mut Batch<'_>,
 ) {
-    let Batch { outbox, counters, now_us } = batch;
-    if is_late(egress, outbox, counters) {
+    if is_late(egress, batch) {
         return;
     }
     let mut header = [0; HEADER_BYTES_MAX];
@@ -223,9 +221,10 @@ pub fn send_padding(
         rtp_time: subscriber.forwarder.last_rtp_time(),
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, outbox, *now_us),
+        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, batch),
         frame_delta: 0,
     };
+    let Batch { outbox, counters, .. } = batch;
     let out = outbox.slot(counters);
     let packet = Packet { meta: &meta, header, payload: &[], padding: PADDING_BYTES as u8 };
     if !write_viewer_header(out, subscriber, packet, &viewer) {
