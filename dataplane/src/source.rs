@@ -179,7 +179,7 @@ impl Source {
         self.encodings.get(usize::from(encoding)).map_or((0, 0), |encoding| encoding.layers_max)
     }
 
-    /// Whether there is anything to choose from: several Encodings, or layers of one.
+    /// Whether there is a smaller picture to choose: several Encodings, or spatial layers of one.
     pub fn has_choice(&self) -> bool {
         self.encodings.len() > 1 || self.encodings.iter().any(|e| e.layers_max.0 > 0)
     }

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::Shard;
-use super::demand::{self, stretch};
+use super::{Shard, demand};
 use crate::allocate::{Wish, allocate};
 use crate::api::{ClientKey, Event, MediaKind};
 use crate::choose::Allowance;
 use crate::congestion::{Cluster, Controller};
 use crate::id::PublicationId;
 use crate::red;
-use crate::sending::{Batch, Sending};
+use crate::source::Source;
+use crate::subscriber::Subscriber;
 use crate::transport::{Role, Transport};
 
 /// Between two looks at what a client gets, in ticks; sooner when its path gets worse.
@@ -44,6 +44,16 @@ pub struct Client {
     hold: Hold,
     /// The last estimate that was divided.
     divided_bps: u64,
+}
+
+/// What a client is given: its sounds and what they cost, and its pictures with their wishes. Each is
+/// named by its Publication and the Subscriber's index there.
+#[derive(Default)]
+struct Given {
+    audio_bps: u64,
+    sounds: Vec<(PublicationId, usize)>,
+    pictures: Vec<(PublicationId, usize)>,
+    wishes: Vec<Wish>,
 }
 
 /// Keeps a client from going up and down.
@@ -138,52 +148,7 @@ impl Shard {
         let Some(client) = self.clients.get(&key) else {
             return;
         };
-        let (mut audio_bps, mut wishes) = (0, Vec::new());
-        let mut pictures: Vec<(PublicationId, usize)> = Vec::new();
-        let mut sounds: Vec<(PublicationId, usize)> = Vec::new();
-        for slot in &client.slots {
-            let Some(Transport { role: Role::Viewer(viewer), is_connected: true, .. }) =
-                self.transport(*slot)
-            else {
-                continue;
-            };
-            for (info, at) in viewer.lines.iter().filter_map(|line| line.subscription.as_ref()) {
-                let Some(source) = self.sources.get(&info.id) else { continue };
-                let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
-                if info.kind == MediaKind::Audio {
-                    let copies = 1 + u64::from(subscriber.red_blocks);
-                    audio_bps += source.bits_per_second() * copies;
-                    sounds.push((info.id, *at));
-                    continue;
-                }
-                let mut wish = Wish {
-                    priority: subscriber.priority,
-                    peak_bps: source.peak_bits_per_second(),
-                    ..Wish::default()
-                };
-                source.rungs(subscriber.bounds(), now_us, &mut wish.rungs);
-                // A slide that comes late is better than none: what waits, waits before the network.
-                if subscriber.priority == 0
-                    && let Some(least) = wish.rungs.first_mut()
-                {
-                    let steady_bps = source.steady_bits_per_second(least.encoding);
-                    least.bits_per_second = least.bits_per_second.min(steady_bps);
-                }
-                if wish.rungs.is_empty() {
-                    continue;
-                }
-                let top = wish.rungs.len() - 1;
-                wish.now = match subscriber.allowance {
-                    Allowance::All => Some(top),
-                    Allowance::UpTo(rung, _) => Some(
-                        wish.rungs.iter().rposition(|r| r.is_same_layers(&rung)).unwrap_or(top),
-                    ),
-                    Allowance::Nothing => None,
-                };
-                wishes.push(wish);
-                pictures.push((info.id, *at));
-            }
-        }
+        let Given { audio_bps, sounds, pictures, mut wishes } = self.given_to(client, now_us);
         let is_strained = client.controller.is_strained(now_us);
         let is_held = client.hold.is_on(now_us);
         let mut takes = vec![u64::MAX; wishes.len()];
@@ -201,8 +166,7 @@ impl Shard {
                     }
                 }
                 if let Some(client) = self.clients.get_mut(&key) {
-                    let stretch_bps = stretch(&wishes, &takes);
-                    let wanted_bps = next_bps.max(stretch_bps);
+                    let wanted_bps = next_bps.max(demand::stretch(&wishes, &takes));
                     client.wanted_bps =
                         wanted_bps.map(|bps| (bps + audio_bps) * PROBE_PERCENT / 100);
                     client.divided_bps = estimate_bps;
@@ -214,16 +178,34 @@ impl Shard {
         self.set_pace(key, estimate_bps, media_bps, now_us);
         self.set_redundancy(key, &sounds, estimate_bps, audio_bps);
         self.note_moves(key, &wishes, now_us);
-        for (((publication, at), allowance), takes_bps) in
-            pictures.into_iter().zip(allowances).zip(takes)
-        {
-            if let Some(source) = self.sources.get_mut(&publication)
-                && let Some(Some(subscriber)) = source.subscribers.get_mut(at)
-            {
-                subscriber.takes_bps = takes_bps;
-            }
-            self.allow(publication, at, allowance, now);
+        for (picture, share) in pictures.into_iter().zip(allowances.into_iter().zip(takes)) {
+            self.allow(picture, share, now);
         }
+    }
+
+    /// What a client is given at present, and what else its pictures could be.
+    fn given_to(&self, client: &Client, now_us: u64) -> Given {
+        let mut given = Given::default();
+        for slot in &client.slots {
+            let Some(Transport { role: Role::Viewer(viewer), is_connected: true, .. }) =
+                self.transport(*slot)
+            else {
+                continue;
+            };
+            for (info, at) in viewer.lines.iter().filter_map(|line| line.subscription.as_ref()) {
+                let Some(source) = self.sources.get(&info.id) else { continue };
+                let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
+                if info.kind == MediaKind::Audio {
+                    let copies = 1 + u64::from(subscriber.red_blocks);
+                    given.audio_bps += source.bits_per_second() * copies;
+                    given.sounds.push((info.id, *at));
+                } else if let Some(wish) = wish_for(source, subscriber, now_us) {
+                    given.wishes.push(wish);
+                    given.pictures.push((info.id, *at));
+                }
+            }
+        }
+        given
     }
 
     /// A TCP connection of the client's is behind.
@@ -297,14 +279,20 @@ impl Shard {
         }
     }
 
-    /// Changes what of a Publication a viewer may get.
-    fn allow(&mut self, publication: PublicationId, at: usize, allowance: Allowance, now: Instant) {
+    /// Changes what of a Publication a viewer may get, and notes what of it its path could take.
+    fn allow(
+        &mut self,
+        (publication, at): (PublicationId, usize),
+        (allowance, takes_bps): (Allowance, u64),
+        now: Instant,
+    ) {
         let Some(source) = self.sources.get_mut(&publication) else {
             return;
         };
         let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
             return;
         };
+        subscriber.takes_bps = takes_bps;
         let before = std::mem::replace(&mut subscriber.allowance, allowance);
         let viewer = subscriber.viewer;
         let is_paused = allowance == Allowance::Nothing;
@@ -388,17 +376,36 @@ impl Shard {
                 return;
             }
             let (publication, at) = carriers[step % carriers.len()];
-            let Some(source) = self.sources.get_mut(&publication) else {
+            let (mut sending, sources) = self.sending(now_us);
+            let Some(source) = sources.get_mut(&publication) else {
                 return;
-            };
-            let mut sending = Sending {
-                egress: &mut self.egress,
-                batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
-                pacing: &mut self.pacing,
             };
             source.send_probe(at, &mut sending);
         }
     }
+}
+
+/// What a picture is sent as, and could be; nothing while nothing is known of it.
+fn wish_for(source: &Source, subscriber: &Subscriber, now_us: u64) -> Option<Wish> {
+    let mut rungs = Vec::new();
+    source.rungs(subscriber.bounds(), now_us, &mut rungs);
+    let top = rungs.len().checked_sub(1)?;
+    // A slide that comes late is better than none: what waits, waits before the network.
+    if subscriber.priority == 0
+        && let Some(least) = rungs.first_mut()
+    {
+        let steady_bps = source.steady_bits_per_second(least.encoding);
+        least.bits_per_second = least.bits_per_second.min(steady_bps);
+    }
+    let now = match subscriber.allowance {
+        Allowance::All => Some(top),
+        Allowance::UpTo(rung, _) => {
+            Some(rungs.iter().rposition(|r| r.is_same_layers(&rung)).unwrap_or(top))
+        }
+        Allowance::Nothing => None,
+    };
+    let (priority, peak_bps) = (subscriber.priority, source.peak_bits_per_second());
+    Some(Wish { rungs, priority, peak_bps, now, then: None })
 }
 
 /// What each picture may have.

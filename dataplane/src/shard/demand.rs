@@ -7,7 +7,9 @@ use super::{PeerMessage, Shard};
 use crate::allocate::Wish;
 use crate::api::MediaKind;
 use crate::id::{PublicationId, ShardId};
-use crate::transport::{Publisher, Role, Transport};
+use crate::publication::Publication;
+use crate::source::Source;
+use crate::transport::{Role, Transport};
 
 /// Between two looks at what is in demand, in ticks.
 const DEMAND_TICKS: u64 = 10;
@@ -24,7 +26,6 @@ const REPEAT_US: u64 = 1_000_000;
 const LIFTS: u8 = 3;
 /// Sound beside the picture gets what it has and so much more, in percent.
 const SOUND_PERCENT: u64 = 150;
-
 /// A picture is at the limit of its path from this share of it on, in percent: then it is of use to
 /// know whether there is more.
 const BINDING_PERCENT: u64 = 75;
@@ -85,9 +86,7 @@ impl Shard {
                 continue;
             }
             let demand_bps = source.demand_bps();
-            let is_same = demand_bps.abs_diff(source.demand_told_bps)
-                <= source.demand_told_bps.min(demand_bps) / CHANGE_PARTS;
-            if !is_same {
+            if !is_told(source.demand_told_bps, demand_bps) {
                 source.demand_told_bps = demand_bps;
                 told.push((*publication, demand_bps));
             }
@@ -109,12 +108,7 @@ impl Shard {
 
     /// What viewers on a shard can take of a Publication here; 0 if there are none.
     pub(super) fn take_demand(&mut self, id: PublicationId, from: ShardId, demand_bps: u64) {
-        let Some(slot) = self.by_id.get(&id.transport) else {
-            return;
-        };
-        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(*slot)
-            && let Some(publication) = publisher.publication(id.m_line)
+        if let Some(publication) = self.publication(id)
             && let Some(demand) = publication.demands_bps.get_mut(from.index())
         {
             *demand = demand_bps;
@@ -127,29 +121,14 @@ impl Shard {
         else {
             return;
         };
-        let bound = |m_line: u8, publisher: &Publisher| {
-            let publication = publisher.publications.get(usize::from(m_line))?.as_ref()?;
-            let source = self.sources.get(&PublicationId { transport: *id, m_line })?;
-            match publication.kind {
-                MediaKind::Audio => Some(source.bits_per_second() * SOUND_PERCENT / 100),
-                MediaKind::Video if source.has_choice() => None,
-                MediaKind::Video => {
-                    let best = publication.demands_bps.iter().copied().max()?;
-                    let is_bound = best > 0 && best < NO_BOUND_BPS;
-                    is_bound.then(|| (best * ASK_PERCENT / 100).max(BOUND_MIN_BPS))
-                }
-            }
-        };
-        let lines = 0..publisher.publications.len() as u8;
-        let live = lines.filter(|m_line| {
-            let publication = publisher.publications.get(usize::from(*m_line));
-            publication.is_some_and(|p| p.as_ref().is_some_and(|p| p.announced.is_some()))
+        let live = (0..).zip(&publisher.publications).filter_map(|(m_line, publication)| {
+            Some((m_line, publication.as_ref().filter(|one| one.announced.is_some())?))
         });
-        let bound_bps: Option<u64> = live
-            .map(|m_line| bound(m_line, publisher))
-            .collect::<Option<Vec<_>>>()
-            .map(|bounds| bounds.into_iter().sum());
-        let bound_bps = bound_bps.filter(|bound_bps| *bound_bps > 0);
+        let bounds = live.map(|(m_line, publication)| {
+            let source = self.sources.get(&PublicationId { transport: *id, m_line })?;
+            bound(publication, source)
+        });
+        let bound_bps = bounds.sum::<Option<u64>>().filter(|bound_bps| *bound_bps > 0);
         let Some(ask_bps) = publisher.told.next(bound_bps, now_us) else {
             return;
         };
@@ -160,6 +139,24 @@ impl Shard {
             });
         }
     }
+}
+
+/// What a Publication should take at most; nothing if there is no bound.
+fn bound(publication: &Publication, source: &Source) -> Option<u64> {
+    match publication.kind {
+        MediaKind::Audio => Some(source.bits_per_second() * SOUND_PERCENT / 100),
+        MediaKind::Video if source.has_choice() => None,
+        MediaKind::Video => {
+            let best = publication.demands_bps.iter().copied().max()?;
+            let is_bound = best > 0 && best < NO_BOUND_BPS;
+            is_bound.then(|| (best * ASK_PERCENT / 100).max(BOUND_MIN_BPS))
+        }
+    }
+}
+
+/// Whether what has been told last still says it well enough.
+fn is_told(told_bps: u64, bps: u64) -> bool {
+    bps.abs_diff(told_bps) <= told_bps.min(bps) / CHANGE_PARTS
 }
 
 impl Told {
@@ -174,9 +171,7 @@ impl Told {
         let is_repeated = now_us.saturating_sub(self.at_us) >= REPEAT_US;
         match bound_bps {
             Some(bound_bps) => {
-                let told_bps = self.bound_bps.unwrap_or(0);
-                let is_same = bound_bps.abs_diff(told_bps) <= told_bps / CHANGE_PARTS;
-                if is_same && !is_repeated {
+                if is_told(self.bound_bps.unwrap_or(0), bound_bps) && !is_repeated {
                     return None;
                 }
                 *self = Self { bound_bps: Some(bound_bps), at_us: now_us, lifts: LIFTS };
@@ -194,7 +189,7 @@ impl Told {
     }
 }
 
-impl crate::source::Source {
+impl Source {
     /// What the best of the local viewers can take of it; 0 if there are none.
     fn demand_bps(&self) -> u64 {
         let viewers = self.subscribers.iter().flatten();

@@ -7,7 +7,6 @@ use super::Shard;
 use super::paths::Home;
 use crate::id::PublicationId;
 use crate::rtcp::{self, Feedback, ReportBlock};
-use crate::sending::{Batch, Sending};
 use crate::stats::DropReason;
 use crate::transport::Role;
 
@@ -139,18 +138,9 @@ impl Shard {
                 self.count(DropReason::FeedbackForeign);
                 continue;
             };
-            let Some(source) = self.sources.get_mut(&publication) else {
+            let (mut sending, sources) = self.sending(at_us);
+            let Some(source) = sources.get_mut(&publication) else {
                 continue;
-            };
-            let mut sending = Sending {
-                egress: &mut self.egress,
-                batch: Batch {
-                    outbox: &mut self.outbox,
-                    counters: &mut self.counters,
-                    // The request has waited in the socket.
-                    now_us: self.now_us.max(at_us),
-                },
-                pacing: &mut self.pacing,
             };
             source.retransmit(at, seq_no, &mut sending);
         }

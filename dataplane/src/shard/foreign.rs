@@ -11,7 +11,6 @@ use crate::lane::LANE_BYTES;
 use crate::record::{self, Record};
 use crate::sending::Packet;
 use crate::stats::DropReason;
-use crate::transport::{Role, Transport};
 
 impl Shard {
     /// Takes a record from a lane.
@@ -86,10 +85,8 @@ impl Shard {
             return;
         };
         let is_full = source.keep(encoding, packet);
-        self.mark_dirty(publication, meta.at_us);
-        if is_full {
-            self.fan_out(publication);
-        }
+        // It has waited on its way already.
+        self.kept(publication, 0, is_full);
     }
 
     /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
@@ -148,12 +145,7 @@ impl Shard {
             }
             return;
         }
-        let Some(slot) = self.by_id.get(&publication.transport) else {
-            return;
-        };
-        if let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(*slot)
-            && let Some(publication) = publisher.publication(publication.m_line)
+        if let Some(publication) = self.publication(publication)
             && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
         {
             encoding.is_keyframe_wanted = true;

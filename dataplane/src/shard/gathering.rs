@@ -2,37 +2,35 @@
 //! one, and each send costs more than the packet itself. What has gathered leaves viewer by viewer,
 //! pictures first and then the sound, so that each viewer's share is one run for the kernel.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Shard;
 use crate::api::MediaKind;
 use crate::id::{PublicationId, ShardId};
 use crate::lane::Producer;
-use crate::sending::{Batch, Sending};
-use crate::source::Source;
 
 /// Below so many viewers there is nothing to gain, and latency to lose.
 const GATHER_FROM: usize = 4;
 
 impl Shard {
-    /// A Publication has a packet that arrived at `at_us` and waits to be fanned out. What comes by a
-    /// lane has waited already.
-    pub(super) fn mark_dirty(&mut self, publication: PublicationId, at_us: u64) {
+    /// Until when a packet that arrived at `at_us` may wait for others: not at all if few want it.
+    pub(super) fn gather_until(&self, at_us: u64, local_viewers: usize, has_remote: bool) -> u64 {
+        match has_remote || local_viewers >= GATHER_FROM {
+            true => at_us + self.config.gather_for.as_micros() as u64,
+            false => 0,
+        }
+    }
+
+    /// A Source has kept a packet, which may wait until then; `is_full`: no other one would fit beside it.
+    pub(super) fn kept(&mut self, publication: PublicationId, until_us: u64, is_full: bool) {
         // A handful of publishers per batch: cheaper to search than to hash.
         if !self.dirty.contains(&publication) {
             self.dirty.push(publication);
         }
-        let is_ours = publication.transport.shard() == self.config.id;
-        let has_many = || {
-            self.remote.get(&publication).is_some_and(|mask| *mask != 0)
-                || self.sources.get(&publication).is_some_and(|source| source.live >= GATHER_FROM)
-        };
-        let until_us = match is_ours && has_many() {
-            true => at_us + self.config.gather_for.as_micros() as u64,
-            false => 0,
-        };
         self.fan_out_at_us = Some(self.fan_out_at_us.map_or(until_us, |at_us| at_us.min(until_us)));
+        if is_full {
+            self.fan_out(publication);
+        }
     }
 
     /// When what has gathered is to leave.
@@ -42,16 +40,9 @@ impl Shard {
         Some(self.config.epoch + Duration::from_micros(at_us))
     }
 
-    fn sending(&mut self) -> (Sending<'_>, &mut HashMap<PublicationId, Source>) {
-        let batch =
-            Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us: self.now_us };
-        let sending = Sending { egress: &mut self.egress, batch, pacing: &mut self.pacing };
-        (sending, &mut self.sources)
-    }
-
     /// Sends what one Source has kept since the last time.
-    pub(super) fn fan_out(&mut self, publication: PublicationId) {
-        let (mut sending, sources) = self.sending();
+    fn fan_out(&mut self, publication: PublicationId) {
+        let (mut sending, sources) = self.sending(self.now_us);
         if let Some(source) = sources.get_mut(&publication) {
             source.fan_out(&mut sending);
         }
@@ -77,7 +68,7 @@ impl Shard {
                 true => (partner, publication),
                 false => (publication, partner),
             };
-            let (mut sending, sources) = self.sending();
+            let (mut sending, sources) = self.sending(self.now_us);
             if let [Some(picture), Some(sound)] = sources.get_disjoint_mut([&picture, &sound]) {
                 picture.fan_out_with(sound, &mut sending);
             }

@@ -166,12 +166,10 @@ impl Shard {
             return;
         };
         let codec = source.codec;
-        let is_full = source.keep(encoding, packet);
-        self.mark_dirty(publication, packet.meta.at_us);
-        if is_full {
-            self.fan_out(publication);
-        }
+        let (is_full, viewers) = (source.keep(encoding, packet), source.live);
         let mut mask = self.remote.get(&publication).copied().unwrap_or(0);
+        let until_us = self.gather_until(packet.meta.at_us, viewers, mask != 0);
+        self.kept(publication, until_us, is_full);
         if mask == 0 {
             return;
         }

@@ -43,7 +43,8 @@ use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
 use crate::path::{Path, PathIndex, StreamId};
 use crate::peer::{Drained, Fault};
-
+use crate::publication::Publication;
+use crate::sending::{Batch, Sending};
 use crate::source::Source;
 use crate::stats::{Counters, DropReason, Gauges};
 use crate::transport::{Role, Transport};
@@ -303,6 +304,22 @@ impl Shard {
     /// Microseconds since the epoch; never 0, so that 0 can mean "long ago".
     fn micros(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.config.epoch).as_micros() as u64 + 1
+    }
+
+    /// What it takes to send to viewers at `now_us`, and what there is to send.
+    fn sending(&mut self, now_us: u64) -> (Sending<'_>, &mut HashMap<PublicationId, Source>) {
+        let batch = Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us };
+        let sending = Sending { egress: &mut self.egress, batch, pacing: &mut self.pacing };
+        (sending, &mut self.sources)
+    }
+
+    /// A Publication whose publisher is here.
+    fn publication(&mut self, id: PublicationId) -> Option<&mut Publication> {
+        let slot = *self.by_id.get(&id.transport)?;
+        match &mut self.slots.get_mut(slot)?.as_mut()?.role {
+            Role::Publisher(publisher) => publisher.publication(id.m_line),
+            Role::Viewer(_) => None,
+        }
     }
 
     fn transport(&self, slot: usize) -> Option<&Transport> {

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use crate::sending::{Batch, Sending};
 
 /// Between two looks at what waits.
 const STEP: Duration = Duration::from_millis(5);
@@ -29,12 +28,8 @@ impl Shard {
             while let Some(Some(egress)) = self.egress.get_mut(*slot)
                 && let Some(paced) = egress.next_paced(now_us)
             {
-                let mut sending = Sending {
-                    egress: &mut self.egress,
-                    batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
-                    pacing: &mut self.pacing,
-                };
-                if let Some(source) = self.sources.get_mut(&paced.publication) {
+                let (mut sending, sources) = self.sending(now_us);
+                if let Some(source) = sources.get_mut(&paced.publication) {
                     source.send_paced(*slot, &paced, &mut sending);
                 }
             }

@@ -10,7 +10,6 @@ use crate::error::CloseReason;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
 use crate::rtcp::{ReportBlock, Writer};
-use crate::sending::{Batch, Sending};
 use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
 use crate::stats::Counters;
 use crate::transport::{Role, Transport};
@@ -118,12 +117,8 @@ impl Shard {
 
     fn source_tick(&mut self, now_us: u64) {
         let mut wanted: Vec<(PublicationId, u8)> = Vec::new();
-        for (publication, source) in &mut self.sources {
-            let mut sending = Sending {
-                egress: &mut self.egress,
-                batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
-                pacing: &mut self.pacing,
-            };
+        let (mut sending, sources) = self.sending(now_us);
+        for (publication, source) in sources {
             source.tick(now_us, &mut sending, |encoding| {
                 if !wanted.contains(&(*publication, encoding)) {
                     wanted.push((*publication, encoding));

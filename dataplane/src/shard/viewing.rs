@@ -17,7 +17,6 @@ use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, TransportId};
 use crate::peer::Drained;
 use crate::sdp::Section;
-use crate::sending::{Batch, Sending};
 use crate::source::Source;
 use crate::subscriber::{Negotiated, Subscriber};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
@@ -343,13 +342,9 @@ impl Shard {
 
     pub(super) fn start_subscriber(&mut self, publication: PublicationId, at: usize, now: Instant) {
         let now_us = self.micros(now);
-        let Some(source) = self.sources.get_mut(&publication) else {
+        let (mut sending, sources) = self.sending(now_us);
+        let Some(source) = sources.get_mut(&publication) else {
             return;
-        };
-        let mut sending = Sending {
-            egress: &mut self.egress,
-            batch: Batch { outbox: &mut self.outbox, counters: &mut self.counters, now_us },
-            pacing: &mut self.pacing,
         };
         let needed = source.start(at, now_us, &mut sending);
         // Layers that cannot be stepped up to need a keyframe as well.
