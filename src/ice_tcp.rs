@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::http::ACCEPT_PAUSE;
 use crate::metrics::{Counters, StreamRefusal};
 
 /// The first frame must be there by then.
@@ -19,8 +20,6 @@ const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 const HALF_OPEN_MAX: usize = 4096;
 /// The same of one address: a school behind one address joins at once, too.
 const HALF_OPEN_PER_ADDRESS_MAX: usize = 256;
-/// How long accepting pauses after an error such as EMFILE.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A STUN message in a frame begins with the high octet of a length that TLS records (22) and HTTP
 /// (a letter) do not have.
 const FIRST_OCTET_MAX: u8 = (FRAME_BYTES_MAX >> 8) as u8;

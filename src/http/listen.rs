@@ -41,7 +41,7 @@ const RESETS_MAX: usize = 32;
 /// HTTP/2: a client that does not answer pings is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long accepting pauses after an error such as EMFILE.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often such errors are logged.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -22,7 +22,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use body::{Body, empty, full};
 pub(crate) use files::Files;
-pub(crate) use listen::{Listener, serve};
+pub(crate) use listen::{ACCEPT_PAUSE, Listener, serve};
 pub(crate) use monitor::monitor;
 use signalling::percent_decode;
 pub(crate) use webrtc::Protocol;

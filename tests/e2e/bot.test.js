@@ -7,8 +7,9 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { joinGroup, launch, openPage, peopleOf } from './peer/browser.js';
-import { ADDRESS, ORIGIN, PORT, Server } from './peer/server.js';
+import { joinGroup, openPage, peopleOf } from './peer/browser.js';
+import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const BOT = fileURLToPath(new URL('../../docs/examples/bot.mjs', import.meta.url));
@@ -24,16 +25,14 @@ describe('bots', { concurrency: 1 }, () => {
     let elsewhere;
 
     before(async () => {
-        server = await Server.start({ config: { allowOrigin: [ELSEWHERE] } });
-        browser = await launch();
+        ({ server, browser } = await raise({ config: { allowOrigin: [ELSEWHERE] } }));
     });
 
     after(async () => {
         bot?.kill('SIGKILL');
         elsewhere?.close();
         elsewhere?.closeAllConnections();
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     test('in Node one names the next hand, lowers it, and leaves in order', {

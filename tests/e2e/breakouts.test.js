@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
-import { Server } from './peer/server.js';
+import { inbound, joinGroup, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
+import { lower, raise } from './peer/stage.js';
 import { sleep, until } from './peer/wait.js';
 
 const GROUP = {
@@ -21,10 +21,9 @@ describe('breakout rooms', { concurrency: 1 }, () => {
     let cem;
 
     before(async () => {
-        server = await Server.start({
+        ({ server, browser } = await raise({
             groups: { class: GROUP, plain: { ...GROUP, 'auto-subgroups': false } },
-        });
-        browser = await launch();
+        }));
         teacher = await joinGroup(browser, 'teacher', { group: 'class', password: 'secret', start: 'both' });
         ann = await joinGroup(browser, 'ann', { group: 'class', start: 'both' });
         bob = await joinGroup(browser, 'bob', { group: 'class', start: 'both' });
@@ -32,8 +31,7 @@ describe('breakout rooms', { concurrency: 1 }, () => {
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     const groupOf = (page) => page.evaluate(() => (

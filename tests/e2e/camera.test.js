@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, screenshot, seesAndHears } from './peer/browser.js';
-import { Server } from './peer/server.js';
+import { inbound, joinGroup, screenshot, seesAndHears } from './peer/browser.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 describe('camera', { concurrency: 1 }, () => {
@@ -13,16 +13,14 @@ describe('camera', { concurrency: 1 }, () => {
     let bob;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
         ann = await joinGroup(browser, 'ann', { start: 'both' });
         bob = await joinGroup(browser, 'bob');
         await seesAndHears(bob, 'ann');
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     /** Width over height of what bob decodes of ann. */

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, seesAndHears } from './peer/browser.js';
-import { Server } from './peer/server.js';
+import { inbound, joinGroup, seesAndHears } from './peer/browser.js';
+import { lower, raise } from './peer/stage.js';
 
 const PAIRS = [['vp8', 'pcma'], ['vp9', 'opus'], ['h264', 'pcmu'], ['av1', 'g722']];
 
@@ -12,18 +12,16 @@ describe('codecs', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start({
+        ({ server, browser } = await raise({
             groups: Object.fromEntries(PAIRS.map(([video, audio]) => [video, {
                 codecs: [video, audio],
                 'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
             }])),
-        });
-        browser = await launch();
+        }));
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
     for (const [video, audio] of PAIRS) {

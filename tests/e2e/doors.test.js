@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, openPage, peopleOf } from './peer/browser.js';
-import { ORIGIN, request, Server } from './peer/server.js';
+import { joinGroup, openPage, peopleOf } from './peer/browser.js';
+import { ORIGIN, request } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 describe('doors', { concurrency: 1 }, () => {
@@ -12,7 +13,7 @@ describe('doors', { concurrency: 1 }, () => {
     let teacher;
 
     before(async () => {
-        server = await Server.start({
+        ({ server, browser } = await raise({
             config: { writableGroups: true },
             groups: {
                 lecture: {
@@ -20,14 +21,12 @@ describe('doors', { concurrency: 1 }, () => {
                     'wildcard-user': { password: { type: 'wildcard' }, permissions: 'message' },
                 },
             },
-        });
-        browser = await launch();
+        }));
         teacher = await joinGroup(browser, 'teacher', { group: 'lecture', password: 'chalk' });
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
     async function refused(name, password, group = 'lecture') {

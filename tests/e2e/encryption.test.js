@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, screenshot, seesAndHears } from './peer/browser.js';
+import { inbound, joinGroup, screenshot, seesAndHears } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
-import { Server } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 describe('encryption', { concurrency: 1 }, () => {
@@ -16,8 +16,7 @@ describe('encryption', { concurrency: 1 }, () => {
     const asked = [];
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
         teacher = await joinGroup(browser, 'teacher', {
             start: 'both', prepare: (page) => page.on('request', (request) => asked.push(request.url())),
         });
@@ -26,8 +25,7 @@ describe('encryption', { concurrency: 1 }, () => {
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     test('who has no key is shut out, and told what to do', async () => {

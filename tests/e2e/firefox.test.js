@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, peopleOf, seesAndHears } from './peer/browser.js';
+import { inbound, joinGroup, peopleOf, seesAndHears } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 describe('Firefox', { concurrency: 1, skip: !Firefox.isThere && 'there is none' }, () => {
@@ -14,16 +15,14 @@ describe('Firefox', { concurrency: 1, skip: !Firefox.isThere && 'there is none' 
     let ann;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
         ann = await joinGroup(browser, 'ann', { start: 'both' });
         firefox = await Firefox.launch(`${ORIGIN}/group/test/`);
     });
 
     after(async () => {
         await firefox?.close();
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     test('joins, sees, is seen, raises a hand and writes', async () => {

@@ -5,9 +5,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, screenshot } from './peer/browser.js';
+import { joinGroup, screenshot } from './peer/browser.js';
 import { fillClass } from './peer/pretend.js';
-import { Server } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const CLASS = 100;
@@ -18,13 +18,11 @@ describe('frames', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     /** What happens in the page while `deed` is done again and again. */

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, openPage, screenshot } from './peer/browser.js';
+import { joinGroup, openPage, screenshot } from './peer/browser.js';
 import { messageKeys, placeholders, uncheckedCalls, WEB } from './peer/messages.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 
 const FIRST_LOAD_MAX_BYTES = 300_000;
 const read = (name) => JSON.parse(readFileSync(join(WEB, 'languages', `${name}.json`), 'utf8'));
@@ -45,13 +46,11 @@ describe('languages', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     test('the browser\'s own is taken, and another one holds over a reload', async () => {

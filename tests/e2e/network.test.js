@@ -6,8 +6,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
-import { ADDRESS, Server } from './peer/server.js';
+import { inbound, joinGroup, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
+import { ADDRESS } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { sleep, until } from './peer/wait.js';
 
 const hasOwnNetwork = !ADDRESS.startsWith('127.');
@@ -21,8 +22,7 @@ describe('network', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network o
     const goneByServer = new Set();
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
         ann = await joinGroup(browser, 'ann', { start: 'both' });
         bob = await joinGroup(browser, 'bob');
         await seesAndHears(bob, 'ann');
@@ -35,8 +35,7 @@ describe('network', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network o
 
     after(async () => {
         cut(false);
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     /** Packets to the server vanish without a word, as in a tunnel: no queue takes one. */

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, openPage, seesAndHears } from './peer/browser.js';
+import { inbound, joinGroup, openPage, seesAndHears } from './peer/browser.js';
 import { Publisher } from './peer/ffmpeg.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const ROUNDS = 200;
@@ -143,20 +144,18 @@ describe('offers', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start({
+        ({ server, browser } = await raise({
             groups: {
                 sound: open(['opus']),
                 all: open(['vp8', 'vp9', 'av1', 'h264', 'opus', 'g722', 'pcmu', 'pcma']),
                 film: open(['h264', 'opus']),
                 quiet: open(['vp8']),
             },
-        });
-        browser = await launch();
+        }));
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
     test(`Chromium takes every answer to ${ROUNDS} offers of its own`, async () => {

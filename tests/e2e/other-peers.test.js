@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, peopleOf, seesAndHears } from './peer/browser.js';
+import { joinGroup, peopleOf, seesAndHears } from './peer/browser.js';
 import { Aiortc } from './peer/aiortc.js';
 import { Firefox } from './peer/firefox.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 import { helpers, play, publishCanvas } from './peer/web-session.js';
 
@@ -22,13 +23,11 @@ describe('other peers', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start({ groups: { test: GROUP } });
-        browser = await launch();
+        ({ server, browser } = await raise({ groups: { test: GROUP } }));
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
     for (const credentials of [['--basic', 'ann:a'], ['--bearer', 'sesame']]) {

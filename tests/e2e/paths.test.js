@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Aiortc } from './peer/aiortc.js';
-import { launch, openPage } from './peer/browser.js';
+import { openPage } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
-import { ADDRESS, ORIGIN, PORT, Server } from './peer/server.js';
+import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
+import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
 import { helpers, play, publishCanvas } from './peer/web-session.js';
 
@@ -59,26 +60,17 @@ describe('paths', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network of 
 
     before(async () => {
         execFileSync('ip', ['address', 'add', `${VICTIM}/24`, 'dev', 'aula1']);
-        server = await Server.start({ args: ['--metrics', METRICS] });
-        browser = await launch();
+        ({ server, browser } = await raise({ args: ['--metrics', METRICS] }));
         const publisher = await open(browser, 'publisher');
         const published = await publisher.evaluate(publishCanvas, { url: `${ORIGIN}/group/test/.whip` });
         assert.equal(published.status, 201);
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
-    const step = (name, body) => test(name, async (context) => {
-        try {
-            await body(context);
-        } catch (error) {
-            server.dump();
-            throw error;
-        }
-    });
+    const step = stepsWith(() => server);
 
     step('Chromium answers our checks', async () => {
         viewer = await open(browser, 'viewer');

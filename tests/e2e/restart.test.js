@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, peopleOf, seesAndHears } from './peer/browser.js';
+import { joinGroup, peopleOf, seesAndHears } from './peer/browser.js';
 import { Server } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 describe('a restart', { concurrency: 1 }, () => {
@@ -13,16 +14,14 @@ describe('a restart', { concurrency: 1 }, () => {
     let bob;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
         ann = await joinGroup(browser, 'ann', { start: 'both' });
         bob = await joinGroup(browser, 'bob');
         await seesAndHears(bob, 'ann');
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     const isJoined = (page) => page.evaluate(() => window.aula.connection.isJoined);

@@ -7,9 +7,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, openPage, screenshot } from './peer/browser.js';
+import { joinGroup, openPage, screenshot } from './peer/browser.js';
 import { fillClass } from './peer/pretend.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -30,13 +31,11 @@ function allScreens(locale) {
     let page;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     /** Fails on any violation, and takes pictures in light and dark at every size. */

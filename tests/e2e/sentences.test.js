@@ -6,8 +6,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, openPage, screenshot, seesAndHears } from './peer/browser.js';
-import { ADDRESS, ORIGIN, PORT, Server } from './peer/server.js';
+import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
+import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const hasOwnNetwork = !ADDRESS.startsWith('127.');
@@ -19,21 +20,19 @@ describe('sentences', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start({
+        ({ server, browser } = await raise({
             groups: {
                 test: OPEN,
                 full: { ...OBSERVER, 'max-clients': 1 },
                 waits: { ...OBSERVER, autokick: true },
                 lockable: { ...OBSERVER, users: { teacher: { password: 'secret', permissions: 'op' } } },
             },
-        });
-        browser = await launch();
+        }));
     });
 
     after(async () => {
         block(false);
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     /** Drops all datagrams to the server's media port, as many company networks do. */

@@ -1,9 +1,8 @@
 /** Simulcast: each viewer gets the picture it asked for, and may change its mind. */
 
-import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, seesAndHears } from './peer/browser.js';
-import { Server } from './peer/server.js';
+import { inbound, joinGroup, seesAndHears } from './peer/browser.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 describe('simulcast', { concurrency: 1 }, () => {
@@ -11,13 +10,11 @@ describe('simulcast', { concurrency: 1 }, () => {
     let browser;
 
     before(async () => {
-        server = await Server.start();
-        browser = await launch();
+        ({ server, browser } = await raise());
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
     test('a viewer switches to the small picture and back', async () => {

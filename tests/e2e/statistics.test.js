@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, openPage, screenshot, seesAndHears } from './peer/browser.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -16,16 +17,14 @@ describe('statistics', { concurrency: 1 }, () => {
     let page;
 
     before(async () => {
-        server = await Server.start({
+        ({ server, browser } = await raise({
             config: { users: { root: { password: 'secret', permissions: 'admin' } } },
-        });
-        browser = await launch();
+        }));
         page = await openPage(browser, 'root');
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     async function login(password) {

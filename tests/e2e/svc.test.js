@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, launch, openPage } from './peer/browser.js';
-import { ORIGIN, Server } from './peer/server.js';
+import { inbound, joinGroup, openPage } from './peer/browser.js';
+import { ORIGIN } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 import { helpers } from './peer/web-session.js';
 
@@ -87,16 +88,14 @@ describe('layers', { concurrency: 1 }, () => {
     let server, browser;
 
     before(async () => {
-        server = await Server.start({ groups: { test: {
+        ({ server, browser } = await raise({ groups: { test: {
             codecs: ['av1', 'vp9', 'h264', 'vp8', 'opus'],
             'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
-        } } });
-        browser = await launch();
+        } } }));
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
     });
 
     for (const [codec, scalabilityMode] of MODES) {

@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import net from 'node:net';
-import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch, openPage, seesAndHears } from './peer/browser.js';
+import { after, before, describe } from 'node:test';
+import { joinGroup, openPage, seesAndHears } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks } from './peer/link.js';
-import { ADDRESS, ORIGIN, PORT, Server } from './peer/server.js';
+import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
+import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
 import { helpers, play } from './peer/web-session.js';
 
@@ -44,24 +45,15 @@ describe('UDP is blocked', { concurrency: 1, skip: canMakeLinks() ? false : 'nee
 
     before(async () => {
         blockUdp(true);
-        server = await Server.start({ args: ['--metrics', METRICS, '--tcp-port', `${OTHER_PORT}`] });
-        browser = await launch();
+        ({ server, browser } = await raise({ args: ['--metrics', METRICS, '--tcp-port', `${OTHER_PORT}`] }));
     });
 
     after(async () => {
-        await browser?.close();
-        assert.equal(await server?.stop(), 0);
+        await lower({ server, browser });
         blockUdp(false);
     });
 
-    const step = (name, body) => test(name, async (context) => {
-        try {
-            await body(context);
-        } catch (error) {
-            server.dump();
-            throw error;
-        }
-    });
+    const step = stepsWith(() => server);
 
     step('two browsers see and hear each other on the group page', async () => {
         ann = await joinGroup(browser, 'ann', { start: 'both' });

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import {
-    inbound, joinGroup, launch, openPage, peopleOf, screenshot, seesAndHears,
+    inbound, joinGroup, openPage, peopleOf, screenshot, seesAndHears,
 } from './peer/browser.js';
-import { Server } from './peer/server.js';
+import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const LECTURE = {
@@ -25,16 +25,14 @@ describe('teaching', { concurrency: 1 }, () => {
     const join = (name, options) => joinGroup(browser, name, { group: 'lecture', ...options });
 
     before(async () => {
-        server = await Server.start({ groups: { lecture: LECTURE } });
-        browser = await launch();
+        ({ server, browser } = await raise({ groups: { lecture: LECTURE } }));
         teacher = await join('teacher', { password: 'chalk', start: 'both' });
         ann = await join('ann');
         bob = await join('bob');
     });
 
     after(async () => {
-        await browser?.close();
-        await server?.stop();
+        await lower({ server, browser });
     });
 
     const queue = (page) => page.evaluate(() => [...document.querySelectorAll('#hands-list li span')]
