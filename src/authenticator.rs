@@ -129,6 +129,7 @@ impl Authenticator {
     pub(crate) async fn check(&self, check: CredentialCheck) -> Verdict {
         let started = Instant::now();
         let CredentialCheck { group, realm, username, is_wildcard, address, proof } = check;
+        let realm_name = realm.clone();
         let (realm, address) = (realm.as_str(), address.as_deref());
         let claim = Claim { realm, username: &username, is_wildcard, address };
         let why = match &proof {
@@ -144,7 +145,7 @@ impl Authenticator {
                 self.password(claim, [Stored::Own(stored)], given).await
             }
             Proof::Token { token, keys, otherwise } => {
-                let granted = self.token(token.clone(), group.clone(), keys).await;
+                let granted = self.token(token.clone(), group.clone(), realm_name, keys).await;
                 match (granted, otherwise) {
                     (Some(grant), _) => Verdict::Granted(Box::new(grant)),
                     (None, None) => Verdict::Wrong,
@@ -191,11 +192,12 @@ impl Authenticator {
         guesses.wrong(guesser, now);
     }
 
-    /// What a token gives in a group.
+    /// What a token gives in a group where the file of `realm` decides.
     pub(crate) async fn token(
         &self,
         token: String,
         group: GroupName,
+        realm: GroupName,
         keys: Arc<[signalling::Key]>,
     ) -> Option<TokenGrant> {
         let (tokens, config) = (self.inner.tokens.clone(), self.inner.config.get());
@@ -204,7 +206,7 @@ impl Authenticator {
             let audience = Audience { group: &group, host: &config.canonical_host, base };
             match jwt::verify(&token, &keys, audience, unix_now()) {
                 Ok(grant) => Some(grant),
-                Err(JwtError::NotAJwt) => tokens.grant(&token, &group, unix_now()),
+                Err(JwtError::NotAJwt) => tokens.grant(&token, &group, &realm, unix_now()),
                 Err(error) => {
                     tracing::info!(group = group.as_str(), ?error, "token refused");
                     None

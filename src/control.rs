@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
-    Action, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation, Recipients,
+    Action, Bearer, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation, Recipients,
     StatusReply, StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -66,7 +66,7 @@ enum Input {
         is_writable: bool,
     },
     Bearers {
-        reply: oneshot::Sender<Vec<(ConnId, GroupName, String)>>,
+        reply: oneshot::Sender<Vec<Bearer>>,
     },
     Revoke {
         conns: Vec<ConnId>,
@@ -244,7 +244,7 @@ impl Control {
     }
 
     /// Who is in by which kept token without a person in front of it.
-    pub(crate) async fn bearers(&self) -> Vec<(ConnId, GroupName, String)> {
+    pub(crate) async fn bearers(&self) -> Vec<Bearer> {
         self.ask(|reply| Input::Bearers { reply }).await.unwrap_or_default()
     }
 

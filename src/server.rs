@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use signalling::GroupName;
+use signalling::{Bearer, GroupName};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -422,10 +422,11 @@ impl Reload {
         }
         let tokens = self.authenticator.tokens().clone();
         let gone = tokio::task::spawn_blocking(move || {
-            let is_gone = |(_, group, secret): &(_, GroupName, String)| {
-                tokens.grant(secret, group, unix_now()).is_none()
+            let is_gone = |bearer: &Bearer| {
+                let Bearer { group, realm, secret, .. } = bearer;
+                tokens.grant(secret, group, realm, unix_now()).is_none()
             };
-            bearers.into_iter().filter(is_gone).map(|(conn, ..)| conn).collect::<Vec<_>>()
+            bearers.into_iter().filter(is_gone).map(|bearer| bearer.conn).collect::<Vec<_>>()
         });
         // A panic is logged; the next round tries again.
         let gone = gone.await.unwrap_or_default();

@@ -133,11 +133,17 @@ impl TokenStore {
         Ok(notes.map(|(line, note)| format!("{file}:{line}: {note}")).collect())
     }
 
-    /// What a secret gives in a group.
-    pub(crate) fn grant(&self, secret: &str, group: &GroupName, now: UnixMs) -> Option<TokenGrant> {
+    /// What a secret gives in a group where the file of `realm` decides.
+    pub(crate) fn grant(
+        &self,
+        secret: &str,
+        group: &GroupName,
+        realm: &GroupName,
+        now: UnixMs,
+    ) -> Option<TokenGrant> {
         let tokens = self.read();
         let token = tokens.get(secret)?;
-        (token.covers(group) && token.is_current(now)).then(|| token.grant())
+        (token.covers(group, realm) && token.is_current(now)).then(|| token.grant())
     }
 
     /// Whether a secret lets its bearer administer the server.
@@ -393,12 +399,12 @@ mod tests {
             store.answer(TokenRequest::Make(Box::new(token(secret))));
         }
         let now = UnixMs(1_000);
-        assert!(store.grant("revoked", &group, now).is_some());
+        assert!(store.grant("revoked", &group, &group, now).is_some());
         let removed = store.change(|tokens, _| Ok::<_, Unusable>(tokens.remove("revoked")));
         assert!(removed.unwrap().is_some());
         fs::write(data.join("var/tokens.jsonl"), "{\n").unwrap();
-        assert!(store.grant("revoked", &group, now).is_none());
-        assert!(store.grant("kept", &group, now).is_some());
+        assert!(store.grant("revoked", &group, &group, now).is_none());
+        assert!(store.grant("kept", &group, &group, now).is_some());
         fs::remove_dir_all(data).unwrap();
     }
 
@@ -457,8 +463,8 @@ mod tests {
         ];
         fs::write(&path, text.concat()).unwrap();
         let group = GroupName::parse("g").unwrap();
-        assert!(store.grant("a", &group, now).is_some(), "the later line counts");
-        assert!(store.grant("old", &group, now).is_none());
+        assert!(store.grant("a", &group, &group, now).is_some(), "the later line counts");
+        assert!(store.grant("old", &group, &group, now).is_none());
         store.sweep(now);
         let secrets: Vec<String> =
             store.of_group("g").unwrap().0.into_iter().map(|token| token.token).collect();
@@ -476,7 +482,7 @@ mod tests {
         // What an editor breaks stays broken until it is repaired; nothing is lost.
         let good = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{good}{{\"token\":")).unwrap();
-        assert!(store.grant("a", &group, now).is_some());
+        assert!(store.grant("a", &group, &group, now).is_some());
         let token = Box::new(Token { token: "c".into(), ..Token::default() });
         assert_eq!(store.answer(TokenRequest::Make(token.clone())), TokenReply::Failed);
         assert_eq!(store.of_group("g").unwrap_err(), Unusable::Broken);

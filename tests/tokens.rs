@@ -53,6 +53,16 @@ async fn an_invitation_outlives_the_server() {
     // It is for this group, not for those below.
     let (_, below) = join(&server, "b", "test/a", json!({"token": token, "username": "zoe"})).await;
     assert_eq!(below["value"], "not authorised");
+    let wanted = json!({"group": "test", "expires": 3_600_000, "permissions": ["message"],
+        "includeAutoSubgroups": true});
+    let (mut op, _) = join(&server, "o2", "test", json!({"username": "op", "password": "pw"})).await;
+    let rooms = ask(&mut op, "maketoken", wanted).await["value"]["token"].clone();
+    server.scratch.write("groups/test/own.json", r#"{"users":{}}"#);
+    let (_, room) = join(&server, "c", "test/a", json!({"token": rooms, "username": "zed"})).await;
+    assert_eq!((&room["kind"], &room["permissions"]), (&json!("join"), &json!(["message"])));
+    let (_, own) = join(&server, "d", "test/own", json!({"token": rooms, "username": "zed"})).await;
+    assert_eq!(own["value"], "not authorised", "another file decides there");
+    let file = std::fs::read_to_string(server.scratch.0.join("data/var/tokens.jsonl")).unwrap();
     // Edited on disk, it counts at once; broken on disk, the old ones stay.
     server.scratch.write("data/var/tokens.jsonl", file.replace("[\"message\"]", "[\"present\"]"));
     let (_, edited) = join(&server, "e", "test", json!({"token": token, "username": "eve"})).await;

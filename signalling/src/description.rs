@@ -128,6 +128,11 @@ impl Description {
         user.permissions.expand(self.flags)
     }
 
+    /// The group whose file decides in `name`, which this is the description of.
+    pub fn realm(&self, name: &GroupName) -> GroupName {
+        self.inherited_from.as_ref().unwrap_or(name).clone()
+    }
+
     /// The description of a group below this one, `name`, that has no file, if there may be one.
     pub fn for_subgroup(&self, name: &GroupName) -> Option<Self> {
         self.has_auto_subgroups.then(|| {

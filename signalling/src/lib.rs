@@ -45,7 +45,7 @@ pub use document::{Document, EditError, Who};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
-    ActionRequest, Cause, Census, CredentialCheck, Credentials, EncodingState, Event, Failure,
+    ActionRequest, Bearer, Cause, Census, CredentialCheck, Credentials, EncodingState, Event, Failure,
     GroupFile, Happening, Hub, JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, Message,
     NotDone, Operation, Output, PathStage, PathState, Proof, Recipients, Refusal, Secret, Sent,
     SlotState, StatusReply, Traits, UserKind, Utterance, Verdict, ViewRequest, ViewState, What,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, NotDone,
+    Bearer, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, NotDone,
     Operation, Output, Recipients, Sent, StatusReply, Traits, Verdict, Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
@@ -194,7 +194,7 @@ impl Switchboard {
 
     /// Who is in by a kept token without a person in front of it, and by which: asked from time to
     /// time, because tokens can be taken back.
-    pub fn bearers(&self) -> Vec<(ConnId, GroupName, String)> {
+    pub fn bearers(&self) -> Vec<Bearer> {
         self.hub.bearers()
     }
 

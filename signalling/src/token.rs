@@ -37,6 +37,10 @@ pub struct Token {
     /// Good for groups below as well.
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "is_false")]
     pub include_subgroups: bool,
+    /// Good for the groups below that have no file of their own, such as breakout rooms, too. Ours,
+    /// not Galene's: unlike `include_subgroups` it gives nothing that another file decides on.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "is_false")]
+    pub include_auto_subgroups: bool,
     /// Absent and empty are different things: see [`TokenGrant`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -96,10 +100,11 @@ mod date {
 }
 
 /// The keys of a kept token.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "token",
     "group",
     "includeSubgroups",
+    "includeAutoSubgroups",
     "username",
     "permissions",
     "expires",
@@ -133,9 +138,11 @@ impl Token {
         entropy.short_id()
     }
 
-    /// Whether the token is for this group.
-    pub fn covers(&self, group: &GroupName) -> bool {
-        if self.group == group.as_str() {
+    /// Whether the token is for this group, in which the file of `realm` decides.
+    pub fn covers(&self, group: &GroupName, realm: &GroupName) -> bool {
+        if self.group == group.as_str()
+            || self.include_auto_subgroups && self.group == realm.as_str()
+        {
             return true;
         }
         self.include_subgroups
@@ -229,6 +236,7 @@ pub(crate) struct Wanted {
     pub(crate) group: Option<String>,
     pub(crate) username: Option<String>,
     pub(crate) permissions: Option<Vec<String>>,
+    pub(crate) include_auto_subgroups: bool,
     pub(crate) expires: Option<UnixMs>,
     pub(crate) not_before: Option<UnixMs>,
 }
@@ -244,6 +252,7 @@ impl Wanted {
             group: text(fields, "group")?,
             username: text(fields, "username")?,
             permissions: list(fields, "permissions")?,
+            include_auto_subgroups: flag(fields, "includeAutoSubgroups")?,
             expires: time(fields, "expires", now)?,
             not_before: time(fields, "not-before", now)?,
         })
@@ -255,6 +264,14 @@ fn text(fields: &Map<String, Value>, key: &str) -> Result<Option<String>, &'stat
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err("a field of the token is not text"),
+    }
+}
+
+fn flag(fields: &Map<String, Value>, key: &str) -> Result<bool, &'static str> {
+    match fields.get(key) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err("a field of the token is neither true nor false"),
     }
 }
 
@@ -311,15 +328,22 @@ mod tests {
     #[test]
     fn a_token_is_good_for_its_groups_only() {
         let mut token = Token { group: "a".into(), ..Token::default() };
-        assert!(token.covers(&name("a")));
-        assert!(!token.covers(&name("a/b")) && !token.covers(&name("ab")));
+        let covers = |token: &Token, group: &str| token.covers(&name(group), &name(group));
+        assert!(covers(&token, "a"));
+        assert!(!covers(&token, "a/b") && !covers(&token, "ab"));
+        assert!(!token.covers(&name("a/b"), &name("a")), "as Galene has it");
+        token.include_auto_subgroups = true;
+        assert!(covers(&token, "a") && token.covers(&name("a/b"), &name("a")));
+        assert!(!covers(&token, "a/b"), "one with a file of its own");
+        assert!(!token.covers(&name("c/d"), &name("c")));
+        token.include_auto_subgroups = false;
         token.include_subgroups = true;
-        assert!(token.covers(&name("a/b")) && token.covers(&name("a/b/c")));
-        assert!(!token.covers(&name("ab")) && !token.covers(&name("b")) && !token.is_global());
+        assert!(covers(&token, "a/b") && covers(&token, "a/b/c"));
+        assert!(!covers(&token, "ab") && !covers(&token, "b") && !token.is_global());
         token.group = String::new();
-        assert!(token.covers(&name("b")) && token.is_global());
+        assert!(covers(&token, "b") && token.is_global());
         token.include_subgroups = false;
-        assert!(!token.covers(&name("b")) && !token.is_global());
+        assert!(!covers(&token, "b") && !token.is_global());
     }
 
     #[test]

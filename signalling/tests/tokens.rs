@@ -406,9 +406,9 @@ fn a_token_that_is_taken_back_ends_what_it_let_in() {
     assert!(world.whip(request).is_none(), "the data plane is asked");
     let bearers = world.board.bearers();
     assert_eq!(bearers.len(), 1, "people are not asked about: {bearers:?}");
-    assert_eq!((bearers[0].1.as_str(), bearers[0].2.as_str()), ("test", "t"));
+    assert_eq!((bearers[0].group.as_str(), bearers[0].secret.as_str()), ("test", "t"));
     world.take(op);
-    world.board.revoke(&[bearers[0].0], world.now);
+    world.board.revoke(&[bearers[0].conn], world.now);
     world.settle();
     assert_eq!(kinds(&world.take(op)), ["user/delete"]);
     assert!(world.board.bearers().is_empty());

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
+import { inbound, joinGroup, openPage, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
 import { lower, raise } from './peer/stage.js';
 import { sleep, until } from './peer/wait.js';
 
 const GROUP = {
     'auto-subgroups': true,
-    users: { teacher: { password: 'secret', permissions: 'op' } },
+    users: { teacher: { password: 'secret', permissions: ['op', 'present', 'message', 'token'] } },
     'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
 };
 
@@ -27,8 +27,26 @@ describe('breakout rooms', { concurrency: 1 }, () => {
         teacher = await joinGroup(browser, 'teacher', { group: 'class', password: 'secret', start: 'both' });
         ann = await joinGroup(browser, 'ann', { group: 'class', start: 'both' });
         bob = await joinGroup(browser, 'bob', { group: 'class', start: 'both' });
-        cem = await joinGroup(browser, 'cem', { group: 'class' });
+        cem = await invited('cem');
     });
+
+    /** A guest who comes by a link that the teacher has made in the page. */
+    async function invited(name) {
+        await teacher.click('#people-button');
+        await teacher.click('#invite-button');
+        await teacher.click('#invite-form .primary');
+        await teacher.waitForSelector('#invite-link:not([hidden])');
+        const link = await teacher.inputValue('#invite-url');
+        await teacher.keyboard.press('Escape');
+        await teacher.click('#people-button');
+        const guest = await openPage(browser, name);
+        await guest.goto(link);
+        await guest.fill('#username', name);
+        await guest.selectOption('#start', 'nothing');
+        await guest.click('#join-button:not([disabled])');
+        await guest.waitForSelector('#room:not([hidden])');
+        return guest;
+    }
 
     after(async () => {
         await lower({ server, browser });

@@ -55,6 +55,8 @@ describe('statistics', { concurrency: 1 }, () => {
         });
         await page.selectOption('#group', 'test');
         await until('both members', async () => await page.locator('#members tbody tr').count() === 2);
+        await until('the path of each', async () => (await page.$$eval('#members td:last-child',
+            (cells) => cells.map((cell) => cell.textContent).join())) === 'UDP,UDP');
         await until('a line in the chart', async () => (await page.getAttribute(
             '.chart:nth-child(2) polyline', 'points')).split(' ').length >= 3);
         const label = await page.getAttribute('.chart:nth-child(2) svg', 'aria-label');

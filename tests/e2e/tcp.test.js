@@ -59,6 +59,7 @@ describe('UDP is blocked', { concurrency: 1, skip: canMakeLinks() ? false : 'nee
         ann = await joinGroup(browser, 'ann', { start: 'both' });
         bob = await joinGroup(browser, 'bob');
         await seesAndHears(bob, 'ann');
+        await bob.waitForSelector('.notice:has-text("This network blocks UDP")');
         for (const page of [ann, bob]) {
             const used = await until('its transports to have sent', async () => {
                 const used = await ofGroup(page);

@@ -189,7 +189,17 @@ function streamChanged({ kind, stream, replaces, error }) {
             { name: stream.username || t('somebody'), reason: error.message }));
     } else {
         state.stage.update(stream);
+        tellOfTcp(stream);
     }
+}
+
+/** Over TCP one lost packet holds up all that follow: who has stuttering pictures should know why. */
+function tellOfTcp({ path }) {
+    if (state.room.isTcpTold || path?.state !== 'flowing' || path.over !== 'tcp')
+        return;
+    state.room.isTcpTold = true;
+    notify(t('This network blocks UDP, so sound and pictures come over TCP. If they stutter, try '
+        + 'another network.'), 'info');
 }
 
 /** What operators ask for. Requests that we do not know are no harm. */

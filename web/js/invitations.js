@@ -62,6 +62,8 @@ export class Invitations {
             group: state.groupName,
             username: byId('invite-name').value.trim() || undefined,
             expires: HOUR_MS * Number(byId('invite-hours').value),
+            // Guests go to breakout rooms with everybody else.
+            includeAutoSubgroups: true,
             permissions: GUEST_PERMISSIONS.filter((permission) => connection.can(permission)),
         });
     }

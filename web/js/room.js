@@ -27,6 +27,7 @@ export class Room {
         this.attendance = attendance;
         this.reception = new Reception(connection);
         this.floor = new Floor(connection);
+        this.isTcpTold = false;
         this.captions = new Captions();
         this.hands = new Hands(connection, (places) => {
             this.people?.showHands(places);

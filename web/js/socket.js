@@ -15,7 +15,10 @@ const PING_EVERY_MS = 1_000;
 /** Unanswered for so long the user is told, and the connection is given up. */
 const SILENT_AFTER_MS = 900;
 const DEAD_AFTER_MS = 6_000;
-/** The same, when there is reason to believe that the network has changed. */
+/**
+ * The same, when there is reason to believe that the network has changed: the browser says so, or another
+ * connection is answered while this one is not, as after a change of address that nobody reports.
+ */
 const DOUBTED_AFTER_MS = 2_500;
 
 export class Socket {
@@ -25,6 +28,7 @@ export class Socket {
      */
     constructor(endpoint, handlers) {
         this.handlers = handlers;
+        this.#endpoint = endpoint;
         this.#startedAt = this.#heardAt = this.#tickedAt = performance.now();
         this.#socket = new WebSocket(endpoint);
         this.#socket.onopen = () => handlers.opened();
@@ -64,11 +68,15 @@ export class Socket {
     /** Ends the connection without a word to the handlers. */
     close() {
         clearInterval(this.#ticker);
+        this.#compare(false);
         this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
         this.#socket.close();
     }
 
+    #endpoint;
     #socket;
+    /** The connection that this one is compared with while it is silent. */
+    #other = null;
     #ticker;
     #startedAt;
     #heardAt;
@@ -134,7 +142,17 @@ export class Socket {
         if (isSilent === this.#isSilent)
             return;
         this.#isSilent = isSilent;
+        this.#compare(isSilent);
         this.handlers.silent(isSilent);
+    }
+
+    #compare(isWanted) {
+        this.#other?.close();
+        this.#other = isWanted ? new WebSocket(this.#endpoint) : null;
+        if (isWanted)
+            this.#other.onopen = () => {
+                this.#limitMs = DOUBTED_AFTER_MS;
+            };
     }
 
     #end(text, isTimeout) {

@@ -96,7 +96,7 @@ function show(sums) {
     fill('members', (group?.members ?? []).map((row) => [
         row.id.slice(0, 12), number(row.streamsIn), number(row.streamsOut),
         rate(row.bitsIn), rate(row.bitsOut), row.room > 0 ? rate(row.room) : '–',
-        loss(row.lossIn), loss(row.lossOut), roundTrip(row.rttMs), milliseconds(row.jitterMs),
+        loss(row.lossIn), loss(row.lossOut), roundTrip(row.rttMs), milliseconds(row.jitterMs), path(row),
     ]));
 }
 
@@ -146,6 +146,12 @@ function roundTrip(ms) {
     if (ms === 0)
         return '–';
     return ms >= BAD_RTT_MS ? { isBad: true, text: `⚠ ${milliseconds(ms)}` } : milliseconds(ms);
+}
+
+/** What media goes over, or that nothing gets through. */
+function path({ paths, isCutOff }) {
+    return isCutOff ? { isBad: true, text: `⚠ ${t('interrupted')}` }
+        : paths.map((over) => over.toUpperCase()).join(', ') || '–';
 }
 
 byId('form').addEventListener('submit', login);

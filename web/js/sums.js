@@ -1,5 +1,8 @@
 /** Sums over what the server tells administrators (GET /galene-api/v0/.stats). */
 
+/** What the server says of connections that nothing comes of. */
+const NOTHING_COMES = ['waiting', 'checked', 'silent'];
+
 /** What is in `groups`, and in each of them and of their members. */
 export function sumUp(groups) {
     const all = groups.map((group) => {
@@ -22,6 +25,8 @@ function ofMember({ id, up = [], down = [] }) {
         lossIn: most(received, 'loss'),
         lossOut: most(sent, 'loss'),
         rttMs: most(sent, 'rtt'),
+        paths: [...new Set([...up, ...down].map(({ path }) => path?.over).filter(Boolean))],
+        isCutOff: [...up, ...down].some(({ path }) => NOTHING_COMES.includes(path?.state)),
         jitterMs: Math.max(most(received, 'jitter'), most(sent, 'jitter')),
     };
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ids::ConnId;
 use crate::key::Key;
 use crate::name::GroupName;
 use crate::password::{Password, PasswordError};
@@ -88,6 +89,25 @@ pub struct CredentialCheck {
 impl fmt::Debug for CredentialCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CredentialCheck(..)")
+    }
+}
+
+/// Who is in by a token that the server keeps, without a person in front of it.
+#[derive(Clone)]
+pub struct Bearer {
+    /// Whose session.
+    pub conn: ConnId,
+    /// The group that it is in.
+    pub group: GroupName,
+    /// The group whose file decides there.
+    pub realm: GroupName,
+    /// The token.
+    pub secret: String,
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(..)")
     }
 }
 

@@ -66,7 +66,10 @@ impl Hub {
         }
         let wanted = Wanted::read(action.value.as_ref(), now.unix).map_err(Sense)?;
         if action.kind == "edittoken" {
-            if wanted.username.is_some() || wanted.permissions.is_some() {
+            if wanted.username.is_some()
+                || wanted.permissions.is_some()
+                || wanted.include_auto_subgroups
+            {
                 return Err(Sense("this field cannot be edited"));
             }
             if wanted.group.is_some_and(|group| group != name.as_str()) {
@@ -104,6 +107,7 @@ impl Hub {
             token: Token::generate(&mut self.entropy),
             group: name.as_str().to_owned(),
             include_subgroups: false,
+            include_auto_subgroups: wanted.include_auto_subgroups,
             username: wanted.username,
             permissions,
             expires: Some(expires),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::{
-    Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Happening, Hub,
+    Bearer, Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Happening, Hub,
     JoinRequest, Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply,
     USER_DATA_BYTES_MAX, UserKind, Verdict, Waiting, What, user_event,
 };
@@ -285,7 +285,7 @@ impl Hub {
         let username = credentials.username.clone().unwrap_or_default();
         let check = CredentialCheck {
             group: name.clone(),
-            realm: group.description.inherited_from.clone().unwrap_or_else(|| name.clone()),
+            realm: group.description.realm(name),
             is_wildcard: group.description.is_wildcard(&username),
             username,
             address: client.traits.address.clone(),
@@ -516,11 +516,13 @@ impl Hub {
 
     /// Those who neither chat nor hear of it, with the secrets of the kept tokens that let them
     /// in: somebody may take these back.
-    pub fn bearers(&self) -> Vec<(ConnId, GroupName, String)> {
+    pub fn bearers(&self) -> Vec<Bearer> {
         let bearers = self.bearers.iter();
         bearers
             .filter_map(|(conn, secret)| {
-                Some((*conn, self.place_of(*conn)?.clone(), secret.clone()))
+                let group = self.place_of(*conn)?.clone();
+                let realm = self.groups.get(&group)?.description.realm(&group);
+                Some(Bearer { conn: *conn, group, realm, secret: secret.clone() })
             })
             .collect()
     }

@@ -29,7 +29,7 @@ use crate::name::{GroupName, Username};
 use crate::time::Now;
 
 pub use action::{NOT_AUTHORISED, Refusal};
-pub use credential::{CredentialCheck, Credentials, Proof, Secret, Verdict};
+pub use credential::{Bearer, CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
     ActionRequest, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined, JoinedKind,
     Message, Output, Recipients, StatusReply, Traits, UserKind, What, Whose,

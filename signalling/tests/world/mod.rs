@@ -235,7 +235,7 @@ impl World {
             Proof::Token { token, keys, otherwise } => {
                 let audience = jwt::Audience { group: &check.group, host: "", base: "" };
                 let kept = self.tokens.iter().find(|kept| kept.token == token);
-                let kept = kept.filter(|kept| kept.covers(&check.group));
+                let kept = kept.filter(|kept| kept.covers(&check.group, &check.realm));
                 let kept = kept.filter(|kept| kept.is_current(self.now.unix));
                 match (jwt::verify(&token, &keys, audience, self.now.unix), kept) {
                     (Ok(grant), _) => Verdict::Granted(Box::new(grant)),

@@ -103,7 +103,7 @@ async fn bearer(token: String, route: &Route, context: &Arc<Context>) -> Verdict
         return Verdict::Wrong;
     };
     let keys = description.auth_keys.clone();
-    let grant = context.authenticator.token(token, name.clone(), keys).await;
+    let grant = context.authenticator.token(token, name.clone(), name.clone(), keys).await;
     let is_admin =
         grant.is_some_and(|grant| grant.permissions.iter().any(|permission| permission == ADMIN));
     if is_admin { Verdict::Right } else { Verdict::Wrong }
@@ -141,8 +141,7 @@ async fn basic(
         && description.as_ref().is_some_and(|description| description.is_wildcard(username));
     let group_decoy = description.as_ref().map_or(Password::Never, |found| found.decoy());
     // Groups that live off one file have the same users.
-    let realm = description.as_ref().and_then(|found| found.inherited_from.clone());
-    let realm = realm.unwrap_or_else(|| name.clone());
+    let realm = description.as_ref().map_or_else(|| name.clone(), |found| found.realm(name));
     let own = description.and_then(|description| own_password(&description, username, route));
     let of_group = Claim { realm: realm.as_str(), username, is_wildcard, address };
     // Who is known in the group is not therefore known as an administrator of the server.

@@ -100,6 +100,24 @@ export class Link {
         this.#inside(`ip route add default via ${OURS}`);
     }
 
+    /** What lies between forgets all connections that there are, as a NAT does that starts again: nothing
+     * gets through any more on their ports, and neither end is told. */
+    forget() {
+        const sockets = this.#inside("ss -Hntua | awk '$2 != \"LISTEN\" { print $1, $5 }'").toString();
+        for (const line of new Set(sockets.trim().split('\n'))) {
+            const [protocol, local] = line.split(' ');
+            const port = local.split(':').at(-1);
+            this.#inside(`iptables -A INPUT -i aula-l1 -p ${protocol} --dport ${port} -j DROP`);
+            execFileSync('sh', ['-c', `iptables -A INPUT -i aula-l0 -p ${protocol} --sport ${port} -j DROP`]);
+        }
+    }
+
+    /** UDP from the far end is lost at our door; TCP is not. */
+    silence(isSilent) {
+        const rule = 'INPUT -i aula-l0 -p udp -j DROP';
+        execFileSync('sh', ['-c', `iptables ${isSilent ? '-A' : '-D'} ${rule}`]);
+    }
+
     end() {
         this.holder?.kill('SIGKILL');
         removeCable();
