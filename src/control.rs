@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
-    Action, Bearer, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation, Recipients,
-    StatusReply, StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
+    Action, Bearer, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation,
+    Recipients, StatusReply, StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;

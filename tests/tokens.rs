@@ -55,7 +55,8 @@ async fn an_invitation_outlives_the_server() {
     assert_eq!(below["value"], "not authorised");
     let wanted = json!({"group": "test", "expires": 3_600_000, "permissions": ["message"],
         "includeAutoSubgroups": true});
-    let (mut op, _) = join(&server, "o2", "test", json!({"username": "op", "password": "pw"})).await;
+    let (mut op, _) =
+        join(&server, "o2", "test", json!({"username": "op", "password": "pw"})).await;
     let rooms = ask(&mut op, "maketoken", wanted).await["value"]["token"].clone();
     server.scratch.write("groups/test/own.json", r#"{"users":{}}"#);
     let (_, room) = join(&server, "c", "test/a", json!({"token": rooms, "username": "zed"})).await;

@@ -70,7 +70,7 @@ fuzz_target!(|data: &[u8]| {
             let text = serde_json::to_string(&token).expect("it prints");
             let again: Token = serde_json::from_str(&text).expect("what was printed is read");
             assert_eq!(again, token);
-            let _ = (token.covers(&group), token.is_current(NOW), token.is_global());
+            let _ = (token.covers(&group, &group), token.is_current(NOW), token.is_global());
         }
     }
 });

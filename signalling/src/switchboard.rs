@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Bearer, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest, NotDone,
-    Operation, Output, Recipients, Sent, StatusReply, Traits, Verdict, Whose,
+    Bearer, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest,
+    NotDone, Operation, Output, Recipients, Sent, StatusReply, Traits, Verdict, Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;

@@ -98,6 +98,7 @@ fn token(random: &mut Random) -> Token {
         token: format!("t{}", random.next()),
         group: if random.coin() { String::new() } else { random.word() },
         include_subgroups: random.coin(),
+        include_auto_subgroups: random.coin(),
         username: random.coin().then(|| random.word()),
         permissions: (0..random.below(4)).map(|_| random.word()).collect(),
         expires: random.coin().then(|| random.date()),
@@ -118,8 +119,12 @@ fn tokens_are_read_as_they_were_written() {
         // A global one covers what any does; none covers more than that.
         let group = GroupName::parse(&format!("g{}", random.below(3))).unwrap();
         let global = Token { group: String::new(), include_subgroups: true, ..token.clone() };
-        assert!(global.covers(&group));
-        assert!(!token.covers(&group) || token.group.is_empty() || token.group == group.as_str());
+        assert!(global.covers(&group, &group));
+        assert!(
+            !token.covers(&group, &group)
+                || token.group.is_empty()
+                || token.group == group.as_str()
+        );
     }
 }
 

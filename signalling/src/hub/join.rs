@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::{
-    Bearer, Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Happening, Hub,
-    JoinRequest, Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply,
+    Bearer, Client, CredentialCheck, Credentials, Event, Failure, GROUPS_MAX, GroupFile, Happening,
+    Hub, JoinRequest, Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply,
     USER_DATA_BYTES_MAX, UserKind, Verdict, Waiting, What, user_event,
 };
 use crate::group::{Group, LOCKED_TEXT, Member};

@@ -112,9 +112,9 @@ export class Link {
         }
     }
 
-    /** UDP from the far end is lost at our door; TCP is not. */
+    /** Whatever the far end sends is lost at our door. */
     silence(isSilent) {
-        const rule = 'INPUT -i aula-l0 -p udp -j DROP';
+        const rule = 'INPUT -i aula-l0 -j DROP';
         execFileSync('sh', ['-c', `iptables ${isSilent ? '-A' : '-D'} ${rule}`]);
     }
 
