@@ -10,8 +10,13 @@ use crate::descriptor::{self, FrameInfo};
 use crate::extension::{Extension, ExtensionMap};
 use crate::rtp::RtpHeader;
 use crate::stun::BindingRequest;
-use crate::twcc::ArrivalLog;
 use crate::ufrag;
+
+// For simulations of paths.
+pub use crate::congestion::{
+    Cluster, Controller, Flow as Estimated, PacketResult, START_BPS, SendHistory,
+};
+pub use crate::twcc::ArrivalLog;
 
 pub use crate::fanout::{BareSeal, Fanout, Seal};
 pub use crate::lane::{LANE_BYTES, lane};

@@ -21,6 +21,7 @@ mod whip;
 
 use std::process::ExitCode;
 
+use loadtest::simulation;
 use measure::Outcome;
 use options::{Options, USAGE};
 
@@ -67,6 +68,10 @@ async fn dispatch(options: &Options) -> Result<bool, String> {
             }
             Ok(true)
         }
+        "netem" => {
+            print!("{}", simulate(options.load.seed));
+            Ok(true)
+        }
         "report" => report_files(&options.files),
         "find-capacity" => find_capacity(options).await,
         "compare" => compare(options).await,
@@ -77,6 +82,14 @@ async fn dispatch(options: &Options) -> Result<bool, String> {
             Ok(is_good(options, &outcome))
         }
     }
+}
+
+fn simulate(seed: u64) -> String {
+    let rows = simulation::cases().into_iter().map(|case| {
+        let run = simulation::run(&case, seed, &|| Box::<simulation::Ours>::default());
+        (case.name.to_owned(), simulation::Judgement::of(&case, &run))
+    });
+    simulation::table(&rows.collect::<Vec<_>>())
 }
 
 fn is_good(options: &Options, outcome: &Outcome) -> bool {

@@ -16,6 +16,7 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   aula-loadtest find-capacity --url URL --pid PID [OPTION..]
   aula-loadtest compare --a URL --pid-a PID --b URL --pid-b PID [--rounds N] [OPTION..]
   aula-loadtest floor                  the bare seal and send of this machine
+  aula-loadtest netem [--seed N]       the congestion control in the cases of RFC 8867, in virtual time
   aula-loadtest report A.json [B.json..] > report.html
 
   --publishers N     publishers (1)            --viewers N     viewers (100)
@@ -157,7 +158,7 @@ impl Options {
             "webinar" => (5, 100, true),
             "meeting" => (30, 0, true),
             "storm" => (1, 200, true),
-            "run" | "find-capacity" | "compare" | "floor" | "report" => (1, 100, false),
+            "run" | "find-capacity" | "compare" | "floor" | "netem" | "report" => (1, 100, false),
             "--help" | "-h" | "help" => return Err(USAGE.to_owned()),
             _ => return Err(format!("unknown command {command}; try --help")),
         };

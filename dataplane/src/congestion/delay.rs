@@ -17,9 +17,11 @@ const SMOOTHING: f64 = 0.9;
 /// The trend counts for more the more of it has been seen, up to this many groups.
 const DELTAS_MAX: f64 = 60.0;
 const GAIN: f64 = 4.0;
-/// The threshold in ms, where it begins and within which it stays (s4.4).
+/// The threshold in ms, where it begins and within which it stays (s4.4, which has 6 at least: with
+/// that, the slow growth of a TCP connection's window next to us counts as our own overuse, and a
+/// download leaves us next to nothing).
 const THRESHOLD_START_MS: f64 = 12.5;
-const THRESHOLD_MS: std::ops::RangeInclusive<f64> = 6.0..=600.0;
+const THRESHOLD_MS: std::ops::RangeInclusive<f64> = 9.5..=600.0;
 /// How fast the threshold follows up and down, per ms.
 const THRESHOLD_UP: f64 = 0.0087;
 const THRESHOLD_DOWN: f64 = 0.039;

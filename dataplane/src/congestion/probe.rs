@@ -5,7 +5,7 @@ use super::{PacketResult, ProbeId, RATE_MAX_BPS};
 
 /// How long a probe lasts. Longer than the burst that a token bucket lets pass takes to spend, so
 /// that what is measured is the bucket's rate.
-const PROBE_US: u64 = 80_000;
+const PROBE_US: u64 = 60_000;
 /// Of a probe's packets, the first third is not measured: see above.
 const SKIPPED: usize = 3;
 /// Packets that a probe must bring to count.
@@ -13,9 +13,9 @@ const PACKETS_MIN: usize = 6;
 /// A probe's rate is compared when its packets should all have been told of.
 const WAIT_US: u64 = 1_500_000;
 /// Between two probes that found nothing: doubled from the first to the second.
-const AGAIN_US: (u64, u64) = (2_000_000, 8_000_000);
+const AGAIN_US: (u64, u64) = (2_000_000, 4_000_000);
 /// After so long without overuse a probe is worth it.
-const CALM_US: u64 = 1_000_000;
+const CALM_US: u64 = 2_000_000;
 /// Received much slower than sent, the path is full: a bit less than that is its capacity.
 const SATURATED: f64 = 0.9;
 const SATURATED_SHARE: f64 = 0.95;
