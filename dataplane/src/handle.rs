@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
@@ -31,6 +32,13 @@ impl DataPlane {
     /// [`StartError`] when the configuration cannot work or the system refuses a resource.
     pub fn start(config: Config, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StartError> {
         Ok(Self { running: run::start(&config, &notify)?, serial: AtomicU64::new(1) })
+    }
+
+    /// The shards' inputs with their wakers, and their time zero.
+    pub(crate) fn ends(&self) -> (Vec<(Sender<ShardInput>, Arc<Waker>)>, Instant) {
+        let ends = self.running.shards.iter();
+        let ends = ends.map(|end| (end.inputs.clone(), Arc::clone(&end.waker)));
+        (ends.collect(), self.running.epoch)
     }
 
     /// Where the shards listen.
