@@ -220,7 +220,10 @@ mod tests {
         let (mut at, mut found) = (0, Vec::new());
         while at < bytes.len() {
             let len = u32::from_be_bytes(bytes[at..at + 4].try_into().expect("a length")) as usize;
-            found.push((String::from_utf8_lossy(&bytes[at + 4..at + 8]).into_owned(), at + 8..at + len));
+            found.push((
+                String::from_utf8_lossy(&bytes[at + 4..at + 8]).into_owned(),
+                at + 8..at + len,
+            ));
             at += len;
         }
         found
@@ -241,7 +244,10 @@ mod tests {
             for fragment in fragments.into_iter().flatten() {
                 assert_eq!(fragment.at, file.len() as u64);
                 let (start_us, end_us) = fragment.span_us;
-                assert!((1_000_000..1_100_000).contains(&(end_us - start_us)), "{start_us} {end_us}");
+                assert!(
+                    (1_000_000..1_100_000).contains(&(end_us - start_us)),
+                    "{start_us} {end_us}"
+                );
                 file.extend(fragment.bytes);
             }
         }
@@ -255,8 +261,11 @@ mod tests {
         let names: Vec<String> = boxes(&file).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names[..4], ["ftyp", "moov", "moof", "mdat"]);
         assert_eq!(names.last().map(String::as_str), Some("mfra"));
-        let mdats: usize =
-            boxes(&file).iter().filter(|(name, _)| name == "mdat").map(|(_, span)| span.len()).sum();
+        let mdats: usize = boxes(&file)
+            .iter()
+            .filter(|(name, _)| name == "mdat")
+            .map(|(_, span)| span.len())
+            .sum();
         assert_eq!(mdats, 300 * 100, "no sample is lost");
     }
 

@@ -122,7 +122,8 @@ impl Mp4 {
     /// A fragment that begins at `at` in the file.
     pub fn fragment(&mut self, at: u64, samples: &[Sample]) -> Vec<u8> {
         self.sequence += 1;
-        let mut out = Vec::with_capacity(1024 + samples.iter().map(|s| s.data.len() + 16).sum::<usize>());
+        let mut out =
+            Vec::with_capacity(1024 + samples.iter().map(|s| s.data.len() + 16).sum::<usize>());
         // Where the offsets of the data stand, to be filled in once it is known where that lies.
         let mut offsets = Vec::new();
         let tracks = self.tracks.iter().enumerate();
@@ -138,7 +139,9 @@ impl Mp4 {
         });
         for (number, (track_at, track, samples)) in with.iter().enumerate() {
             let is_video = !track.config.codec.is_audio();
-            for (number_in, sample) in samples.iter().enumerate().filter(|(_, s)| s.is_key && is_video) {
+            for (number_in, sample) in
+                samples.iter().enumerate().filter(|(_, s)| s.is_key && is_video)
+            {
                 self.entries[*track_at].push(Entry {
                     time: ticks(track, sample.at_us),
                     moof_at: at,

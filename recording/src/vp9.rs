@@ -110,7 +110,8 @@ fn header(frame: &[u8]) -> Option<Option<Config>> {
             bits.skip(2)?;
         }
     }
-    let size = (bits.take(16)? as u16).checked_add(1).zip((bits.take(16)? as u16).checked_add(1))?;
+    let size =
+        (bits.take(16)? as u16).checked_add(1).zip((bits.take(16)? as u16).checked_add(1))?;
     let format = depth << 4 | chroma << 1 | u8::from(is_full);
     // Colours are not specified (2), and there is no more to initialise with.
     let record = vec![profile as u8, level_of(size), format, 2, 2, 2, 0, 0];
