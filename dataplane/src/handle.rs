@@ -34,11 +34,15 @@ impl DataPlane {
         Ok(Self { running: run::start(&config, &notify)?, serial: AtomicU64::new(1) })
     }
 
-    /// The shards' inputs with their wakers, and their time zero.
-    pub(crate) fn ends(&self) -> (Vec<(Sender<ShardInput>, Arc<Waker>)>, Instant) {
+    /// The shards' inputs with their wakers.
+    pub(crate) fn ends(&self) -> Vec<(Sender<ShardInput>, Arc<Waker>)> {
         let ends = self.running.shards.iter();
-        let ends = ends.map(|end| (end.inputs.clone(), Arc::clone(&end.waker)));
-        (ends.collect(), self.running.epoch)
+        ends.map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect()
+    }
+
+    /// The shards' time zero.
+    pub(crate) fn epoch(&self) -> Instant {
+        self.running.epoch
     }
 
     /// Where the shards listen.

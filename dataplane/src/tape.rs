@@ -72,7 +72,7 @@ impl DataPlane {
     /// # Errors
     /// [`Busy`] when a shard's queue is full.
     pub fn tape(&self) -> Result<Tape, Busy> {
-        let (ends, epoch) = self.ends();
+        let (ends, epoch) = (self.ends(), self.epoch());
         let mut lanes = Vec::new();
         for (inputs, waker) in &ends {
             let (producer, consumer) = lane::lane(TAPE_BYTES);

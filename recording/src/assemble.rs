@@ -162,8 +162,7 @@ impl Assembler {
             Codec::Opus => {
                 let data = payloads.into_iter().next()?;
                 let ticks = opus::samples(&data)?;
-                let record = opus::record();
-                let config = Some(Config { codec: Codec::Opus, size: (0, 0), record });
+                let config = Some(Config::opus());
                 return Some(Frame { rtp_time, at_us, ticks, is_key: true, data, config });
             }
             Codec::Vp8 => vp8::picture(&payloads),

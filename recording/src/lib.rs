@@ -51,6 +51,13 @@ pub struct Config {
     pub record: Vec<u8>,
 }
 
+impl Config {
+    /// That of all Opus streams.
+    pub fn opus() -> Self {
+        Self { codec: Codec::Opus, size: (0, 0), record: opus::record() }
+    }
+}
+
 /// What a codec makes of the payloads of one picture.
 struct Picture {
     data: Vec<u8>,

@@ -122,14 +122,7 @@ async fn authorise(
     };
     let (store, name) = (context.store.clone(), group.clone());
     let file = tokio::task::spawn_blocking(move || store.load(&name)).await;
-    let description = match file {
-        Ok(GroupFile::Found(description)) => description,
-        _ => {
-            context.authenticator.penalty(started, AuthFailure::Malformed).await;
-            return Err(refusal(group));
-        }
-    };
-    let Some(shown) = shown else {
+    let (Ok(GroupFile::Found(description)), Some(shown)) = (file, shown) else {
         context.authenticator.penalty(started, AuthFailure::Malformed).await;
         return Err(refusal(group));
     };

@@ -356,7 +356,12 @@ impl Reel {
     fn begin(&mut self, now_us: u64, place: &mut Place) -> io::Result<()> {
         let mut tracks = Vec::new();
         let mut track_of = Vec::new();
-        for section in &self.sections {
+        for section in &mut self.sections {
+            // Sound that comes later must find its track: another file could only begin with a
+            // keyframe.
+            if !section.is_video && section.config.is_none() {
+                section.config = Some(Config::opus());
+            }
             track_of.push(section.config.clone().map(|config| {
                 tracks.push(Track { config });
                 tracks.len() - 1
