@@ -44,6 +44,8 @@ async function decode(path) {
     for (const [kind, map] of [['video', '0:v:0'], ['audio', '0:a:0']]) {
         const { stderr } = await run(process.env.FFMPEG, [
             '-hide_banner', '-v', 'error', '-stats', '-nostdin', '-i', path, '-map', map,
+            // Cameras have no constant rate.
+            '-fps_mode', 'passthrough', '-enc_time_base', 'demux',
             '-f', 'null', '-',
         ], { maxBuffer: 1 << 24 });
         const problems = stderr.split(/[\r\n]/).filter((line) => line && !/^(frame|size)=/.test(line));
