@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use dataplane::{
     Busy, ClientKey, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
-    PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, TransportId,
+    PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, Tape, TransportId,
     ViewOffer, Why,
 };
 use signalling::{
-    Cause, ConnId, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
-    PublicationKey, Rate, Sent, SentRate, Want,
+    Cause, ConnId, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
+    PublicationKey, Rate, RecordOrder, Sent, SentRate, Want,
 };
 use tokio::sync::Notify;
 
 use crate::fatal::FatalError;
+use crate::recorder::{Job, Stream};
 
 /// How many events are taken before the control plane looks at its other inputs.
 const EVENT_BATCH_MAX: usize = 256;
@@ -83,6 +84,41 @@ impl Bridge {
     /// The way in for media over TCP.
     pub(crate) fn door(&self) -> dataplane::Door {
         self.dataplane.door()
+    }
+
+    /// The recorder's end of its lanes; to be asked for once.
+    pub(crate) fn tape(&self) -> Option<Tape> {
+        self.dataplane.tape().ok()
+    }
+
+    /// What the recorder shall do, in its own words.
+    pub(crate) fn job(&self, order: RecordOrder) -> Job {
+        let text = |name: GroupName| name.as_str().to_owned();
+        match order {
+            RecordOrder::Begin { group, by, is_webm } => {
+                Job::Begin { group: text(group), by, is_webm }
+            }
+            RecordOrder::Stream(stream) => {
+                let sections = stream.sections.iter().filter_map(|(key, kind)| {
+                    Some((self.publication_id(*key)?, *kind == MediaKind::Video))
+                });
+                let media = stream.sections.first().map_or(0, |(key, _)| key.media.0);
+                Job::Stream(Stream {
+                    sections: sections.collect(),
+                    media,
+                    group: text(stream.group),
+                    client: stream.client,
+                    username: stream.username,
+                    id: stream.stream,
+                    label: stream.label,
+                })
+            }
+            RecordOrder::StreamEnded { group, media } => {
+                Job::StreamEnded { group: text(group), media: media.0 }
+            }
+            RecordOrder::Note { group, what } => Job::Note { group: text(group), what },
+            RecordOrder::End { group } => Job::End { group: text(group) },
+        }
     }
 
     /// How many shards run.

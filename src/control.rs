@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc as sync};
 use std::time::{Duration, Instant};
 
 use signalling::whip;
@@ -20,6 +20,7 @@ use crate::bridge::{Bridge, ShardCounters};
 use crate::http::Protocol;
 use crate::journal::Journal;
 use crate::outbox::{Item, Outbox};
+use crate::recorder::{Job, Notice, Recorder};
 use crate::store::GroupStore;
 
 /// Inputs waiting for the task; senders wait when it is full, which slows down only them.
@@ -144,6 +145,7 @@ impl Control {
         store: Arc<GroupStore>,
         authenticator: Authenticator,
         journal: Journal,
+        recorder: (Recorder, sync::Receiver<Notice>),
     ) -> (Self, JoinHandle<()>) {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let control = Self { inputs: sender };
@@ -153,6 +155,9 @@ impl Control {
             store,
             authenticator,
             journal,
+            recorder: recorder.0,
+            notices: recorder.1,
+            has_tape: false,
             outboxes: HashMap::new(),
             statuses: HashMap::new(),
             webrtc: HashMap::new(),
@@ -304,6 +309,11 @@ struct Task {
     store: Arc<GroupStore>,
     authenticator: Authenticator,
     journal: Journal,
+    recorder: Recorder,
+    /// What the recorder tells.
+    notices: sync::Receiver<Notice>,
+    /// Whether the recorder has its end of the lanes.
+    has_tape: bool,
     outboxes: HashMap<ConnId, Outbox>,
     statuses: HashMap<Ticket, oneshot::Sender<StatusReply>>,
     webrtc: HashMap<Ticket, oneshot::Sender<Answered>>,
@@ -350,6 +360,7 @@ impl Task {
                 self.act();
             }
             self.take_media();
+            self.take_notices();
             self.give_stats();
             let now = self.now();
             self.switchboard.tick(now);
@@ -372,6 +383,17 @@ impl Task {
             self.journal.span(whose.as_ref()).in_scope(|| self.journal.note_media(&event));
             self.switchboard.media(event, now);
             self.act();
+        }
+    }
+
+    /// Tells those who may record what the recorder says.
+    fn take_notices(&mut self) {
+        let now = self.now();
+        while let Ok(Notice { group, text, is_over }) = self.notices.try_recv() {
+            if let Ok(group) = GroupName::parse(&group) {
+                self.switchboard.recorder_says(&group, &text, is_over, now);
+                self.act();
+            }
         }
     }
 
@@ -516,6 +538,16 @@ impl Task {
                     let whose = self.switchboard.whose(request.media());
                     let span = self.journal.span(whose.as_ref());
                     span.in_scope(|| self.bridge.request(request));
+                }
+                Action::Record(order) => {
+                    if !self.has_tape
+                        && let Some(tape) = self.bridge.tape()
+                    {
+                        self.has_tape = true;
+                        self.recorder.order(Job::Tape(Box::new(tape)));
+                    }
+                    let job = self.bridge.job(*order);
+                    self.recorder.order(job);
                 }
                 Action::Happened(happening) => self.journal.note(&happening),
                 Action::Load(name) => self.load(name),

@@ -34,6 +34,7 @@ pub(crate) struct Flags {
     pub(crate) statics: Option<PathBuf>,
     pub(crate) data: PathBuf,
     pub(crate) groups: PathBuf,
+    pub(crate) recordings: PathBuf,
     pub(crate) insecure: bool,
     pub(crate) udp: Udp,
     /// More ports for media over TCP.
@@ -69,7 +70,7 @@ const FLAGS: [(&str, &str, &str); 28] = [
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
     ("groups", "DIR", "group files (./groups/)"),
-    ("recordings", "DIR", "reserved for recordings (./recordings/)"),
+    ("recordings", "DIR", "recordings (./recordings/)"),
     ("insecure", "", "plain HTTP, behind a proxy that speaks TLS"),
     ("public-server", "", "pages of any web origin may use WebSocket, WHIP and status"),
     ("udp-port", "N", "the UDP port of all media (the number of the HTTP port)"),
@@ -112,6 +113,7 @@ impl Flags {
             statics: None,
             data: PathBuf::from("./data/"),
             groups: PathBuf::from("./groups/"),
+            recordings: PathBuf::from("./recordings/"),
             insecure: false,
             udp: Udp::AsHttp,
             tcp_ports: Vec::new(),
@@ -200,6 +202,7 @@ impl Flags {
             "static" => self.statics = Some(PathBuf::from(value)),
             "data" => self.data = PathBuf::from(value),
             "groups" => self.groups = PathBuf::from(value),
+            "recordings" => self.recordings = PathBuf::from(value),
             "udp-port" => self.udp = Udp::Port(value.parse().map_err(|_| bad())?),
             "udp-range" => self.udp = udp_range(&value).ok_or_else(bad)?,
             "tcp-port" => {

@@ -22,6 +22,7 @@ mod journal;
 mod memory;
 mod metrics;
 mod outbox;
+mod recorder;
 mod redacted;
 mod reread;
 mod server;

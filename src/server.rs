@@ -30,6 +30,7 @@ use crate::ice_tcp::IceTcp;
 use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::metrics::Counters;
+use crate::recorder::Recorder;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
 use crate::tokens::TokenStore;
@@ -122,8 +123,18 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     tokens.refresh();
     let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
     let journal = Journal::new(flags.redact_logs, Hooks::start(config.clone()));
-    let (control, mut task) =
-        Control::start(seed()?, bridge, wake, store.clone(), authenticator.clone(), journal);
+    let (recorder, notices) =
+        Recorder::start(&flags.recordings, wake.clone(), counters.recording.clone())
+            .map_err(FatalError::system)?;
+    let (control, mut task) = Control::start(
+        seed()?,
+        bridge,
+        wake,
+        store.clone(),
+        authenticator.clone(),
+        journal,
+        (recorder.clone(), notices),
+    );
     let mut ice_servers = IceServers::new(&flags.data, flags.relay_only);
     if let Some(configuration) = ice_servers.refresh() {
         control.set_ice_servers(configuration).await;
@@ -140,6 +151,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         authenticator: authenticator.clone(),
         counters,
         ice_tcp: ice_tcp.clone(),
+        recorder: recorder.clone(),
         certificates: certificates.clone(),
         memory: Memory::new(flags.memory_mib),
         is_public_server: flags.public_server,
@@ -201,6 +213,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         _ = interrupt.recv() => {}
     }
     serving.abort();
+    // It waits for the disk, and nobody else is left to wait for this thread.
+    recorder.finish();
     if let Some(bridge) = control.stop().await {
         bridge.shut_down();
     }

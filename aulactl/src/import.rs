@@ -150,9 +150,6 @@ fn group(path: &Path, name: &GroupName, findings: &mut Findings) {
 
 fn differences(description: &Description) -> Vec<String> {
     let mut lines = Vec::new();
-    if description.flags.allow_recording {
-        lines.push("allow-recording: this server does not record yet".to_owned());
-    }
     if description.codecs.is_empty() {
         lines.push("codecs: none is left, nobody can send".to_owned());
     }

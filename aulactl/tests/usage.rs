@@ -139,9 +139,7 @@ fn folders_of_galene_are_looked_at_and_left_alone() {
     scratch.write("data/var/tokens.jsonl", token);
     let (code, said) = scratch.import();
     assert_eq!(code, Some(0), "{said}");
-    for word in
-        ["2 groups", "allow-recording", "allow-anonymous", "cannot log in", "TURN", "expires"]
-    {
+    for word in ["2 groups", "allow-anonymous", "cannot log in", "TURN", "expires"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     scratch.write("groups/bad.json", "{\n\"publik\":true}");

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
@@ -31,6 +32,17 @@ impl DataPlane {
     /// [`StartError`] when the configuration cannot work or the system refuses a resource.
     pub fn start(config: Config, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StartError> {
         Ok(Self { running: run::start(&config, &notify)?, serial: AtomicU64::new(1) })
+    }
+
+    /// The shards' inputs with their wakers.
+    pub(crate) fn ends(&self) -> Vec<(Sender<ShardInput>, Arc<Waker>)> {
+        let ends = self.running.shards.iter();
+        ends.map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect()
+    }
+
+    /// The shards' time zero.
+    pub(crate) fn epoch(&self) -> Instant {
+        self.running.epoch
     }
 
     /// Where the shards listen.

@@ -17,6 +17,38 @@ impl ShardId {
     }
 }
 
+/// A reader of a Source beside its local Subscribers, behind a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReaderId {
+    /// Another shard, with viewers of its own.
+    Shard(ShardId),
+    /// The recorder.
+    Recorder,
+}
+
+/// The most readers of one Source.
+pub const READERS_MAX: usize = SHARDS_MAX + 1;
+
+impl ReaderId {
+    /// The index into tables of lanes.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Shard(shard) => shard.index(),
+            Self::Recorder => SHARDS_MAX,
+        }
+    }
+
+    /// The reader behind a lane; beyond the shards it is the recorder.
+    pub fn from_index(index: usize) -> Self {
+        if index < SHARDS_MAX { Self::Shard(ShardId(index as u8)) } else { Self::Recorder }
+    }
+
+    /// Its bit in a set of readers.
+    pub fn bit(self) -> u32 {
+        1 << self.index()
+    }
+}
+
 /// A Transport: one ICE and DTLS association with one remote peer. Names its shard, because a
 /// Transport never moves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

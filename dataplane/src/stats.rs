@@ -2,7 +2,7 @@
 
 use crate::api::{Codec, MediaKind};
 use crate::histogram::Histogram;
-use crate::id::{SHARDS_MAX, ShardId};
+use crate::id::{ReaderId, SHARDS_MAX, ShardId};
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -192,6 +192,10 @@ pub struct Counters {
     pub socket_overflows: u64,
     /// Packets copied to other shards.
     pub lane_out: u64,
+    /// Packets given to the recorder.
+    pub recorded: u64,
+    /// Packets that it had no room for.
+    pub unrecorded: u64,
     /// Packets taken from other shards.
     pub lane_in: u64,
     /// Records that did not fit, by the shard that they were meant for.
@@ -254,6 +258,16 @@ impl Counters {
     /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops.get(reason as usize).map_or(0, |(_, count)| *count)
+    }
+
+    /// A packet for a reader has gone into its lane, or did not fit.
+    pub fn count_reader(&mut self, reader: ReaderId, is_taken: bool) {
+        match (reader, is_taken) {
+            (ReaderId::Shard(_), true) => self.lane_out += 1,
+            (ReaderId::Shard(shard), false) => self.drop_from_lane(shard),
+            (ReaderId::Recorder, true) => self.recorded += 1,
+            (ReaderId::Recorder, false) => self.unrecorded += 1,
+        }
     }
 
     /// A record for another shard did not fit into the lane.

@@ -83,6 +83,8 @@ pub struct Description {
     pub expires: Option<UnixMs>,
     /// What named permission sets include.
     pub flags: Flags,
+    /// Whether recordings are WebM whatever they can hold.
+    pub is_webm: bool,
     /// Whether groups below this one exist without files.
     pub has_auto_subgroups: bool,
     /// Lock while there is no op.
@@ -193,6 +195,7 @@ struct File {
     not_before: Option<Date>,
     expires: Option<Date>,
     allow_recording: Option<bool>,
+    recording_format: Option<String>,
     unrestricted_tokens: Option<bool>,
     auto_subgroups: Option<bool>,
     autolock: Option<bool>,
@@ -311,6 +314,14 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
                 .collect()
         },
     );
+    let is_webm = match file.recording_format.as_deref() {
+        None | Some("mp4") => false,
+        Some("webm") => true,
+        Some(other) => {
+            warnings.push(format!("unknown recording-format {other:?}: \"webm\" or \"mp4\""));
+            false
+        }
+    };
     let auth_keys = file.auth_keys.unwrap_or_default();
     let auth_keys = auth_keys.iter().enumerate().filter_map(|(index, jwk)| {
         let key = Key::from_jwk(jwk);
@@ -341,6 +352,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
             allow_recording: file.allow_recording.unwrap_or_default(),
             unrestricted_tokens: file.unrestricted_tokens.unwrap_or_default(),
         },
+        is_webm,
         has_auto_subgroups: file.auto_subgroups.or(file.allow_subgroups).unwrap_or_default(),
         is_autolock: file.autolock.unwrap_or_default(),
         is_autokick: file.autokick.unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::nearest::nearest;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "displayName",
     "description",
     "contact",
@@ -23,6 +23,7 @@ const SETTINGS: [&str; 17] = [
     "not-before",
     "expires",
     "allow-recording",
+    "recording-format",
     "unrestricted-tokens",
     "auto-subgroups",
     "autolock",
@@ -36,8 +37,8 @@ const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
 /// Every key of a file, as it is spelt.
-const FILE_KEYS: [&str; 25] = {
-    let mut keys = [""; 25];
+const FILE_KEYS: [&str; 26] = {
+    let mut keys = [""; 26];
     let mut at = 0;
     while at < SETTINGS.len() {
         keys[at] = SETTINGS[at];

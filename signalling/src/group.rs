@@ -104,6 +104,8 @@ pub(crate) struct Group {
     pub(crate) data: Map<String, Value>,
     pub(crate) history: History,
     pub(crate) members: BTreeMap<ConnId, Member>,
+    /// The member that records.
+    pub(crate) recorder: Option<ConnId>,
     /// The last time someone came or left.
     pub(crate) touched_at: Duration,
     /// The broken file that ops have been told about.
@@ -120,6 +122,7 @@ impl Group {
             data: Map::new(),
             history: History::default(),
             members: BTreeMap::new(),
+            recorder: None,
             touched_at: now,
             told_broken: None,
         }
@@ -159,6 +162,9 @@ impl Group {
         }
         if self.lock.is_some() {
             status.insert("locked".into(), true.into());
+        }
+        if self.recorder.is_some() {
+            status.insert("recording".into(), true.into());
         }
         status.insert("clientCount".into(), self.members.len().into());
         status

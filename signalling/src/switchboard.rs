@@ -11,7 +11,7 @@ use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
     Bearer, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest,
-    NotDone, Operation, Output, Recipients, Sent, StatusReply, Traits, Verdict, Whose,
+    NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Traits, Verdict, Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
@@ -57,6 +57,8 @@ pub enum Action {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
+    /// Tell the recorder.
+    Record(Box<RecordOrder>),
     /// Keep it in the books.
     Happened(Box<Happening>),
     /// Answer a WHIP or WHEP request.
@@ -207,6 +209,12 @@ impl Switchboard {
     /// What came of [`Action::Token`]; `is_list` if it was a [`TokenRequest::List`].
     pub fn token_reply(&mut self, conn: ConnId, is_list: bool, reply: TokenReply, now: Now) {
         self.hub.token_reply(conn, is_list, reply);
+        self.drain(now);
+    }
+
+    /// What the recorder has to tell those who may record; `is_over` if it has given up.
+    pub fn recorder_says(&mut self, name: &GroupName, text: &str, is_over: bool, now: Now) {
+        self.hub.recorder_says(name, text, is_over, now);
         self.drain(now);
     }
 
@@ -373,6 +381,7 @@ impl Switchboard {
                     Output::Status(ticket, reply) => {
                         self.actions.push_back(Action::Status(ticket, reply));
                     }
+                    Output::Record(order) => self.actions.push_back(Action::Record(order)),
                     Output::Happened(happening) => {
                         self.actions.push_back(Action::Happened(happening));
                     }

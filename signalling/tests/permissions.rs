@@ -4,7 +4,7 @@
 mod world;
 
 use serde_json::{Value, json};
-use signalling::{ConnId, GroupFile, GroupName};
+use signalling::{ConnId, GroupFile, GroupName, RecordOrder};
 use world::{World, kinds};
 
 /// How a refusal looks to who asked.
@@ -249,8 +249,39 @@ fn the_last_change_wins_and_all_see_it_in_order() {
 }
 
 #[test]
-fn a_recording_is_refused_in_words_of_its_own() {
-    let (mut world, me, _) = world(&["record"], State::Open);
-    world.say(me, json!({"type": "groupaction", "kind": "record"}));
-    assert_eq!(world.take(me)[0]["value"], "this server does not record");
+fn everybody_sees_that_it_records_and_who_comes_later_too() {
+    let (mut world, me, other) = world(&["record"], State::Open);
+    let record = |kind: &str| json!({"type": "groupaction", "kind": kind});
+    world.say(other, record("record"));
+    assert_eq!(world.take(other)[0]["value"], "not authorised");
+    world.take(me);
+    world.say(me, record("record"));
+    assert!(matches!(&world.orders[0], RecordOrder::Begin { .. }));
+    for conn in [me, other] {
+        let seen = world.take(conn);
+        assert_eq!(seen[0]["username"], "RECORDING");
+        assert_eq!(seen[0]["permissions"], json!(["system"]));
+        assert_eq!(seen[1]["status"]["recording"], true);
+    }
+    world.say(me, record("record"));
+    assert_eq!(world.take(me)[0]["value"], "already recording");
+    let group = GroupName::parse("test").unwrap();
+    world.board.recorder_says(&group, "the disk is full", true, world.now);
+    world.settle();
+    assert_eq!(world.orders.last(), Some(&RecordOrder::End { group: group.clone() }));
+    let told = world.take(me);
+    assert_eq!(
+        (&told[0]["kind"], &told[0]["value"]),
+        (&json!("warning"), &json!("the disk is full"))
+    );
+    let seen = world.take(other);
+    assert!(seen.iter().any(|said| said["type"] == "user" && said["kind"] == "delete"));
+    let status = seen.last().map(|said| said["status"].clone()).unwrap_or_default();
+    assert!(status.is_object() && status.get("recording").is_none(), "{seen:?}");
+    world.say(me, record("record"));
+    for conn in [me, other] {
+        world.disconnect(conn);
+    }
+    world.settle();
+    assert_eq!(world.orders.last(), Some(&RecordOrder::End { group }), "nobody is there");
 }

@@ -171,6 +171,23 @@ impl Files {
     }
 }
 
+/// A file of a folder, which its name must not leave; nothing if there is none. `cached` tells how
+/// long it may be kept, by its age.
+pub(super) async fn download(
+    method: &Method,
+    (folder, name): (&Path, &str),
+    headers: &HeaderMap,
+    cached: impl Fn(Option<Duration>) -> &'static str,
+) -> Option<Response<Body>> {
+    let folder = tokio::fs::canonicalize(folder).await.ok()?;
+    let Lookup::Found(found) = find_in(&folder, name).await.ok()? else {
+        return None;
+    };
+    let age = found.modified.and_then(|modified| modified.elapsed().ok());
+    let found = Found { cache_control: cached(age), ..found };
+    Some(respond(method, found, headers).await)
+}
+
 /// A page of ours whose addresses are below `base`, and name this very web client.
 fn page_at(file: &Embedded, base: &str) -> (Contents, usize, String) {
     let text = String::from_utf8_lossy(file.bytes);
@@ -359,6 +376,8 @@ fn media_type(path: &str) -> &'static str {
         "ogg" | "opus" => "audio/ogg",
         "webm" => "video/webm",
         "mp4" => "video/mp4",
+        "mkv" => "video/x-matroska",
+        "jsonl" => "application/jsonl",
         _ => "application/octet-stream",
     }
 }

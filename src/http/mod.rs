@@ -8,6 +8,7 @@ mod listen;
 mod monitor;
 mod origin;
 mod plain;
+mod recordings;
 mod upgrade;
 mod webrtc;
 
@@ -35,6 +36,7 @@ use crate::forwarded;
 use crate::ice_tcp::IceTcp;
 use crate::memory::Memory;
 use crate::metrics::Counters;
+use crate::recorder::Recorder;
 use crate::redacted::Redacted;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
@@ -48,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) authenticator: Authenticator,
     pub(crate) counters: Arc<Counters>,
     pub(crate) ice_tcp: Arc<IceTcp>,
+    pub(crate) recorder: Recorder,
     /// Where TLS ends here.
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) memory: Memory,
@@ -176,8 +179,8 @@ async fn answer(
     match asked.path.as_str() {
         "/group" => redirect(StatusCode::PERMANENT_REDIRECT, &format!("/group/{}", asked.query)),
         path if path.starts_with("/group/") => group::serve(asked, context).await,
-        path if path.starts_with("/recordings") => {
-            text(StatusCode::NOT_FOUND, "404 page not found\n")
+        path if path == "/recordings" || path.starts_with("/recordings/") => {
+            recordings::serve(asked, context).await
         }
         _ => {
             let path = asked.path.trim_start_matches('/');

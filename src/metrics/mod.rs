@@ -4,11 +4,13 @@ mod exposition;
 mod process;
 mod table;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use signalling::{Census, UnixMs};
 
 use crate::bridge::{Histogram, ShardCounters};
+use crate::recorder::Tally;
 use exposition::Page;
 use process::Process;
 use table::{METRICS, Value};
@@ -85,6 +87,8 @@ pub(crate) struct Counters {
     stream_refusals: [AtomicU64; StreamRefusal::ALL.len()],
     /// In the order of [`CLOSE_CODES`], then other codes, then those without one.
     ws_closed: [AtomicU64; CLOSE_CODES.len() + 2],
+    /// Of the recorder.
+    pub(crate) recording: Arc<Tally>,
 }
 
 impl Counters {

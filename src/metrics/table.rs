@@ -338,6 +338,72 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "aula_recordings",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "Recordings that run.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.sessions.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_bytes_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Bytes of fragments written to recordings.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.bytes.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_fragments_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Fragments written to recordings.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.fragments.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_files_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Files of recordings begun.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.files.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_gaps_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Losses in recorded streams that no retransmission made good.",
+        value: Value::Ours(|now, out| out.one(now.counters.recording.gaps.load(Ordering::Relaxed))),
+    },
+    Metric {
+        name: "aula_recording_failures_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Recordings that could not begin or go on.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.failures.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_packets_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Packets given to the recorder.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.recorded))),
+    },
+    Metric {
+        name: "aula_recording_drops_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Packets that the recorder was too slow for.",
+        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.unrecorded))),
+    },
+    Metric {
         name: "aula_lane_drops_total",
         kind: Kind::Counter,
         labels: "`lane`: the two shards, such as `0-1`",

@@ -46,6 +46,10 @@ export class Commands {
         case 'unlock':
             connection.groupAction(command, rest || undefined);
             return DONE;
+        case 'record':
+        case 'unrecord':
+            connection.groupAction(command);
+            return DONE;
         case 'subgroups':
             connection.groupAction('subgroups');
             return DONE;

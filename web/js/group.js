@@ -67,6 +67,8 @@ wireControls({
     isQuiet: () => state.room?.floor.isTaken,
 });
 byId('invite-button').addEventListener('click', async () => (await state.room.invitations()).open());
+byId('record-button').addEventListener('click',
+    () => state.room.connection.groupAction(state.status.recording ? 'unrecord' : 'record'));
 byId('encrypt-button').addEventListener('click',
     async () => (await import('./encryption-switch.js')).toggleEncryption());
 byId('copy-facts').addEventListener('click', async () => (await facts()).copy());

@@ -93,7 +93,10 @@ export function joined(kind) {
     if (kind === 'leave')
         return;
     const { connection } = state.room;
-    state.status = { ...state.status, ...connection.status, locked: Boolean(connection.status.locked) };
+    const { locked, recording } = connection.status;
+    state.status = {
+        ...state.status, ...connection.status, locked: Boolean(locked), recording: Boolean(recording),
+    };
     showStatus();
     if (kind === 'join') {
         endCountDown();

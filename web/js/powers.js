@@ -15,6 +15,10 @@ export function showPowers(connection, isGuest) {
     byId('invite-button').hidden = !connection.can('token');
     byId('lock-button').textContent = state.status.locked ? t('Unlock group') : t('Lock group');
     byId('room-locked').hidden = !state.status.locked;
+    const { recording } = state.status;
+    byId('record-button').hidden = !connection.can('record');
+    byId('record-button').textContent = recording ? t('Stop recording') : t('Record');
+    byId('room-recording').hidden = !recording;
     byId('password-link').hidden = !state.status.canChangePassword || isGuest;
     byId('password-link').firstElementChild.href = `/change-password.html?${new URLSearchParams({
         group: state.groupName, username: connection.username,

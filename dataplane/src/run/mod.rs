@@ -63,6 +63,8 @@ pub enum ShardInput {
     Message(PeerMessage),
     /// A TCP connection whose first frame names this shard.
     Stream(Box<NewStream>),
+    /// The recorder's lane.
+    Recorder(Producer),
     /// How do all viewers fare?
     Survey(u64),
     /// Close everything and end.
@@ -98,6 +100,8 @@ pub struct Running {
     pub events: Inputs<Event>,
     /// Where they listen.
     pub listening: Listening,
+    /// Time zero of all of them.
+    pub epoch: Instant,
 }
 
 /// Binds, starts and pins.
@@ -185,7 +189,7 @@ pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Ru
             .map_err(system("starting a thread"))?;
         ends[index].thread = Some(thread);
     }
-    Ok(Running { shards: ends, events, listening })
+    Ok(Running { shards: ends, events, listening, epoch })
 }
 
 fn tcp_candidates(config: &Config) -> Vec<SocketAddr> {
@@ -409,6 +413,7 @@ impl Loop {
                     let registry = self.poll.registry();
                     self.streams.adopt(*new, registry, STREAMS, &mut self.shard, now);
                 }
+                Ok(ShardInput::Recorder(lane)) => self.shard.adopt_recorder(lane),
                 Ok(ShardInput::Survey(survey)) => self.shard.begin_survey(survey),
                 Ok(ShardInput::Stop) => {
                     self.shard.close_all(now);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{ADDRESSES_MAX, PeerMessage, Shard};
 use crate::api::{Codec, MediaKind};
 use crate::canonical::PacketMeta;
-use crate::id::{PublicationId, ShardId};
+use crate::id::{PublicationId, ReaderId};
 use crate::lane::LANE_BYTES;
 use crate::record::{self, Record};
 use crate::sending::Packet;
@@ -43,9 +43,11 @@ impl Shard {
             PeerMessage::Attach { publication, from } => self.attach(publication, from),
             PeerMessage::Detach { publication, from } => {
                 if let Some(mask) = self.remote.get_mut(&publication) {
-                    *mask &= !(1 << from.0);
+                    *mask &= !from.bit();
                 }
-                self.take_demand(publication, from, 0);
+                if let ReaderId::Shard(from) = from {
+                    self.take_demand(publication, from, 0);
+                }
             }
             PeerMessage::Route { address, owner } => {
                 self.hints.remove(&address);
@@ -89,14 +91,14 @@ impl Shard {
         self.kept(publication, 0, is_full);
     }
 
-    /// Another shard has its first viewer: from now on it gets a copy, beginning with what the
-    /// rings have since the last keyframe.
-    fn attach(&mut self, publication: PublicationId, from: ShardId) {
+    /// Another shard has its first viewer, or something is to be recorded: from now on there goes a
+    /// copy, beginning with what the rings have since the last keyframe.
+    fn attach(&mut self, publication: PublicationId, from: ReaderId) {
         // It may have closed while the message was on its way.
         if !self.by_id.contains_key(&publication.transport) {
             return;
         }
-        *self.remote.entry(publication).or_default() |= 1 << from.0;
+        *self.remote.entry(publication).or_default() |= from.bit();
         self.is_lane_urgent = true;
         let Some(source) = self.sources.get(&publication) else {
             return;
@@ -127,11 +129,11 @@ impl Shard {
             for (meta, bytes) in packets() {
                 let meta = *meta;
                 let record = Record::Packet { publication, encoding, codec, meta, bytes };
-                if !record::push(lane, &record) {
-                    self.counters.drop_from_lane(from);
+                let is_taken = record::push(lane, &record);
+                self.counters.count_reader(from, is_taken);
+                if !is_taken {
                     break;
                 }
-                self.counters.lane_out += 1;
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, Written, 
 use crate::clock::SenderClock;
 use crate::descriptor;
 use crate::extension::Extension;
-use crate::id::{PublicationId, ShardId};
+use crate::id::{PublicationId, ReaderId};
 use crate::publication::Publication;
 use crate::record::{self, Record};
 use crate::rtp::RtpHeader;
@@ -160,7 +160,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Hands a packet to the local viewers, and once to each other shard that has any.
+    /// Hands a packet to the local viewers, and once to each other reader.
     fn deliver_home(&mut self, publication: PublicationId, encoding: u8, packet: Packet<'_>) {
         let Some(source) = self.sources.get_mut(&publication) else {
             return;
@@ -168,7 +168,8 @@ impl Shard {
         let codec = source.codec;
         let (is_full, viewers) = (source.keep(encoding, packet), source.live);
         let mut mask = self.remote.get(&publication).copied().unwrap_or(0);
-        let until_us = self.gather_until(packet.meta.at_us, viewers, mask != 0);
+        let has_remote = mask & !ReaderId::Recorder.bit() != 0;
+        let until_us = self.gather_until(packet.meta.at_us, viewers, has_remote);
         self.kept(publication, until_us, is_full);
         if mask == 0 {
             return;
@@ -181,16 +182,13 @@ impl Shard {
         let record =
             Record::Packet { publication, encoding, codec, meta: *meta, bytes: &whole[..len] };
         while mask != 0 {
-            let shard = mask.trailing_zeros() as usize;
+            let reader = ReaderId::from_index(mask.trailing_zeros() as usize);
             mask &= mask - 1;
-            let Some(Some(lane)) = self.lanes.get_mut(shard) else {
+            let Some(Some(lane)) = self.lanes.get_mut(reader.index()) else {
                 continue;
             };
-            if record::push(lane, &record) {
-                self.counters.lane_out += 1;
-            } else {
-                self.counters.drop_from_lane(ShardId(shard as u8));
-            }
+            let is_taken = record::push(lane, &record);
+            self.counters.count_reader(reader, is_taken);
         }
     }
 

@@ -38,7 +38,7 @@ use crate::describe::Candidates;
 use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::forward::Parked;
-use crate::id::{PublicationId, ShardId, TransportId};
+use crate::id::{PublicationId, READERS_MAX, ReaderId, ShardId, TransportId};
 use crate::lane::Producer;
 use crate::outbox::{Outbox, Wire};
 use crate::path::{Path, PathIndex, StreamId};
@@ -65,19 +65,19 @@ const TICKS_PER_SECOND: u64 = 50;
 /// What one shard says to another, beside packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerMessage {
-    /// `from` has viewers of a Publication.
+    /// `from` has viewers of a Publication, or records it.
     Attach {
         /// Of what.
         publication: PublicationId,
-        /// Which shard.
-        from: ShardId,
+        /// Which reader.
+        from: ReaderId,
     },
-    /// It has none any more.
+    /// It has no use for it any more.
     Detach {
         /// Of what.
         publication: PublicationId,
-        /// Which shard.
-        from: ShardId,
+        /// Which reader.
+        from: ReaderId,
     },
     /// A peer of `owner` has proven this address; or, without an owner, no longer has it.
     Route {
@@ -167,8 +167,8 @@ pub struct Shard {
     results: Vec<PacketResult>,
     /// The last time that came in with anything: what is sent between two inputs leaves then.
     now_us: u64,
-    /// On a publisher's shard: which other shards have viewers, as a bit mask.
-    remote: HashMap<PublicationId, u16>,
+    /// On a publisher's shard: its readers behind lanes, as a bit mask.
+    remote: HashMap<PublicationId, u32>,
     /// Publications with packets that wait, and until when, in microseconds since our epoch.
     dirty: Vec<PublicationId>,
     fan_out_at_us: Option<u64>,
@@ -244,6 +244,14 @@ impl Shard {
             events: Vec::new(),
             messages: Vec::new(),
             ended_streams: Vec::new(),
+        }
+    }
+
+    /// The recorder's lane: what it attaches to goes there.
+    pub fn adopt_recorder(&mut self, lane: Producer) {
+        self.lanes.resize_with(READERS_MAX, || None);
+        if let Some(place) = self.lanes.get_mut(ReaderId::Recorder.index()) {
+            *place = Some(lane);
         }
     }
 
@@ -506,7 +514,8 @@ impl Shard {
             let home = publication.transport.shard();
             if home != self.config.id {
                 self.sources.remove(&publication);
-                let message = PeerMessage::Detach { publication, from: self.config.id };
+                let from = ReaderId::Shard(self.config.id);
+                let message = PeerMessage::Detach { publication, from };
                 self.messages.push((home, message));
             } else if !self.by_id.contains_key(&publication.transport) {
                 self.sources.remove(&publication);

@@ -14,7 +14,7 @@ use crate::error::PeerError;
 use crate::extension::Extension;
 use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
-use crate::id::{PublicationId, TransportId};
+use crate::id::{PublicationId, ReaderId, TransportId};
 use crate::peer::Drained;
 use crate::sdp::Section;
 use crate::source::Source;
@@ -304,7 +304,8 @@ impl Shard {
         let publication = info.id;
         let is_foreign = publication.transport.shard() != self.config.id;
         if is_foreign && !self.sources.contains_key(&publication) {
-            let message = PeerMessage::Attach { publication, from: self.config.id };
+            let from = ReaderId::Shard(self.config.id);
+            let message = PeerMessage::Attach { publication, from };
             self.messages.push((publication.transport.shard(), message));
         }
         let source = self.sources.entry(publication).or_insert_with(|| Source::from_info(&info));

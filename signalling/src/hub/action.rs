@@ -195,7 +195,14 @@ impl Hub {
                 }
             }
             "record" | "unrecord" if !member.may(RECORD) => return Err(Error(NOT_AUTHORISED)),
-            "record" | "unrecord" => return Err(Error("this server does not record")),
+            "record" | "unrecord" if !member.chat_budget.take(now.mono) => {
+                return Err(Error("too many messages, slow down"));
+            }
+            "record" => return self.record(&name, conn, now),
+            "unrecord" => {
+                self.unrecord(&name, now);
+                return Ok(());
+            }
             "maketoken" | "edittoken" | "listtokens" => {
                 if !member.chat_budget.take(now.mono) {
                     return Err(Error("too many messages, slow down"));

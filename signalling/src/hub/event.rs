@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::credential::{CredentialCheck, Credentials};
 use super::media::{MediaRequest, PathState};
+use super::recording::RecordOrder;
 use crate::description::{Description, DescriptionError};
 use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, StreamId, Ticket};
@@ -322,6 +323,8 @@ pub enum Output {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
+    /// Tell the recorder.
+    Record(Box<RecordOrder>),
     /// Tell whoever keeps the books.
     Happened(Box<Happening>),
 }

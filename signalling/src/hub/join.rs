@@ -472,6 +472,7 @@ impl Hub {
         let history = group.history.recent(UnixMs(now.unix.0.saturating_sub(history_age_ms)));
         joined.status = self.groups.get(name).map(|group| self.member_status(group));
         self.note(name, conn, What::Joined { permissions });
+        self.note_member(name, conn, "joined");
         self.tell(conn, Event::Joined(Box::new(joined)));
         if chats {
             for message in history {
@@ -544,6 +545,7 @@ impl Hub {
     pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
         self.close_all_streams(name, conn);
         self.note(name, conn, What::Left);
+        self.note_member(name, conn, "left");
         self.bearers.remove(&conn);
         if let Some(Client { place, expires_at, .. }) = self.clients.get_mut(&conn) {
             *place = Place::Outside;
@@ -563,6 +565,7 @@ impl Hub {
             self.groups.remove(name);
         }
         self.tell_many(others, user_event(UserKind::Delete, &member));
+        self.recording_after(name, conn, now);
     }
 
     /// Tells a member that it is out, and takes it out.

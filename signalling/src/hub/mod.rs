@@ -12,6 +12,7 @@ mod join;
 mod live;
 mod media;
 mod publish;
+mod recording;
 mod speak;
 mod stats;
 mod subscribe;
@@ -26,6 +27,7 @@ use crate::entropy::Entropy;
 use crate::group::{Group, LOCKED_TEXT, Member, StatusView};
 use crate::ids::{ConnId, MediaId, StreamId, Ticket};
 use crate::name::{GroupName, Username};
+use crate::permission::RECORD;
 use crate::time::Now;
 
 pub use action::{NOT_AUTHORISED, Refusal};
@@ -37,6 +39,7 @@ pub use event::{
 use join::Joining;
 pub use live::{NotDone, Operation};
 pub use media::{MediaEvent, MediaRequest, PathStage, PathState};
+pub use recording::{RecordOrder, RecordedStream};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;

@@ -95,6 +95,7 @@ impl Hub {
         });
         member.ups.insert(stream.clone(), Up::new(label.to_owned(), media, replace));
         if let Some((up, _)) = replaced {
+            self.recorded_stream_ended(&name, up.media);
             self.forget_up(&up);
         }
         let owner = MediaOwner { group: name, conn, stream, role: MediaRole::Up };
@@ -130,6 +131,7 @@ impl Hub {
             let (stream, label) = (stream.as_str().to_owned(), up.label.clone());
             self.note(name, conn, What::Ended { stream, label });
         }
+        self.recorded_stream_ended(name, up.media);
         if with_media {
             self.forget_up(&up);
         } else {
@@ -252,6 +254,7 @@ impl Hub {
                 up.rids.insert(publication.m_line, rids);
                 let is_again = up.note(publication.m_line, kind);
                 if up.is_announced {
+                    self.record_stream(&name, conn, &stream);
                     self.refresh_viewers(&name, conn, &stream, is_again.then_some(publication));
                 } else if up.is_complete() {
                     self.announce_media(publication.media);
@@ -355,6 +358,7 @@ impl Hub {
             self.announcements.remove(&(at, media));
         }
         self.note(&name, conn, published);
+        self.record_stream(&name, conn, &stream);
         let Some(group) = self.groups.get_mut(&name) else {
             return;
         };

@@ -115,6 +115,9 @@ impl Hub {
         if message.is_noecho {
             everyone.retain(|conn| *conn != sender);
         }
+        if is_chat {
+            self.note_chat(name, &message);
+        }
         self.tell_many(everyone, said(is_chat, message));
     }
 

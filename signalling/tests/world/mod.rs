@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use signalling::{
     Action, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, Happening, MediaEvent,
     MediaId, MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients,
-    StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs, Verdict, jwt,
-    parse_description, whip,
+    RecordOrder, StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs,
+    Verdict, jwt, parse_description, whip,
 };
 
 pub const OPEN: &str = r#"{"op":[{}]}"#;
@@ -37,6 +37,8 @@ pub struct World {
     pub tokens: Vec<Token>,
     /// The books.
     pub happened: Vec<Happening>,
+    /// What the recorder was told.
+    pub orders: Vec<RecordOrder>,
     next_ticket: u64,
 }
 
@@ -64,6 +66,7 @@ impl World {
             held_checks: None,
             tokens: Vec::new(),
             happened: Vec::new(),
+            orders: Vec::new(),
             next_ticket: 0,
         }
     }
@@ -211,6 +214,7 @@ impl World {
                     None => self.check(conn, check),
                 },
                 Action::Token(conn, request) => self.ask_tokens(conn, request),
+                Action::Record(order) => self.orders.push(*order),
                 Action::Happened(happening) => self.happened.push(*happening),
                 Action::Status(ticket, reply) => {
                     self.statuses.insert(ticket, reply);

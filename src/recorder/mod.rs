@@ -1,0 +1,322 @@
+//! The recorder: one thread that reads what the shards put on its tape and writes files, and one
+//! that waits for the disk. It holds up nobody: what it is too slow for is dropped by the shards,
+//! and files go on with the next keyframe.
+
+mod file;
+mod names;
+mod reel;
+mod session;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use dataplane::{PublicationId, Tape, Taped, TapedPacket};
+use tokio::sync::Notify;
+
+use file::Disk;
+use session::Session;
+
+/// How often the tape is looked at while something is recorded: far less than a lane holds.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What is taken off the tape before files are written and orders looked at.
+const TAPED_MAX: usize = 2048;
+/// How long the end of the process waits for the last bytes.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the recorder is told. Groups are named by their paths.
+pub(crate) enum Job {
+    /// Where packets come from; once, before anything else.
+    Tape(Box<Tape>),
+    Begin {
+        group: String,
+        by: String,
+        is_webm: bool,
+    },
+    Stream(Stream),
+    StreamEnded {
+        group: String,
+        media: u64,
+    },
+    Note {
+        group: String,
+        what: serde_json::Map<String, serde_json::Value>,
+    },
+    End {
+        group: String,
+    },
+    /// Close everything, and say so.
+    Finish(mpsc::Sender<()>),
+}
+
+/// A stream that is to be recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) group: String,
+    /// Its transport, as signalling names it.
+    pub(crate) media: u64,
+    pub(crate) client: String,
+    pub(crate) username: String,
+    pub(crate) id: String,
+    pub(crate) label: String,
+    /// Its sections, and whether they are pictures.
+    pub(crate) sections: Vec<(PublicationId, bool)>,
+}
+
+/// What the recorder has to tell those who may record.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    pub(crate) group: String,
+    pub(crate) text: String,
+    /// It has given up.
+    pub(crate) is_over: bool,
+}
+
+/// What has been done since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) bytes: AtomicU64,
+    pub(crate) files: AtomicU64,
+    pub(crate) fragments: AtomicU64,
+    /// Losses that no retransmission made good.
+    pub(crate) gaps: AtomicU64,
+    /// Recordings that ended because they could not go on.
+    pub(crate) failures: AtomicU64,
+    /// Recordings that run.
+    pub(crate) sessions: AtomicU64,
+}
+
+impl Tally {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// The way to the recorder.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    jobs: mpsc::Sender<Job>,
+    root: Arc<Path>,
+}
+
+impl Recorder {
+    /// Starts the threads. `wake` is notified when there are notices.
+    pub(crate) fn start(
+        root: &Path,
+        wake: Arc<Notify>,
+        tally: Arc<Tally>,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Notice>)> {
+        let (jobs, inputs) = mpsc::channel();
+        let (told, notices) = mpsc::channel();
+        let tell = move |notice| {
+            // Nobody listens any more when the process ends.
+            let _ = told.send(notice);
+            wake.notify_one();
+        };
+        let desk = Desk {
+            root: root.to_owned(),
+            disk: Disk::start()?,
+            tally,
+            tape: None,
+            sessions: HashMap::new(),
+            by_publication: HashMap::new(),
+            tell: Box::new(tell),
+        };
+        let _: JoinHandle<()> = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || desk.run(&inputs))?;
+        Ok((Self { jobs, root: root.into() }, notices))
+    }
+
+    /// Where recordings are.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Gives it something to do.
+    pub(crate) fn order(&self, job: Job) {
+        if self.jobs.send(job).is_err() {
+            tracing::error!("the recorder has ended");
+        }
+    }
+
+    /// Ends all recordings in good order; waits for that, but not for ever.
+    pub(crate) fn finish(&self) {
+        let (done, is_done) = mpsc::channel();
+        self.order(Job::Finish(done));
+        if is_done.recv_timeout(FINISH_WITHIN).is_err() {
+            tracing::warn!("the last recordings have no index: the disk was too slow");
+        }
+    }
+}
+
+/// What the thread works with.
+struct Desk {
+    root: PathBuf,
+    disk: Disk,
+    tally: Arc<Tally>,
+    tape: Option<Box<Tape>>,
+    sessions: HashMap<String, Session>,
+    by_publication: HashMap<PublicationId, String>,
+    tell: Box<dyn Fn(Notice) + Send>,
+}
+
+impl Desk {
+    fn run(mut self, inputs: &mpsc::Receiver<Job>) {
+        let mut looked_at = Instant::now();
+        loop {
+            let job = if self.sessions.is_empty() {
+                match inputs.recv() {
+                    Ok(job) => Some(job),
+                    Err(mpsc::RecvError) => return,
+                }
+            } else {
+                let wait = LOOK_EVERY.saturating_sub(looked_at.elapsed());
+                match inputs.recv_timeout(wait) {
+                    Ok(job) => Some(job),
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+            };
+            if let Some(job) = job {
+                self.take(job);
+            }
+            if looked_at.elapsed() >= LOOK_EVERY {
+                self.look();
+                looked_at = Instant::now();
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Tape(tape) => self.tape = Some(tape),
+            Job::Begin { group, by, is_webm } => self.begin(group, &by, is_webm),
+            Job::Stream(stream) => {
+                let Some(tape) = self.tape.as_deref() else {
+                    return;
+                };
+                if let Some(session) = self.sessions.get_mut(&stream.group) {
+                    for (publication, _) in &stream.sections {
+                        let group = stream.group.clone();
+                        if self.by_publication.insert(*publication, group).is_none() {
+                            session.attach(tape, *publication);
+                        }
+                    }
+                    session.stream(stream, tape.now_us());
+                }
+            }
+            Job::StreamEnded { group, media } => {
+                self.look();
+                if let (Some(session), Some(tape)) = (self.sessions.get_mut(&group), &self.tape) {
+                    for publication in session.end_stream(media, tape.now_us()) {
+                        let _ = tape.detach(publication);
+                        self.by_publication.remove(&publication);
+                    }
+                }
+            }
+            Job::Note { group, what } => {
+                if let (Some(session), Some(tape)) = (self.sessions.get_mut(&group), &self.tape) {
+                    session.note(what, tape.now_us());
+                }
+            }
+            Job::End { group } => {
+                self.look();
+                self.end(&group);
+            }
+            Job::Finish(done) => {
+                self.look();
+                let groups: Vec<String> = self.sessions.keys().cloned().collect();
+                groups.iter().for_each(|group| self.end(group));
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn begin(&mut self, group: String, by: &str, is_webm: bool) {
+        let Some(tape) = &self.tape else {
+            let text = "The server is too busy to record: try again.".to_owned();
+            return (self.tell)(Notice { group, text, is_over: true });
+        };
+        let tally = Arc::clone(&self.tally);
+        match Session::begin(&self.root, &group, (by, is_webm), tape, tally) {
+            Ok(session) => {
+                tracing::info!(group, by, "recording");
+                Tally::add(&self.tally.sessions, 1);
+                self.sessions.insert(group, session);
+            }
+            Err(error) => {
+                tracing::error!(group, %error, "cannot record");
+                Tally::add(&self.tally.failures, 1);
+                let text = format!("Cannot record: {}.", file::reason(&error));
+                (self.tell)(Notice { group, text, is_over: true });
+            }
+        }
+    }
+
+    fn end(&mut self, group: &str) {
+        let Some(session) = self.sessions.remove(group) else {
+            return;
+        };
+        self.tally.sessions.fetch_sub(1, Ordering::Relaxed);
+        if let Some(tape) = &self.tape {
+            for publication in session.publications() {
+                let _ = tape.detach(publication);
+                self.by_publication.remove(&publication);
+            }
+            session.end(tape.now_us(), &self.disk);
+        }
+        tracing::info!(group, "recording ended");
+    }
+
+    /// Reads the tape, and lets every recording write what is due.
+    fn look(&mut self) {
+        let Some(tape) = self.tape.as_deref_mut() else {
+            return;
+        };
+        loop {
+            let (sessions, by_publication) = (&mut self.sessions, &self.by_publication);
+            let taken = tape.drain(TAPED_MAX, |taped| {
+                let (Taped::Packet(TapedPacket { publication, .. })
+                | Taped::Clock { publication, .. }) = taped;
+                let group = by_publication.get(&publication);
+                let Some(session) = group.and_then(|group| sessions.get_mut(group)) else {
+                    return;
+                };
+                match taped {
+                    Taped::Packet(packet) => session.packet(&packet),
+                    Taped::Clock { publication, encoding, rtp_time, at_us } => {
+                        session.clock(publication, encoding, (rtp_time, at_us));
+                    }
+                }
+            });
+            if taken < TAPED_MAX {
+                break;
+            }
+        }
+        let tape = &*tape;
+        let mut failed = Vec::new();
+        for (group, session) in &mut self.sessions {
+            match session.work(tape, &self.disk) {
+                Ok(notices) => {
+                    for text in notices {
+                        (self.tell)(Notice { group: group.clone(), text, is_over: false });
+                    }
+                }
+                Err(error) => failed.push((group.clone(), error)),
+            }
+        }
+        for (group, error) in failed {
+            tracing::error!(group, %error, "the recording cannot go on");
+            Tally::add(&self.tally.failures, 1);
+            let reason = file::reason(&error);
+            let text =
+                format!("The recording has ended: {reason}. What was written until then is kept.");
+            self.end(&group);
+            (self.tell)(Notice { group, text, is_over: true });
+        }
+    }
+}

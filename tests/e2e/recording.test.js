@@ -1,0 +1,190 @@
+/** Recording: an operator presses record, the server dies, and what was recorded plays. */
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe } from 'node:test';
+import { promisify } from 'node:util';
+import { joinGroup, openPage, seesAndHears } from './peer/browser.js';
+import { lower, raise, stepsWith } from './peer/stage.js';
+import { ORIGIN, Server } from './peer/server.js';
+import { until } from './peer/wait.js';
+
+const run = promisify(execFile);
+
+/** Whoever teaches has a password, and may record. */
+const group = (codec, more = {}) => ({
+    codecs: [codec, 'opus'],
+    'allow-recording': true,
+    users: { ann: { password: 'teacher', permissions: 'op' } },
+    'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
+    ...more,
+});
+const CODECS = ['vp8', 'vp9', 'h264', 'av1'];
+const GROUPS = Object.fromEntries(CODECS.map((codec) => [codec, group(codec)]));
+/** What is written at the latest so long before the end. */
+const LOST_MAX_S = 2.5;
+
+const folder = (server, name) => join(server.directory, 'recordings', name);
+
+/** The media files of a group, in order. */
+function films(server, name) {
+    return readdirSync(folder(server, name)).filter((file) => /\.(webm|mp4|mkv)$/.test(file)).sort();
+}
+
+function timeline(server, name) {
+    const file = readdirSync(folder(server, name)).find((file) => file.endsWith('.jsonl'));
+    return readFileSync(join(folder(server, name), file), 'utf8').trim().split('\n').map(JSON.parse);
+}
+
+/** Decodes all of a file; what is broken is an error. Returns the seconds of pictures and sound. */
+async function decode(path) {
+    const seconds = {};
+    for (const [kind, map] of [['video', '0:v:0'], ['audio', '0:a:0']]) {
+        const { stderr } = await run(process.env.FFMPEG, [
+            '-hide_banner', '-v', 'error', '-stats', '-nostdin', '-i', path, '-map', map,
+            // Cameras have no constant rate.
+            '-fps_mode', 'passthrough', '-enc_time_base', 'demux',
+            '-f', 'null', '-',
+        ], { maxBuffer: 1 << 24 });
+        // FFmpeg shows the layers of VP9 one by one at one time, of which its null muxer complains.
+        const fine = /^(frame|size)=|^\[null .*non monotonically/;
+        const problems = stderr.split(/[\r\n]/).filter((line) => line && !fine.test(line));
+        assert.deepEqual(problems, [], `${kind} of ${path}`);
+        const [, h, m, s] = /time=(\d+):(\d+):([\d.]+)(?![^]*time=)/.exec(stderr) ?? [];
+        seconds[kind] = Number(h) * 3600 + Number(m) * 60 + Number(s);
+    }
+    return seconds;
+}
+
+/** How far a page of Chromium plays a file, as the address says. */
+async function playTo(page, url) {
+    return page.evaluate(async (url) => {
+        const video = document.createElement('video');
+        video.muted = true;
+        document.body.append(video);
+        video.src = url;
+        await new Promise((resolve, reject) => {
+            video.onloadeddata = resolve;
+            video.onerror = () => reject(new Error(video.error.message));
+        });
+        video.playbackRate = 4;
+        await video.play();
+        await new Promise((resolve, reject) => {
+            video.onended = resolve;
+            video.onerror = () => reject(new Error(video.error.message));
+        });
+        return { seconds: video.currentTime, width: video.videoWidth };
+    }, url);
+}
+
+async function record(page) {
+    await page.click('#people-button');
+    await page.click('#record-button');
+    await page.waitForSelector('#room-recording:not([hidden])');
+}
+
+describe('recording', { concurrency: 1 }, () => {
+    let server;
+    let browser;
+    const test = stepsWith(() => server);
+
+    before(async () => {
+        ({ server, browser } = await raise({ groups: GROUPS }));
+    });
+
+    after(async () => {
+        await lower({ server, browser });
+    });
+
+    for (const codec of CODECS) {
+        test(`${codec}: what was recorded before the server died plays`, async () => {
+            const ann = await joinGroup(browser, 'ann', { group: codec, start: 'both', password: 'teacher' });
+            const bob = await joinGroup(browser, 'bob', { group: codec });
+            await seesAndHears(bob, 'ann');
+            assert.equal(await bob.isVisible('#record-button'), false, 'bob may not');
+            await record(ann);
+            // Everybody sees it, and who comes later from the beginning.
+            await bob.waitForSelector('#room-recording:not([hidden])');
+            const eve = await joinGroup(browser, 'eve', { group: codec });
+            assert.equal(await eve.isVisible('#room-recording'), true);
+            await until('some seconds to be written', () => {
+                const written = timeline(server, codec).filter(({ event }) => event === 'fragment');
+                return written.length >= 6;
+            });
+            const before = timeline(server, codec);
+            const { directory } = server;
+            server.process.kill('SIGKILL');
+            await server.exited;
+            for (const page of [ann, bob, eve])
+                await page.context().close();
+            const [file, ...others] = films(server, codec);
+            assert.deepEqual(others, []);
+            assert.match(file, new RegExp(`^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}-ann\\.${codec === 'vp8' ? 'webm' : 'mp4'}$`));
+            const last = before.findLast(({ event }) => event === 'fragment');
+            const begun = before.find(({ event }) => event === 'file');
+            const seconds = (last.end_us - begun.at_us) / 1e6;
+            const { video, audio } = await decode(join(folder(server, codec), file));
+            assert.ok(video > seconds - LOST_MAX_S, `${video} of ${seconds} s of pictures`);
+            assert.ok(audio > seconds - LOST_MAX_S, `${audio} of ${seconds} s of sound`);
+            const names = before.map(({ event }) => event);
+            assert.equal(names[0], 'session');
+            for (const name of ['stream', 'file', 'joined', 'clock'])
+                assert.ok(names.includes(name), `${name} in ${names}`);
+            // Chromium plays it from the next server, unrepaired.
+            const next = await Server.start({
+                groups: GROUPS, args: ['--recordings', join(directory, 'recordings')],
+            });
+            try {
+                const page = await openPage(browser, 'viewer');
+                await page.context().setHTTPCredentials({ username: 'ann', password: 'teacher' });
+                await page.goto(`${ORIGIN}/recordings/${codec}/`);
+                const href = await page.getAttribute('a[href*="-ann."]', 'href');
+                const played = await playTo(page, new URL(href, page.url()).href);
+                assert.ok(played.seconds > seconds - LOST_MAX_S, `${played.seconds} of ${seconds}`);
+                assert.ok(played.width > 0);
+                await page.context().close();
+            } finally {
+                await next.stop();
+                rmSync(directory, { recursive: true, force: true });
+            }
+            server = await Server.start({ groups: GROUPS });
+        });
+    }
+
+    test('who may not record sees nothing, and who may deletes', async () => {
+        const ann = await joinGroup(browser, 'ann', { group: 'vp8', start: 'both', password: 'teacher' });
+        await record(ann);
+        await until('a second to be written', () => timeline(server, 'vp8')
+            .some(({ event }) => event === 'fragment'));
+        await ann.click('#record-button');
+        await ann.waitForSelector('#room-recording', { state: 'hidden' });
+        const [file] = await until('the end to be written',
+            () => timeline(server, 'vp8').some(({ event }) => event === 'end') && films(server, 'vp8'));
+        const path = join(folder(server, 'vp8'), file);
+        assert.equal(statSync(path).mode & 0o777, 0o600);
+        await decode(path);
+        const fetched = (path, options = {}) => ann.evaluate(async ([path, options]) => {
+            const response = await fetch(path, options);
+            return { status: response.status, range: response.headers.get('content-range') };
+        }, [path, options]);
+        const as = (user, password) => ({ headers: { authorization: `Basic ${btoa(`${user}:${password}`)}` } });
+        const url = `/recordings/vp8/${encodeURIComponent(file)}`;
+        assert.equal((await fetched(url)).status, 401);
+        assert.equal((await fetched(url, as('ann', 'wrong'))).status, 401);
+        assert.equal((await fetched(url, as('bob', 'any'))).status, 401);
+        const part = { headers: { ...as('ann', 'teacher').headers, range: 'bytes=0-3' } };
+        const { status, range } = await fetched(url, part);
+        assert.equal(status, 206);
+        assert.match(range, /^bytes 0-3\//);
+        const page = await openPage(browser, 'owner');
+        await page.context().setHTTPCredentials({ username: 'ann', password: 'teacher' });
+        await page.goto(`${ORIGIN}/recordings/vp8/`);
+        await page.click(`tr:has-text("${file}") button`);
+        await page.waitForURL(`${ORIGIN}/recordings/vp8/`);
+        await until('the file to be gone', () => films(server, 'vp8').length === 0);
+        await page.context().close();
+        await ann.context().close();
+    });
+});
