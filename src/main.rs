@@ -23,12 +23,14 @@ mod memory;
 mod metrics;
 mod outbox;
 mod redacted;
+mod relay;
 mod reread;
 mod server;
 mod store;
 mod telemetry;
 mod tls;
 mod tokens;
+mod turn;
 mod watch;
 mod ws;
 
