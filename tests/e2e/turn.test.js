@@ -6,7 +6,7 @@ import { after, before, describe } from 'node:test';
 import { joinGroup, openPage, seesAndHears } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks } from './peer/link.js';
-import { ORIGIN, PORT } from './peer/server.js';
+import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
 import { helpers, play } from './peer/web-session.js';
@@ -45,6 +45,28 @@ const allUse = (page, wanted) => until('its transports to have sent', async () =
     return found.length > 0;
 });
 
+/** For Firefox, which does not connect to a TURN server over TLS that has no name. */
+const NAME = 'aula.test';
+const NAMED = { 'network.dns.forceResolve': ADDRESS };
+
+/** Firefox plays over WHEP, with the servers of the Link header and no other way. */
+async function playOverRelay(firefox) {
+    await firefox.run(helpers);
+    const { status, link } = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep` });
+    assert.equal(status, 201);
+    const servers = [...link.matchAll(
+        /<(turns?:[^>]*)>; rel="ice-server"; username="([^"]*)"; credential="([^"]*)"/g,
+    )];
+    assert.ok(servers.length > 0, link);
+    const iceServers = servers.map(([, urls, username, credential]) => 
+        ({ urls: urls.replace(ADDRESS, NAME), username, credential }));
+    await firefox.run((iceServers) => {
+        window.pc.setConfiguration({ iceServers, iceTransportPolicy: 'relay' });
+        return window.restart();
+    }, iceServers);
+    await until('frames in Firefox', async () => (await firefox.run(() => window.incoming())).frames > 10);
+}
+
 describe('relays only', { concurrency: 1 }, () => {
     let server, browser;
 
@@ -70,7 +92,71 @@ describe('relays only', { concurrency: 1 }, () => {
         const response = await page.evaluate(play, { url: `${ORIGIN}/group/test/.whep` });
         assert.equal(response.status, 201);
         await page.close();
+        if (Firefox.isThere) {
+            const firefox = await Firefox.launch(`${ORIGIN}/healthz`, NAMED);
+            await playOverRelay(firefox).finally(() => firefox.close());
+        }
         await ann.close();
         await until('the allocations to go', async () => await metric('aula_turn_allocations') === 0);
+    });
+});
+
+/**
+ * Lets TLS through and nothing else, as a proxy does that looks into connections: UDP is dropped, and a
+ * TCP connection is cut whose first octets do not begin TLS.
+ */
+function onlyTls(isOn) {
+    const rule = (line) => execFileSync('sh', ['-c', `iptables ${isOn ? '-A' : '-D'} INPUT ${line}`]);
+    rule('-p udp -j DROP');
+    const first = '--connbytes 0:3 --connbytes-dir original --connbytes-mode packets';
+    const foreign = '"0>>22&0x3C@12>>26&0x3C@0>>24=0:0x13"';
+    rule(`-p tcp --dport ${PORT} -m connbytes ${first} -m u32 --u32 ${foreign} `
+        + '-j REJECT --reject-with tcp-reset');
+}
+
+describe('TLS only', { concurrency: 1, skip: canMakeLinks() ? false : 'needs iptables' }, () => {
+    let server, browser, ann, bob;
+
+    before(async () => {
+        onlyTls(true);
+        ({ server, browser } = await raise({ args: ['--metrics', METRICS] }));
+    });
+
+    after(async () => {
+        await lower({ server, browser });
+        onlyTls(false);
+    });
+
+    const step = stepsWith(() => server);
+
+    step('two browsers see and hear each other on the group page', async () => {
+        ann = await joinGroup(browser, 'ann', { start: 'both' });
+        bob = await joinGroup(browser, 'bob');
+        await seesAndHears(bob, 'ann');
+        await allUse(ann, /^relay tls$/);
+        await allUse(bob, /^relay tls$/);
+    });
+
+    step('the page for publishers', async () => {
+        const publisher = await openPage(browser, 'publisher');
+        await publisher.goto(`${ORIGIN}/group/test/publish`);
+        await publisher.fill('#username', 'pub');
+        await publisher.click('#button');
+        await until('it to be live', async () =>
+            (await publisher.getAttribute('#state', 'data-state')) === 'connected');
+        await seesAndHears(bob, 'pub');
+        await publisher.close();
+    });
+
+    step('Firefox plays over WHEP', async (context) => {
+        if (!Firefox.isThere)
+            return context.skip('no Firefox here');
+        const firefox = await Firefox.launch(`${ORIGIN}/healthz`, NAMED);
+        try {
+            await firefox.run(helpers);
+            await playOverRelay(firefox);
+        } finally {
+            await firefox.close();
+        }
     });
 });
