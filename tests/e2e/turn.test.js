@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe } from 'node:test';
-import { joinGroup, openPage, seesAndHears } from './peer/browser.js';
+import { inbound, joinGroup, openPage, seesAndHears } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks } from './peer/link.js';
+import { Aiortc } from './peer/python-peer.js';
 import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
@@ -45,6 +46,14 @@ const allUse = (page, wanted) => until('its transports to have sent', async () =
     return found.length > 0;
 });
 
+/** The TURN servers of a `Link` header. */
+function serversOf(link) {
+    const server = /<(turns?:[^>]*)>; rel="ice-server"; username="([^"]*)"; credential="([^"]*)"/g;
+    const found = [...link.matchAll(server)];
+    assert.ok(found.length > 0, link);
+    return found.map(([, urls, username, credential]) => ({ urls, username, credential }));
+}
+
 /** For Firefox, which does not connect to a TURN server over TLS that has no name. */
 const NAME = 'aula.test';
 const NAMED = { 'network.dns.forceResolve': ADDRESS };
@@ -54,12 +63,8 @@ async function playOverRelay(firefox) {
     await firefox.run(helpers);
     const { status, link } = await firefox.run(play, { url: `${ORIGIN}/group/test/.whep` });
     assert.equal(status, 201);
-    const servers = [...link.matchAll(
-        /<(turns?:[^>]*)>; rel="ice-server"; username="([^"]*)"; credential="([^"]*)"/g,
-    )];
-    assert.ok(servers.length > 0, link);
-    const iceServers = servers.map(([, urls, username, credential]) => 
-        ({ urls: urls.replace(ADDRESS, NAME), username, credential }));
+    const iceServers = serversOf(link).map((server) =>
+        ({ ...server, urls: server.urls.replace(ADDRESS, NAME) }));
     await firefox.run((iceServers) => {
         window.pc.setConfiguration({ iceServers, iceTransportPolicy: 'relay' });
         return window.restart();
@@ -158,5 +163,52 @@ describe('TLS only', { concurrency: 1, skip: canMakeLinks() ? false : 'needs ipt
         } finally {
             await firefox.close();
         }
+    });
+});
+
+const OWN_PORT = 3478;
+
+describe('a port for TURN alone', { concurrency: 1, skip: canMakeLinks() ? false : 'needs iptables' }, () => {
+    let server, browser;
+
+    const blockMedia = (isBlocked) => execFileSync('iptables',
+        [isBlocked ? '-A' : '-D', 'INPUT', '-p', 'udp', '--dport', `${PORT}`, '-j', 'DROP']);
+
+    before(async () => {
+        blockMedia(true);
+        ({ server, browser } = await raise({ args: ['-turn', `:${OWN_PORT}`, '--metrics', METRICS] }));
+    });
+
+    after(async () => {
+        await lower({ server, browser });
+        blockMedia(false);
+    });
+
+    const step = stepsWith(() => server);
+
+    step('aiortc, which has no ICE-TCP, publishes over UDP and over TCP', async () => {
+        const ann = await joinGroup(browser, 'ann');
+        const page = await openPage(browser, 'player');
+        await page.addInitScript(helpers);
+        await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
+        const { link } = await page.evaluate(play, { url: `${ORIGIN}/group/test/.whep` });
+        for (const transport of ['udp', 'tcp']) {
+            const { urls, username, credential } = serversOf(link)
+                .find(({ urls }) => urls === `turn:${ADDRESS}:${OWN_PORT}?transport=${transport}`);
+            const publisher = new Aiortc(server, 'publish', `${ORIGIN}/group/test/.whip`,
+                ['--turn', urls, username, credential]);
+            try {
+                await publisher.hears((said) => said.status === 201);
+                await publisher.hears((said) => said.state === 'connected');
+                assert.ok(await metric('aula_turn_allocations') > 0);
+                await until('frames', async () =>
+                    (await inbound(ann)).some(({ framesDecoded }) => framesDecoded > 10));
+            } finally {
+                await publisher.end();
+            }
+            await until('the allocations to go', async () => await metric('aula_turn_allocations') === 0);
+        }
+        await page.close();
+        await ann.close();
     });
 });
