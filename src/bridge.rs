@@ -2,6 +2,7 @@
 //! the maps of ids, and what a viewer's offer must know of a publication.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use dataplane::{
@@ -119,6 +120,12 @@ impl Bridge {
             RecordOrder::Note { group, what } => Job::Note { group: text(group), what },
             RecordOrder::End { group } => Job::End { group: text(group) },
         }
+    }
+
+    /// Our candidates over UDP at these addresses.
+    pub(crate) fn candidates(&self, advertise: &[IpAddr]) -> Vec<SocketAddr> {
+        let at = |port: u16| advertise.iter().map(move |ip| SocketAddr::new(*ip, port));
+        self.ports().into_iter().flat_map(at).collect()
     }
 
     /// How many shards run.

@@ -2,14 +2,14 @@
 //! it through a bounded queue, and it never waits for anybody.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, mpsc as sync};
 use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
-    Action, Bearer, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now, Operation,
-    Recipients, StatusReply, StatusView, Switchboard, Ticket, TokenReply, TokenRequest, Verdict,
+    Action, Bearer, Caller, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now,
+    Operation, Recipients, Relay, StatusReply, StatusView, Switchboard, Ticket, TokenReply,
+    TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -37,97 +37,32 @@ pub(crate) type Answered = (whip::Response, Option<mpsc::Receiver<String>>);
 
 /// What others tell the task.
 enum Input {
-    Connected {
-        address: Option<String>,
-        reached: Option<IpAddr>,
-        outbox: Outbox,
-        reply: oneshot::Sender<ConnId>,
-    },
-    Text {
-        conn: ConnId,
-        text: String,
-    },
-    Disconnected {
-        conn: ConnId,
-    },
-    GroupFile {
-        name: GroupName,
-        file: GroupFile,
-    },
-    Verdict {
-        conn: ConnId,
-        verdict: Verdict,
-    },
-    Tokens {
-        conn: ConnId,
-        is_list: bool,
-        reply: TokenReply,
-    },
-    Writable {
-        is_writable: bool,
-    },
-    Bearers {
-        reply: oneshot::Sender<Vec<Bearer>>,
-    },
-    Revoke {
-        conns: Vec<ConnId>,
-    },
-    Stats {
-        reply: oneshot::Sender<Arc<serde_json::Value>>,
-    },
-    Census {
-        reply: oneshot::Sender<(Census, Vec<ShardCounters>)>,
-    },
-    Status {
-        name: String,
-        reply: oneshot::Sender<StatusReply>,
-    },
-    PublicGroups {
-        reply: oneshot::Sender<Vec<StatusView>>,
-    },
-    WebRtc {
-        protocol: Protocol,
-        request: Box<whip::Request>,
-        reply: oneshot::Sender<Answered>,
-    },
-    Refresh {
-        also: Vec<GroupName>,
-    },
-    RefreshThese {
-        changed: BTreeSet<GroupName>,
-        also: Vec<GroupName>,
-    },
-    Reload {
-        name: GroupName,
-    },
-    IceServers {
-        configuration: serde_json::Value,
-    },
-    HttpRules {
-        needs_if_match: bool,
-        refuses_empty: bool,
-    },
-    Members {
-        name: GroupName,
-        reply: oneshot::Sender<Option<serde_json::Value>>,
-    },
-    Operate {
-        name: GroupName,
-        operation: Operation,
-        reply: oneshot::Sender<Result<(), NotDone>>,
-    },
-    AnnounceEnd {
-        text: String,
-        seconds: u32,
-        reply: oneshot::Sender<()>,
-    },
-    ShutDown {
-        text: String,
-        reply: oneshot::Sender<()>,
-    },
-    Stop {
-        reply: oneshot::Sender<Bridge>,
-    },
+    Connected { caller: Caller, outbox: Outbox, reply: oneshot::Sender<ConnId> },
+    IsHere { conn: ConnId, reply: oneshot::Sender<bool> },
+    Relay { relay: Option<Relay> },
+    Text { conn: ConnId, text: String },
+    Disconnected { conn: ConnId },
+    GroupFile { name: GroupName, file: GroupFile },
+    Verdict { conn: ConnId, verdict: Verdict },
+    Tokens { conn: ConnId, is_list: bool, reply: TokenReply },
+    Writable { is_writable: bool },
+    Bearers { reply: oneshot::Sender<Vec<Bearer>> },
+    Revoke { conns: Vec<ConnId> },
+    Stats { reply: oneshot::Sender<Arc<serde_json::Value>> },
+    Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
+    Status { name: String, reply: oneshot::Sender<StatusReply> },
+    PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
+    WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
+    Refresh { also: Vec<GroupName> },
+    RefreshThese { changed: BTreeSet<GroupName>, also: Vec<GroupName> },
+    Reload { name: GroupName },
+    IceServers { configuration: serde_json::Value },
+    HttpRules { needs_if_match: bool, refuses_empty: bool },
+    Members { name: GroupName, reply: oneshot::Sender<Option<serde_json::Value>> },
+    Operate { name: GroupName, operation: Operation, reply: oneshot::Sender<Result<(), NotDone>> },
+    AnnounceEnd { text: String, seconds: u32, reply: oneshot::Sender<()> },
+    ShutDown { text: String, reply: oneshot::Sender<()> },
+    Stop { reply: oneshot::Sender<Bridge> },
 }
 
 /// How others talk to the task. When the task is gone, every question is answered with nothing.
@@ -183,13 +118,18 @@ impl Control {
     }
 
     /// A WebSocket has been opened.
-    pub(crate) async fn connected(
-        &self,
-        address: Option<String>,
-        reached: Option<IpAddr>,
-        outbox: Outbox,
-    ) -> Option<ConnId> {
-        self.ask(|reply| Input::Connected { address, reached, outbox, reply }).await
+    pub(crate) async fn connected(&self, caller: Caller, outbox: Outbox) -> Option<ConnId> {
+        self.ask(|reply| Input::Connected { caller, outbox, reply }).await
+    }
+
+    /// Whether a client is still there.
+    pub(crate) async fn is_here(&self, conn: ConnId) -> bool {
+        self.ask(|reply| Input::IsHere { conn, reply }).await.unwrap_or(false)
+    }
+
+    /// Clients are told of our own TURN server from now on.
+    pub(crate) async fn set_relay(&self, relay: Option<Relay>) {
+        self.tell(Input::Relay { relay }).await;
     }
 
     /// A WebSocket has said something.
@@ -419,8 +359,12 @@ impl Task {
     fn take(&mut self, input: Input) {
         let now = self.now();
         match input {
-            Input::Connected { address, reached, outbox, reply } => {
-                let conn = self.switchboard.connected(address, reached, now);
+            Input::IsHere { conn, reply } => {
+                let _ = reply.send(self.switchboard.is_here(conn));
+            }
+            Input::Relay { relay } => self.switchboard.set_relay(relay),
+            Input::Connected { caller, outbox, reply } => {
+                let conn = self.switchboard.connected(caller, now);
                 self.outboxes.insert(conn, outbox);
                 if reply.send(conn).is_err() {
                     self.outboxes.remove(&conn);

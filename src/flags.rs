@@ -17,6 +17,17 @@ pub(crate) enum Udp {
     Range(u16, u16),
 }
 
+/// Where the built-in TURN server is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TurnAt {
+    /// Nowhere.
+    Off,
+    /// On the port of HTTPS, unless `ice-servers.json` names another server.
+    Auto,
+    /// There, and on a port of its own, which clients know under this address, or as they know us.
+    Port(Option<IpAddr>, u16),
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LogForm {
@@ -42,6 +53,7 @@ pub(crate) struct Flags {
     pub(crate) shards: Option<usize>,
     pub(crate) advertise: Vec<IpAddr>,
     pub(crate) relay_only: bool,
+    pub(crate) turn: TurnAt,
     pub(crate) public_server: bool,
     pub(crate) strict_whip: bool,
     pub(crate) whep_retry: bool,
@@ -88,7 +100,11 @@ const FLAGS: [(&str, &str, &str); 28] = [
     ("drain", "SECONDS", "at SIGTERM, let people finish for so long (10)"),
     ("mdns", "", "accepted for Galene's sake, without effect"),
     ("relay-only", "", "tell clients to use TURN servers only"),
-    ("turn", "ADDR", "accepted for Galene's sake, without effect"),
+    (
+        "turn",
+        "ADDR|auto",
+        "TURN: on the port of HTTPS (auto), also on [IP]:PORT, or nowhere (empty)",
+    ),
     ("cpuprofile", "FILE", "accepted for Galene's sake, without effect"),
     ("memprofile", "FILE", "accepted for Galene's sake, without effect"),
     ("mutexprofile", "FILE", "accepted for Galene's sake, without effect"),
@@ -120,6 +136,7 @@ impl Flags {
             shards: None,
             advertise: Vec::new(),
             relay_only: false,
+            turn: TurnAt::Auto,
             public_server: false,
             strict_whip: false,
             whep_retry: false,
@@ -213,6 +230,7 @@ impl Flags {
                 let shards = value.parse().ok().filter(|shards| (1..=16).contains(shards));
                 self.shards = Some(shards.ok_or_else(bad)?);
             }
+            "turn" => self.turn = turn_at(&value).ok_or_else(bad)?,
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
             "metrics" => self.metrics = Some(value.parse().map_err(|_| bad())?),
             "memory" => self.memory_mib = Some(value.parse().map_err(|_| bad())?),
@@ -240,6 +258,7 @@ fn must_be(name: &str, wants: &str) -> String {
         "tcp-port" => "a port, 1 to 65535",
         "udp-range" => "A-B, the first and the last port, 1 to 65535, or one port for all",
         "memory" => "a number of MiB",
+        "turn" => "auto, :PORT, IP:PORT, or empty for none",
         "http" => "[HOST]:PORT, with an IPv6 address in brackets, or the path of a Unix socket",
         _ => wants,
     };
@@ -258,6 +277,24 @@ fn is_listen_address(text: &str) -> bool {
         None => !host.contains([':', '[', ']', '/']),
     };
     text.starts_with('/') || (is_host && port.parse::<u16>().is_ok())
+}
+
+/// As in Galene: empty, `auto`, `:PORT` or `IP:PORT`.
+fn turn_at(text: &str) -> Option<TurnAt> {
+    match text {
+        "" => Some(TurnAt::Off),
+        "auto" => Some(TurnAt::Auto),
+        _ => {
+            let address = match text.strip_prefix(':') {
+                Some(port) => (None, port.parse().ok()?),
+                None => {
+                    let address: SocketAddr = text.parse().ok()?;
+                    (Some(address.ip()), address.port())
+                }
+            };
+            (address.1 > 0).then_some(TurnAt::Port(address.0, address.1))
+        }
+    }
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<bool, FatalError> {
@@ -338,6 +375,20 @@ mod tests {
     }
 
     #[test]
+    fn turn_is_where_galenes_would_be() {
+        assert_eq!(parse(&[]).unwrap().turn, TurnAt::Auto);
+        for (value, at) in [
+            ("", TurnAt::Off),
+            ("auto", TurnAt::Auto),
+            (":1194", TurnAt::Port(None, 1194)),
+            ("192.0.2.1:1194", TurnAt::Port(Some([192, 0, 2, 1].into()), 1194)),
+            ("[::1]:3478", TurnAt::Port(Some("::1".parse().unwrap()), 3478)),
+        ] {
+            assert_eq!(parse(&["-turn", value]).unwrap().turn, at);
+        }
+    }
+
+    #[test]
     fn addresses_accumulate() {
         let flags = parse(&["--advertise", "192.0.2.1", "--advertise=2001:db8::1"]).unwrap();
         assert_eq!(flags.advertise.len(), 2);
@@ -364,6 +415,9 @@ mod tests {
             (&["--tcp-port", "0"], "1 to 65535"),
             (&["-udp-range", "10-x"], "1 to 65535"),
             (&["-insecure=maybe"], "true or false"),
+            (&["-turn", "1194"], ":PORT"),
+            (&["-turn", ":0"], ":PORT"),
+            (&["-turn", "turn.example:1"], "IP:PORT"),
             (&["--bananas"], "--help"),
             (&["bananas"], "--help"),
             (&["-"], "--help"),

@@ -72,6 +72,12 @@ impl IceServers {
         Some(configuration(self.servers.clone(), self.is_relay_only, unix.as_secs()))
     }
 
+    /// Whether the last good file names a TURN server.
+    pub(crate) fn has_relay(&self) -> bool {
+        let mut urls = self.servers.iter().flat_map(|server| &server.urls);
+        urls.any(|url| url.to_ascii_lowercase().starts_with("turn"))
+    }
+
     /// Reads the file, for whoever wants to know whether it is good: what is skipped, and why.
     pub(crate) fn check(&self) -> Result<Vec<String>, String> {
         let path = self.file.path().display().to_string();

@@ -1,4 +1,4 @@
-//! Media over TCP (ICE-TCP, RFC 6544) on its way in: a connection whose first frame is a check of one
+//! Media over TCP (ICE-TCP, RFC 6544) on its way in, and TURN over TCP beside it: a connection whose first frame is a check of one
 //! of our peers goes to the shard that it names, once. Everything has a deadline and a limit.
 
 use std::collections::HashMap;
@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, ShardId, first_frame};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::http::ACCEPT_PAUSE;
 use crate::metrics::{Counters, StreamRefusal};
+use crate::turn::{self, Turn};
 
 /// The first frame must be there by then.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ pub(crate) struct IceTcp {
     door: Door,
     counters: Arc<Counters>,
     half_open: Mutex<HalfOpen>,
+    /// Who has the connections that begin as TURN does.
+    turn: Option<Arc<Turn>>,
 }
 
 #[derive(Default)]
@@ -43,24 +46,46 @@ struct HalfOpen {
 }
 
 impl IceTcp {
-    /// A way in to the shards behind `door`.
-    pub(crate) fn new(door: Door, counters: Arc<Counters>) -> Self {
-        Self { door, counters, half_open: Mutex::default() }
+    /// A way in to the shards behind `door`; connections that begin as TURN does are for `turn`.
+    pub(crate) fn new(door: Door, counters: Arc<Counters>, turn: Option<Arc<Turn>>) -> Self {
+        Self { door, counters, half_open: Mutex::default(), turn }
+    }
+
+    /// Serves TURN inside TLS, of which `head` has been read.
+    pub(crate) async fn take_secure(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send,
+        head: Vec<u8>,
+        from: SocketAddr,
+    ) {
+        match (&self.turn, self.enter(from.ip().to_canonical())) {
+            (Some(turn), Ok(place)) => turn.clone().serve_stream(stream, head, from, place).await,
+            (None, _) => self.counters.stream_refused(StreamRefusal::Foreign),
+            (_, Err(why)) => self.counters.stream_refused(why),
+        }
     }
 
     /// Serves a connection of which nothing was read yet.
     pub(crate) async fn take(&self, stream: TcpStream, from: SocketAddr) {
-        if let Err(why) = self.try_take(stream, from.ip().to_canonical()).await {
+        if let Err(why) = self.try_take(stream, from).await {
             self.counters.stream_refused(why);
         }
     }
 
-    async fn try_take(&self, mut stream: TcpStream, from: IpAddr) -> Result<(), StreamRefusal> {
-        let _place = self.enter(from)?;
+    async fn try_take(&self, mut stream: TcpStream, from: SocketAddr) -> Result<(), StreamRefusal> {
+        let place = self.enter(from.ip().to_canonical())?;
         let mut head = Vec::with_capacity(512);
         let reading = read_first(&mut stream, &mut head);
         let within = tokio::time::timeout(FIRST_FRAME_WITHIN, reading).await;
-        let shard = within.map_err(|_| StreamRefusal::Late)?.ok_or(StreamRefusal::Foreign)?;
+        let shard = match within.map_err(|_| StreamRefusal::Late)? {
+            First::For(shard) => shard,
+            First::Turn => {
+                let turn = self.turn.clone().ok_or(StreamRefusal::Foreign)?;
+                turn.serve_stream(stream, head, from, place).await;
+                return Ok(());
+            }
+            First::Foreign => return Err(StreamRefusal::Foreign),
+        };
         let stream = stream.into_std().map_err(|_| StreamRefusal::Foreign)?;
         self.door.adopt(shard, stream, head).map_err(|_| StreamRefusal::Busy)
     }
@@ -118,17 +143,30 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Reads until the first frame is there; nothing if it is not for us.
-async fn read_first(stream: &mut TcpStream, head: &mut Vec<u8>) -> Option<ShardId> {
+enum First {
+    /// The first frame names this shard.
+    For(ShardId),
+    /// It is no frame, but a message of TURN.
+    Turn,
+    /// It is not for us.
+    Foreign,
+}
+
+/// Reads until it is clear what a connection is.
+async fn read_first(stream: &mut TcpStream, head: &mut Vec<u8>) -> First {
     loop {
+        if head.first_chunk().is_some_and(|octets| turn::begins_with(*octets)) {
+            return First::Turn;
+        }
         match first_frame(head) {
-            FirstFrame::For(shard) => return Some(shard),
-            FirstFrame::Foreign => return None,
+            FirstFrame::For(shard) => return First::For(shard),
+            FirstFrame::Foreign => return First::Foreign,
             FirstFrame::Incomplete => {}
         }
         // The frame is refused before it could grow beyond its limit.
-        if stream.read_buf(head).await.ok()? == 0 {
-            return None;
+        match stream.read_buf(head).await {
+            Ok(octets) if octets > 0 => {}
+            _ => return First::Foreign,
         }
     }
 }
@@ -156,7 +194,7 @@ mod tests {
             let config = Config::new(UdpPorts::Shared(0), vec![loopback]);
             let dataplane = DataPlane::start(config, Arc::new(|| {})).unwrap();
             let counters = Arc::<Counters>::default();
-            let ice_tcp = Arc::new(IceTcp::new(dataplane.door(), counters.clone()));
+            let ice_tcp = Arc::new(IceTcp::new(dataplane.door(), counters.clone(), None));
             let listener = TcpListener::bind((loopback, 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             let (close, closing) = watch::channel(false);

@@ -24,12 +24,14 @@ mod metrics;
 mod outbox;
 mod recorder;
 mod redacted;
+mod relay;
 mod reread;
 mod server;
 mod store;
 mod telemetry;
 mod tls;
 mod tokens;
+mod turn;
 mod watch;
 mod ws;
 

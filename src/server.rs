@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use signalling::{Bearer, GroupName};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
@@ -22,7 +22,7 @@ use crate::control::Control;
 use crate::counter::Counter;
 use crate::descriptors;
 use crate::fatal::FatalError;
-use crate::flags::{Flags, Udp};
+use crate::flags::{Flags, TurnAt, Udp};
 use crate::hooks::Hooks;
 use crate::http::{self, Context, Files, Listener};
 use crate::ice::IceServers;
@@ -31,9 +31,11 @@ use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::recorder::Recorder;
+use crate::relay::{self, Credentials};
 use crate::store::GroupStore;
 use crate::tls::Certificates;
 use crate::tokens::TokenStore;
+use crate::turn::Turn;
 use crate::watch::{Changed, Changes, Watch};
 
 /// How often files are looked at, in case that nobody told of a change.
@@ -101,10 +103,19 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     let port = listener.port();
     let wake = Arc::new(Notify::new());
     let tcp_ports = tcp_ports(&flags, port);
-    let streams = bind_streams(&flags).await?;
+    let mut streams = bind_streams(&flags).await?;
+    let datagrams = match flags.turn {
+        TurnAt::Port(_, port) => {
+            let (tcp, udp) = bind_turn(port).await?;
+            streams.push(tcp);
+            Some(udp)
+        }
+        TurnAt::Auto | TurnAt::Off => None,
+    };
     let media = MediaConfig { tcp_ports: tcp_ports.clone(), ..media_config(&flags, port, &local) };
+    let advertise = media.advertise.clone();
     let bridge = Bridge::start(media, wake.clone())?;
-    let door = bridge.door();
+    let (door, candidates) = (bridge.door(), bridge.candidates(&advertise));
     let monitor = bind_monitor(&flags).await?;
     announce(
         &flags,
@@ -142,7 +153,13 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     control.set_http_rules(flags.strict_whip, flags.whep_retry).await;
     control.set_writable(config.get().writable_groups).await;
     control.refresh(public(&store)).await;
-    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone()));
+    let relay = relay::plan(&flags, port, &ice_servers, seed()?);
+    let turn = relay.as_ref().map(|relay| {
+        let credentials = Credentials::new(relay.key.clone(), control.clone());
+        Arc::new(Turn::new(door.clone(), candidates, credentials, counters.clone()))
+    });
+    control.set_relay(relay).await;
+    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone(), turn.clone()));
     let context = Arc::new(Context {
         control: control.clone(),
         config: config.clone(),
@@ -162,6 +179,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     let (close, closing) = watch::channel(false);
     for listener in streams {
         tokio::spawn(ice_tcp.clone().serve(listener, closing.clone()));
+    }
+    if let (Some(turn), Some(socket)) = (turn, datagrams) {
+        tokio::spawn(turn.serve_datagrams(socket, closing.clone()));
     }
     let serving = tokio::spawn(http::serve(
         listener,
@@ -273,6 +293,23 @@ async fn bind_streams(flags: &Flags) -> Result<Vec<TcpListener>, FatalError> {
         }
     }
     Ok(bound)
+}
+
+/// The port of TURN alone, over TCP and UDP.
+async fn bind_turn(port: u16) -> Result<(TcpListener, UdpSocket), FatalError> {
+    let cannot = |what: &str, error: std::io::Error| {
+        FatalError::system(format!("cannot listen on {what} {port}: {error}: change -turn"))
+    };
+    let tcp = match Listener::bind(&format!(":{port}")).await {
+        Ok(Listener::Tcp(listener)) => listener,
+        Ok(Listener::Unix(..)) => return Err(FatalError::system("-turn is no Unix socket")),
+        Err(error) => return Err(cannot("TCP", error)),
+    };
+    let udp = match UdpSocket::bind(("::", port)).await {
+        Ok(socket) => Ok(socket),
+        Err(_) => UdpSocket::bind(("0.0.0.0", port)).await,
+    };
+    Ok((tcp, udp.map_err(|error| cannot("UDP", error))?))
 }
 
 fn media_config(flags: &Flags, port: Option<u16>, local: &[IpAddr]) -> MediaConfig {

@@ -1,13 +1,12 @@
 //! A WebSocket (RFC 6455) between a browser and the control plane: limits, order, and an end that
 //! says why.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use signalling::{CloseCode, TokenBucket};
+use signalling::{Caller, CloseCode, TokenBucket};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
@@ -41,8 +40,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// Serves one WebSocket to its end.
 pub(crate) async fn serve(
     upgraded: Upgraded,
-    address: Option<String>,
-    reached: Option<IpAddr>,
+    caller: Caller,
     control: Control,
     counters: &Counters,
 ) {
@@ -54,7 +52,7 @@ pub(crate) async fn serve(
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let (outbox, mut reader) = outbox();
-    let Some(conn) = control.connected(address, reached, outbox).await else {
+    let Some(conn) = control.connected(caller, outbox).await else {
         return;
     };
     let overflown = reader.overflown();

@@ -160,6 +160,8 @@ pub enum CloseReason {
     DtlsClosed,
     /// The DTLS handshake failed, or the engine gave up later.
     DtlsFailed,
+    /// The peer has shown a certificate of a kind that cannot be used with its DTLS library, or none.
+    CertificateUnusable,
     /// The peer has shown another certificate than its description names.
     WrongCertificate,
     /// The engine panicked or span; only this Transport is affected.
@@ -173,6 +175,9 @@ impl fmt::Display for CloseReason {
             Self::ConsentExpired => "the peer vanished",
             Self::DtlsClosed => "the peer closed the connection",
             Self::DtlsFailed => "the connection failed",
+            Self::CertificateUnusable => {
+                "the certificate cannot be used: make an ECDSA one, as browsers do by themselves"
+            }
             Self::WrongCertificate => "the certificate is not the one in the description",
             Self::EngineFault => "internal fault of the peer engine",
         })

@@ -1,6 +1,7 @@
 //! The control plane's handle on the running shards: placement, commands, the event queue.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use mio::Waker;
 use crate::api::{Command, Config, Event, Listening};
 use crate::error::StartError;
 use crate::id::{ShardId, TransportId};
-use crate::run::{self, NewStream, Running, ShardInput};
+use crate::run::{self, NewStream, Running, ShardInput, Socket};
 
 /// Starts shards and talks to them. Dropping it stops them.
 pub struct DataPlane {
@@ -129,8 +130,29 @@ impl Door {
     /// # Errors
     /// [`Busy`] when the shard's queue is full, or there is no such shard.
     pub fn adopt(&self, shard: ShardId, stream: TcpStream, head: Vec<u8>) -> Result<(), Busy> {
+        self.hand_over(shard, NewStream { stream: Socket::Tcp(stream), head })
+    }
+
+    /// The same for a peer that somebody in this process relays (TURN): `stream` is his end of a
+    /// pair, on which the same frames travel, `peer` the peer's relayed address, `candidate` ours that
+    /// it talks to.
+    ///
+    /// # Errors
+    /// As [`Self::adopt`].
+    pub fn adopt_relayed(
+        &self,
+        shard: ShardId,
+        stream: UnixStream,
+        (peer, candidate): (SocketAddr, SocketAddr),
+        head: Vec<u8>,
+    ) -> Result<(), Busy> {
+        let stream = Socket::Relayed { stream, peer, local: candidate.ip() };
+        self.hand_over(shard, NewStream { stream, head })
+    }
+
+    fn hand_over(&self, shard: ShardId, new: NewStream) -> Result<(), Busy> {
         let (inputs, waker) = self.0.get(shard.index()).ok_or(Busy)?;
-        let new = Box::new(NewStream { stream, head });
+        let new = Box::new(new);
         inputs.try_send(ShardInput::Stream(new)).map_err(|_| Busy)?;
         // It wakes at its next tick at the latest.
         let _ = waker.wake();

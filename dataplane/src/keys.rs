@@ -6,9 +6,13 @@
 //!
 //! The provider is not told which Transport asks for a DTLS instance, but the engine asks while it
 //! is being built: a thread-local slot, set just before, tells.
+//!
+//! There are two libraries behind it. The engine's own is lean, and takes ECDSA certificates only;
+//! OpenSSL takes any, and has whoever begins as the libraries of encoders do (`dtls_openssl.rs`).
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -18,6 +22,7 @@ use str0m::crypto::dtls::{
     DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion, SrtpProfile,
 };
 
+use crate::dtls_openssl::{self, OpensslDtls};
 use crate::srtp::{DtlsKeys, Profile};
 
 thread_local! {
@@ -32,9 +37,24 @@ pub struct KeySlot(Arc<Handshake>);
 struct Handshake {
     keys: OnceLock<DtlsKeys>,
     certificate: OnceLock<Vec<u8>>,
+    failure: OnceLock<Failure>,
+}
+
+/// Why a handshake ended.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the library said.
+    pub text: String,
+    /// Whether it is about the peer's certificate.
+    pub is_of_certificate: bool,
 }
 
 impl KeySlot {
+    /// Why the handshake failed, if it has.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.0.failure.get()
+    }
+
     /// The keys, once there.
     pub fn get(&self) -> Option<&DtlsKeys> {
         self.0.keys.get()
@@ -66,20 +86,30 @@ pub fn with_slot<T>(build: impl FnOnce() -> T) -> (T, KeySlot) {
 /// The engine's crypto with our wrapper around its DTLS. One per process, kept for ever.
 pub fn provider() -> &'static CryptoProvider {
     static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
-    PROVIDER.get_or_init(|| {
-        let base = str0m::crypto::from_feature_flags();
-        let dtls_provider: &'static CapturingProvider =
-            Box::leak(Box::new(CapturingProvider(base.dtls_provider)));
-        CryptoProvider { dtls_provider, ..base }
-    })
+    PROVIDER.get_or_init(|| capturing(true))
+}
+
+/// The same with the engine's own library for everybody: clients that are like browsers.
+pub fn lean_provider() -> &'static CryptoProvider {
+    static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
+    PROVIDER.get_or_init(|| capturing(false))
+}
+
+fn capturing(has_other: bool) -> CryptoProvider {
+    let base = str0m::crypto::from_feature_flags();
+    let capturing = CapturingProvider { base: base.dtls_provider, has_other };
+    CryptoProvider { dtls_provider: Box::leak(Box::new(capturing)), ..base }
 }
 
 #[derive(Debug)]
-struct CapturingProvider(&'static dyn DtlsProvider);
+struct CapturingProvider {
+    base: &'static dyn DtlsProvider,
+    has_other: bool,
+}
 
 impl DtlsProvider for CapturingProvider {
     fn generate_certificate(&self) -> Option<DtlsCert> {
-        self.0.generate_certificate()
+        self.base.generate_certificate()
     }
 
     fn new_dtls(
@@ -89,14 +119,42 @@ impl DtlsProvider for CapturingProvider {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = self.0.new_dtls(cert, now, version, mtu)?;
+        let inner = Library::Engine(self.base.new_dtls(cert, now, version, mtu)?);
         let slot = NEXT.with(|next| next.borrow_mut().take()).unwrap_or_default();
-        Ok(Box::new(CapturingInstance { inner, slot, scratch: Vec::new() }))
+        let other = self.has_other.then(|| (cert.clone(), mtu, now));
+        Ok(Box::new(CapturingInstance { inner, other, slot, scratch: Vec::new() }))
+    }
+}
+
+enum Library {
+    Engine(Box<dyn DtlsInstance>),
+    Openssl(Box<OpensslDtls>),
+}
+
+impl Deref for Library {
+    type Target = dyn DtlsInstance;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Engine(dtls) => dtls.as_ref(),
+            Self::Openssl(dtls) => dtls.as_ref(),
+        }
+    }
+}
+
+impl DerefMut for Library {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Engine(dtls) => dtls.as_mut(),
+            Self::Openssl(dtls) => dtls.as_mut(),
+        }
     }
 }
 
 struct CapturingInstance {
-    inner: Box<dyn DtlsInstance>,
+    inner: Library,
+    /// What the other library needs, until it is clear which one it will be.
+    other: Option<(DtlsCert, Option<usize>, Instant)>,
     slot: KeySlot,
     scratch: Vec<u8>,
 }
@@ -108,6 +166,27 @@ impl fmt::Debug for CapturingInstance {
 }
 
 impl CapturingInstance {
+    /// Leaves the association to OpenSSL.
+    fn change_library(&mut self) {
+        let Some((cert, mtu, now)) = self.other.take() else {
+            return;
+        };
+        // It fails without memory only; then it stays as it is.
+        if let Ok(mut dtls) = OpensslDtls::new(&cert, mtu, now) {
+            dtls.set_active(false);
+            self.inner = Library::Openssl(Box::new(dtls));
+        }
+    }
+
+    fn note(&self, error: &DtlsImplError) {
+        let text = match &self.inner {
+            Library::Engine(_) => error.to_string(),
+            Library::Openssl(dtls) => dtls.failure.clone(),
+        };
+        let is_of_certificate = matches!(error, DtlsImplError::CertificateError(_));
+        let _ = self.slot.0.failure.set(Failure { text, is_of_certificate });
+    }
+
     fn capture(slot: &KeySlot, material: &[u8], profile: SrtpProfile, is_client: bool) {
         let profile = match profile {
             SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
@@ -123,11 +202,20 @@ impl CapturingInstance {
 
 impl DtlsInstance for CapturingInstance {
     fn set_active(&mut self, active: bool) {
+        if active {
+            self.other = None;
+        }
         self.inner.set_active(active);
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.handle_packet(packet)
+        if self.other.is_some() {
+            if dtls_openssl::is_wanted(packet) {
+                self.change_library();
+            }
+            self.other = None;
+        }
+        self.inner.handle_packet(packet).inspect_err(|error| self.note(error))
     }
 
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
@@ -171,7 +259,10 @@ impl DtlsInstance for CapturingInstance {
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.inner.handle_timeout(now)
+        if let Some((_, _, at)) = &mut self.other {
+            *at = now;
+        }
+        self.inner.handle_timeout(now).inspect_err(|error| self.note(error))
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<(), DtlsImplError> {

@@ -16,6 +16,7 @@ mod demux;
 mod dependency;
 mod describe;
 mod descriptor;
+mod dtls_openssl;
 mod egress;
 mod error;
 mod extension;

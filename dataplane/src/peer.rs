@@ -179,7 +179,18 @@ impl Peer {
 
     /// What the engine said when it gave up; empty if it has not.
     pub fn failure(&self) -> &str {
-        &self.failure
+        match self.keys.failure() {
+            Some(failure) if self.failure.is_empty() => &failure.text,
+            _ => &self.failure,
+        }
+    }
+
+    /// Why it has ended, if not by a word of the peer.
+    pub fn failure_reason(&self) -> CloseReason {
+        match self.keys.failure() {
+            Some(failure) if failure.is_of_certificate => CloseReason::CertificateUnusable,
+            _ => CloseReason::DtlsFailed,
+        }
     }
 
     /// Our certificate's fingerprint, as `a=fingerprint` has it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use signalling::{
-    Action, Cause, ConnId, GroupFile, MediaEvent, MediaKind, MediaRequest, Now, PublicationKey,
+    Caller, Action, Cause, ConnId, GroupFile, MediaEvent, MediaKind, MediaRequest, Now, PublicationKey,
     Switchboard, UnixMs, Verdict, parse_description,
 };
 
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// A client that has shaken hands and joined, so that the interesting part begins at once.
 fn enter(switchboard: &mut Switchboard, index: usize, now: Now) -> ConnId {
-    let conn = switchboard.connected(None, None, now);
+    let conn = switchboard.connected(Caller::default(), now);
     for text in [
         format!(r#"{{"type":"handshake","version":["2"],"id":"c{index}"}}"#),
         format!(r#"{{"type":"join","kind":"join","group":"g","username":"u{index}"}}"#),

@@ -9,11 +9,14 @@ use subtle::ConstantTimeEq;
 
 use crate::authorization::credentials;
 use crate::fragment::{FRAGMENT, Fragment, polished, with_credentials};
-use crate::http::{Request, Response, attribute, challenge, digest, is_media_type, options};
+use crate::http::{
+    Request, Response, attribute, challenge, digest, is_media_type, options, server_links,
+};
 use crate::hub::{Cause, Failure, Hub, JoinRequest, Joined, JoinedKind, Traits};
 use crate::ids::{ConnId, StreamId, Ticket};
 use crate::limit::TokenBucket;
 use crate::name::encode_path;
+use crate::relay::Relay;
 use crate::time::Now;
 
 /// The content type of descriptions.
@@ -60,6 +63,8 @@ pub(crate) struct Exchange {
     /// What the POST was authorised with; later requests need the same.
     authorization: Option<[u8; 32]>,
     is_from_page: bool,
+    /// `Link` headers of our own TURN server, until they are told.
+    relay_links: Vec<String>,
     pub(crate) stage: Stage,
     /// Who waits for the end of the stage, and since when.
     pub(crate) waiting: Option<(Ticket, Duration)>,
@@ -103,6 +108,8 @@ pub(crate) struct Exchanges {
     posts: HashMap<String, TokenBucket>,
     /// Ready-made values of `Link` headers.
     links: Vec<String>,
+    /// Our own TURN server, if there is one.
+    relay: Option<Relay>,
     /// Whether a PATCH needs If-Match (RFC 9725 s4.3.1), which some clients do not send.
     is_strict: bool,
 }
@@ -121,6 +128,7 @@ impl Exchanges {
             by_secret: HashMap::new(),
             posts: HashMap::new(),
             links: Vec::new(),
+            relay: None,
             is_strict: false,
         }
     }
@@ -129,6 +137,11 @@ impl Exchanges {
     pub(crate) fn configure(&mut self, links: Option<Vec<String>>, is_strict: Option<bool>) {
         self.links = links.unwrap_or_else(|| std::mem::take(&mut self.links));
         self.is_strict = is_strict.unwrap_or(self.is_strict);
+    }
+
+    /// Sessions are told of our own TURN server from now on, each with credentials of its own.
+    pub(crate) fn set_relay(&mut self, relay: Option<Relay>) {
+        self.relay = relay;
     }
 
     /// The answer to OPTIONS on the endpoint.
@@ -170,7 +183,10 @@ impl Exchanges {
         };
         let has_token = request.param("token").is_some();
         let (address, reached) = (request.address, request.reached);
-        let conn = hub.connect(Traits { receives: false, chats: false, address, reached });
+        let host = request.host.clone();
+        let conn = hub.connect(Traits { address, reached, host, ..Traits::default() });
+        let host = request.host.as_deref();
+        let relay = self.relay.as_ref().and_then(|relay| relay.entry(conn, host, now.unix));
         let mut exchange = Exchange {
             group: request.group.clone(),
             secret: hub.entropy().long_id(),
@@ -179,6 +195,7 @@ impl Exchanges {
             stream,
             authorization: request.authorization.as_deref().map(digest),
             is_from_page: request.is_from_page,
+            relay_links: relay.as_ref().map(server_links).unwrap_or_default(),
             stage: Stage::Joining,
             waiting: Some((ticket, now.mono)),
             ufrag: String::new(),
@@ -318,7 +335,7 @@ impl Exchanges {
         sdp: &str,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
-        let links = self.links.clone();
+        let mut links = self.links.clone();
         let path = self.by_conn.get(&conn).map(|exchange| self.path_of(exchange))?;
         let exchange = self.by_conn.get_mut(&conn)?;
         let (ticket, _) = exchange.waiting.take()?;
@@ -343,6 +360,7 @@ impl Exchanges {
             .with("etag", exchange.etag.clone())
             .with("content-type", SDP)
             .with("accept-patch", FRAGMENT);
+        links.append(&mut exchange.relay_links);
         for link in links {
             response = response.with("link", link);
         }

@@ -36,6 +36,8 @@ pub struct Request {
     pub address: Option<String>,
     /// Our address that the request has reached.
     pub reached: Option<IpAddr>,
+    /// How the client calls us, as in its `Host` header.
+    pub host: Option<String>,
     /// At most 256 KiB.
     pub body: Vec<u8>,
 }
@@ -99,29 +101,27 @@ pub(crate) fn options(methods: &str) -> Response {
 
 /// The `Link` headers (RFC 9725 s4.6) for the `iceServers` of an RTCConfiguration.
 pub(crate) fn ice_links(configuration: &Value) -> Vec<String> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let servers = configuration["iceServers"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut links = Vec::new();
-    for server in servers {
-        let urls = match &server["urls"] {
-            Value::String(url) => vec![url.as_str()],
-            Value::Array(urls) => urls.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        for url in urls.into_iter().filter(|url| !url.contains(['<', '>', '\r', '\n'])) {
-            let mut link = format!("<{url}>; rel=\"ice-server\"");
-            if let (Some(username), Some(credential)) =
-                (server["username"].as_str(), server["credential"].as_str())
-            {
-                let (username, credential) = (quoted(username), quoted(credential));
-                link.push_str(&format!(
-                    "; username={username}; credential={credential}; credential-type=\"password\""
-                ));
-            }
-            links.push(link);
+    servers.iter().flat_map(server_links).collect()
+}
+
+/// Those of one server.
+pub(crate) fn server_links(server: &Value) -> Vec<String> {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let urls = match &server["urls"] {
+        Value::String(url) => vec![url.as_str()],
+        Value::Array(urls) => urls.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let named = match (server["username"].as_str(), server["credential"].as_str()) {
+        (Some(username), Some(credential)) => {
+            let (username, credential) = (quoted(username), quoted(credential));
+            format!("; username={username}; credential={credential}; credential-type=\"password\"")
         }
-    }
-    links
+        _ => String::new(),
+    };
+    let urls = urls.into_iter().filter(|url| !url.contains(['<', '>', '\r', '\n']));
+    urls.map(|url| format!("<{url}>; rel=\"ice-server\"{named}")).collect()
 }
 
 /// Whether a Content-Type is `wanted`, whatever its case and parameters.

@@ -2,7 +2,6 @@
 //! [`Switchboard::poll_action`] says what to do.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,12 +9,14 @@ use serde_json::Value;
 use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
-    Bearer, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent, MediaRequest,
-    NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Traits, Verdict, Whose,
+    Bearer, Caller, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent,
+    MediaRequest, NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Traits,
+    Verdict, Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
 use crate::native::{self, Reply, Session, close_reason};
+use crate::relay::Relay;
 use crate::time::Now;
 use crate::token::{TokenReply, TokenRequest};
 use crate::{whep, whip};
@@ -95,6 +96,8 @@ pub struct Switchboard {
     /// Who has been closed and is a member no longer, however slowly the close frame travels.
     ended: Vec<ConnId>,
     rtc_configuration: Value,
+    /// Our own TURN server, if there is one.
+    relay: Option<Relay>,
     next_session_tick: Duration,
 }
 
@@ -110,6 +113,7 @@ impl Switchboard {
             resumable: VecDeque::new(),
             ended: Vec::new(),
             rtc_configuration: Value::Object(serde_json::Map::new()),
+            relay: None,
             next_session_tick: SESSION_TICK,
         }
     }
@@ -149,15 +153,10 @@ impl Switchboard {
     }
 
     /// A WebSocket has been opened.
-    ///
-    /// `address` is the client's, `reached` is ours that it has reached.
-    pub fn connected(
-        &mut self,
-        address: Option<String>,
-        reached: Option<IpAddr>,
-        now: Now,
-    ) -> ConnId {
-        let conn = self.hub.connect(Traits { receives: true, chats: true, address, reached });
+    pub fn connected(&mut self, caller: Caller, now: Now) -> ConnId {
+        let Caller { address, reached, host } = caller;
+        let traits = Traits { receives: true, chats: true, address, reached, host };
+        let conn = self.hub.connect(traits);
         self.sessions.insert(conn, Session::new(conn, now));
         conn
     }
@@ -305,6 +304,35 @@ impl Switchboard {
         self.rtc_configuration = configuration;
     }
 
+    /// Clients are told of our own TURN server from now on, each with credentials of its own.
+    pub fn set_relay(&mut self, relay: Option<Relay>) {
+        self.whip.set_relay(relay.clone());
+        self.whep.set_relay(relay.clone());
+        self.relay = relay;
+    }
+
+    /// Whether a client is still there.
+    #[must_use]
+    pub fn is_here(&self, conn: ConnId) -> bool {
+        self.hub.traits(conn).is_some()
+    }
+
+    /// What a browser of this client is told.
+    fn configuration_for(&self, conn: ConnId, now: Now) -> Value {
+        let mut configuration = self.rtc_configuration.clone();
+        let host = self.hub.traits(conn).and_then(|traits| traits.host.as_deref());
+        let relay = self.relay.as_ref().and_then(|relay| relay.entry(conn, host, now.unix));
+        if let (Some(relay), Some(fields)) = (relay, configuration.as_object_mut())
+            && let Some(servers) = fields
+                .entry("iceServers")
+                .or_insert_with(|| Value::Array(Vec::new()))
+                .as_array_mut()
+        {
+            servers.push(relay);
+        }
+        configuration
+    }
+
     /// Locks every group and kicks every member.
     pub fn shut_down(&mut self, text: &str, now: Now) {
         self.hub.shut_down(text, now);
@@ -417,6 +445,12 @@ impl Switchboard {
     fn deliver(&mut self, to: Recipients, event: &Event, now: Now) {
         match to {
             Recipients::One(conn) => self.deliver_one(conn, event, now),
+            // What each is told of our TURN server is different.
+            Recipients::Many(conns) if matches!(event, Event::Joined(_)) => {
+                for conn in conns {
+                    self.deliver_one(conn, event, now);
+                }
+            }
             Recipients::Many(conns) => {
                 let (native, others): (Vec<ConnId>, Vec<ConnId>) =
                     conns.into_iter().partition(|conn| self.sessions.contains_key(conn));
@@ -431,6 +465,7 @@ impl Switchboard {
     }
 
     fn deliver_one(&mut self, conn: ConnId, event: &Event, now: Now) {
+        let own = matches!(event, Event::Joined(_)).then(|| self.configuration_for(conn, now));
         let Some(session) = self.sessions.get_mut(&conn) else {
             let whip = self.whip.event(conn, event, now, &mut self.hub);
             let answer = whip.or_else(|| self.whep.event(conn, event, now, &mut self.hub));
@@ -439,7 +474,9 @@ impl Switchboard {
             }
             return;
         };
-        if let Some(text) = native::encode(event, session.id(), &self.rtc_configuration) {
+        if let Some(text) =
+            native::encode(event, session.id(), own.as_ref().unwrap_or(&self.rtc_configuration))
+        {
             self.actions.push_back(Action::Send { to: Recipients::One(conn), text });
         }
         match event {

@@ -7,6 +7,7 @@ use crate::fragment::directions;
 use crate::http::{Request, Response, is_media_type, options};
 use crate::hub::{Event, Hub, JoinedKind, ViewRequest};
 use crate::ids::{ConnId, Ticket};
+use crate::relay::Relay;
 use crate::time::Now;
 use crate::whep_events::{EVENTS, Streams};
 use crate::whip::overdue;
@@ -49,6 +50,11 @@ pub enum Reply {
 }
 
 impl Endpoint {
+    /// Our own TURN server, for more `Link` headers.
+    pub(crate) fn set_relay(&mut self, relay: Option<Relay>) {
+        self.exchanges.set_relay(relay);
+    }
+
     /// Values of `Link` headers, and whether a PATCH needs If-Match.
     pub(crate) fn configure(&mut self, links: Option<Vec<String>>, is_strict: Option<bool>) {
         self.exchanges.configure(links, is_strict);

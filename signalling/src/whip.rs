@@ -8,6 +8,7 @@ pub use crate::http::{Request, Response};
 use crate::hub::{Event, Hub, JoinedKind};
 use crate::ids::{ConnId, Ticket};
 use crate::permission::PRESENT;
+use crate::relay::Relay;
 use crate::time::Now;
 
 const ENDPOINT_METHODS: &str = "OPTIONS, GET, HEAD, POST";
@@ -26,6 +27,11 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
+    /// Our own TURN server, for more `Link` headers.
+    pub(crate) fn set_relay(&mut self, relay: Option<Relay>) {
+        self.exchanges.set_relay(relay);
+    }
+
     /// Values of `Link` headers, and whether a PATCH needs If-Match.
     pub(crate) fn configure(&mut self, links: Option<Vec<String>>, is_strict: Option<bool>) {
         self.exchanges.configure(links, is_strict);

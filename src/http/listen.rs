@@ -13,6 +13,7 @@ use hyper::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -40,6 +41,10 @@ const STREAMS_MAX: u32 = 64;
 const RESETS_MAX: usize = 32;
 /// HTTP/2: a client that does not answer pings is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// What the kernel may hold of one connection without having sent it: media may follow (TURN).
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+/// RFC 7443.
+pub(crate) const ALPN_TURN: &[u8] = b"stun.turn";
 /// How long accepting pauses after an error such as EMFILE.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often such errors are logged.
@@ -119,11 +124,11 @@ pub(crate) async fn serve(
         tokio::spawn(async move {
             let _counted = counted;
             let until = tokio::time::Instant::now() + TLS_WITHIN;
-            let Some((stream, address, local)) = connection.look(&context, until).await else {
+            let Some((stream, from, local)) = connection.look(&context, until).await else {
                 return;
             };
             // IPv4 over a dual-stack socket is IPv4 to everybody who reads it.
-            let address = address.map(|address| {
+            let address = from.map(|address| {
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                 Redacted(address.to_string())
             });
@@ -143,12 +148,29 @@ pub(crate) async fn serve(
             let Ok(Ok(stream)) = tokio::time::timeout_at(until, handshake).await else {
                 return;
             };
-            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let is_http2 = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => true,
+                Some(ALPN_TURN) => {
+                    if let Some(from) = from {
+                        context.ice_tcp.take_secure(stream, Vec::new(), from).await;
+                    }
+                    return;
+                }
+                _ => false,
+            };
             let peer = Peer { address, local, is_tls: true };
             if is_http2 {
-                speak_http2(stream, peer, context, closing).await;
-            } else {
-                speak_http1(stream, peer, context, closing).await;
+                return speak_http2(stream, peer, context, closing).await;
+            }
+            // Browsers name no protocol for TURN: its messages begin with bits that no letter has.
+            let Ok(Ok((stream, first))) =
+                tokio::time::timeout(HEADER_WITHIN, Rewound::first(stream)).await
+            else {
+                return;
+            };
+            match from.filter(|_| ice_tcp::begins_with(first)) {
+                Some(from) => context.ice_tcp.take_secure(stream, Vec::new(), from).await,
+                None => speak_http1(stream, peer, context, closing).await,
             }
         });
     }
@@ -188,6 +210,9 @@ impl Connection {
             context.ice_tcp.take(stream, address).await;
             return None;
         }
+        // What the kernel holds unsent cannot be dropped any more when it gets old; failing that, it
+        // holds more.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         // Small messages must not wait for each other; failing that, they do.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok().map(|local| local.ip().to_canonical());

@@ -207,7 +207,7 @@ async fn answer(
 /// Where the client library is for pages of any origin; the number is that of its interface.
 const LIBRARY: &str = "client/1/";
 /// The modules that it consists of, which know nothing of our page.
-const LIBRARY_PARTS: [&str; 10] = [
+const LIBRARY_PARTS: [&str; 11] = [
     "extensions.js",
     "heir.js",
     "listener.js",
@@ -215,6 +215,7 @@ const LIBRARY_PARTS: [&str; 10] = [
     "orphans.js",
     "protocol.js",
     "random.js",
+    "relays.js",
     "socket.js",
     "stream.js",
     "usermessage.js",

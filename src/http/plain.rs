@@ -30,10 +30,16 @@ pub(super) struct Rewound<S> {
 }
 
 impl<S: AsyncRead + Unpin> Rewound<S> {
-    /// Waits for the first byte. Says whether it begins TLS.
-    pub(super) async fn look(mut stream: S) -> io::Result<(Self, bool)> {
+    /// Waits for the first byte.
+    pub(super) async fn first(mut stream: S) -> io::Result<(Self, u8)> {
         let first = stream.read_u8().await?;
-        Ok((Self { first: Some(first), stream }, first == HANDSHAKE))
+        Ok((Self { first: Some(first), stream }, first))
+    }
+
+    /// The same. Says whether it begins TLS.
+    pub(super) async fn look(stream: S) -> io::Result<(Self, bool)> {
+        let (stream, first) = Self::first(stream).await?;
+        Ok((stream, first == HANDSHAKE))
     }
 }
 

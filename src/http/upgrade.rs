@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use signalling::Caller;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::{Body, empty};
@@ -44,13 +45,15 @@ pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Bo
     let (control, address) = (context.control.clone(), asked.peer.address.clone());
     let reached = reached(&asked.host, &asked.peer);
     let address = address.map(|Redacted(address)| address);
+    let host = Some(asked.host.clone());
     let counted = context.sockets.enter();
     let counters = context.counters.clone();
     let upgrade = hyper::upgrade::on(&mut asked.request);
     tokio::spawn(async move {
         let _counted = counted;
         if let Ok(upgraded) = upgrade.await {
-            ws::serve(upgraded, address, reached, control, &counters).await;
+            let caller = Caller { address, reached, host };
+            ws::serve(upgraded, caller, control, &counters).await;
         }
     });
     let mut response = Response::new(empty());

@@ -65,6 +65,7 @@ pub(super) async fn serve(
                     && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
                 is_from_page: parts.headers.contains_key(header::ORIGIN),
                 reached: reached(&host, &peer),
+                host: Some(host.clone()),
                 address: peer.address.map(|Redacted(address)| address),
                 body: bytes.to_vec(),
             };

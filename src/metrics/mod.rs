@@ -62,6 +62,10 @@ impl StreamRefusal {
     ];
 }
 
+/// Error codes of TURN that are counted by themselves (RFC 8656 s18).
+const TURN_CODES: [(u16, &str); 6] =
+    [(401, "401"), (403, "403"), (437, "437"), (438, "438"), (486, "486"), (508, "508")];
+
 /// Close codes of WebSockets that are counted by themselves (RFC 6455 s7.4.1); clients may choose
 /// any other, which counts as such.
 const CLOSE_CODES: [(u16, &str); 9] = [
@@ -85,6 +89,10 @@ pub(crate) struct Counters {
     auth_failures: [AtomicU64; AuthFailure::ALL.len()],
     /// In the order of [`StreamRefusal::ALL`].
     stream_refusals: [AtomicU64; StreamRefusal::ALL.len()],
+    /// Allocations of the TURN server that there are.
+    pub(crate) turn_allocations: AtomicU64,
+    /// In the order of [`TURN_CODES`], then others.
+    turn_refusals: [AtomicU64; TURN_CODES.len() + 1],
     /// In the order of [`CLOSE_CODES`], then other codes, then those without one.
     ws_closed: [AtomicU64; CLOSE_CODES.len() + 2],
     /// Of the recorder.
@@ -111,6 +119,17 @@ impl Counters {
     fn stream_refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = StreamRefusal::ALL.iter().map(|(_, name)| *name);
         names.zip(self.stream_refusals.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// The TURN server has said no.
+    pub(crate) fn turn_refused(&self, code: u16) {
+        let at = TURN_CODES.iter().position(|(known, _)| *known == code);
+        self.turn_refusals[at.unwrap_or(TURN_CODES.len())].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn turn_refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = TURN_CODES.iter().map(|(_, name)| *name).chain(["other"]);
+        names.zip(self.turn_refusals.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// A WebSocket has ended with this close code, whoever sent it.
@@ -274,6 +293,8 @@ mod tests {
             assert_eq!(why as usize, place, "{why:?} is counted by its place");
             counters.stream_refused(why);
         }
+        counters.turn_refused(403);
+        counters.turn_refused(420);
         for code in [Some(1000), Some(1013), Some(4000), Some(4001), None] {
             counters.ws_closed(code);
         }
@@ -284,6 +305,9 @@ mod tests {
             "aula_auth_failures_total{reason=\"token\"} 2\n",
             "aula_auth_failures_total{reason=\"malformed\"} 1\n",
             "aula_tcp_refused_total{reason=\"too_many\"} 1\n",
+            "aula_turn_refused_total{code=\"403\"} 1\n",
+            "aula_turn_refused_total{code=\"other\"} 1\n",
+            "aula_turn_allocations 0\n",
             "aula_ws_closed_total{code=\"1000\"} 1\n",
             "aula_ws_closed_total{code=\"1001\"} 0\n",
             "aula_ws_closed_total{code=\"1013\"} 1\n",

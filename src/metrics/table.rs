@@ -287,6 +287,27 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "aula_turn_allocations",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "Allocations of the TURN server. Their media counts as that of TCP connections.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.turn_allocations.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_turn_refused_total",
+        kind: Kind::Counter,
+        labels: "`code`: `401`, `403`, `437`, `438`, `486`, `508`, `other`",
+        help: "What the TURN server has refused, by RFC 8656's code. Every client begins with a 401; 403 is a peer \
+               that is none of our candidates, or credentials that have ended.",
+        value: Value::Ours(|now, out| {
+            for (code, count) in now.counters.turn_refusals() {
+                out.labelled(&[("code", code)], count);
+            }
+        }),
+    },
+    Metric {
         name: "aula_tcp_frames_total",
         kind: Kind::Counter,
         labels: "`direction`: `in`, `out`",

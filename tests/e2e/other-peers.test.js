@@ -1,10 +1,10 @@
-/** WHIP and WHEP with peers that are neither Chromium nor FFmpeg: aiortc and Firefox. */
+/** WHIP and WHEP with peers that are neither Chromium nor FFmpeg: aiortc, GStreamer and Firefox. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, peopleOf, seesAndHears } from './peer/browser.js';
-import { Aiortc } from './peer/aiortc.js';
 import { Firefox } from './peer/firefox.js';
+import { Aiortc, Gstreamer } from './peer/python-peer.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
@@ -46,6 +46,37 @@ describe('other peers', { concurrency: 1 }, () => {
             assert.ok(player.said.some((said) => said.deleted === 200), player.output);
         });
     }
+
+    test('GStreamer publishes to Chromium and plays, under an RSA certificate', async (t) => {
+        if (!Gstreamer.isThere)
+            return t.skip('no GStreamer here');
+        const ann = await joinGroup(browser, 'ann', { password: 'a' });
+        const publisher = new Gstreamer(server, 'publish', `${ORIGIN}/group/test/.whip`, ['--bearer', 'sesame']);
+        try {
+            assert.equal((await publisher.hears((said) => said.status)).status, 201);
+            await publisher.hears((said) => said.state === 'connected');
+            await seesAndHears(ann, 'whip');
+            const player = new Gstreamer(server, 'play', `${ORIGIN}/group/test/.whep`, ['--basic', 'ann:a']);
+            try {
+                await player.hears((said) => said.frames === 'audio');
+                await player.hears((said) => said.frames === 'video');
+            } catch (error) {
+                t.diagnostic(player.output);
+                throw error;
+            } finally {
+                await player.end();
+            }
+            assert.ok(player.said.some((said) => said.deleted === 200), player.output);
+        } catch (error) {
+            t.diagnostic(publisher.output);
+            server.dump();
+            throw error;
+        } finally {
+            await publisher.end();
+            await ann.close();
+        }
+        assert.ok(publisher.said.some((said) => said.deleted === 200), publisher.output);
+    });
 
     test('aiortc with a wrong password is told what to do', async () => {
         const peer = new Aiortc(server, 'publish', `${ORIGIN}/group/test/.whip`, ['--basic', 'ann:b']);

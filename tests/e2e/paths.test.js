@@ -5,7 +5,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Aiortc } from './peer/aiortc.js';
+import { Aiortc } from './peer/python-peer.js';
 import { openPage } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { ADDRESS, ORIGIN, PORT } from './peer/server.js';

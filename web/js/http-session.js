@@ -3,6 +3,8 @@
  * HTTP session. Knows nothing of the page.
  */
 
+import { callForHelp, linkedServers } from './relays.js';
+
 /** What the server refused, in its own words. */
 export class Refused extends Error {
     constructor(status, detail, retryAfter) {
@@ -65,7 +67,16 @@ export class HttpSession {
             throw await Refused.of(response);
         this.url = new URL(response.headers.get('Location'), this.endpoint).href;
         this.etag = response.headers.get('ETag') ?? '';
-        this.#readLinks(response.headers.get('Link') ?? '');
+        const links = response.headers.get('Link') ?? '';
+        this.#readLinks(links);
+        const iceServers = linkedServers(links);
+        if (iceServers.length > 0) {
+            callForHelp(pc, () => {
+                pc.setConfiguration({ ...pc.getConfiguration(), iceServers });
+                // If it fails the session is made anew.
+                this.restart().catch(() => {});
+            });
+        }
         await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
     }
 

@@ -102,6 +102,9 @@ export class ServerConnection extends Listener {
         stream.dispose();
     }
 
+    /** Whether this client's network lets no media through without a relay, as far as is known. */
+    needsRelay = false;
+
     #socket = null;
     #credentials = null;
     #wanted = false;

@@ -1,6 +1,7 @@
 /** One stream of media and its RTCPeerConnection; the side that sends makes the offer. */
 
 import { takeDescriptors } from './extensions.js';
+import { callForHelp, withoutRelays } from './relays.js';
 
 /** Remote candidates kept while their description is still on its way; more are dropped. */
 const CANDIDATES_MAX = 64;
@@ -21,7 +22,11 @@ export class Stream {
         /** performance.now() when the transport was first up, for statistics and tests. */
         this.connectedAt = null;
 
-        this.pc = new RTCPeerConnection(connection.rtcConfiguration);
+        const { rtcConfiguration } = connection;
+        const direct = connection.needsRelay ? rtcConfiguration : withoutRelays(rtcConfiguration);
+        this.pc = new RTCPeerConnection(direct);
+        if (direct !== rtcConfiguration)
+            callForHelp(this.pc, () => this.#useRelays());
         this.pc.onicecandidate = ({ candidate }) => candidate && this.#sendCandidate(candidate);
         this.pc.onconnectionstatechange = () => this.#stateChanged();
         this.pc.ontrack = ({ track, streams }) => {
@@ -193,6 +198,15 @@ export class Stream {
             // One bad candidate is no reason to lose the stream: others may work.
             console.warn('ignored candidate', error);
         }
+    }
+
+    /** No check is answered: from now on this client's streams may go over relays. */
+    #useRelays() {
+        if (this.closed)
+            return;
+        this.connection.needsRelay = true;
+        this.pc.setConfiguration(this.connection.rtcConfiguration);
+        this.connection.restart(this.id);
     }
 
     #stateChanged() {

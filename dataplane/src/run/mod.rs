@@ -4,7 +4,7 @@
 mod tcp;
 mod udp;
 
-pub use tcp::NewStream;
+pub use tcp::{NewStream, Socket};
 pub use udp::{Receiver, UdpWire, bind, overflows};
 
 use std::collections::VecDeque;

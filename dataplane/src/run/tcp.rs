@@ -1,15 +1,16 @@
-//! TCP connections of one shard (ICE-TCP): read, written and ended; what comes over them and what
+//! TCP connections of one shard (ICE-TCP), and of relayed peers (TURN): read, written and ended; what comes over them and what
 //! goes is the shard's business. Two halves: a [`Reader`] is the loop's, a writer the wire's.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream as AcceptedTcp};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream as AcceptedUnix;
 use std::rc::Rc;
 use std::time::Instant;
 
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Registry, Token};
 
 use super::udp::set_option;
@@ -32,14 +33,50 @@ const READERS_PER_TURN: usize = 64;
 /// A connection that has been accepted, with what came first.
 pub struct NewStream {
     /// Not blocking.
-    pub stream: std::net::TcpStream,
+    pub stream: Socket,
     /// All octets that were read so far.
     pub head: Vec<u8>,
 }
 
+/// What it is.
+pub enum Socket {
+    /// A connection of the peer's.
+    Tcp(AcceptedTcp),
+    /// One end of a pair; whoever has the other relays a peer.
+    Relayed {
+        /// Ours.
+        stream: AcceptedUnix,
+        /// The peer's relayed address.
+        peer: SocketAddr,
+        /// Ours that it talks to.
+        local: IpAddr,
+    },
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn read(&self, octets: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&mut &*stream).read(octets),
+            Self::Unix(stream) => (&mut &*stream).read(octets),
+        }
+    }
+
+    fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&mut &*stream).write_vectored(parts),
+            Self::Unix(stream) => (&mut &*stream).write_vectored(parts),
+        }
+    }
+}
+
 /// The reading half.
 pub struct Reader {
-    stream: Rc<TcpStream>,
+    stream: Rc<Stream>,
     deframer: Deframer,
     /// The way that it is.
     pub path: Path,
@@ -48,7 +85,7 @@ pub struct Reader {
 }
 
 struct Writer {
-    stream: Rc<TcpStream>,
+    stream: Rc<Stream>,
     backlog: Backlog,
     is_writable: bool,
 }
@@ -71,29 +108,47 @@ impl Streams {
     /// Takes a connection in. The tokens of its events begin at `first_token`.
     pub fn adopt(
         &mut self,
-        new: std::net::TcpStream,
+        new: Socket,
         registry: &Registry,
         first_token: usize,
     ) -> io::Result<(StreamId, Reader)> {
         if self.writers.len() >= STREAMS_MAX {
             return Err(io::Error::other("too many connections"));
         }
-        let peer = canonical(new.peer_addr()?);
-        let local = canonical(new.local_addr()?).ip();
-        // Media does not wait to be joined with what comes later.
-        new.set_nodelay(true)?;
-        // Best effort: without it the kernel holds more that can no longer be dropped.
-        let _ = set_option(
-            new.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
-            UNSENT_BYTES_MAX,
-        );
-        let mut stream = TcpStream::from_std(new);
         let id = StreamId(self.next);
         self.next = self.next.wrapping_add(1);
         let token = Token(first_token + id.0 as usize);
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let (stream, peer, local) = match new {
+            Socket::Tcp(new) => {
+                let (peer, local) =
+                    (canonical(new.peer_addr()?), canonical(new.local_addr()?).ip());
+                // Media does not wait to be joined with what comes later.
+                new.set_nodelay(true)?;
+                // Best effort: without it the kernel holds more that can no longer be dropped.
+                let _ = set_option(
+                    new.as_raw_fd(),
+                    libc::IPPROTO_TCP,
+                    libc::TCP_NOTSENT_LOWAT,
+                    UNSENT_BYTES_MAX,
+                );
+                let mut stream = TcpStream::from_std(new);
+                registry.register(&mut stream, token, interest)?;
+                (Stream::Tcp(stream), peer, local)
+            }
+            Socket::Relayed { stream, peer, local } => {
+                // The same, for the same reason.
+                let _ = set_option(
+                    stream.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    libc::SO_SNDBUF,
+                    UNSENT_BYTES_MAX,
+                );
+                let mut stream = UnixStream::from_std(stream);
+                registry.register(&mut stream, token, interest)?;
+                (Stream::Unix(stream), peer, local)
+            }
+        };
         let stream = Rc::new(stream);
         let path = Path { peer, local: Some(local), stream: Some(id) };
         let reader = Reader {
@@ -152,7 +207,7 @@ impl Writer {
     fn write(&mut self) {
         while self.is_writable && !self.backlog.is_empty() {
             let (first, second) = self.backlog.next();
-            match (&*self.stream).write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) {
+            match self.stream.write(&[IoSlice::new(first), IoSlice::new(second)]) {
                 Ok(octets) if octets > 0 => self.backlog.advance(octets),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Full, or broken: then reading says so, too.
@@ -186,7 +241,7 @@ impl Reader {
     pub fn read(&mut self, mut each: impl FnMut(&mut [u8])) -> Progress {
         let mut octets = [0; READ_BYTES];
         for _ in 0..READS_PER_TURN {
-            match (&*self.stream).read(&mut octets) {
+            match self.stream.read(&mut octets) {
                 Ok(0) => return Progress::Ended,
                 Ok(len) => {
                     if self.deframer.take(&octets[..len], &mut each).is_err() {
@@ -375,7 +430,7 @@ mod tests {
         near.set_nonblocking(true).expect("an option");
         let poll = Poll::new().expect("a poll");
         let writers = Writers::default();
-        let adopted = writers.borrow_mut().adopt(near, poll.registry(), 2);
+        let adopted = writers.borrow_mut().adopt(Socket::Tcp(near), poll.registry(), 2);
         let (id, reader) = adopted.expect("there is room");
         let mut wire = NetworkWire { udp: NoUdp(1), streams: Rc::clone(&writers) };
         let slab: Vec<u8> = (0..=255).cycle().take(1200).collect();

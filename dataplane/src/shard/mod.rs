@@ -366,9 +366,9 @@ impl Shard {
         }
         // A peer that has said so is gone also if the engine takes that as its end.
         if drained.is_closed || drained.is_failed {
-            let reason = match drained.is_closed {
-                true => CloseReason::DtlsClosed,
-                false => CloseReason::DtlsFailed,
+            let reason = match self.transport(slot) {
+                Some(transport) if !drained.is_closed => transport.peer.failure_reason(),
+                _ => CloseReason::DtlsClosed,
             };
             self.close_with_event(slot, reason);
             return;
@@ -447,6 +447,7 @@ impl Shard {
             CloseReason::ConnectTimeout
             | CloseReason::DtlsClosed
             | CloseReason::DtlsFailed
+            | CloseReason::CertificateUnusable
             | CloseReason::WrongCertificate
                 if !is_connected =>
             {
@@ -459,6 +460,7 @@ impl Shard {
             CloseReason::ConnectTimeout
             | CloseReason::DtlsClosed
             | CloseReason::DtlsFailed
+            | CloseReason::CertificateUnusable
             | CloseReason::WrongCertificate
             | CloseReason::EngineFault => {}
         }

@@ -27,6 +27,19 @@ pub struct Traits {
     pub address: Option<String>,
     /// Our address that it has reached, which media can probably reach as well.
     pub reached: Option<IpAddr>,
+    /// How it calls us, as in its `Host` header.
+    pub host: Option<String>,
+}
+
+/// Who has opened a WebSocket.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The client's address, for `identify`.
+    pub address: Option<String>,
+    /// Our address that it has reached.
+    pub reached: Option<IpAddr>,
+    /// How it calls us, as in its `Host` header.
+    pub host: Option<String>,
 }
 
 /// A wish to join.

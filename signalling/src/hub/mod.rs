@@ -33,8 +33,8 @@ use crate::time::Now;
 pub use action::{NOT_AUTHORISED, Refusal};
 pub use credential::{Bearer, CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
-    ActionRequest, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined, JoinedKind,
-    Message, Output, Recipients, StatusReply, Traits, UserKind, What, Whose,
+    ActionRequest, Caller, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined,
+    JoinedKind, Message, Output, Recipients, StatusReply, Traits, UserKind, What, Whose,
 };
 use join::Joining;
 pub use live::{NotDone, Operation};
@@ -218,6 +218,11 @@ impl Hub {
         let conn = ConnId(self.next_conn);
         self.clients.insert(conn, Client { traits, place: Place::Outside, expires_at: None });
         conn
+    }
+
+    /// What a connection can do, as long as it is there.
+    pub fn traits(&self, conn: ConnId) -> Option<&Traits> {
+        self.clients.get(&conn).map(|client| &client.traits)
     }
 
     /// A connection is gone, with all that hangs on it.

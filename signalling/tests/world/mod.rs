@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalling::{
-    Action, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, Happening, MediaEvent,
-    MediaId, MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients,
+    Action, Caller, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, Happening,
+    MediaEvent, MediaId, MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients,
     RecordOrder, StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs,
     Verdict, jwt, parse_description, whip,
 };
@@ -72,7 +72,9 @@ impl World {
     }
 
     pub fn connect(&mut self) -> ConnId {
-        self.board.connected(Some("192.0.2.1:5".to_owned()), None, self.now)
+        let address = Some("192.0.2.1:5".to_owned());
+        let host = Some("aula.example.org:8443".to_owned());
+        self.board.connected(Caller { address, reached: None, host }, self.now)
     }
 
     pub fn text(&mut self, conn: ConnId, text: &str) {

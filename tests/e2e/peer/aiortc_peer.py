@@ -1,6 +1,7 @@
 """aiortc as a WHIP publisher or a WHEP player. Prints one line of JSON for each thing that happens.
 
     aiortc_peer.py publish|play URL [--basic USER:PASSWORD | --bearer TOKEN] [--certificate FILE]
+        [--turn URL USER PASSWORD]
 
 It ends its session when its standard input is closed.
 """
@@ -13,7 +14,7 @@ import ssl
 from urllib.parse import urljoin
 
 import aiohttp
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
 FRAMES_WANTED = 10
@@ -38,7 +39,8 @@ async def run(options):
         headers["Authorization"] = f"Basic {encoded}"
     if options.bearer:
         headers["Authorization"] = f"Bearer {options.bearer}"
-    pc = RTCPeerConnection()
+    servers = [RTCIceServer(*options.turn)] if options.turn else []
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
     if options.what == "publish":
         pc.addTransceiver(AudioStreamTrack(), direction="sendonly")
         pc.addTransceiver(VideoStreamTrack(), direction="sendonly")
@@ -80,6 +82,7 @@ def main():
     parser.add_argument("--basic")
     parser.add_argument("--bearer")
     parser.add_argument("--certificate")
+    parser.add_argument("--turn", nargs=3, metavar=("URL", "USER", "PASSWORD"))
     options = parser.parse_args()
     options.until = open(0, "rb")
     asyncio.run(run(options))

@@ -12,7 +12,7 @@ export class Firefox {
     static isThere = PATH !== undefined;
 
     /** Starts with one page. */
-    static async launch(url) {
+    static async launch(url, prefs = {}) {
         const firefox = new Firefox();
         firefox.browser = await puppeteer.launch({
             browser: 'firefox', executablePath: PATH, headless: true, acceptInsecureCerts: true,
@@ -26,6 +26,7 @@ export class Firefox {
                 // Neither is there in a namespace without the Internet.
                 'network.connectivity-service.enabled': false,
                 'media.gmp-manager.updateEnabled': false,
+                ...prefs,
             },
         });
         firefox.page = await firefox.browser.newPage();

@@ -1,0 +1,492 @@
+//! A TURN server that ends here (RFC 8656), for networks that let nothing else through: over TCP and
+//! TLS on the port of the page, and over UDP where the operator wants it. It relays to our own shards
+//! and nowhere else (`session.rs`), each as another path to a peer: over one end of a pair of sockets
+//! travel the same frames as over ICE-TCP.
+
+mod message;
+mod session;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, first_frame};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
+};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UdpSocket, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::metrics::{Counters, StreamRefusal};
+use crate::relay::{Credentials, unix_s};
+use session::{Grant, Output, Room, Rules, Session, Standing};
+
+/// An allocation must have been made by then.
+const ALLOCATED_WITHIN: Duration = Duration::from_secs(10);
+/// A client that takes nothing for so long is gone.
+const WRITE_WITHIN: Duration = Duration::from_secs(20);
+/// Allocations of one client, which has one for each RTCPeerConnection.
+const OF_CLIENT_MAX: usize = 128;
+/// Allocations in all.
+const ALLOCATIONS_MAX: u64 = 16_384;
+/// Candidates of ours that one allocation talks to at once.
+const LEGS_MAX: usize = 16;
+/// Frames of all candidates that wait for one client; more wait at the shard, where pictures are dropped.
+const FRAMES_MAX: usize = 8;
+/// Datagrams of one client over UDP that wait for it to be served.
+const DATAGRAMS_MAX: usize = 64;
+/// A message of a client: a datagram, and what TURN has around it.
+const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 128;
+/// Virtual relayed ports, which tell allocations apart for who looks at candidates.
+const PORTS: std::ops::Range<u16> = 49_152..65_535;
+
+fn random() -> [u8; 12] {
+    let mut bytes = [0; 12];
+    // aws-lc aborts rather than return weak randomness.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    bytes
+}
+
+/// Whether a connection begins as TURN over TCP does: with a request for an address or an allocation.
+/// As a frame of ICE-TCP that would be shorter than any message.
+pub(crate) fn begins_with(octets: [u8; 2]) -> bool {
+    matches!(u16::from_be_bytes(octets), message::method::BINDING | message::method::ALLOCATE)
+}
+
+/// See the module's documentation.
+pub(crate) struct Turn {
+    door: Door,
+    rules: Arc<Rules>,
+    credentials: Credentials,
+    counters: Arc<Counters>,
+    /// Allocations by client.
+    by_client: Mutex<HashMap<u64, usize>>,
+    next_port: AtomicU16,
+}
+
+/// An allocation that counts.
+struct Seat {
+    turn: Arc<Turn>,
+    client: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.turn.counters.turn_allocations.fetch_sub(1, Ordering::Relaxed);
+        let mut by_client = self.turn.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+impl Turn {
+    /// `peers` are our own candidates, the only ones that it leads to.
+    pub(crate) fn new(
+        door: Door,
+        peers: Vec<SocketAddr>,
+        credentials: Credentials,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut secret = [0; 32];
+        secret[..12].copy_from_slice(&random());
+        secret[12..24].copy_from_slice(&random());
+        let nonce_key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        Self {
+            door,
+            rules: Arc::new(Rules { nonce_key, peers }),
+            credentials,
+            counters,
+            by_client: Mutex::default(),
+            next_port: AtomicU16::new(0),
+        }
+    }
+
+    fn session(&self, client: SocketAddr) -> Session {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+        Session::new(self.rules.clone(), client, PORTS.start + port % (PORTS.end - PORTS.start))
+    }
+
+    fn seat(self: &Arc<Self>, client: u64) -> Result<Seat, Room> {
+        if self.counters.turn_allocations.load(Ordering::Relaxed) >= ALLOCATIONS_MAX {
+            return Err(Room::ServerFull);
+        }
+        let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_client.entry(client).or_default();
+        if *count >= OF_CLIENT_MAX {
+            return Err(Room::UserFull);
+        }
+        *count += 1;
+        self.counters.turn_allocations.fetch_add(1, Ordering::Relaxed);
+        Ok(Seat { turn: self.clone(), client })
+    }
+
+    /// Takes one message of a client.
+    async fn handle(
+        self: &Arc<Self>,
+        session: &mut Session,
+        seat: &mut Option<Seat>,
+        message: &[u8],
+    ) -> Option<Output> {
+        let output = match self.try_handle(session, seat, message, None) {
+            Some(Output::Ask(username)) => {
+                let is_here = self.credentials.is_here(&username).await;
+                self.try_handle(session, seat, message, Some(is_here))
+            }
+            output => output,
+        };
+        if let Some(Output::Reply(reply)) = &output
+            && let Some(code) = message::error_code(reply)
+        {
+            self.counters.turn_refused(code);
+        }
+        output
+    }
+
+    fn try_handle(
+        self: &Arc<Self>,
+        session: &mut Session,
+        seat: &mut Option<Seat>,
+        message: &[u8],
+        is_here: Option<bool>,
+    ) -> Option<Output> {
+        let client = Cell::new(None);
+        let grant = |username: &str| {
+            let known = self.credentials.look(username)?;
+            client.set(Some(known.client));
+            let standing = match is_here {
+                _ if known.is_fresh => Standing::Good,
+                Some(true) => Standing::Good,
+                Some(false) => Standing::Ended,
+                None => Standing::Unknown,
+            };
+            Some(Grant { password: known.password, standing })
+        };
+        let room = || match (&seat, client.get()) {
+            (Some(_), _) => Room::Free,
+            (None, Some(client)) => match self.seat(client) {
+                Ok(free) => {
+                    *seat = Some(free);
+                    Room::Free
+                }
+                Err(full) => full,
+            },
+            (None, None) => Room::ServerFull,
+        };
+        session.handle(message, grant, room, (unix_s(), Instant::now()))
+    }
+
+    /// Serves a connection, TLS or not, of which `head` has been read.
+    /// `gate` is dropped as soon as it has an allocation.
+    pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Send, G: Send>(
+        self: Arc<Self>,
+        stream: S,
+        head: Vec<u8>,
+        client: SocketAddr,
+        gate: G,
+    ) {
+        let (reader, writer) = tokio::io::split(stream);
+        let session = self.session(client);
+        let inbound = Inbound::Stream { reader, octets: head };
+        Connection::new(self, session, Outbound::Stream(writer)).run(inbound, gate).await;
+    }
+
+    /// Serves a UDP socket until `closing` turns true. Who has no allocation costs nothing but an answer.
+    pub(crate) async fn serve_datagrams(
+        self: Arc<Self>,
+        socket: UdpSocket,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        let socket = Arc::new(socket);
+        let known: Known = Arc::default();
+        let mut datagram = [0; MESSAGE_BYTES_MAX];
+        loop {
+            let received = tokio::select! {
+                received = socket.recv_from(&mut datagram) => received,
+                _ = closing.wait_for(|closing| *closing) => return,
+            };
+            // An ICMP error of some client, or no memory for now.
+            let Ok((len, from)) = received else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let message = &datagram[..len];
+            let sender = known.lock().unwrap_or_else(PoisonError::into_inner).get(&from).cloned();
+            if let Some(sender) = sender {
+                // One who sends faster than it can be taken loses some, as on any network.
+                let _ = sender.try_send(message.to_vec());
+                continue;
+            }
+            let (mut session, mut seat) = (self.session(from), None);
+            let output = self.handle(&mut session, &mut seat, message).await;
+            let Some(Output::Reply(reply)) = output else {
+                continue;
+            };
+            // As any datagram, it may be lost.
+            let _ = socket.send_to(&reply, from).await;
+            if seat.is_none() {
+                continue;
+            }
+            let (sender, receiver) = mpsc::channel(DATAGRAMS_MAX);
+            known.lock().unwrap_or_else(PoisonError::into_inner).insert(from, sender);
+            let outbound = Outbound::<tokio::io::Empty>::Datagrams(socket.clone(), from);
+            let mut connection = Connection::new(self.clone(), session, outbound);
+            connection.seat = seat;
+            let known = known.clone();
+            tokio::spawn(async move {
+                connection.run(Inbound::<tokio::io::Empty>::Datagrams(receiver), ()).await;
+                known.lock().unwrap_or_else(PoisonError::into_inner).remove(&from);
+            });
+        }
+    }
+}
+
+/// Clients over UDP that have an allocation.
+type Known = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>>;
+
+enum Inbound<S> {
+    Stream { reader: ReadHalf<S>, octets: Vec<u8> },
+    Datagrams(mpsc::Receiver<Vec<u8>>),
+}
+
+impl<S: AsyncRead> Inbound<S> {
+    /// The next whole message; nothing at the end, or if what comes is none. Nothing is lost if it is
+    /// given up while it waits.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Datagrams(receiver) => receiver.recv().await,
+            Self::Stream { reader, octets } => loop {
+                if let Some(len) = message_bytes(octets)? {
+                    let rest = octets.split_off(len.min(octets.len()));
+                    return Some(std::mem::replace(octets, rest));
+                }
+                if reader.read_buf(octets).await.ok()? == 0 {
+                    return None;
+                }
+            },
+        }
+    }
+}
+
+/// The length of the first message of a stream, padding included, once all of it is there; an outer
+/// nothing if it cannot be one (RFC 8656 s12.5, RFC 8489 s6.2.2).
+#[expect(clippy::option_option, reason = "no message at all, or not yet a whole one")]
+fn message_bytes(octets: &[u8]) -> Option<Option<usize>> {
+    let Some([first, _, high, low]) = octets.first_chunk() else {
+        return Some(None);
+    };
+    let len = usize::from(u16::from_be_bytes([*high, *low]));
+    let len = match first >> 6 {
+        0 => 20 + len,
+        1 => 4 + len.next_multiple_of(4),
+        _ => return None,
+    };
+    (len <= MESSAGE_BYTES_MAX).then_some((len <= octets.len()).then_some(len))
+}
+
+enum Outbound<S> {
+    Stream(WriteHalf<S>),
+    Datagrams(Arc<UdpSocket>, SocketAddr),
+}
+
+impl<S: AsyncWrite> Outbound<S> {
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    async fn send(&mut self, message: &[u8]) -> Option<()> {
+        match self {
+            Self::Stream(writer) => writer.write_all(message).await.ok(),
+            Self::Datagrams(socket, to) => {
+                // As any datagram, it may be lost.
+                let _ = socket.send_to(message, *to).await;
+                Some(())
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Option<()> {
+        match self {
+            Self::Stream(writer) => writer.flush().await.ok(),
+            Self::Datagrams(..) => Some(()),
+        }
+    }
+}
+
+/// One client, over whatever it has come.
+struct Connection<S> {
+    turn: Arc<Turn>,
+    session: Session,
+    outbound: Outbound<S>,
+    seat: Option<Seat>,
+    /// The ways to our candidates.
+    legs: HashMap<SocketAddr, OwnedWriteHalf>,
+    readers: JoinSet<()>,
+    frames: (mpsc::Sender<Frame>, mpsc::Receiver<Frame>),
+}
+
+/// What a candidate has for the client; nothing: its way has ended.
+type Frame = (SocketAddr, Option<Vec<u8>>);
+
+impl<S: AsyncRead + AsyncWrite> Connection<S> {
+    fn new(turn: Arc<Turn>, session: Session, outbound: Outbound<S>) -> Self {
+        Self {
+            turn,
+            session,
+            outbound,
+            seat: None,
+            legs: HashMap::new(),
+            readers: JoinSet::new(),
+            frames: mpsc::channel(FRAMES_MAX),
+        }
+    }
+
+    async fn run<G>(mut self, mut inbound: Inbound<S>, gate: G) {
+        let begun_at = Instant::now();
+        let mut gate = Some(gate);
+        loop {
+            if self.seat.is_some() {
+                gate = None;
+            }
+            let until = self.session.expires_at().unwrap_or(begun_at + ALLOCATED_WITHIN);
+            let step = tokio::select! {
+                message = inbound.next() => message.map(Step::Message),
+                frame = self.frames.1.recv() => frame.map(Step::Frame),
+                () = tokio::time::sleep_until(until.into()) => {
+                    if self.session.expires_at().is_none() {
+                        self.turn.counters.stream_refused(StreamRefusal::Late);
+                    }
+                    None
+                }
+            };
+            let done = match step {
+                Some(Step::Message(message)) => self.take(&message).await,
+                Some(Step::Frame(frame)) => {
+                    let sending = self.send_frames(frame);
+                    tokio::time::timeout(WRITE_WITHIN, sending).await.ok().flatten()
+                }
+                None => break,
+            };
+            if done.is_none() {
+                break;
+            }
+            // It has let go of it.
+            if self.seat.is_some() && self.session.expires_at().is_none() {
+                break;
+            }
+        }
+        drop(gate);
+    }
+
+    /// Takes a message of the client; nothing if that was the last one.
+    async fn take(&mut self, message: &[u8]) -> Option<()> {
+        let output = self.turn.handle(&mut self.session, &mut self.seat, message).await;
+        match output {
+            Some(Output::Reply(reply)) => {
+                let sending = async {
+                    self.outbound.send(&reply).await?;
+                    self.outbound.flush().await
+                };
+                tokio::time::timeout(WRITE_WITHIN, sending).await.ok().flatten()
+            }
+            Some(Output::Forward(peer, datagram)) => {
+                self.forward(peer, &datagram).await;
+                Some(())
+            }
+            Some(Output::Ask(_)) | None => Some(()),
+        }
+    }
+
+    /// A first datagram to a candidate opens the way to the shard that it names.
+    async fn forward(&mut self, peer: SocketAddr, datagram: &[u8]) {
+        let Ok(len) = u16::try_from(datagram.len()) else {
+            return;
+        };
+        if datagram.len() > FRAME_BYTES_MAX {
+            return;
+        }
+        let mut framed = len.to_be_bytes().to_vec();
+        framed.extend(datagram);
+        if let Some(leg) = self.legs.get_mut(&peer) {
+            if leg.write_all(&framed).await.is_err() {
+                self.legs.remove(&peer);
+            }
+            return;
+        }
+        let FirstFrame::For(shard) = first_frame(&framed) else {
+            self.turn.counters.stream_refused(StreamRefusal::Foreign);
+            return;
+        };
+        let (Some(relayed), true) = (self.session.relayed(), self.legs.len() < LEGS_MAX) else {
+            return;
+        };
+        // Without descriptors or a shard that has time the check is lost, and comes again.
+        let Ok((ours, theirs)) = pair() else {
+            return;
+        };
+        if self.turn.door.adopt_relayed(shard, theirs, (relayed, peer), framed).is_err() {
+            self.turn.counters.stream_refused(StreamRefusal::Busy);
+            return;
+        }
+        let (reader, writer) = ours.into_split();
+        self.legs.insert(peer, writer);
+        self.readers.spawn(read_frames(reader, peer, self.frames.0.clone()));
+    }
+
+    /// Sends what one candidate has, and what others have meanwhile.
+    async fn send_frames(&mut self, first: Frame) -> Option<()> {
+        let mut next = Some(first);
+        while let Some((peer, frame)) = next {
+            match frame {
+                Some(frame) => {
+                    let is_stream = self.outbound.is_stream();
+                    let now = Instant::now();
+                    if let Some(message) = self.session.wrap(peer, &frame, is_stream, now) {
+                        self.outbound.send(&message).await?;
+                    }
+                }
+                None => {
+                    self.legs.remove(&peer);
+                }
+            }
+            next = self.frames.1.try_recv().ok();
+        }
+        self.outbound.flush().await
+    }
+}
+
+enum Step {
+    Message(Vec<u8>),
+    Frame(Frame),
+}
+
+fn pair() -> std::io::Result<(UnixStream, StdUnixStream)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs))
+}
+
+async fn read_frames(mut reader: OwnedReadHalf, peer: SocketAddr, frames: mpsc::Sender<Frame>) {
+    while let Ok(len) = reader.read_u16().await {
+        let mut frame = vec![0; len.into()];
+        if reader.read_exact(&mut frame).await.is_err()
+            || frames.send((peer, Some(frame))).await.is_err()
+        {
+            break;
+        }
+    }
+    // If nobody hears it, nobody needs to.
+    let _ = frames.send((peer, None)).await;
+}
