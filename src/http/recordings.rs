@@ -267,6 +267,8 @@ async fn list(
     headers.insert(header::CONTENT_TYPE, media_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(GROWING));
     page_headers(headers, asked, context, "");
+    // Without it browsers do not say where a form comes from, and its deletion would be refused.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
