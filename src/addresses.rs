@@ -25,6 +25,42 @@ fn is_reachable(ip: IpAddr) -> bool {
     }
 }
 
+/// Why people outside will not get media by these addresses, and what to do about it; nothing if one of them
+/// is public.
+pub(crate) fn doubt(addresses: &[IpAddr]) -> Option<String> {
+    if addresses.iter().any(|ip| is_public(*ip)) {
+        return None;
+    }
+    let listed: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    let place = match is_container() {
+        true => " This is a container: publish the UDP port as well as the TCP port.",
+        false => "",
+    };
+    Some(format!(
+        "no public address among those that clients are told ({}): who comes from outside, through NAT or a \
+         container's bridge, gets media by TURN at best. Name the public address with --advertise.{place}",
+        listed.join(", ")
+    ))
+}
+
+/// Whether the Internet may have a way there.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            // RFC 6598: behind the NAT of a provider.
+            let [a, b, ..] = ip.octets();
+            let is_shared = a == 100 && (64..128).contains(&b);
+            !ip.is_private() && !is_shared && !ip.is_loopback() && !ip.is_link_local()
+        }
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+/// Docker and Podman leave these files.
+fn is_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|path| std::path::Path::new(path).exists())
+}
+
 fn interfaces() -> Vec<IpAddr> {
     let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: `list` is a valid place for one pointer; it is freed below if the call succeeds.
@@ -68,6 +104,21 @@ mod tests {
         let found = local();
         assert!(!found.is_empty());
         assert!(found.is_sorted_by_key(|ip| ip.is_ipv6()));
+    }
+
+    #[test]
+    fn private_addresses_alone_are_doubted() {
+        let doubt = |list: &[&str]| {
+            doubt(&list.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>())
+        };
+        for alone in ["10.0.0.1", "172.17.0.2", "192.168.1.9", "100.64.0.1", "127.0.0.1", "fd00::1"]
+        {
+            let text = doubt(&[alone]).unwrap();
+            assert!(text.contains(alone) && text.contains("--advertise"), "{text}");
+        }
+        for public in ["192.0.2.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+            assert_eq!(doubt(&["10.0.0.1", public]), None, "{public}");
+        }
     }
 
     #[test]

@@ -127,6 +127,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
             .filter_map(|(name, read)| Some((name, read.as_ref().ok()?.listing.redirect.is_some())))
             .collect::<Vec<_>>(),
     );
+    if let Some(doubt) = addresses::doubt(&local).filter(|_| flags.advertise.is_empty()) {
+        tracing::warn!("{doubt}");
+    }
     descriptors::raise();
     let counters = Arc::<Counters>::default();
     let tokens = Arc::new(TokenStore::new(&flags.data));

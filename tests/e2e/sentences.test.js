@@ -21,6 +21,8 @@ describe('sentences', { concurrency: 1 }, () => {
 
     before(async () => {
         ({ server, browser } = await raise({
+            // With TURN over TLS too little would be lacking.
+            args: ['-turn', ''],
             groups: {
                 test: OPEN,
                 full: { ...OBSERVER, 'max-clients': 1 },

@@ -47,11 +47,11 @@ export async function openPage(browser, name, { locale = 'en-GB' } = {}) {
 
 /** Joins through the form; `start` is both, audio or nothing; `prepare(page)` comes before all. */
 export async function joinGroup(browser, name, options = {}) {
-    const { group = 'test', start = 'nothing', password = '' } = options;
+    const { group = 'test', start = 'nothing', password = '', origin = ORIGIN } = options;
     const page = await openPage(browser, name, options);
     await options.prepare?.(page);
     const join = async (timeout) => {
-        await page.goto(`${ORIGIN}/group/${group}/`);
+        await page.goto(`${origin}/group/${group}/`);
         await page.fill('#username', name);
         await page.fill('#password', password);
         await page.selectOption('#start', start);

@@ -11,6 +11,8 @@ import { until } from './wait.js';
 const OURS = '10.78.0.1';
 const THEIRS = '10.78.0.2';
 const ELSEWHERE = '10.78.0.3';
+export const OURS_V6 = 'fd00:78::1';
+const THEIRS_V6 = 'fd00:78::2';
 
 /** Whether this process may make one. */
 export function canMakeLinks() {
@@ -59,6 +61,29 @@ export class Link {
         this.#inside(`ip link set lo up && ip addr add ${THEIRS}/24 dev aula-l1`);
         this.#inside('ip link set aula-l1 addrgenmode none up');
         this.#inside(`ip route add default via ${OURS}`);
+    }
+
+    /** A process of the far end's namespace, and its address. */
+    get pid() {
+        return this.holder.pid;
+    }
+
+    get address() {
+        return THEIRS;
+    }
+
+    /** The far end has IPv6 and nothing else. */
+    onlyV6() {
+        const up = (address, device) => `ip -6 addr add ${address}/64 dev ${device} nodad`;
+        execFileSync('sh', ['-c', up(OURS_V6, 'aula-l0')]);
+        this.#inside(`ip addr flush dev aula-l1 && ${up(THEIRS_V6, 'aula-l1')}`);
+        this.#inside(`ip -6 route add default via ${OURS_V6}`);
+    }
+
+    /** The largest packet in either direction. */
+    mtu(bytes) {
+        execFileSync('ip', ['link', 'set', 'aula-l0', 'mtu', String(bytes)]);
+        this.#inside(`ip link set aula-l1 mtu ${bytes}`);
     }
 
     #inside(line) {

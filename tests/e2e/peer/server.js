@@ -24,10 +24,12 @@ export class Server {
     /**
      * Starts the server; `groups` maps names to descriptions, `config` is its config.json, `files`
      * maps paths to contents. Resolves when it answers. With `isBare` it gets no flags and no files
-     * but these, as on somebody's first day.
+     * but these, as on somebody's first day. `advertise` is the address that clients are told, and with
+     * `inside`, a process, it runs in the network namespace of that one.
      */
     static async start({
         args = [], groups = { test: OPEN_GROUP }, config, files = {}, isBare = false,
+        advertise = ADDRESS, inside,
     } = {}) {
         const server = new Server();
         server.directory = mkdtempSync(join(tmpdir(), 'aula-e2e-'));
@@ -36,14 +38,19 @@ export class Server {
             server.#writeCertificate();
         if (config)
             writeFileSync(join(server.directory, 'data', 'config.json'), JSON.stringify(config));
-        const own = isBare ? [] : ['--log', 'json', '--advertise', ADDRESS];
+        const own = isBare ? [] : ['--log', 'json'];
+        if (!isBare && advertise)
+            own.push('--advertise', advertise);
         for (const [name, text] of Object.entries(files))
             writeFileSync(join(server.directory, name), text);
         // For work on the web client without a build.
         if (process.env.AULA_E2E_STATIC && !isBare)
             own.push('-static', process.env.AULA_E2E_STATIC);
         server.log = [];
-        server.process = spawn(process.env.AULA_BIN, [...own, ...args], {
+        const command = [process.env.AULA_BIN, ...own, ...args];
+        if (inside)
+            command.unshift('nsenter', '--net', '-t', String(inside));
+        server.process = spawn(command[0], command.slice(1), {
             cwd: server.directory, stdio: ['ignore', 'pipe', 'pipe'],
         });
         server.exited = once(server.process, 'exit');
