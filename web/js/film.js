@@ -1,8 +1,6 @@
 /** Showing a video or sound file to everybody: it is played here and sent as it plays. */
 
-import { byId, element } from './element.js';
-import { t } from './language.js';
-import { notify } from './notices.js';
+import { byId } from './element.js';
 import { state } from './state.js';
 
 /** What is being shown: {player, media, stream}; null when nothing is. */
@@ -15,27 +13,13 @@ export function wireFilm() {
         const [file] = target.files;
         target.value = '';
         if (file)
-            show(file);
+            import('./film-choice.js').then(({ show }) => show(file));
     });
 }
 
-async function show(file) {
-    stopFilm();
-    const player = element('video', { src: URL.createObjectURL(file), playsInline: true });
-    const captureStream = player.captureStream ?? player.mozCaptureStream;
-    if (!captureStream) {
-        notify(t('This browser cannot send a file. Share a window that plays it instead.'));
-        return;
-    }
-    try {
-        await player.play();
-    } catch {
-        URL.revokeObjectURL(player.src);
-        notify(t('The browser cannot play {file}. MP4 with H.264 and WebM work everywhere.',
-            { file: file.name }));
-        return;
-    }
-    film = { player, media: captureStream.call(player), stream: null };
+/** What `player` plays is shown from now on. */
+export function begin(player, media) {
+    film = { player, media, stream: null };
     player.onended = stopFilm;
     publishFilm();
 }

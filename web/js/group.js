@@ -20,13 +20,12 @@ import { startPreview } from './preview.js';
 import { wireSettings } from './settings.js';
 import { Stage } from './stage.js';
 import { state } from './state.js';
-import { askVolume } from './volume.js';
 
 window.aula = { connection: null, state };
 
 const stage = state.stage = new Stage({
     stopSharing: ({ label }) => (label === 'video' ? stopFilm() : own.stopScreen()),
-    volume: (user) => askVolume(stage, user),
+    volume: async (user) => (await import('./volume.js')).askVolume(stage, user),
     shown: (visible) => state.room?.reception.show(visible),
 });
 

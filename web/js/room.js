@@ -11,7 +11,6 @@ import { Hands } from './hands.js';
 import { Healer } from './healer.js';
 import { People } from './people.js';
 import { Reception } from './reception.js';
-import { askVolume } from './volume.js';
 
 export class Room {
     /** `leave()` is what the command does. */
@@ -41,7 +40,7 @@ export class Room {
             lowerHand: (user) => this.hands.lower(user),
             letSpeak: (user) => this.floor.letSpeak(user),
             giveFile: async (user) => (await this.files()).choose(user),
-            volume: (user) => askVolume(stage, user),
+            volume: async (user) => (await import('./volume.js')).askVolume(stage, user),
         });
         connection.addEventListener('file', async ({ detail }) => (await this.files()).took(detail.message),
             { signal });
