@@ -31,9 +31,12 @@ const DRIFT_US: u64 = 40_000;
 const LIE_US: u64 = 10_000_000;
 /// Timestamps are counted on from one that is no older than this: they wrap.
 const ANCHOR_US_MAX: u64 = 600_000_000;
-/// Between two changes of the file: who changes its codec all the time gets gaps, not thousands of
-/// files.
+/// Changes of the file that follow the one before within [`REOPEN_AFTER_US`] are few in any
+/// [`EARLY_WITHIN_US`]: an encoder that begins may try some sizes, but who changes its codec all the
+/// time gets gaps, not thousands of files.
 const REOPEN_AFTER_US: u64 = 2_000_000;
+const EARLY_MAX: u32 = 4;
+const EARLY_WITHIN_US: u64 = 60_000_000;
 
 /// One Encoding of a section.
 struct Layer {
@@ -162,6 +165,9 @@ pub(super) struct Reel {
     sections: Vec<Section>,
     open: Option<Open>,
     opened_at_us: Option<u64>,
+    /// Changes of the file that came early, and since when they count.
+    early: u32,
+    early_since_us: u64,
     /// Frames that wait for the others' beginning: section, time, frame.
     waiting: Vec<(usize, u64, Frame)>,
     began_us: u64,
@@ -177,6 +183,8 @@ impl Reel {
             stream,
             open: None,
             opened_at_us: None,
+            early: 0,
+            early_since_us: 0,
             waiting: Vec::new(),
             began_us: now_us,
             is_over: false,
@@ -326,7 +334,11 @@ impl Reel {
             let is_early = self.open.is_some()
                 && is_video
                 && self.opened_at_us.is_some_and(|us| now_us.saturating_sub(us) < REOPEN_AFTER_US);
-            if is_early {
+            if is_early && now_us.saturating_sub(self.early_since_us) > EARLY_WITHIN_US {
+                (self.early, self.early_since_us) = (0, now_us);
+            }
+            self.early += u32::from(is_early);
+            if is_early && self.early > EARLY_MAX {
                 section.layers.values_mut().for_each(|layer| {
                     layer.assembler = Assembler::new(layer.assembler.codec());
                 });
