@@ -177,7 +177,9 @@ async function media({ direction, pc }) {
         kind === 'video' && bytesReceived > 0 && !framesDecoded));
     return {
         isExpected: pc.getTransceivers().some((other) => other.currentDirection === 'recvonly'),
-        bytes: got.reduce((sum, { bytesReceived }) => sum + bytesReceived, 0),
+        // Of pictures only frames count: what a probe of the path repeats is nothing new.
+        bytes: got.reduce((sum, { kind, bytesReceived, framesReceived }) => (
+            sum + (kind === 'video' ? framesReceived ?? 0 : bytesReceived)), 0),
         codec: dark && (stats.find(({ id }) => id === dark.codecId)?.mimeType?.split('/')[1] ?? '?'),
     };
 }
