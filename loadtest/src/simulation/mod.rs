@@ -2,7 +2,7 @@
 //! sockets and clocks, so that every machine gets the same numbers.
 //!
 //! A [`Bottleneck`] is shared by [`Flow`]s of media, each with a [`Control`] of its own, and by
-//! [`Tcp`] connections. [`cases`] has the cases, [`judge`] what must hold of them.
+//! [`Tcp`] connections. [`cases`] has the cases, [`Judgement`] what a run is worth.
 
 mod bottleneck;
 mod case;

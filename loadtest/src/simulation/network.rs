@@ -13,7 +13,7 @@ const REST_US: std::ops::Range<u64> = 2_000_000..18_000_000;
 /// What came of a case.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// Of each flow and each [`BIN_US`]: what its encoder made, in bits per second.
+    /// Of each flow and each tenth of a second: what its encoder made, in bits per second.
     pub media_bps: Vec<Vec<u64>>,
     /// The same: what arrived.
     pub received_bps: Vec<Vec<u64>>,
