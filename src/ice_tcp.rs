@@ -1,5 +1,6 @@
-//! Media over TCP (ICE-TCP, RFC 6544) on its way in, and TURN over TCP beside it: a connection whose first frame is a check of one
-//! of our peers goes to the shard that it names, once. Everything has a deadline and a limit.
+//! Media over TCP (ICE-TCP, RFC 6544) on its way in, and TURN over TCP beside it: a connection whose
+//! first frame is a check of one of our peers goes to the shard that it names, once. Everything has a
+//! deadline and a limit.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

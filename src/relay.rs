@@ -1,10 +1,9 @@
-//! Where the TURN server is, and who may use it: its credentials are made by this process for one client each, are good
-//! for some minutes, and for as long as that client is there.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! Where the TURN server is, and who may use it: its credentials are made by this process for one
+//! client each, are good for some minutes, and for as long as that client is there.
 
 use signalling::{Relay, RelayKey, RelayPort, RelayUser};
 
+use crate::authenticator::unix_now;
 use crate::control::Control;
 use crate::flags::{Flags, TurnAt};
 use crate::ice::IceServers;
@@ -77,5 +76,5 @@ pub(crate) fn plan(
 
 /// Seconds since 1970.
 pub(crate) fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    unix_now().0.max(0) as u64 / 1000
 }

@@ -191,7 +191,7 @@ impl Film {
     }
 
     /// Ends it.
-    pub fn end(mut self) -> Ending {
+    pub fn end(&mut self) -> Ending {
         let last = self.flush();
         let (index, patches) = match &self.container {
             Container::Mp4(mp4) => mp4.end(self.end_us),

@@ -14,6 +14,7 @@ use signalling::{
 };
 
 use super::body::{self, Body, full};
+use super::webrtc::params;
 use super::{Asked, Context, files, origin, page_headers, redirect, text};
 use crate::metrics::AuthFailure;
 
@@ -161,19 +162,11 @@ fn check_of(
         }
         Authorization::Basic { username, password } => {
             let stored = description.user(username).and_then(|user| user.password.clone());
-            let given = password.clone();
-            let proof = match stored {
-                Some(stored) => Proof::Password { stored, given },
-                None => Proof::Nothing { decoy: description.decoy(), given },
-            };
-            (username.clone(), proof)
+            (username.clone(), Proof::password(description, stored, password.clone()))
         }
     };
-    // Groups that live off one file have the same users.
-    let realm = description.inherited_from.clone().unwrap_or_else(|| group.clone());
-    let is_wildcard = description.is_wildcard(&username);
     let address = asked.peer.address.as_ref().map(|address| address.0.clone());
-    CredentialCheck { group: group.clone(), realm, username, is_wildcard, address, proof }
+    CredentialCheck::new(group, description, username, address, proof)
 }
 
 fn refusal(group: &GroupName) -> Box<Response<Body>> {
@@ -186,9 +179,11 @@ fn refusal(group: &GroupName) -> Box<Response<Body>> {
 }
 
 fn token_of(query: &str) -> Option<String> {
-    let pairs = query.strip_prefix('?')?.split('&');
-    let mut values = pairs.filter_map(|pair| pair.strip_prefix("token="));
-    values.next().and_then(signalling::percent_decode).filter(|token| !token.is_empty())
+    value_of(&params(query), "token").filter(|token| !token.is_empty())
+}
+
+fn value_of(params: &[(String, String)], wanted: &str) -> Option<String> {
+    params.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
 }
 
 struct Listed {
@@ -298,13 +293,9 @@ async fn delete(asked: Asked, group: &GroupName, folder: PathBuf) -> Response<Bo
     let Ok(form) = body::read(asked.request.into_body(), FORM_BYTES_MAX).await else {
         return bad();
     };
-    let form = String::from_utf8_lossy(&form).replace('+', " ");
-    let field = |name: &str| {
-        let mut pairs = form.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).and_then(|(_, value)| signalling::percent_decode(value))
-    };
-    let name = field("filename").filter(|name| is_plain(name));
-    let (Some("delete"), Some(name)) = (field("q").as_deref(), name) else {
+    let fields = params(&String::from_utf8_lossy(&form).replace('+', " "));
+    let name = value_of(&fields, "filename").filter(|name| is_plain(name));
+    let (Some("delete"), Some(name)) = (value_of(&fields, "q").as_deref(), name) else {
         return bad();
     };
     let path = folder.join(&name);

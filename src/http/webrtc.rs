@@ -95,8 +95,8 @@ pub(super) async fn serve(
     response
 }
 
-/// The query's parameters, decoded; those that cannot be are left out.
-fn params(query: &str) -> Vec<(String, String)> {
+/// The parameters of a query or a form, decoded; those that cannot be are left out.
+pub(super) fn params(query: &str) -> Vec<(String, String)> {
     let pairs = query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty());
     pairs
         .filter_map(|pair| {

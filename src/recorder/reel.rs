@@ -31,10 +31,10 @@ const DRIFT_US: u64 = 40_000;
 const LIE_US: u64 = 10_000_000;
 /// Timestamps are counted on from one that is no older than this: they wrap.
 const ANCHOR_US_MAX: u64 = 600_000_000;
-/// Changes of the file that follow the one before within [`REOPEN_AFTER_US`] are few in any
-/// [`EARLY_WITHIN_US`]: an encoder that begins may try some sizes, but who changes its codec all the
-/// time gets gaps, not thousands of files.
+/// A change of the file that follows the one before so soon is early.
 const REOPEN_AFTER_US: u64 = 2_000_000;
+/// Early changes within [`EARLY_WITHIN_US`]: an encoder that begins may try some sizes, but who changes
+/// its codec all the time gets gaps, not thousands of files.
 const EARLY_MAX: u32 = 4;
 const EARLY_WITHIN_US: u64 = 60_000_000;
 
@@ -63,17 +63,12 @@ impl Layer {
         };
         let told = self.clock.map(from).filter(|us| us.abs_diff(came_us) < LIE_US);
         let counted = self.anchor.map(from).filter(|us| us.abs_diff(came_us) < LIE_US);
+        let is_near =
+            |us: u64| self.anchor.is_some_and(|(_, known)| us.abs_diff(known) < ANCHOR_US_MAX);
         let at_us = match (counted, told) {
             (Some(counted), Some(told)) if counted.abs_diff(told) > DRIFT_US => told,
-            (Some(counted), _) => {
-                let is_near =
-                    self.anchor.is_some_and(|(_, us)| counted.abs_diff(us) < ANCHOR_US_MAX);
-                if is_near {
-                    return counted;
-                }
-                counted
-            }
-            (None, told) => told.unwrap_or(came_us),
+            (Some(counted), _) if is_near(counted) => return counted,
+            (counted, told) => counted.or(told).unwrap_or(came_us),
         };
         self.anchor = Some((rtp_time, at_us));
         at_us
@@ -433,8 +428,7 @@ impl Reel {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        let (film, _) = Film::begin(Form::Mp4, Vec::new());
-        let Ending { last, index, patches } = std::mem::replace(&mut open.film, film).end();
+        let Ending { last, index, patches } = open.film.end();
         write(&mut open, last, now_us, place)?;
         let ending = Ending { last: None, index, patches };
         open.file.end(&ending, disk)?;

@@ -47,8 +47,8 @@ const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 128;
 /// Virtual relayed ports, which tell allocations apart for who looks at candidates.
 const PORTS: std::ops::Range<u16> = 49_152..65_535;
 
-fn random() -> [u8; 12] {
-    let mut bytes = [0; 12];
+fn random<const LEN: usize>() -> [u8; LEN] {
+    let mut bytes = [0; LEN];
     // aws-lc aborts rather than return weak randomness.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     bytes
@@ -98,10 +98,7 @@ impl Turn {
         credentials: Credentials,
         counters: Arc<Counters>,
     ) -> Self {
-        let mut secret = [0; 32];
-        secret[..12].copy_from_slice(&random());
-        secret[12..24].copy_from_slice(&random());
-        let nonce_key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let nonce_key = hmac::Key::new(hmac::HMAC_SHA256, &random::<32>());
         Self {
             door,
             rules: Arc::new(Rules { nonce_key, peers }),

@@ -1,19 +1,19 @@
-//! TCP connections of one shard (ICE-TCP), and of relayed peers (TURN): read, written and ended; what comes over them and what
-//! goes is the shard's business. Two halves: a [`Reader`] is the loop's, a writer the wire's.
+//! TCP connections of one shard (ICE-TCP), and of relayed peers (TURN): read, written and ended; what
+//! comes over them and what goes is the shard's business. Two halves: a [`Reader`] is the loop's, a
+//! writer the wire's.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream as AcceptedTcp};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as AcceptedUnix;
 use std::rc::Rc;
 use std::time::Instant;
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Registry, Token};
+use socket2::SockRef;
 
-use super::udp::set_option;
 use crate::framing::{Backlog, Deframer};
 use crate::outbox::{Outgoing, Wire};
 use crate::path::{Path, StreamId};
@@ -22,7 +22,7 @@ use crate::shard::Shard;
 /// Connections of one shard; one more is closed.
 pub const STREAMS_MAX: usize = 16_384;
 /// What the kernel may hold without having sent it: the rest waits where it can still be dropped.
-const UNSENT_BYTES_MAX: libc::c_int = 16 * 1024;
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 /// Octets of one read.
 const READ_BYTES: usize = 16 * 1024;
 /// Reads of one connection in one turn of the loop.
@@ -126,24 +126,14 @@ impl Streams {
                 // Media does not wait to be joined with what comes later.
                 new.set_nodelay(true)?;
                 // Best effort: without it the kernel holds more that can no longer be dropped.
-                let _ = set_option(
-                    new.as_raw_fd(),
-                    libc::IPPROTO_TCP,
-                    libc::TCP_NOTSENT_LOWAT,
-                    UNSENT_BYTES_MAX,
-                );
+                let _ = SockRef::from(&new).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
                 let mut stream = TcpStream::from_std(new);
                 registry.register(&mut stream, token, interest)?;
                 (Stream::Tcp(stream), peer, local)
             }
             Socket::Relayed { stream, peer, local } => {
                 // The same, for the same reason.
-                let _ = set_option(
-                    stream.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_SNDBUF,
-                    UNSENT_BYTES_MAX,
-                );
+                let _ = SockRef::from(&stream).set_send_buffer_size(UNSENT_BYTES_MAX as usize);
                 let mut stream = UnixStream::from_std(stream);
                 registry.register(&mut stream, token, interest)?;
                 (Stream::Unix(stream), peer, local)

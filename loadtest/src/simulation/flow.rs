@@ -134,7 +134,7 @@ impl Flow {
     }
 
     /// Lets the receiver send feedback: through `back` if the way back has a queue.
-    pub fn feed(&mut self, flow: usize, now_us: u64, back: Option<&mut dyn FnMut(Packet)>) {
+    pub fn feed(&mut self, flow: usize, now_us: u64, mut back: Option<&mut dyn FnMut(Packet)>) {
         while let Some((at_us, seq_no, bytes)) = self.under_way.front().copied()
             && at_us <= now_us
         {
@@ -147,7 +147,6 @@ impl Flow {
             return;
         }
         self.fed_us = now_us;
-        let mut back = back;
         let mut body = [0; 1024];
         while let Some(len) = self.log.write(&mut body) {
             let body = body[..len].to_vec();

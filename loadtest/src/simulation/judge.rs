@@ -36,8 +36,6 @@ pub struct Judgement {
     pub received_bps: f64,
     /// The same as a share of the line.
     pub share: f64,
-    /// The least that one flow gets within any second, in bits per second.
-    pub worst_second_bps: f64,
     /// After a pause, until the flow has its share again, in seconds.
     pub back_s: f64,
 }
@@ -114,12 +112,6 @@ impl Judgement {
             self.jain = sum * sum / (means.len() as f64 * squares);
         }
         self.least = shares.iter().copied().fold(f64::MAX, f64::min);
-        let seconds = run.received_bps.iter().flat_map(|received| {
-            let settled = received.get(SETTLE_BINS..).unwrap_or_default();
-            settled.windows(BINS_PER_SECOND).map(|second| second.iter().sum::<u64>())
-        });
-        let worst = seconds.min().unwrap_or_default();
-        self.worst_second_bps = worst as f64 / BINS_PER_SECOND as f64;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::description::Description;
 use crate::ids::ConnId;
 use crate::key::Key;
 use crate::name::GroupName;
@@ -84,6 +85,36 @@ pub struct CredentialCheck {
     pub address: Option<String>,
     /// What to compare.
     pub proof: Proof,
+}
+
+impl Proof {
+    /// A password that was given, against what is stored for the user; against a decoy if nothing is.
+    pub fn password(description: &Description, stored: Option<Password>, given: String) -> Self {
+        match stored {
+            Some(stored) => Self::Password { stored, given },
+            None => Self::Nothing { decoy: description.decoy(), given },
+        }
+    }
+}
+
+impl CredentialCheck {
+    /// That of somebody at `address` who claims to be `username` in `group`.
+    pub fn new(
+        group: &GroupName,
+        description: &Description,
+        username: String,
+        address: Option<String>,
+        proof: Proof,
+    ) -> Self {
+        Self {
+            group: group.clone(),
+            realm: description.realm(group),
+            is_wildcard: description.is_wildcard(&username),
+            username,
+            address,
+            proof,
+        }
+    }
 }
 
 impl fmt::Debug for CredentialCheck {

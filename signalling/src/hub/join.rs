@@ -275,22 +275,13 @@ impl Hub {
             (Secret::Bearer(token), otherwise) => {
                 Proof::Token { token: token.clone(), keys: keys(), otherwise }
             }
-            (Secret::Password(given), Some(stored)) => {
-                Proof::Password { stored, given: given.clone() }
-            }
-            (Secret::Password(given), None) => {
-                Proof::Nothing { decoy: group.description.decoy(), given: given.clone() }
+            (Secret::Password(given), stored) => {
+                Proof::password(&group.description, stored, given.clone())
             }
         };
         let username = credentials.username.clone().unwrap_or_default();
-        let check = CredentialCheck {
-            group: name.clone(),
-            realm: group.description.realm(name),
-            is_wildcard: group.description.is_wildcard(&username),
-            username,
-            address: client.traits.address.clone(),
-            proof,
-        };
+        let address = client.traits.address.clone();
+        let check = CredentialCheck::new(name, &group.description, username, address, proof);
         joining.login = login;
         self.outputs.push_back(Output::Check(conn, check));
     }

@@ -125,12 +125,11 @@ impl Hub {
             .iter()
             .flat_map(|(conn, member)| member.ups.keys().map(|stream| (*conn, stream.clone())))
             .collect();
-        let present: Vec<ConnId> = everyone.clone();
+        for conn in &everyone {
+            self.note_member(name, *conn, "joined");
+        }
         self.tell_many(everyone, event);
         self.tell_changed(name, false);
-        for conn in present {
-            self.note_member(name, conn, "joined");
-        }
         for (conn, stream) in streams {
             self.record_stream(name, conn, &stream);
         }
