@@ -224,10 +224,11 @@ async fn list(
         _ => return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n"),
     };
     let title = format!("Recordings of {}", escaped(group.as_str()));
+    // In English only: without the class the style would wait for a translation.
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+        "<!doctype html>\n<html lang=\"en\" class=\"is-translated\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
-         <link rel=\"stylesheet\" href=\"{}/aula.css\"></head><body><main><h1>{title}</h1>\n",
+         <link rel=\"stylesheet\" href=\"{}/aula.css\"></head><body><main class=\"listing\"><h1>{title}</h1>\n",
         asked.config.base()
     );
     if found.is_empty() {
