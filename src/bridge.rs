@@ -241,6 +241,12 @@ impl Bridge {
                     self.send_unsent();
                 }
             }
+            MediaRequest::SetHeard { publication, is_heard } => {
+                if let Some(publication) = self.publication_id(publication) {
+                    self.unsent.push_back(Command::SetHeard { publication, is_heard });
+                    self.send_unsent();
+                }
+            }
             MediaRequest::AddCandidate { media, candidate } => {
                 if let Some(transport) = self.transports.get(&media).copied() {
                     self.tell(Command::AddCandidate { transport, candidate });
@@ -436,6 +442,14 @@ impl Bridge {
                 };
                 let path = PathState { stage, is_tcp: report.is_tcp };
                 MediaEvent::Path { media: media(self, transport)?, path }
+            }
+            Event::Voice { publication, report } => {
+                let media = media(self, publication.transport)?;
+                MediaEvent::Voice {
+                    publication: PublicationKey { media, m_line: publication.m_line },
+                    loudness: report.loudness,
+                    is_speaking: report.is_speaking,
+                }
             }
             Event::Reconnected { transport } => {
                 MediaEvent::Reconnected { media: media(self, transport)? }

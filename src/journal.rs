@@ -108,6 +108,7 @@ impl Journal {
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }
             | MediaEvent::Received { .. }
+            | MediaEvent::Voice { .. }
             | MediaEvent::Published { .. } => {}
         }
     }

@@ -9,6 +9,7 @@ use crate::agree::Unused;
 use crate::error::{CloseReason, PeerError};
 use crate::id::{PublicationId, ShardId, TransportId};
 use crate::stats::Counters;
+use crate::voice::VoiceReport;
 
 /// Audio or video.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -285,6 +286,14 @@ pub enum Command {
         /// The new cap.
         cap: LayerCap,
     },
+    /// Send the sound of a Publication on to viewers or not: in a large class only that of the loudest
+    /// is. What was withheld leaves no gap in the numbering. A recorder gets it all the same.
+    SetHeard {
+        /// Whose sound.
+        publication: PublicationId,
+        /// Whether it is sent on, as it is at first.
+        is_heard: bool,
+    },
     /// A trickled candidate (RFC 8838), as the value of the `candidate` attribute. One that
     /// cannot be used (mDNS, TCP, unparsable) is dropped and counted.
     AddCandidate {
@@ -312,6 +321,7 @@ impl Command {
             | Self::SetCap { transport, .. }
             | Self::AddCandidate { transport, .. }
             | Self::Close { transport } => *transport,
+            Self::SetHeard { publication, .. } => publication.transport,
         }
     }
 }
@@ -432,6 +442,14 @@ pub enum Event {
         transport: TransportId,
         /// What arrived.
         publication: PublicationInfo,
+    },
+    /// What is heard of a Publication whose packets carry levels (RFC 6464): first when there are any,
+    /// then when somebody begins or ends speaking or the loudness has changed much.
+    Voice {
+        /// Whose sound.
+        publication: PublicationId,
+        /// What is heard.
+        report: VoiceReport,
     },
     /// Nothing authentic has come for some seconds: an ICE restart may help. Sent once until
     /// [`Event::Reconnected`].

@@ -79,6 +79,8 @@ pub struct Written {
     pub is_two_byte: bool,
     /// Where the dependency descriptor lies, and its length; zeros if there is none.
     pub dependency: (u16, u8),
+    /// The value of the audio level extension (RFC 6464), if there is one.
+    pub level: Option<u8>,
 }
 
 /// Writes the canonical header for a packet into `out`. `None` if the forwarded extensions do not
@@ -122,13 +124,17 @@ pub fn write_header(
     put(Extension::AbsSendTime.id(), &[0; 3])?;
     put(Extension::Twcc.id(), &[0; 2])?;
     put(Extension::Mid.id(), &[0; MID_BYTES_MAX])?;
+    let mut level = None;
     for (id, value) in forwarded() {
         put(id, value)?;
+        if id == Extension::AudioLevel.id() {
+            level = value.first().copied();
+        }
     }
     let end = at.next_multiple_of(4);
     out.get_mut(at..end)?.fill(0);
     out[14..16].copy_from_slice(&(((end - BLOCK) / 4) as u16).to_be_bytes());
-    Some(Written { len: end, is_two_byte, dependency })
+    Some(Written { len: end, is_two_byte, dependency, level })
 }
 
 /// Writes the header of a packet that carries nothing of any publisher's.

@@ -98,7 +98,7 @@ pub fn rtp(data: &[u8]) {
         extensions.insert(extension.id(), extension.uri());
     }
     let mut out = [0; HEADER_BYTES_MAX];
-    if let Some(Written { len, is_two_byte, dependency }) =
+    if let Some(Written { len, is_two_byte, dependency, .. }) =
         write_header(&header, data, &extensions, &mut out)
     {
         let (dependency_at, dependency_len) = dependency;

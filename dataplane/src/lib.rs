@@ -57,6 +57,7 @@ mod tape;
 mod transport;
 mod twcc;
 mod ufrag;
+mod voice;
 
 pub use agree::{Unused, Why};
 pub use api::{
@@ -71,3 +72,4 @@ pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};
 pub use tape::{Tape, Taped, TapedPacket};
+pub use voice::VoiceReport;

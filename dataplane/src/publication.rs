@@ -8,6 +8,7 @@ use crate::id::SHARDS_MAX;
 use crate::rtcp::ReportBlock;
 use crate::sdp::Section;
 use crate::srtp::ReplayWindow;
+use crate::voice::{Gate, Voice};
 
 /// Simulcast Encodings of one Publication (reliability row 20).
 pub const ENCODINGS_MAX: usize = 8;
@@ -41,6 +42,10 @@ pub struct Publication {
     pub announced_at_us: u64,
     /// By shard, what the best of its viewers can take, in bits per second; 0 if it has none.
     pub demands_bps: [u64; SHARDS_MAX],
+    /// Of sound: whether somebody speaks.
+    pub voice: Voice,
+    /// Of sound: whether it goes to viewers.
+    pub gate: Gate,
 }
 
 /// One RTP stream of a Publication.
@@ -112,6 +117,8 @@ impl Publication {
             announced: None,
             announced_at_us: 0,
             demands_bps: [0; SHARDS_MAX],
+            voice: Voice::default(),
+            gate: Gate::default(),
         };
         publication.bind_signalled();
         publication

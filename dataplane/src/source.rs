@@ -56,6 +56,8 @@ pub struct Source {
     order: Vec<u8>,
     /// What its publisher's shard knows of what the viewers here can take, in bits per second.
     pub demand_told_bps: u64,
+    /// Of pictures: whether who is in them speaks.
+    pub is_speaking: bool,
 }
 
 #[derive(Default)]
@@ -111,6 +113,7 @@ impl Source {
             encodings: list,
             order,
             demand_told_bps: 0,
+            is_speaking: false,
         }
     }
 

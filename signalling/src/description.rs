@@ -85,6 +85,8 @@ pub struct Description {
     pub flags: Flags,
     /// Whether recordings are WebM whatever they can hold.
     pub is_webm: bool,
+    /// In a large group, of how many of the loudest the others hear; 0 for all. Nothing for the default.
+    pub loudest: Option<usize>,
     /// Whether groups below this one exist without files.
     pub has_auto_subgroups: bool,
     /// Lock while there is no op.
@@ -196,6 +198,7 @@ struct File {
     expires: Option<Date>,
     allow_recording: Option<bool>,
     recording_format: Option<String>,
+    loudest: Option<u16>,
     unrestricted_tokens: Option<bool>,
     auto_subgroups: Option<bool>,
     autolock: Option<bool>,
@@ -353,6 +356,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
             unrestricted_tokens: file.unrestricted_tokens.unwrap_or_default(),
         },
         is_webm,
+        loudest: file.loudest.map(usize::from),
         has_auto_subgroups: file.auto_subgroups.or(file.allow_subgroups).unwrap_or_default(),
         is_autolock: file.autolock.unwrap_or_default(),
         is_autokick: file.autokick.unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::nearest::nearest;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 19] = [
     "displayName",
     "description",
     "contact",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 18] = [
     "expires",
     "allow-recording",
     "recording-format",
+    "loudest",
     "unrestricted-tokens",
     "auto-subgroups",
     "autolock",
@@ -37,8 +38,8 @@ const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
 /// Every key of a file, as it is spelt.
-const FILE_KEYS: [&str; 26] = {
-    let mut keys = [""; 26];
+const FILE_KEYS: [&str; 27] = {
+    let mut keys = [""; 27];
     let mut at = 0;
     while at < SETTINGS.len() {
         keys[at] = SETTINGS[at];

@@ -14,6 +14,7 @@ use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
 use crate::stream::{Down, Request, Up};
 use crate::time::UnixMs;
+use crate::voices::Voices;
 
 /// How many chat messages a group keeps.
 const HISTORY_MESSAGES_MAX: usize = 50;
@@ -104,6 +105,11 @@ pub(crate) struct Group {
     pub(crate) data: Map<String, Value>,
     pub(crate) history: History,
     pub(crate) members: BTreeMap<ConnId, Member>,
+    /// Who speaks.
+    pub(crate) voices: Voices,
+    /// When members are told of that next, if there is news, and when they last were.
+    pub(crate) tell_speakers_at: Option<Duration>,
+    pub(crate) told_speakers_at: Option<Duration>,
     /// The member that records.
     pub(crate) recorder: Option<ConnId>,
     /// The last time someone came or left.
@@ -122,6 +128,9 @@ impl Group {
             data: Map::new(),
             history: History::default(),
             members: BTreeMap::new(),
+            voices: Voices::default(),
+            tell_speakers_at: None,
+            told_speakers_at: None,
             recorder: None,
             touched_at: now,
             told_broken: None,

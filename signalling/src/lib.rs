@@ -32,6 +32,7 @@ mod stream;
 mod switchboard;
 mod time;
 mod token;
+mod voices;
 pub mod whep;
 mod whep_events;
 pub mod whip;

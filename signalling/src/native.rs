@@ -28,6 +28,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const INBOX_MESSAGES_MAX: usize = 256;
 /// The same, in bytes: one message of the largest size.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
+/// What a handshake may want, and the type of the message about it.
+const SPEAKERS: &str = "speakers";
 
 /// WebSocket close codes (RFC 6455 s7.4.1).
 pub(crate) mod code {
@@ -148,7 +150,7 @@ impl Session {
                 return vec![Reply::Drop];
             }
             (State::Open(_), Err(_)) => Fault::Malformed,
-            (State::New, Ok(message)) => match self.shake_hands(message) {
+            (State::New, Ok(message)) => match self.shake_hands(message, hub) {
                 Ok(replies) => return replies,
                 Err(fault) => fault,
             },
@@ -235,7 +237,7 @@ impl Session {
         Vec::new()
     }
 
-    fn shake_hands(&mut self, message: Incoming) -> Result<Vec<Reply>, Fault> {
+    fn shake_hands(&mut self, message: Incoming, hub: &mut Hub) -> Result<Vec<Reply>, Fault> {
         if message.kind_of_message != "handshake" {
             return Err(Fault::Protocol("you must handshake first"));
         }
@@ -250,6 +252,9 @@ impl Session {
                 ..Message::default()
             };
             replies.extend(encode_message("usermessage", &warning, "").map(Reply::Text));
+        }
+        if message.wants.iter().any(|want| want == SPEAKERS) {
+            hub.follow_speakers(self.conn);
         }
         self.state = State::Open(message.id);
         Ok(replies)
@@ -465,6 +470,10 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         Event::Silent { stream, is_silent } => {
             let kind = if *is_silent { "silent" } else { "heard" };
             Outgoing { id: stream.as_str(), kind, ..out("stream") }.to_json()
+        }
+        Event::Speakers { streams } => {
+            let streams = streams.iter().map(|stream| stream.as_str().into()).collect();
+            Outgoing { value: Some(&Value::Array(streams)), ..out(SPEAKERS) }.to_json()
         }
         Event::Close { stream } => Outgoing { id: stream.as_str(), ..out("close") }.to_json(),
         Event::Abort { stream } => Outgoing { id: stream.as_str(), ..out("abort") }.to_json(),

@@ -155,7 +155,8 @@ impl Switchboard {
     /// A WebSocket has been opened.
     pub fn connected(&mut self, caller: Caller, now: Now) -> ConnId {
         let Caller { address, reached, host } = caller;
-        let traits = Traits { receives: true, chats: true, address, reached, host };
+        let traits =
+            Traits { receives: true, chats: true, address, reached, host, ..Traits::default() };
         let conn = self.hub.connect(traits);
         self.sessions.insert(conn, Session::new(conn, now));
         conn
@@ -504,6 +505,7 @@ impl Switchboard {
             | Event::Paused { .. }
             | Event::Silent { .. }
             | Event::Path { .. }
+            | Event::Speakers { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }
             | Event::Stopping { .. }

@@ -53,6 +53,9 @@ pub struct Incoming {
     pub label: String,
     #[serde(deserialize_with = "null_as_default")]
     pub version: Vec<String>,
+    /// Of a handshake: what else it wants to be told.
+    #[serde(deserialize_with = "null_as_default")]
+    pub wants: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub noecho: bool,
     pub data: Option<Map<String, Value>>,

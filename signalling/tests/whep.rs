@@ -72,6 +72,30 @@ fn a_player_sees_who_publishes_and_who_comes_later() {
     assert_eq!(status(&mut world, on(&created, "DELETE")), 404);
 }
 
+/// A player with room for one shows who speaks, if nobody shares a screen.
+#[test]
+fn whoever_spoke_last_comes_first() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let ups = [world.live(ann, "one"), world.live(ann, "two")];
+    live(&mut world, post(OFFER));
+    let speak = |world: &mut World, media, is_speaking| {
+        let publication = PublicationKey { media, m_line: 0 };
+        world.event(MediaEvent::Voice { publication, loudness: 90, is_speaking });
+    };
+    assert_eq!(watched(&world)[0], (ups[0], 0));
+    speak(&mut world, ups[1], true);
+    assert_eq!(watched(&world)[0], (ups[1], 0));
+    speak(&mut world, ups[1], false);
+    assert_eq!(watched(&world)[0], (ups[1], 0), "until somebody else speaks");
+    speak(&mut world, ups[0], true);
+    assert_eq!(watched(&world)[0], (ups[0], 0));
+    let screen = world.publish(ann, "three", json!({"label": "screenshare"}));
+    world.arrives(screen, 0, MediaKind::Audio);
+    world.arrives(screen, 1, MediaKind::Video);
+    assert_eq!(watched(&world)[0], (screen, 0));
+}
+
 /// An encoder that crashed and is back: its dead stream lives on until its consent ends.
 #[test]
 fn streams_that_bring_something_come_first() {

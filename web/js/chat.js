@@ -20,7 +20,7 @@ const WORDS = {
 };
 
 export class Chat {
-    /** `obey(text)` carries out a command; null means that the text is none. */
+    /** `obey(text)` promises to carry out a command. */
     constructor(connection, obey, signal) {
         this.connection = connection;
         this.obey = obey;
@@ -213,11 +213,16 @@ export class Chat {
             ? tn(count, '{count} unread message', '{count} unread messages') : '');
     }
 
-    #submit() {
+    async #submit() {
         const text = this.input.value.trim();
-        if (text === '')
+        if (text === '' || this.isObeying)
             return;
-        const answer = this.obey(text);
+        let answer = null;
+        if (/^\/\w/.test(text)) {
+            this.isObeying = true;
+            answer = await this.obey(text).catch(() => ({ text: WORDS.waiting() }));
+            this.isObeying = false;
+        }
         if (answer === null)
             this.send(text.startsWith('//') ? text.slice(1) : text);
         else if (answer.text)

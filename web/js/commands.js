@@ -22,11 +22,9 @@ export class Commands {
         this.deeds = deeds;
     }
 
-    /** Carries out `text`: {isDone, text?} with what to tell the user; null if it is no command. */
+    /** Carries out `text`, which begins as a command does: {isDone, text?} with what to tell the user. */
     obey(text) {
-        const [, command, rest] = /^\/(\w+)\s*([^]*)$/.exec(text) ?? [];
-        if (command === undefined)
-            return null;
+        const [, command, rest] = /^\/(\w+)\s*([^]*)$/.exec(text);
         const { connection, deeds } = this;
         switch (command) {
         case 'help':

@@ -28,6 +28,10 @@ export class Listener extends Member {
         case 'stream':
             this.#fares(of(this.down) ?? of(this.up), message);
             break;
+        case 'speakers':
+            this.speakers = message.value ?? [];
+            this.emit('speakers');
+            break;
         case 'close':
             of(this.down)?.dispose();
             break;

@@ -29,6 +29,7 @@ const RETRY_UNHEARD_MS = 500;
  * - `user`     {kind: add|change|delete, user}; user.isBack: deleted, but back under another id
  * - `stream`   {kind: add|track|state|close|error|renew, stream, replaces?, error?}
  * - `chat`     {message, isHistory}
+ * - `speakers` {} the list of that name has changed
  * - `notice`   {kind: error|warning|info, text}
  * - `stopping` {seconds}: the server ends then
  * - `file`     {message} a member speaks of a file, see transfer.js
@@ -126,6 +127,8 @@ export class ServerConnection extends Listener {
         this.rtcConfiguration = {};
         this.up = new Map();
         this.down = new Map();
+        /** Ids of the streams whose people speak, the loudest first; null as long as the server has told none. */
+        this.speakers = null;
     }
 
     #open() {
@@ -142,7 +145,7 @@ export class ServerConnection extends Listener {
 
     async #opened() {
         const { id } = this;
-        this.send({ type: 'handshake', version: ['2'], id });
+        this.send({ type: 'handshake', version: ['2'], id, wants: ['speakers'] });
         const mark = await newMark();
         // Meanwhile this connection may have been lost, too.
         if (id !== this.id)

@@ -3,7 +3,6 @@
 import { showBanner } from './banner.js';
 import { Captions } from './captions.js';
 import { Chat } from './chat.js';
-import { Commands } from './commands.js';
 import { openPanel } from './controls.js';
 import { Diagnosis } from './diagnosis.js';
 import { Floor } from './floor.js';
@@ -44,13 +43,16 @@ export class Room {
         });
         connection.addEventListener('file', async ({ detail }) => (await this.files()).took(detail.message),
             { signal });
-        const commands = new Commands(connection, {
+        const deeds = {
             raise: (isRaised) => this.hands.raise(isRaised),
             say: (text, how) => this.chat.send(text, how),
             muteAll: () => this.floor.muteAll(true),
             leave,
-        });
-        this.chat = new Chat(connection, (text) => commands.obey(text), signal);
+        };
+        this.chat = new Chat(connection, async (text) => {
+            const { Commands } = await import('./commands.js');
+            return new Commands(connection, deeds).obey(text);
+        }, signal);
         const changed = () => showBanner(this);
         this.healer = new Healer(connection, changed, signal);
         this.diagnosis = new Diagnosis(connection, () => {

@@ -1,4 +1,6 @@
-/** Who speaks, by the levels that come with their sound. */
+/** Who speaks: the server tells, of those whose sound says how loud it is; of others we hear it. */
+
+import { state } from './state.js';
 
 const TICK_MS = 400;
 /** RFC 6464 levels arrive as 0..1; about -40 dB counts as speech. */
@@ -37,7 +39,7 @@ function markAll(tiles, now) {
     for (const tile of tiles) {
         if (tile.isOwn)
             continue;
-        const heard = levelOf(tile.stream);
+        const heard = toldLevel(tile.stream) ?? levelOf(tile.stream);
         tile.node.classList.toggle('is-speaking', heard > LEVEL_MIN);
         if (heard > LEVEL_MIN)
             tile.spokeAt = now;
@@ -45,6 +47,15 @@ function markAll(tiles, now) {
             [loudest, level] = [tile, heard];
     }
     return loudest;
+}
+
+/** The louder the earlier in the server's list. Encoders need not tell levels. */
+function toldLevel({ id, label }) {
+    const told = state.connection?.speakers;
+    if (!told || label !== 'camera')
+        return null;
+    const place = told.indexOf(id);
+    return place < 0 ? 0 : 1 / (1 + place);
 }
 
 function levelOf(stream) {

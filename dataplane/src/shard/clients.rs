@@ -404,7 +404,10 @@ fn wish_for(source: &Source, subscriber: &Subscriber, now_us: u64) -> Option<Wis
         }
         Allowance::Nothing => None,
     };
-    let (priority, peak_bps) = (subscriber.priority, source.peak_bits_per_second());
+    // Slides first, then who speaks, then the others.
+    let is_speaker = source.is_speaking && subscriber.priority > 0;
+    let priority = subscriber.priority.saturating_mul(2) - u8::from(is_speaker);
+    let peak_bps = source.peak_bits_per_second();
     Some(Wish { rungs, priority, peak_bps, now, then: None })
 }
 

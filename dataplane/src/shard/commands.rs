@@ -45,6 +45,10 @@ impl Shard {
                 self.set_cap(transport, publication, cap, now);
                 Ok(())
             }
+            Command::SetHeard { publication, is_heard } => {
+                self.set_heard(publication, is_heard);
+                Ok(())
+            }
             Command::AddCandidate { .. } => {
                 self.count(DropReason::CandidateIgnored);
                 Ok(())

@@ -64,6 +64,11 @@ impl Shard {
             PeerMessage::Demand { publication, from, demand_bps } => {
                 self.take_demand(publication, from, demand_bps);
             }
+            PeerMessage::Speaking { publication, is_speaking } => {
+                if let Some(source) = self.sources.get_mut(&publication) {
+                    source.is_speaking = is_speaking;
+                }
+            }
             PeerMessage::KeyframeWanted { publication, encoding } => {
                 self.want_keyframe(publication, encoding);
             }
@@ -106,6 +111,9 @@ impl Shard {
         let Some(Some(lane)) = self.lanes.get_mut(from.index()) else {
             return;
         };
+        if let (true, ReaderId::Shard(shard)) = (source.is_speaking, from) {
+            self.messages.push((shard, PeerMessage::Speaking { publication, is_speaking: true }));
+        }
         let codec = source.codec;
         for encoding in 0..crate::publication::ENCODINGS_MAX as u8 {
             if let Some(clock) = source.clock(encoding) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Shard;
 use super::paths::Home;
-use crate::api::{Event, PublicationInfo};
+use crate::api::{Codec, Event, MediaKind, PublicationInfo};
 use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, Written, write_header};
 use crate::clock::SenderClock;
 use crate::descriptor;
@@ -17,6 +17,7 @@ use crate::sending::Packet;
 use crate::source::{Source, clock_hz};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, STREAMS_MAX, Stream, Transport};
+use crate::voice::Passed;
 
 /// A bound SSRC must have been silent this long before another takes its Encoding, unless that one
 /// says by its mid where it belongs; and one that was replaced does not come back sooner.
@@ -106,8 +107,8 @@ impl Shard {
         let mut header = [0; HEADER_BYTES_MAX];
         let written = write_header(&received.header, received.packet, &extensions, &mut header)
             .ok_or(DropReason::BadRtp)?;
-        let Written { len: header_len, is_two_byte, dependency: (dependency_at, dependency_len) } =
-            written;
+        let Written { len: header_len, is_two_byte, dependency, level } = written;
+        let (dependency_at, dependency_len) = dependency;
         let mut frame = descriptor::parse(codec, received.payload);
         if dependency_at != 0 {
             let at = usize::from(dependency_at);
@@ -128,6 +129,13 @@ impl Shard {
         if header_len + received.payload.len() > PACKET_BYTES_MAX {
             return Err(DropReason::NotOurs);
         }
+        let is_sound = publication.kind == MediaKind::Audio;
+        let passed = match is_sound {
+            true => publication.gate.pass(received.seq),
+            false => Some(Passed { seq: received.seq, is_first: false }),
+        };
+        let voice = level.filter(|_| is_sound && !received.is_repair);
+        let voice = voice.and_then(|level| publication.voice.hear(level, at_us));
         let meta = PacketMeta {
             seq: received.seq,
             rtp_time,
@@ -154,26 +162,53 @@ impl Shard {
         {
             self.set_clock(pub_id, encoding_index, clock);
         }
+        if let Some(report) = voice {
+            self.tell_voice(pub_id, report);
+        }
         let (header, payload) = (&header[..header_len], received.payload);
         let packet = Packet { meta: &meta, header, payload, padding: 0 };
-        self.deliver_home(pub_id, encoding_index, packet);
+        self.deliver_recorder(pub_id, encoding_index, packet);
+        if let Some(Passed { seq, is_first }) = passed {
+            let meta = PacketMeta { seq, marker: meta.marker || is_first, ..meta };
+            self.deliver_home(pub_id, encoding_index, Packet { meta: &meta, ..packet });
+        }
         Ok(())
     }
 
-    /// Hands a packet to the local viewers, and once to each other reader.
+    /// Hands a packet to the recorder, if it reads this.
+    fn deliver_recorder(&mut self, publication: PublicationId, encoding: u8, packet: Packet<'_>) {
+        let readers = self.remote.get(&publication).copied().unwrap_or(0);
+        if readers & ReaderId::Recorder.bit() != 0
+            && let Some(codec) = self.sources.get(&publication).map(|source| source.codec)
+        {
+            self.deliver_readers(publication, (encoding, codec), packet, ReaderId::Recorder.bit());
+        }
+    }
+
+    /// Hands a packet to the local viewers, and once to each other shard that has some.
     fn deliver_home(&mut self, publication: PublicationId, encoding: u8, packet: Packet<'_>) {
         let Some(source) = self.sources.get_mut(&publication) else {
             return;
         };
         let codec = source.codec;
         let (is_full, viewers) = (source.keep(encoding, packet), source.live);
-        let mut mask = self.remote.get(&publication).copied().unwrap_or(0);
-        let has_remote = mask & !ReaderId::Recorder.bit() != 0;
-        let until_us = self.gather_until(packet.meta.at_us, viewers, has_remote);
+        let readers = self.remote.get(&publication).copied().unwrap_or(0);
+        let shards = readers & !ReaderId::Recorder.bit();
+        let until_us = self.gather_until(packet.meta.at_us, viewers, shards != 0);
         self.kept(publication, until_us, is_full);
-        if mask == 0 {
-            return;
+        if shards != 0 {
+            self.deliver_readers(publication, (encoding, codec), packet, shards);
         }
+    }
+
+    /// Puts a packet into the lanes of the readers in `mask`.
+    fn deliver_readers(
+        &mut self,
+        publication: PublicationId,
+        (encoding, codec): (u8, Codec),
+        packet: Packet<'_>,
+        mut mask: u32,
+    ) {
         let Packet { meta, header, payload, .. } = packet;
         let mut whole = [0; PACKET_BYTES_MAX];
         let len = header.len() + payload.len();
@@ -214,12 +249,7 @@ impl Shard {
 }
 
 /// What viewers must know; built only when it is announced.
-fn info(
-    id: PublicationId,
-    publication: &Publication,
-    codec: crate::api::Codec,
-    pt: u8,
-) -> PublicationInfo {
+fn info(id: PublicationId, publication: &Publication, codec: Codec, pt: u8) -> PublicationInfo {
     let format = publication.section.format(pt);
     PublicationInfo {
         id,

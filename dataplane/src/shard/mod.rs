@@ -22,6 +22,7 @@ mod telling;
 mod tests;
 mod tick;
 mod viewing;
+mod voices;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -94,6 +95,13 @@ pub enum PeerMessage {
         from: ShardId,
         /// Bits per second.
         demand_bps: u64,
+    },
+    /// Whether the publisher of pictures speaks.
+    Speaking {
+        /// Of what.
+        publication: PublicationId,
+        /// Whether.
+        is_speaking: bool,
     },
     /// A viewer needs a keyframe.
     KeyframeWanted {

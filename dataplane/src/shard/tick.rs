@@ -183,6 +183,7 @@ impl Shard {
             Role::Publisher(_) => {
                 self.receiver_report(slot, now_us);
                 self.rates(slot, now_us);
+                self.look_at_voices(slot, now_us);
             }
             Role::Viewer(_) => {
                 self.sender_reports(slot, now_us);

@@ -23,6 +23,8 @@ pub struct Traits {
     pub receives: bool,
     /// It takes chat and notifications.
     pub chats: bool,
+    /// It wants to know who speaks.
+    pub follows_speakers: bool,
     /// Its address, for `identify`.
     pub address: Option<String>,
     /// Our address that it has reached, which media can probably reach as well.
@@ -246,6 +248,11 @@ pub enum Event {
         stream: StreamId,
         /// What is known.
         path: PathState,
+    },
+    /// Who speaks now, as far as levels tell.
+    Speakers {
+        /// Their streams, the loudest first.
+        streams: Vec<StreamId>,
     },
     /// A stream of someone else is over.
     Close {

@@ -475,6 +475,8 @@ impl Hub {
             }
         }
         self.tell_many(others, add);
+        self.tell_speakers_to(name, conn);
+        self.settle_voices(name);
     }
 
     /// A member leaves and stays connected. False if it is not in `group`.
@@ -556,6 +558,7 @@ impl Hub {
             self.groups.remove(name);
         }
         self.tell_many(others, user_event(UserKind::Delete, &member));
+        self.settle_voices(name);
         self.recording_after(name, conn, now);
     }
 

@@ -71,6 +71,13 @@ pub enum MediaRequest {
         /// What and how much of it.
         want: Want,
     },
+    /// Send a section's sound on, or not.
+    SetHeard {
+        /// Which.
+        publication: PublicationKey,
+        /// Whether it is sent on, as it is at first.
+        is_heard: bool,
+    },
     /// A trickled candidate.
     AddCandidate {
         /// Whose.
@@ -97,6 +104,7 @@ impl MediaRequest {
             | Self::SetCap { media, .. }
             | Self::AddCandidate { media, .. }
             | Self::Close { media } => *media,
+            Self::SetHeard { publication, .. } => publication.media,
         }
     }
 }
@@ -118,7 +126,9 @@ impl MediaEvent {
             | Self::Reconnected { media }
             | Self::Path { media, .. }
             | Self::Closed { media, .. } => *media,
-            Self::Published { publication, .. } => publication.media,
+            Self::Published { publication, .. } | Self::Voice { publication, .. } => {
+                publication.media
+            }
         }
     }
 }
@@ -267,6 +277,15 @@ pub enum MediaEvent {
         kind: MediaKind,
         /// The rids of its Encodings, best first; empty if there is one.
         rids: Vec<String>,
+    },
+    /// How loud a section's sound is, from the first level (RFC 6464) on.
+    Voice {
+        /// Which.
+        publication: PublicationKey,
+        /// In dB above the lowest level, `0..=127`.
+        loudness: u8,
+        /// Whether somebody speaks.
+        is_speaking: bool,
     },
     /// No connectivity; an ICE restart may help.
     Disconnected {

@@ -17,6 +17,7 @@ mod speak;
 mod stats;
 mod subscribe;
 mod view;
+mod voices;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -105,6 +106,8 @@ pub struct Hub {
     loads: HashMap<GroupName, Vec<Waiting>>,
     announcements: BTreeSet<(Duration, MediaId)>,
     retries: BTreeSet<(Duration, ConnId, StreamId)>,
+    /// When groups are told who speaks.
+    speeches: BTreeSet<(Duration, GroupName)>,
     /// When those who neither chat nor hear of it lose their token.
     expiries: BTreeSet<(Duration, ConnId)>,
     /// The secrets of the kept tokens that let these in.
@@ -130,6 +133,7 @@ impl Hub {
             loads: HashMap::new(),
             announcements: BTreeSet::new(),
             retries: BTreeSet::new(),
+            speeches: BTreeSet::new(),
             expiries: BTreeSet::new(),
             bearers: HashMap::new(),
             outputs: VecDeque::new(),
@@ -154,7 +158,9 @@ impl Hub {
         let announcement = self.announcements.first().map(|(at, _)| *at);
         let retry = self.retries.first().map(|(at, _, _)| *at);
         let expiry = self.expiries.first().map(|(at, _)| *at);
-        announcement.into_iter().chain(retry).chain(expiry).fold(self.next_eviction, Duration::min)
+        let speech = self.speeches.first().map(|(at, _)| *at);
+        let all = announcement.into_iter().chain(retry).chain(expiry).chain(speech);
+        all.fold(self.next_eviction, Duration::min)
     }
 
     /// Time has passed. Spurious calls do nothing.
@@ -172,6 +178,14 @@ impl Hub {
             }
             if let Some((_, viewer, stream)) = self.retries.pop_first() {
                 self.retry(viewer, &stream);
+            }
+        }
+        while let Some((at, _)) = self.speeches.first() {
+            if *at > now.mono {
+                break;
+            }
+            if let Some((_, name)) = self.speeches.pop_first() {
+                self.tell_speakers(&name, now);
             }
         }
         while let Some((at, conn)) = self.expiries.first().copied() {

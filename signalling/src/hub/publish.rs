@@ -96,6 +96,7 @@ impl Hub {
         member.ups.insert(stream.clone(), Up::new(label.to_owned(), media, replace));
         if let Some((up, _)) = replaced {
             self.recorded_stream_ended(&name, up.media);
+            self.forget_voices(&name, up.media);
             self.forget_up(&up);
         }
         let owner = MediaOwner { group: name, conn, stream, role: MediaRole::Up };
@@ -132,6 +133,7 @@ impl Hub {
             self.note(name, conn, What::Ended { stream, label });
         }
         self.recorded_stream_ended(name, up.media);
+        self.forget_voices(name, up.media);
         if with_media {
             self.forget_up(&up);
         } else {
@@ -290,6 +292,10 @@ impl Hub {
                 if up.is_announced && up.is_silent() != was_silent {
                     self.refresh_views(&name);
                 }
+            }
+            MediaEvent::Voice { publication, loudness, is_speaking } => {
+                let level = (loudness, is_speaking);
+                self.note_voice(&name, (conn, &stream), publication, level);
             }
             MediaEvent::Connected { .. } => up.is_connected = true,
             MediaEvent::Path { path, .. } => {

@@ -364,6 +364,7 @@ impl Hub {
             | MediaEvent::Published { .. }
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }
+            | MediaEvent::Voice { .. }
             | MediaEvent::Received { .. } => {}
         }
     }

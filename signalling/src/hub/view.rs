@@ -1,6 +1,7 @@
 //! Views: a member that watches the group through slots, over one transport that is negotiated
 //! once. What the slots carry then follows who publishes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, PathState};
@@ -106,7 +107,7 @@ fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
 
 impl Group {
     /// All streams that views may carry, the most important first: those that bring something, among
-    /// them shared screens before cameras, and older streams before newer ones. An encoder that has
+    /// them shared screens before cameras, whoever spoke last, and older streams before newer ones. An encoder that has
     /// crashed and is back is there twice for a while.
     fn watchable(&self) -> Vec<(ConnId, &Member, &StreamId, &Up)> {
         let mut all: Vec<_> = self
@@ -117,7 +118,10 @@ impl Group {
             })
             .filter(|(_, _, _, up)| up.is_announced)
             .collect();
-        all.sort_by_key(|(_, _, _, up)| (up.is_silent(), up.label != SCREEN_LABEL, up.media));
+        all.sort_by_cached_key(|(_, _, _, up)| {
+            let spoke = Reverse(self.voices.began(up.media));
+            (up.is_silent(), up.label != SCREEN_LABEL, spoke, up.media)
+        });
         all
     }
 }
@@ -434,6 +438,7 @@ impl Hub {
             | MediaEvent::Disconnected { .. }
             | MediaEvent::Reconnected { .. }
             | MediaEvent::Published { .. }
+            | MediaEvent::Voice { .. }
             | MediaEvent::Received { .. } => {}
         }
     }

@@ -17,3 +17,4 @@ mod probe;
 mod slots;
 mod strict;
 mod tcp;
+mod voices;

@@ -1,0 +1,76 @@
+//! Who speaks: told to the control plane, which compares all of a group, and to shards that show who it is.
+
+use super::{PeerMessage, Shard};
+use crate::api::{Event, MediaKind};
+use crate::id::{PublicationId, ReaderId, ShardId};
+use crate::transport::{Role, Transport};
+use crate::voice::VoiceReport;
+
+/// Sound of which nothing has come for so long has stopped: senders that leave silence out still send a
+/// packet every 400 ms (RFC 6716 s2.1.9).
+const STOPPED_US: u64 = 1_000_000;
+
+impl Shard {
+    /// A publisher's sound has become something else.
+    pub(super) fn tell_voice(&mut self, publication: PublicationId, report: VoiceReport) {
+        self.events.push(Event::Voice { publication, report });
+        let transport = publication.transport;
+        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
+            self.by_id.get(&transport).and_then(|slot| self.slots.get(*slot))
+        else {
+            return;
+        };
+        let sections = (0..).zip(&publisher.publications);
+        let pictures = sections.filter(|(_, publication)| {
+            publication.as_ref().is_some_and(|found| found.kind == MediaKind::Video)
+        });
+        let is_speaking = report.is_speaking;
+        for publication in pictures.map(|(m_line, _)| PublicationId { transport, m_line }) {
+            let Some(source) = self.sources.get_mut(&publication) else {
+                continue;
+            };
+            if std::mem::replace(&mut source.is_speaking, is_speaking) == is_speaking {
+                continue;
+            }
+            let readers = self.remote.get(&publication).copied().unwrap_or(0);
+            for shard in (0..self.config.shards as u8).map(ShardId) {
+                if readers & ReaderId::Shard(shard).bit() != 0 {
+                    let message = PeerMessage::Speaking { publication, is_speaking };
+                    self.messages.push((shard, message));
+                }
+            }
+        }
+    }
+
+    /// Sound that has stopped ends speech.
+    pub(super) fn look_at_voices(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        let transport = *id;
+        let mut ended = Vec::new();
+        for (m_line, publication) in (0..).zip(&mut publisher.publications) {
+            if let Some(publication) = publication
+                && publication.voice.is_speaking()
+                && publication.encodings.iter().all(|e| now_us >= e.last_at_us + STOPPED_US)
+                && let Some(report) = publication.voice.fall_silent(now_us)
+            {
+                ended.push((PublicationId { transport, m_line }, report));
+            }
+        }
+        for (publication, report) in ended {
+            self.tell_voice(publication, report);
+        }
+    }
+
+    /// Sends a publisher's sound on to viewers, or not.
+    pub(super) fn set_heard(&mut self, publication: PublicationId, is_heard: bool) {
+        if let Some(publication) = self.publication(publication)
+            && publication.kind == MediaKind::Audio
+        {
+            publication.gate.set_open(is_heard);
+        }
+    }
+}
