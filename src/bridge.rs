@@ -443,6 +443,11 @@ impl Bridge {
                 let path = PathState { stage, is_tcp: report.is_tcp };
                 MediaEvent::Path { media: media(self, transport)?, path }
             }
+            Event::Wanted { publication, encodings } => {
+                let media = media(self, publication.transport)?;
+                let publication = PublicationKey { media, m_line: publication.m_line };
+                MediaEvent::Wanted { publication, encodings }
+            }
             Event::Voice { publication, report } => {
                 let media = media(self, publication.transport)?;
                 MediaEvent::Voice {

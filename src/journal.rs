@@ -109,6 +109,7 @@ impl Journal {
             | MediaEvent::Watching { .. }
             | MediaEvent::Received { .. }
             | MediaEvent::Voice { .. }
+            | MediaEvent::Wanted { .. }
             | MediaEvent::Published { .. } => {}
         }
     }

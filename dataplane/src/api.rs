@@ -394,6 +394,14 @@ pub enum Event {
         /// Whether they are held back from now on.
         is_paused: bool,
     },
+    /// Which Encodings of a Publication anybody wishes to have: the others need not be sent. Until the first
+    /// time all are wanted.
+    Wanted {
+        /// Whose.
+        publication: PublicationId,
+        /// Indices into [`PublicationInfo::rids`], as bits.
+        encodings: u8,
+    },
     /// What a viewer's slots carry now.
     Watching {
         /// Whose.

@@ -7,6 +7,7 @@ use crate::dependency::Dependencies;
 use crate::id::SHARDS_MAX;
 use crate::rtcp::ReportBlock;
 use crate::sdp::Section;
+use crate::shard::demand::{Demand, Wanted};
 use crate::srtp::ReplayWindow;
 use crate::voice::{Gate, Voice};
 
@@ -40,8 +41,10 @@ pub struct Publication {
     pub announced: Option<Codec>,
     /// When that was, in microseconds since our epoch.
     pub announced_at_us: u64,
-    /// By shard, what the best of its viewers can take, in bits per second; 0 if it has none.
-    pub demands_bps: [u64; SHARDS_MAX],
+    /// By shard, what its viewers ask.
+    pub demands: [Demand; SHARDS_MAX],
+    /// Which Encodings are known to be wanted.
+    pub wanted: Wanted,
     /// Of sound: whether somebody speaks.
     pub voice: Voice,
     /// Of sound: whether it goes to viewers.
@@ -116,7 +119,8 @@ impl Publication {
             encodings,
             announced: None,
             announced_at_us: 0,
-            demands_bps: [0; SHARDS_MAX],
+            demands: [Demand::default(); SHARDS_MAX],
+            wanted: Wanted::default(),
             voice: Voice::default(),
             gate: Gate::default(),
         };

@@ -13,6 +13,7 @@ use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
 use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
+use crate::shard::demand::Demand;
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
@@ -54,8 +55,8 @@ pub struct Source {
     encodings: Vec<SourceEncoding>,
     /// Encodings by what they cost, the most first: whatever order they were offered in.
     order: Vec<u8>,
-    /// What its publisher's shard knows of what the viewers here can take, in bits per second.
-    pub demand_told_bps: u64,
+    /// What its publisher's shard knows of what the viewers here ask.
+    pub demand_told: Demand,
     /// Of pictures: whether who is in them speaks.
     pub is_speaking: bool,
 }
@@ -112,7 +113,7 @@ impl Source {
             live: 0,
             encodings: list,
             order,
-            demand_told_bps: 0,
+            demand_told: Demand::default(),
             is_speaking: false,
         }
     }

@@ -28,8 +28,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const INBOX_MESSAGES_MAX: usize = 256;
 /// The same, in bytes: one message of the largest size.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
-/// What a handshake may want, and the type of the message about it.
+/// What a handshake may want: to know who speaks, which is also the type of the message about it, and
+/// which Encodings of the client's own streams are of use.
 const SPEAKERS: &str = "speakers";
+const ENCODINGS: &str = "encodings";
 
 /// WebSocket close codes (RFC 6455 s7.4.1).
 pub(crate) mod code {
@@ -253,8 +255,10 @@ impl Session {
             };
             replies.extend(encode_message("usermessage", &warning, "").map(Reply::Text));
         }
-        if message.wants.iter().any(|want| want == SPEAKERS) {
-            hub.follow_speakers(self.conn);
+        if let Some(traits) = hub.traits_mut(self.conn) {
+            let wants = |name| message.wants.iter().any(|want| want == name);
+            traits.follows_speakers = wants(SPEAKERS);
+            traits.spares_encodings = wants(ENCODINGS);
         }
         self.state = State::Open(message.id);
         Ok(replies)
@@ -470,6 +474,11 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
         Event::Silent { stream, is_silent } => {
             let kind = if *is_silent { "silent" } else { "heard" };
             Outgoing { id: stream.as_str(), kind, ..out("stream") }.to_json()
+        }
+        Event::Wanted { stream, rids } => {
+            let rids = rids.iter().map(|rid| rid.as_str().into()).collect();
+            let value = Some(&Value::Array(rids));
+            Outgoing { id: stream.as_str(), kind: "wanted", value, ..out("stream") }.to_json()
         }
         Event::Speakers { streams } => {
             let streams = streams.iter().map(|stream| stream.as_str().into()).collect();

@@ -131,6 +131,32 @@ fn viewers_are_told_that_nothing_comes_and_that_it_comes_again() {
     }
 }
 
+/// A client that can leave Encodings out is told which nobody wishes to have.
+#[test]
+fn who_asked_for_it_is_told_which_encodings_are_wanted() {
+    let mut world = World::new(OPEN);
+    for (wants, is_told) in [(json!(["encodings"]), true), (json!(["speakers"]), false)] {
+        let ann = world.connect();
+        let hello = json!({"type": "handshake", "version": ["2"], "id": "ann", "wants": wants});
+        world.say(ann, hello);
+        world.say(ann, json!({"type": "join", "kind": "join", "group": "test", "username": "a"}));
+        let media = world.publish(ann, "s", json!({}));
+        let publication = PublicationKey { media, m_line: 1 };
+        let wanted = |encodings| MediaEvent::Wanted { publication, encodings };
+        world.take(ann);
+        world.event(wanted(1));
+        assert!(world.take(ann).is_empty(), "there is only one");
+        let rids = vec!["h".to_owned(), "l".to_owned()];
+        world.event(MediaEvent::Published { publication, kind: MediaKind::Video, rids });
+        world.event(wanted(0b10));
+        world.event(wanted(0b11));
+        let told = |rids| json!({"type": "stream", "kind": "wanted", "id": "s", "value": rids});
+        let expected = [told(json!(["l"])), told(json!(["h", "l"]))];
+        assert_eq!(world.take(ann), if is_told { &expected[..] } else { &[] });
+        world.disconnect(ann);
+    }
+}
+
 /// Who sees nothing is told how far the connection has come; who sees is not.
 #[test]
 fn a_connection_in_trouble_is_told_to_its_owner_and_an_ordinary_one_is_not() {

@@ -1,5 +1,6 @@
 /** Simulcast: each viewer gets the picture it asked for, and may change its mind. */
 
+import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { inbound, joinGroup, seesAndHears } from './peer/browser.js';
 import { lower, raise } from './peer/stage.js';
@@ -47,6 +48,31 @@ describe('simulcast', { concurrency: 1 }, () => {
             await until('both to have the large picture',
                 async () => await width(bob) === await width(eve));
             await seesAndHears(bob, 'ann');
+            // What nobody wishes to have is not sent.
+            const sent = async () => {
+                const bytes = () => ann.evaluate(async () => {
+                    const [stream] = window.aula.connection.up.values();
+                    const found = {};
+                    for (const report of (await stream.pc.getStats()).values()) {
+                        if (report.type === 'outbound-rtp' && report.kind === 'video')
+                            found[report.rid] = report.bytesSent;
+                    }
+                    return found;
+                });
+                const before = await bytes();
+                await new Promise((resolve) => setTimeout(resolve, 1000));
+                const now = await bytes();
+                return Object.keys(now).filter((rid) => now[rid] > before[rid]).sort().join();
+            };
+            assert.equal(await sent(), 'h,l');
+            await receive(bob, 'low');
+            await receive(eve, 'low');
+            await until('the large picture to be left out', async () => await sent() === 'l');
+            await seesAndHears(bob, 'ann');
+            await receive(eve, 'everything');
+            await until('eve alone to have the large picture',
+                async () => await width(bob) > 0 && await width(bob) <= await width(eve) / 2);
+            assert.equal(await sent(), 'h,l');
         } catch (error) {
             server.dump();
             throw error;

@@ -61,6 +61,8 @@ export class Listener extends Member {
             stream.isInterrupted = kind === 'silent';
         else if (kind === 'path')
             stream.path = value;
+        else if (kind === 'wanted')
+            return stream.sendOnly(value);
         else
             return;
         this.emit('stream', { kind: 'state', stream });

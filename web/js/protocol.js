@@ -145,7 +145,7 @@ export class ServerConnection extends Listener {
 
     async #opened() {
         const { id } = this;
-        this.send({ type: 'handshake', version: ['2'], id, wants: ['speakers'] });
+        this.send({ type: 'handshake', version: ['2'], id, wants: ['speakers', 'encodings'] });
         const mark = await newMark();
         // Meanwhile this connection may have been lost, too.
         if (id !== this.id)

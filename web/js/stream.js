@@ -105,20 +105,34 @@ export class Stream {
     }
 
     /** Limits the video rate; 0 means no limit. */
-    async setVideoRate(bitsPerSecond) {
-        for (const sender of this.pc.getSenders()) {
-            if (sender.track?.kind !== 'video')
-                continue;
-            const parameters = sender.getParameters();
-            for (const encoding of parameters.encodings ?? []) {
-                if (encoding.rid === 'l')
+    setVideoRate(bitsPerSecond) {
+        return this.#encode((encoding) => {
+            if (encoding.rid === 'l')
+                return;
+            delete encoding.maxBitrate;
+            if (bitsPerSecond > 0)
+                encoding.maxBitrate = bitsPerSecond;
+        });
+    }
+
+    /** Leaves those of several encodings out that nobody wishes to have. */
+    sendOnly(rids) {
+        return this.#encode((encoding) => {
+            encoding.active = !encoding.rid || rids.includes(encoding.rid);
+        });
+    }
+
+    /** Changes how the video is encoded, one change after the other. */
+    #encode(change) {
+        return this.#encoding = this.#encoding.then(async () => {
+            for (const sender of this.pc.getSenders()) {
+                if (sender.track?.kind !== 'video')
                     continue;
-                delete encoding.maxBitrate;
-                if (bitsPerSecond > 0)
-                    encoding.maxBitrate = bitsPerSecond;
+                const parameters = sender.getParameters();
+                (parameters.encodings ?? []).forEach(change);
+                await sender.setParameters(parameters);
             }
-            await sender.setParameters(parameters);
-        }
+        }).catch((error) => console.warn('not encoded so', error));
     }
 
     /** Whether packets of the other side have come since the last call. */
@@ -155,6 +169,7 @@ export class Stream {
     #remoteCandidates = [];
     #rtpTimes = new Map();
     #work = Promise.resolve();
+    #encoding = Promise.resolve();
 
     /** Descriptions and candidates of one stream are worked on strictly one after the other. */
     #serially(step) {

@@ -1,12 +1,13 @@
 //! What viewers can take reaches the publisher. A Publication of one Encoding without layers fits
 //! everybody or is paused for those whom it does not fit; where no viewer can take all of it, its
 //! publisher is asked to send less (REMB, draft-alvestrand-rmcat-remb-03). The best of all viewers
-//! decides, so nobody's bad path lowers another's picture.
+//! decides, so nobody's bad path lowers another's picture. Of several Encodings those that nobody wishes
+//! to have are told to the control plane: publishers that understand leave them out.
 
 use super::{PeerMessage, Shard};
 use crate::allocate::Wish;
-use crate::api::MediaKind;
-use crate::id::{PublicationId, ShardId};
+use crate::api::{Event, LayerCap, MediaKind};
+use crate::id::{PublicationId, ReaderId, ShardId};
 use crate::publication::Publication;
 use crate::source::Source;
 use crate::transport::{Role, Transport};
@@ -31,6 +32,52 @@ const SOUND_PERCENT: u64 = 150;
 const BINDING_PERCENT: u64 = 75;
 /// What has been sent at most lately must fit with so much to spare, in percent.
 const PEAK_PERCENT: u64 = 130;
+
+/// Encodings must be unwanted for so long before it is told: pages are turned back and forth. What is
+/// wanted is told at once.
+const UNWANTED_US: u64 = 5_000_000;
+
+/// What the viewers on one shard ask of a Publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// What the best of them can take, in bits per second; 0 if there are none.
+    pub bits_per_second: u64,
+    /// The Encodings that any of them wishes to have if its path takes them, and all cheaper ones, as
+    /// bits.
+    pub wished: u8,
+}
+
+/// Which Encodings of a Publication the control plane knows to be wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// As bits; nothing as long as all are.
+    told: Option<u8>,
+    /// Since when fewer are.
+    fewer_since_us: Option<u64>,
+}
+
+impl Wanted {
+    /// What to tell now, if anything: of `all` those in `wanted`.
+    fn next(&mut self, wanted: u8, all: u8, now_us: u64) -> Option<u8> {
+        let told = self.told.unwrap_or(all);
+        if wanted & !told != 0 {
+            // What else has become unwanted meanwhile waits.
+            let told = told | wanted;
+            (self.told, self.fewer_since_us) = (Some(told), None);
+            return Some(told);
+        }
+        if wanted == told {
+            self.fewer_since_us = None;
+            return None;
+        }
+        let since_us = *self.fewer_since_us.get_or_insert(now_us);
+        if now_us.saturating_sub(since_us) < UNWANTED_US {
+            return None;
+        }
+        (self.told, self.fewer_since_us) = (Some(wanted), None);
+        Some(wanted)
+    }
+}
 
 /// The bound that a publisher has been told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,33 +132,63 @@ impl Shard {
             if source.codec.kind() != MediaKind::Video {
                 continue;
             }
-            let demand_bps = source.demand_bps();
-            if !is_told(source.demand_told_bps, demand_bps) {
-                source.demand_told_bps = demand_bps;
-                told.push((*publication, demand_bps));
+            let (demand, before) = (source.demand(), source.demand_told);
+            let is_same = demand.wished == before.wished;
+            if !is_same || !is_told(before.bits_per_second, demand.bits_per_second) {
+                source.demand_told = demand;
+                told.push((*publication, demand));
             }
         }
-        for (publication, demand_bps) in told {
+        for (publication, demand) in told {
             let home = publication.transport.shard();
             let from = self.config.id;
             if home == from {
-                self.take_demand(publication, from, demand_bps);
+                self.take_demand(publication, from, demand);
             } else {
-                let message = PeerMessage::Demand { publication, from, demand_bps };
-                self.messages.push((home, message));
+                self.messages.push((home, PeerMessage::Demand { publication, from, demand }));
             }
         }
         for at in 0..self.publishers.len() {
             self.bound_publisher(self.publishers[at], now_us);
+            self.tell_wanted(self.publishers[at], now_us);
         }
     }
 
-    /// What viewers on a shard can take of a Publication here; 0 if there are none.
-    pub(super) fn take_demand(&mut self, id: PublicationId, from: ShardId, demand_bps: u64) {
+    /// Tells which Encodings of a publisher's anybody wishes to have.
+    fn tell_wanted(&mut self, slot: usize, now_us: u64) {
+        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
+            self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        let transport = *id;
+        for (m_line, publication) in (0..).zip(&mut publisher.publications) {
+            let Some(publication) = publication.as_mut().filter(|p| p.encodings.len() > 1) else {
+                continue;
+            };
+            let id = PublicationId { transport, m_line };
+            let Some(source) = self.sources.get(&id).filter(|_| publication.announced.is_some())
+            else {
+                continue;
+            };
+            let all = u8::MAX >> (8 - publication.encodings.len().min(8));
+            let readers = self.remote.get(&id).copied().unwrap_or(0);
+            let is_recorded = readers & ReaderId::Recorder.bit() != 0;
+            // Who comes next is shown the least at once.
+            let wished = publication.demands.iter().fold(source.least(), |all, d| all | d.wished);
+            let wanted = if is_recorded { all } else { wished & all };
+            if let Some(encodings) = publication.wanted.next(wanted, all, now_us) {
+                self.events.push(Event::Wanted { publication: id, encodings });
+            }
+        }
+    }
+
+    /// What viewers on a shard ask of a Publication here.
+    pub(super) fn take_demand(&mut self, id: PublicationId, from: ShardId, demand: Demand) {
         if let Some(publication) = self.publication(id)
-            && let Some(demand) = publication.demands_bps.get_mut(from.index())
+            && let Some(known) = publication.demands.get_mut(from.index())
         {
-            *demand = demand_bps;
+            *known = demand;
         }
     }
 
@@ -147,7 +224,7 @@ fn bound(publication: &Publication, source: &Source) -> Option<u64> {
         MediaKind::Audio => Some(source.bits_per_second() * SOUND_PERCENT / 100),
         MediaKind::Video if source.has_choice() => None,
         MediaKind::Video => {
-            let best = publication.demands_bps.iter().copied().max()?;
+            let best = publication.demands.iter().map(|d| d.bits_per_second).max()?;
             let is_bound = best > 0 && best < NO_BOUND_BPS;
             is_bound.then(|| (best * ASK_PERCENT / 100).max(BOUND_MIN_BPS))
         }
@@ -190,10 +267,24 @@ impl Told {
 }
 
 impl Source {
-    /// What the best of the local viewers can take of it; 0 if there are none.
-    fn demand_bps(&self) -> u64 {
-        let viewers = self.subscribers.iter().flatten();
-        viewers.map(|subscriber| subscriber.takes_bps).max().unwrap_or(0)
+    fn demand(&self) -> Demand {
+        let mut demand = Demand::default();
+        for subscriber in self.subscribers.iter().flatten() {
+            demand.bits_per_second = demand.bits_per_second.max(subscriber.takes_bps);
+            demand.wished |= match subscriber.cap {
+                LayerCap::High => u8::MAX,
+                LayerCap::Low => self.least(),
+                LayerCap::Chosen(layers) => {
+                    layers.encoding.map_or(u8::MAX, |encoding| self.from_rank(self.rank(encoding)))
+                }
+            };
+        }
+        demand
+    }
+
+    /// The cheapest Encoding, as a bit.
+    fn least(&self) -> u8 {
+        self.from_rank(self.encodings_len().saturating_sub(1))
     }
 }
 

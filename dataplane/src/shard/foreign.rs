@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::demand::Demand;
 use super::{ADDRESSES_MAX, PeerMessage, Shard};
 use crate::api::{Codec, MediaKind};
 use crate::canonical::PacketMeta;
@@ -46,7 +47,7 @@ impl Shard {
                     *mask &= !from.bit();
                 }
                 if let ReaderId::Shard(from) = from {
-                    self.take_demand(publication, from, 0);
+                    self.take_demand(publication, from, Demand::default());
                 }
             }
             PeerMessage::Route { address, owner } => {
@@ -61,8 +62,8 @@ impl Shard {
                     }
                 }
             }
-            PeerMessage::Demand { publication, from, demand_bps } => {
-                self.take_demand(publication, from, demand_bps);
+            PeerMessage::Demand { publication, from, demand } => {
+                self.take_demand(publication, from, demand);
             }
             PeerMessage::Speaking { publication, is_speaking } => {
                 if let Some(source) = self.sources.get_mut(&publication) {

@@ -167,33 +167,31 @@ impl Shard {
         }
         let (header, payload) = (&header[..header_len], received.payload);
         let packet = Packet { meta: &meta, header, payload, padding: 0 };
-        self.deliver_recorder(pub_id, encoding_index, packet);
+        let readers = self.remote.get(&pub_id).copied().unwrap_or(0);
+        let recorder = readers & ReaderId::Recorder.bit();
+        if recorder != 0 {
+            self.deliver_readers(pub_id, (encoding_index, codec), packet, recorder);
+        }
         if let Some(Passed { seq, is_first }) = passed {
             let meta = PacketMeta { seq, marker: meta.marker || is_first, ..meta };
-            self.deliver_home(pub_id, encoding_index, Packet { meta: &meta, ..packet });
+            let packet = Packet { meta: &meta, ..packet };
+            self.deliver_home(pub_id, (encoding_index, codec), packet, readers & !recorder);
         }
         Ok(())
     }
 
-    /// Hands a packet to the recorder, if it reads this.
-    fn deliver_recorder(&mut self, publication: PublicationId, encoding: u8, packet: Packet<'_>) {
-        let readers = self.remote.get(&publication).copied().unwrap_or(0);
-        if readers & ReaderId::Recorder.bit() != 0
-            && let Some(codec) = self.sources.get(&publication).map(|source| source.codec)
-        {
-            self.deliver_readers(publication, (encoding, codec), packet, ReaderId::Recorder.bit());
-        }
-    }
-
-    /// Hands a packet to the local viewers, and once to each other shard that has some.
-    fn deliver_home(&mut self, publication: PublicationId, encoding: u8, packet: Packet<'_>) {
+    /// Hands a packet to the local viewers, and once to each of the other `shards` that have some.
+    fn deliver_home(
+        &mut self,
+        publication: PublicationId,
+        (encoding, codec): (u8, Codec),
+        packet: Packet<'_>,
+        shards: u32,
+    ) {
         let Some(source) = self.sources.get_mut(&publication) else {
             return;
         };
-        let codec = source.codec;
         let (is_full, viewers) = (source.keep(encoding, packet), source.live);
-        let readers = self.remote.get(&publication).copied().unwrap_or(0);
-        let shards = readers & !ReaderId::Recorder.bit();
         let until_us = self.gather_until(packet.meta.at_us, viewers, shards != 0);
         self.kept(publication, until_us, is_full);
         if shards != 0 {

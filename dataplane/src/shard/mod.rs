@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use str0m::config::DtlsCert;
 
+use self::demand::Demand;
 use self::paths::{Home, sender};
 use crate::api::{ClientKey, Event};
 use crate::congestion::PacketResult;
@@ -87,14 +88,14 @@ pub enum PeerMessage {
         /// Whose peer.
         owner: Option<ShardId>,
     },
-    /// What the best of the viewers on `from` can take of a Publication; 0 if there are none.
+    /// What the viewers on `from` ask of a Publication.
     Demand {
         /// Of what.
         publication: PublicationId,
         /// Which shard.
         from: ShardId,
-        /// Bits per second.
-        demand_bps: u64,
+        /// What they ask.
+        demand: Demand,
     },
     /// Whether the publisher of pictures speaks.
     Speaking {

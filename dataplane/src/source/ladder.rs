@@ -12,6 +12,19 @@ impl Source {
         self.order.iter().position(|known| *known == encoding).unwrap_or(usize::MAX)
     }
 
+    /// The Encodings from this place on, as bits.
+    pub fn from_rank(&self, rank: usize) -> u8 {
+        self.order
+            .iter()
+            .skip(rank)
+            .fold(0, |bits, at| bits | 1u8.checked_shl((*at).into()).unwrap_or(0))
+    }
+
+    /// How many Encodings there are.
+    pub fn encodings_len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Those that are alive, best first.
     pub(super) fn alive(&self, now_us: u64) -> impl DoubleEndedIterator<Item = u8> + Clone {
         self.order.iter().copied().filter(move |at| {
@@ -92,10 +105,11 @@ impl Source {
     /// Sorts the Encodings anew by what they cost. One must cost clearly more to go before another.
     pub(super) fn sort_encodings(&mut self, now_us: u64) {
         let encodings = &self.encodings;
-        // What has just begun, or paused, costs nothing yet.
+        // What has just begun, or pauses, seems to cost less than it does.
         let is_settled = |at: u8| {
             encodings.get(usize::from(at)).is_some_and(|e| {
-                e.is_alive(now_us) && now_us.saturating_sub(e.alive_since_us) > SETTLED_US
+                let is_due = e.last_at_us.is_some_and(|at| now_us <= at + 2 * e.interval_us);
+                is_due && now_us.saturating_sub(e.alive_since_us) > SETTLED_US
             })
         };
         let cost = |at: u8| {

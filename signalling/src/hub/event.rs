@@ -25,6 +25,8 @@ pub struct Traits {
     pub chats: bool,
     /// It wants to know who speaks.
     pub follows_speakers: bool,
+    /// It wants to know which Encodings of its streams anybody wishes to have.
+    pub spares_encodings: bool,
     /// Its address, for `identify`.
     pub address: Option<String>,
     /// Our address that it has reached, which media can probably reach as well.
@@ -248,6 +250,13 @@ pub enum Event {
         stream: StreamId,
         /// What is known.
         path: PathState,
+    },
+    /// Which Encodings of the member's own stream anybody wishes to have; the others may be left out.
+    Wanted {
+        /// Which.
+        stream: StreamId,
+        /// Their rids.
+        rids: Vec<String>,
     },
     /// Who speaks now, as far as levels tell.
     Speakers {

@@ -126,9 +126,9 @@ impl MediaEvent {
             | Self::Reconnected { media }
             | Self::Path { media, .. }
             | Self::Closed { media, .. } => *media,
-            Self::Published { publication, .. } | Self::Voice { publication, .. } => {
-                publication.media
-            }
+            Self::Published { publication, .. }
+            | Self::Voice { publication, .. }
+            | Self::Wanted { publication, .. } => publication.media,
         }
     }
 }
@@ -242,6 +242,13 @@ pub enum MediaEvent {
         publication: PublicationKey,
         /// Whether they are held back from now on.
         is_paused: bool,
+    },
+    /// Which Encodings of a section anybody wishes to have. Until the first time all are wanted.
+    Wanted {
+        /// Which.
+        publication: PublicationKey,
+        /// Indices into its rids, as bits.
+        encodings: u8,
     },
     /// What a viewer's slots carry now.
     Watching {

@@ -234,6 +234,11 @@ impl Hub {
         conn
     }
 
+    /// What a connection can do, to be changed before it joins a group.
+    pub fn traits_mut(&mut self, conn: ConnId) -> Option<&mut Traits> {
+        self.clients.get_mut(&conn).map(|client| &mut client.traits)
+    }
+
     /// What a connection can do, as long as it is there.
     pub fn traits(&self, conn: ConnId) -> Option<&Traits> {
         self.clients.get(&conn).map(|client| &client.traits)

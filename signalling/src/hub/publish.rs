@@ -297,6 +297,14 @@ impl Hub {
                 let level = (loudness, is_speaking);
                 self.note_voice(&name, (conn, &stream), publication, level);
             }
+            MediaEvent::Wanted { publication, encodings } => {
+                let rids = up.rids.get(&publication.m_line).map_or(&[][..], Vec::as_slice);
+                let wanted = (0..8).zip(rids).filter(|(at, _)| encodings >> at & 1 != 0);
+                let rids: Vec<String> = wanted.map(|(_, rid)| rid.clone()).collect();
+                if member.traits.spares_encodings && !rids.is_empty() {
+                    self.tell(conn, Event::Wanted { stream, rids });
+                }
+            }
             MediaEvent::Connected { .. } => up.is_connected = true,
             MediaEvent::Path { path, .. } => {
                 if path.is_news_after(up.path.replace(path)) {

@@ -365,6 +365,7 @@ impl Hub {
             | MediaEvent::Viewed { .. }
             | MediaEvent::Watching { .. }
             | MediaEvent::Voice { .. }
+            | MediaEvent::Wanted { .. }
             | MediaEvent::Received { .. } => {}
         }
     }

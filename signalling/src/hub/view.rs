@@ -439,6 +439,7 @@ impl Hub {
             | MediaEvent::Reconnected { .. }
             | MediaEvent::Published { .. }
             | MediaEvent::Voice { .. }
+            | MediaEvent::Wanted { .. }
             | MediaEvent::Received { .. } => {}
         }
     }

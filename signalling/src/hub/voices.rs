@@ -32,13 +32,6 @@ impl Group {
 }
 
 impl Hub {
-    /// A client wants to know who speaks, in the groups that it joins from now on.
-    pub fn follow_speakers(&mut self, conn: ConnId) {
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.traits.follows_speakers = true;
-        }
-    }
-
     /// The levels of a stream's sound have changed.
     pub(super) fn note_voice(
         &mut self,

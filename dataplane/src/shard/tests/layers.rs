@@ -6,7 +6,7 @@ use str0m::media::MediaKind as PeerKind;
 
 use super::forwarding::CODECS;
 use super::net::{Net, Rtp};
-use crate::api::{Command, LayerCap, PublicationInfo};
+use crate::api::{Command, Event, LayerCap, PublicationInfo};
 
 /// A packet of an Encoding; its payload tells which.
 fn layer(rid: &str, seq: u64, is_keyframe: bool) -> Rtp<'_> {
@@ -80,7 +80,7 @@ fn the_cap_chooses_the_encoding_and_changes_it_at_a_keyframe_without_renegotiati
     assert_eq!(layers_seen(&net, viewer, 0), "hlh");
     assert!(is_continuous(&net, viewer));
     let new = &net.events[offers..];
-    assert!(!new.iter().any(|event| matches!(event, crate::api::Event::Offered { .. })));
+    assert!(!new.iter().any(|event| matches!(event, Event::Offered { .. })));
 }
 
 /// Row 19.
@@ -110,4 +110,53 @@ fn a_viewer_falls_back_when_the_best_encoding_stops_and_returns_with_it() {
     }
     assert_eq!(layers_seen(&net, viewer, 0), "hlh");
     assert!(is_continuous(&net, viewer));
+}
+
+/// What nobody wishes to have is told after a while, and what somebody does at once.
+#[test]
+fn encodings_that_nobody_wishes_to_have_are_told() {
+    for shards in [1, 2] {
+        let mut net = Net::new(shards);
+        let (publisher, info) = start(&mut net);
+        let told = |net: &Net| {
+            let told = net.events.iter().filter_map(|event| match event {
+                Event::Wanted { encodings, publication } if *publication == info.id => {
+                    Some(*encodings)
+                }
+                _ => None,
+            });
+            told.collect::<Vec<u8>>()
+        };
+        let mut seq = 1;
+        let mut go_on = |net: &mut Net, rids: &[&str], steps: u64| {
+            for _ in 0..steps {
+                seq += 1;
+                send(net, publisher, rids, seq, seq.is_multiple_of(25));
+            }
+        };
+        let best = net.viewer(shards as u8 - 1, std::slice::from_ref(&info), LayerCap::High);
+        net.connect(best);
+        go_on(&mut net, &["h", "l"], 300);
+        assert_eq!(told(&net), [], "somebody wishes to have the best");
+        let transport = net.peers[best].id;
+        let cap = |cap| Command::SetCap { transport, publication: info.id, cap };
+        net.command(cap(LayerCap::Low));
+        go_on(&mut net, &["h", "l"], 100);
+        assert_eq!(told(&net), [], "it may be for a moment only");
+        go_on(&mut net, &["h", "l"], 150);
+        assert_eq!(told(&net), [0b10]);
+        // Its publisher leaves it out.
+        go_on(&mut net, &["l"], 300);
+        net.command(cap(LayerCap::High));
+        go_on(&mut net, &["l"], 20);
+        assert_eq!(told(&net), [0b10, 0b11]);
+        let from = net.peers[best].packets.len();
+        go_on(&mut net, &["h", "l"], 100);
+        assert_eq!(layers_seen(&net, best, from).chars().last(), Some('h'));
+        assert!(is_continuous(&net, best));
+        // Nobody is left: the least is enough for whoever comes.
+        net.command(Command::Close { transport });
+        go_on(&mut net, &["h", "l"], 300);
+        assert_eq!(told(&net), [0b10, 0b11, 0b10]);
+    }
 }
