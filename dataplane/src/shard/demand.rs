@@ -274,9 +274,9 @@ impl Source {
             demand.wished |= match subscriber.cap {
                 LayerCap::High => u8::MAX,
                 LayerCap::Low => self.least(),
-                LayerCap::Chosen(layers) => {
-                    layers.encoding.map_or(u8::MAX, |encoding| self.from_rank(self.rank(encoding)))
-                }
+                LayerCap::Chosen(layers) => layers
+                    .encoding
+                    .map_or(u8::MAX, |encoding| self.bits_from_rank(self.rank(encoding))),
             };
         }
         demand
@@ -284,7 +284,7 @@ impl Source {
 
     /// The cheapest Encoding, as a bit.
     fn least(&self) -> u8 {
-        self.from_rank(self.encodings_len().saturating_sub(1))
+        self.bits_from_rank(self.encodings_len().saturating_sub(1))
     }
 }
 

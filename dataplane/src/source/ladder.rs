@@ -13,7 +13,7 @@ impl Source {
     }
 
     /// The Encodings from this place on, as bits.
-    pub fn from_rank(&self, rank: usize) -> u8 {
+    pub fn bits_from_rank(&self, rank: usize) -> u8 {
         self.order
             .iter()
             .skip(rank)
