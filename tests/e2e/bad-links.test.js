@@ -193,6 +193,70 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
         }
     });
 
+    test('ten viewers at full rate feel nothing of one that is slow', async () => {
+        const others = await open(browsers[0], 'others');
+        /** What each of the ten has got. */
+        const state = () => others.evaluate(async () => Promise.all(window.ten.map(async (pc) => {
+            const found = {};
+            for (const report of (await pc.getStats()).values()) {
+                if (report.type === 'inbound-rtp')
+                    found[report.kind] = report;
+            }
+            const { video, audio } = found;
+            return {
+                frames: video?.framesDecoded ?? 0, width: video?.frameWidth ?? 0,
+                keyframes: video?.keyFramesDecoded ?? 0, asked: video?.pliCount ?? 0,
+                lost: (video?.packetsLost ?? 0) + (audio?.packetsLost ?? 0),
+                state: pc.signalingState,
+            };
+        })));
+        try {
+            await others.evaluate(async ({ helper, url }) => {
+                window.ten = [];
+                const play = new Function(`return ${helper}`)();
+                for (let at = 0; at < 10; at += 1) {
+                    const { status } = await play({ url });
+                    if (status !== 201)
+                        throw new Error(`refused: ${status}`);
+                    window.ten.push(window.pc);
+                }
+            }, { helper: play.toString(), url: `${ORIGIN}/group/test/.whep` });
+            const all = (what, is) => until(what, async () => (await state()).every(is));
+            await all('ten large pictures', ({ width, frames }) => width === 640 && frames > 30);
+            await until('the slow one to have it as well',
+                async () => (await seen()).video.frameWidth === 640);
+            const before = await state();
+            link.rate(200);
+            await until('the slow one to get less', async () => {
+                const { video } = await seen();
+                const first = video.framesDecoded;
+                await new Promise((resolve) => setTimeout(resolve, 1000));
+                const { video: now } = await seen();
+                return now.frameWidth === 320 || now.framesDecoded === first;
+            });
+            await until('ten to have gone on', async () => (await state()).every(
+                ({ frames }, at) => frames >= before[at].frames + 150));
+            const after = await state();
+            for (const [at, now] of after.entries()) {
+                const then = before[at];
+                const change = {
+                    width: now.width, asked: now.asked - then.asked, lost: now.lost - then.lost,
+                    state: now.state,
+                };
+                assert.deepEqual(change, { width: 640, asked: 0, lost: 0, state: 'stable' });
+                // Chromium's VP8 makes a keyframe of every Encoding when it is asked for one of the small one.
+                const keyframes = now.keyframes - then.keyframes;
+                assert.ok(keyframes <= 2, `${keyframes} keyframes`);
+            }
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            link.rate(0);
+            await others.context().close();
+        }
+    });
+
     test('who sends one picture only is asked for what the only viewer can take', async () => {
         const pages = [await open(browsers[0], 'single'), await open(browsers[1], 'sole')];
         const [publisher, sole] = pages;
