@@ -51,6 +51,7 @@ function allScreens(locale) {
                 const isTooWide = await page.evaluate(
                     () => document.documentElement.scrollWidth > innerWidth);
                 assert.equal(isTooWide, false, `${name} at ${size} scrolls sideways`);
+                assert.deepEqual(await page.evaluate(covered), [], `${name} at ${size} is covered`);
             }
         }
         assert.deepEqual(violations, [], name);
@@ -137,4 +138,15 @@ function allScreens(locale) {
         await page.evaluate(() => window.aula.connection.emit('silent', {}));
         await look(page, 'notice');
     });
+}
+
+/** Runs in the page: the controls that something else lies on, unless a dialog is open. */
+function covered() {
+    if (document.querySelector('dialog[open]'))
+        return [];
+    return [...document.querySelectorAll('.control')].filter((control) => {
+        const { left, top, width, height } = control.getBoundingClientRect();
+        const [x, y] = [left + width / 2, top + height / 2];
+        return width > 0 && y < innerHeight && !control.contains(document.elementFromPoint(x, y));
+    }).map(({ id }) => id);
 }
