@@ -59,7 +59,7 @@ const SHUTTING_DOWN: &str = "server is shutting down";
 
 /// The web client.
 pub(crate) fn open_files(flags: &Flags) -> Result<Files, FatalError> {
-    Files::open(flags.statics.as_deref()).map_err(|error| {
+    Files::open(flags.statics.as_deref(), &flags.data).map_err(|error| {
         let folder = flags.statics.as_deref().unwrap_or_else(|| Path::new(""));
         FatalError::config(format!(
             "flag --static: {}: {error}: name a directory with galene.html in it",

@@ -31,6 +31,33 @@ fn the_group_page_and_its_headers() {
     assert_eq!((part.status, &part.body[..]), (206, &page.body[..10]));
 }
 
+/// What blurs backgrounds is an administrator's choice; pages may do more only where it is there.
+#[test]
+fn files_for_blurring_are_served_if_they_are_there() {
+    let script = "blur/selfie_segmentation.js";
+    let policy = |server: &Server| {
+        let page = server.get("/");
+        page.header("content-security-policy").expect("a policy").to_owned()
+    };
+    let server = Server::start();
+    assert_eq!(server.get(&format!("/{script}")).status, 404);
+    assert!(!policy(&server).contains("unsafe"));
+    let server = Server::start_with(&[], |scratch| {
+        scratch.write(&format!("data/{script}"), "class SelfieSegmentation {}");
+        scratch.write("data/blur/solution.wasm", "\0asm");
+    });
+    assert!(policy(&server).contains("script-src 'wasm-unsafe-eval' 'self'; "));
+    let found = server.get(&format!("/{script}"));
+    assert_eq!((found.status, &*found.text()), (200, "class SelfieSegmentation {}"));
+    assert_eq!(found.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(found.header("cache-control"), Some("no-cache"));
+    let wasm = server.get("/blur/solution.wasm");
+    assert_eq!(wasm.header("content-type"), Some("application/wasm"));
+    for path in ["/blur/%2e%2e/key.pem", "/blur/..%2fkey.pem", "/blur/", "/blur"] {
+        assert!(server.get(path).status >= 300, "{path}");
+    }
+}
+
 /// An upgrade changes the address of every module at once, so that two versions never meet.
 #[test]
 fn modules_are_at_an_address_of_their_version_and_stay_there_for_ever() {

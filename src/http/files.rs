@@ -19,6 +19,9 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Where this very web client is: an upgrade cannot mix its modules with those of the one before.
 const VERSIONED: &str = concat!("v/", env!("AULA_WEB_HASH"), "/");
 
+/// The file that the web client looks for, of the npm package `@mediapipe/selfie_segmentation`.
+const BLUR_SCRIPT: &str = "selfie_segmentation.js";
+
 /// A file of the built-in web client.
 struct Embedded {
     path: &'static str,
@@ -31,7 +34,10 @@ static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded.rs")
 /// Where static files come from.
 pub(crate) enum Files {
     /// The binary.
-    BuiltIn,
+    BuiltIn {
+        /// Where an administrator may have put what blurs backgrounds.
+        blur: PathBuf,
+    },
     /// A directory, as its canonical path.
     Directory(PathBuf),
 }
@@ -58,10 +64,10 @@ enum Lookup {
 }
 
 impl Files {
-    /// The directory must exist.
-    pub(crate) fn open(directory: Option<&Path>) -> io::Result<Self> {
+    /// The directory must exist. `data` is that of the server.
+    pub(crate) fn open(directory: Option<&Path>, data: &Path) -> io::Result<Self> {
         match directory {
-            None => Ok(Self::BuiltIn),
+            None => Ok(Self::BuiltIn { blur: data.join("blur") }),
             Some(directory) => {
                 let directory = directory.canonicalize()?;
                 if !directory.is_dir() {
@@ -72,19 +78,30 @@ impl Files {
         }
     }
 
-    /// What the browser may do: scripts of our own client need no `eval`.
-    pub(crate) fn needs_eval(&self) -> bool {
-        matches!(self, Self::Directory(_))
+    /// What pages may do beside running scripts of ours: Galene's client needs `eval`, ours does not, but
+    /// what blurs backgrounds, if it is there, is WebAssembly.
+    pub(crate) fn script_sources(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "'unsafe-eval' ",
+            Self::BuiltIn { blur } if blur.join(BLUR_SCRIPT).is_file() => "'wasm-unsafe-eval' ",
+            Self::BuiltIn { .. } => "",
+        }
     }
 
     /// The file at a path. In pages, addresses are those below `base`.
     async fn find(&self, path: &str, base: &str) -> Lookup {
         match self {
-            Self::BuiltIn => {
+            Self::BuiltIn { blur } => {
                 let (path, cache_control) = match path.strip_prefix(VERSIONED) {
                     Some(path) => (path, FOR_EVER),
                     None => (path, ASK_AGAIN),
                 };
+                if let Some(name) = path.strip_prefix("blur/") {
+                    return match tokio::fs::canonicalize(blur).await {
+                        Ok(root) => find_in(&root, name).await.unwrap_or(Lookup::Missing),
+                        Err(_) => Lookup::Missing,
+                    };
+                }
                 if let Ok(at) = EMBEDDED.binary_search_by_key(&path, |file| file.path)
                     && let Some(file) = EMBEDDED.get(at)
                 {

@@ -238,11 +238,11 @@ fn is_confined(path: &str) -> bool {
     !path.contains(['\0', '\\']) && !path.split('/').any(|part| part.starts_with('.'))
 }
 
-/// What keeps a page's scripts to themselves, and other pages' frames away. Background blur of
-/// Galene's client needs `unsafe-eval`; ours needs none.
+/// What keeps a page's scripts to themselves, and other pages' frames away. Background blur needs
+/// more than other scripts, see there.
 fn page_headers(headers: &mut HeaderMap, asked: &Asked, context: &Context, auth_server: &str) {
     let space = if auth_server.is_empty() { "" } else { " " };
-    let eval = if context.files.needs_eval() { "'unsafe-eval' " } else { "" };
+    let more = context.files.script_sources();
     let mut ancestors = String::from("'self'");
     // What would end the directive is none.
     let is_source = |ancestor: &&String| {
@@ -254,7 +254,7 @@ fn page_headers(headers: &mut HeaderMap, asked: &Asked, context: &Context, auth_
     }
     let policy = format!(
         "connect-src {auth_server}{space}ws: wss: 'self'; img-src 'self'; media-src blob: 'self'; \
-         script-src {eval}'self'; default-src 'self'; frame-ancestors {ancestors}"
+         script-src {more}'self'; default-src 'self'; frame-ancestors {ancestors}"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);

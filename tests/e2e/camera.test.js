@@ -1,8 +1,11 @@
 /** What the settings do to the camera's picture: turned for all, and no promise of blur without it. */
 
 import assert from 'node:assert/strict';
+import { symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, screenshot, seesAndHears } from './peer/browser.js';
+import { fileURLToPath } from 'node:url';
+import { inbound, joinGroup, launch, screenshot, seesAndHears } from './peer/browser.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
@@ -59,5 +62,49 @@ describe('camera', { concurrency: 1 }, () => {
         assert.equal(await ann.isDisabled('#blur'), !can);
         assert.equal(await ann.isVisible('#blur-note'), !can);
         await screenshot(ann, 'camera-settings');
+    });
+
+    test('with the files beside the page it blurs by itself, for all to see', async () => {
+        const files = fileURLToPath(new URL('node_modules/@mediapipe/selfie_segmentation', import.meta.url));
+        symlinkSync(files, join(server.directory, 'data', 'blur'));
+        // Its arithmetic is done by WebGL, which without a graphics card must be asked for.
+        const painting = await launch(['--enable-unsafe-swiftshader', '--use-gl=angle', '--use-angle=swiftshader']);
+        try {
+            const eve = await joinGroup(painting, 'eve', { start: 'both' });
+            /** The largest step in brightness from one pixel to the next of what bob sees of eve. */
+            const sharpness = () => bob.evaluate(() => {
+                const tile = [...document.querySelectorAll('.tile')].find(
+                    (other) => other.querySelector('.tile-name').textContent === 'eve');
+                const video = tile.querySelector('video');
+                const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+                const context = canvas.getContext('2d');
+                context.drawImage(video, 0, 0);
+                const { data, width } = context.getImageData(0, 0, canvas.width, canvas.height);
+                let most = 0;
+                for (let at = 1; at < data.length / 4; at += 1) {
+                    if (at % width !== 0)
+                        most = Math.max(most, Math.abs(data[4 * at + 1] - data[4 * at - 3]));
+                }
+                return most;
+            });
+            await seesAndHears(bob, 'eve');
+            await until('a sharp picture', async () => await sharpness() > 60);
+            await eve.click('#settings-button');
+            await eve.waitForSelector('#blur:not([disabled])');
+            assert.equal(await eve.isVisible('#blur-note'), false);
+            await eve.check('#blur');
+            await until('the blurred track', () => eve.evaluate(
+                () => window.aula.state.own.video.isBlurred === true));
+            await until('a soft picture', async () => await sharpness() < 40);
+            await screenshot(eve, 'camera-blurred');
+            await seesAndHears(bob, 'eve');
+            await eve.uncheck('#blur');
+            await until('a sharp picture again', async () => await sharpness() > 60);
+        } catch (error) {
+            server.dump();
+            throw error;
+        } finally {
+            await painting.close();
+        }
     });
 });

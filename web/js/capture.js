@@ -28,10 +28,11 @@ export async function capture({ audio, video }) {
             throw error;
         return navigator.mediaDevices.getUserMedia({ audio, video });
     });
-    for (const track of media.getVideoTracks()) {
-        await setBlur(track);
+    for (let track of media.getVideoTracks()) {
+        if (!await setBlur(track))
+            track = await replace(media, track, blur);
         if (preferences.rotation !== '0')
-            await turn(media, track);
+            await replace(media, track, turn);
     }
     for (const track of media.getVideoTracks())
         track.contentHint = preferences.sharp ? 'detail' : '';
@@ -45,6 +46,8 @@ export function mayBlur() {
 
 /** Blurs what is behind the person, as far as browser, system and camera can; whether it is as wished. */
 export async function setBlur(track) {
+    if (track.isBlurred)
+        return preferences.blur;
     const can = track.getCapabilities?.().backgroundBlur ?? [];
     if (!can.includes(preferences.blur))
         return !preferences.blur;
@@ -52,11 +55,29 @@ export async function setBlur(track) {
     return Boolean(track.getSettings().backgroundBlur) === preferences.blur;
 }
 
-/** Puts a turned picture in the place of `track`. What turns it is loaded when somebody wants it. */
-async function turn(media, track) {
-    const { turned } = await import('./rotation.js');
+/** Puts what `make` makes of `track` in its place, and gives it. */
+async function replace(media, track, make) {
+    const made = await make(track);
     media.removeTrack(track);
-    media.addTrack(await turned(track, Number(preferences.rotation)));
+    media.addTrack(made);
+    return made;
+}
+
+// What works on pictures is loaded when somebody wants it.
+async function turn(track) {
+    const { turned } = await import('./rotation.js');
+    return Object.assign(await turned(track, Number(preferences.rotation)), { isBlurred: track.isBlurred });
+}
+
+/** The track as it is where that cannot be done. */
+async function blur(track) {
+    try {
+        const { blurred } = await import('./blur.js');
+        return await blurred(track);
+    } catch (error) {
+        console.warn(error);
+        return track;
+    }
 }
 
 /** Lets the user choose a screen, window or tab. */

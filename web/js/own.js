@@ -1,6 +1,6 @@
 /** Our own microphone, camera and screen: opening, publishing, muting, stopping. */
 
-import { capture, captureScreen, explain, listDevices } from './capture.js';
+import { capture, captureScreen, explain, listDevices, setBlur } from './capture.js';
 import { byId } from './element.js';
 import { t } from './language.js';
 import { announce, notify } from './notices.js';
@@ -47,7 +47,7 @@ async function open(wanted) {
     }
 }
 
-function take(media) {
+async function take(media) {
     for (const track of media.getTracks()) {
         own[track.kind] = track;
         track.onended = () => {
@@ -57,6 +57,9 @@ function take(media) {
                 : t('The camera was disconnected.'));
         };
     }
+    const [video] = media.getVideoTracks();
+    if (video && !await setBlur(video))
+        notify(t('What is behind you is not blurred: this browser, system or camera cannot do that by itself.'));
 }
 
 function drop(kind) {

@@ -15,6 +15,7 @@ export function wireSettings(stage, reception) {
         byId(id).addEventListener('click', () => {
             byId('settings').showModal();
             own.refreshDevices();
+            offerBlur();
         });
     }
     for (const [id, kind] of [['microphone', 'audio'], ['camera', 'video']]) {
@@ -45,16 +46,13 @@ export function wireSettings(stage, reception) {
     box('hand-sound', 'handSound', () => {});
     box('use-keys', 'keys', () => {});
     choice('rotation', () => own.switchDevice('video').then(restartPreview));
-    byId('blur').disabled = !mayBlur();
     box('blur', 'blur', async () => {
-        const track = state.own.video;
-        if (track && preferences.rotation === '0')
-            showBlur(await setBlur(track));
-        else
+        const { video } = state.own;
+        if (preferences.rotation !== '0' || (video && !await setBlur(video)))
             await own.switchDevice('video');
+        await showBlur();
         restartPreview();
     });
-    showBlur(mayBlur());
     for (const id of ['noise', 'sharp'])
         box(id, id, () => own.switchDevice(id === 'noise' ? 'audio' : 'video'));
     offerLanguages();
@@ -62,8 +60,17 @@ export function wireSettings(stage, reception) {
 }
 
 /** Says so where the background stays sharp against the user's wish. */
-function showBlur(isAsWished) {
-    byId('blur-note').hidden = isAsWished;
+async function showBlur() {
+    const { video } = state.own;
+    byId('blur-note').hidden = !video || await setBlur(video);
+}
+
+/** Background blur, if the browser or this page may be able to. */
+async function offerBlur() {
+    const can = mayBlur() || await import('./blur.js').then(({ isThere }) => isThere());
+    byId('blur').disabled = !can;
+    if (can)
+        await showBlur();
 }
 
 /** The languages that there are, which are asked for when somebody looks. */

@@ -18,10 +18,13 @@ export const FLAGS = [
     '--disable-backgrounding-occluded-windows',
 ];
 
-export async function launch() {
+export async function launch(more = []) {
+    const loopback = ADDRESS.startsWith('127.') ? ['--allow-loopback-in-peer-connection'] : [];
+    // Flags for graphics would be of no use beside the one that does without.
+    const flags = more.length > 0 ? FLAGS.filter((flag) => flag !== '--disable-gpu') : FLAGS;
     const browser = await chromium.launch({
         executablePath: process.env.CHROMIUM,
-        args: ADDRESS.startsWith('127.') ? [...FLAGS, '--allow-loopback-in-peer-connection'] : FLAGS,
+        args: [...flags, ...loopback, ...more],
         timeout: LIMIT_MS,
     });
     return browser;
