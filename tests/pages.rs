@@ -42,7 +42,7 @@ fn files_for_blurring_are_served_if_they_are_there() {
     let server = Server::start();
     assert_eq!(server.get(&format!("/{script}")).status, 404);
     assert!(!policy(&server).contains("unsafe"));
-    let server = Server::start_with(&[], |scratch| {
+    let server = Server::start_with(&["-insecure"], |scratch| {
         scratch.write(&format!("data/{script}"), "class SelfieSegmentation {}");
         scratch.write("data/blur/solution.wasm", "\0asm");
     });
