@@ -2,8 +2,7 @@
 //!
 //! `fanout/N` is a packet of 1200 bytes kept, decided upon, rewritten and sealed for N viewers;
 //! `bare_seal/N` seals it under as many keys and does nothing else. Divide by N for one copy; the
-//! `elem/s` are copies. Expected: the fan-out takes at most 1.5 times the bare seal (design.md
-//! section 8); both run interleaved by Criterion's sampling on the same machine, so that the ratio
+//! `elem/s` are copies. Expected: the fan-out takes at most 1.5 times the bare seal (docs/performance.md); both run interleaved by Criterion's sampling on the same machine, so that the ratio
 //! means something where absolute times do not.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,5 +1,5 @@
 //! Wrong passwords at the administration API: after five of one name from one address within a
-//! minute the rest of that minute is over for them, with 429 (reliability table row 55). The waits
+//! minute the rest of that minute is over for them, with 429 (docs/threats.md, row 55). The waits
 //! of [`crate::backoff`] come on top.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Guessing passwords at the administration API, directly and through proxies (reliability table
+//! Guessing passwords at the administration API, directly and through proxies (docs/threats.md,
 //! row 55).
 
 mod server;

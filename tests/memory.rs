@@ -1,4 +1,4 @@
-//! A storm of clients in a control group that is too small for them (reliability table row 42): the
+//! A storm of clients in a control group that is too small for them (docs/threats.md, row 42): the
 //! server turns people away before the kernel ends it.
 
 mod server;

@@ -20,7 +20,7 @@ pub enum MediaKind {
     Video,
 }
 
-/// A codec that a group may allow (compat 8.2).
+/// A codec that a group may allow (docs/groups.md).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)]
 pub enum Codec {

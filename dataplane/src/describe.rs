@@ -332,8 +332,8 @@ fn msid(id: &str) -> String {
     if allowed.is_empty() { "-".to_owned() } else { allowed }
 }
 
-/// Our payload types towards viewers (compat 8.2), with those of RTX beside; a codec's number means
-/// the same in every offer, because it must not change within a session.
+/// Our payload types towards viewers (those of Galene, where it has them), with those of RTX beside; a
+/// codec's number means the same in every offer, because it must not change within a session.
 pub fn offered_formats(codec: Codec, published: Option<&str>) -> Vec<Format> {
     let mut formats = Vec::new();
     let mut add = |pt: u8, rtx: Option<u8>, fmtp: &str| {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::demux::{Class, classify};
 
-/// Paths that one Transport remembers (reliability row 8); the one heard of longest ago makes room.
+/// Paths that one Transport remembers (docs/threats.md, row 8); the one heard of longest ago makes room.
 pub const PATHS_MAX: usize = 16;
 /// A path is out of use when another has been heard of for so much longer: checks come every 2.5 s
 /// (libwebrtc) to 5 s (RFC 7675).

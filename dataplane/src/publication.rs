@@ -11,7 +11,7 @@ use crate::shard::demand::{Demand, Wanted};
 use crate::srtp::ReplayWindow;
 use crate::voice::{Gate, Voice};
 
-/// Simulcast Encodings of one Publication (reliability row 20).
+/// Simulcast Encodings of one Publication (docs/threats.md, row 20).
 pub const ENCODINGS_MAX: usize = 8;
 /// Missing packets remembered per Encoding; more at once are a break, not a loss.
 const MISSING_MAX: usize = 256;

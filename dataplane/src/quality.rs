@@ -2,7 +2,7 @@
 
 use crate::rtcp::ReportBlock;
 
-/// What was reported longer ago than this is no news (compat 11).
+/// What was reported longer ago than this is no news (docs/admin-api.md).
 pub const REPORT_FOR_US: u64 = 30_000_000;
 /// A longer round trip is a broken clock or a lie.
 const RTT_MAX_US: u64 = 30_000_000;
@@ -43,7 +43,7 @@ impl Quality {
         let jitter_us = u32::try_from(jitter_us).unwrap_or(u32::MAX);
         self.report = Some(Report { at_us, loss_256: block.fraction_lost, jitter_us });
         if let Some(rtt_us) = round_trip_us(block, ntp_now) {
-            // As Galene smooths it (compat 8.6).
+            // As Galene smooths it.
             let before = if self.rtt_us == 0 { rtt_us } else { self.rtt_us };
             self.rtt_us = ((3 * u64::from(before) + u64::from(rtt_us)) / 4) as u32;
         }

@@ -102,7 +102,7 @@ pub struct Description {
     pub is_lite: bool,
 }
 
-/// Refuses a description over the limits of design.md section 3 before anything parses it.
+/// Refuses a description over the limits of this file before anything parses it.
 pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
     if sdp.len() > SDP_BYTES_MAX {
         return Err(PeerError::SdpTooLarge);

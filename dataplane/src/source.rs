@@ -18,7 +18,7 @@ use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
 
-/// An Encoding that was silent this long is not a good choice (reliability row 19): the first, or
+/// An Encoding that was silent this long is not a good choice (docs/threats.md, row 19): the first, or
 /// so many times what usually passes between two of its pictures, up to the second.
 const STALLED_US: (u64, u64) = (800_000, 5_000_000);
 const STALLED_PICTURES: u64 = 5;

@@ -43,7 +43,7 @@ pub struct Transport {
     pub role: Role,
 }
 
-/// A Transport either publishes or views: Galene's streams are unidirectional (compat 8.1).
+/// A Transport either publishes or views: Galene's streams are unidirectional (docs/protocol.md).
 pub enum Role {
     /// Sends us media.
     Publisher(Box<Publisher>),

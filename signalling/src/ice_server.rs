@@ -1,5 +1,5 @@
-//! `ice-servers.json`: the STUN and TURN servers that clients are told of (compatibility chapter
-//! 10).
+//! `ice-servers.json`: the STUN and TURN servers that clients are told of
+//! (docs/admin-api.md).
 
 use serde_json::{Map, Value};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::hub::PathState;
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 
-/// The label of shared screens (compat 5).
+/// The label of shared screens (docs/protocol.md).
 pub(crate) const SCREEN_LABEL: &str = "screenshare";
 /// The most labels in one `request`; stock clients use three.
 const REQUEST_LABELS_MAX: usize = 64;

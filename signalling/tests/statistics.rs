@@ -1,4 +1,4 @@
-//! What administrators see of streams, in Galene's form (compat 11).
+//! What administrators see of streams, in Galene's form (docs/admin-api.md).
 
 mod world;
 

@@ -9,7 +9,7 @@ use super::body::{self, Body, ChannelBody, Unread, full};
 use super::{Asked, Context, origin, reached};
 use crate::redacted::Redacted;
 
-/// The largest SDP, whole or fragment (reliability table row 24).
+/// The largest SDP, whole or fragment (docs/threats.md, row 24).
 const SDP_BYTES_MAX: usize = 256 * 1024;
 
 /// Which way the media goes.

@@ -11,7 +11,7 @@ use crate::permission::OP;
 use crate::time::Now;
 use crate::voices::{LARGE_ABOVE, LOUDEST_DEFAULT};
 
-/// The label of cameras with their microphones (compat 5): of others, which a member shows on purpose,
+/// The label of cameras with their microphones (docs/protocol.md): of others, which a member shows on purpose,
 /// everything is heard.
 const CAMERA_LABEL: &str = "camera";
 /// Between two messages to a group's members about who speaks.

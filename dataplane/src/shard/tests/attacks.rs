@@ -1,4 +1,4 @@
-//! What attackers send, by the rows of the reliability table: each is a counted drop, nothing is
+//! What attackers send, by the rows of docs/threats.md: each is a counted drop, nothing is
 //! answered, and nobody's media suffers.
 
 use std::net::SocketAddr;
@@ -304,6 +304,45 @@ fn a_storm_of_keyframe_requests_reaches_the_publisher_twice_per_second() {
     }
     let requests = net.peers[publisher].keyframe_requests.len() - before;
     assert!((3..=5).contains(&requests), "{requests} in two seconds");
+}
+
+/// Row 15: everything that was sent is asked for, again and again, and what never was.
+#[test]
+fn a_bomb_of_nacks_gets_a_quarter_of_the_rate_at_most() {
+    let mut net = Net::new(1);
+    let (publisher, viewer, mut seq) = class(&mut net);
+    let ssrc = net.video_ssrc(viewer);
+    let address = net.peers[viewer].address;
+    let mut sealer = net.steal_keys(viewer);
+    // The engine has used some indices already, and a replay is refused.
+    for _ in 0..10_000 {
+        sealer.seal_rtcp(&mut [0; 100], 28);
+    }
+    let before = net.shards[0].counters().clone();
+    let mut asked = 0;
+    for _ in 0..500 {
+        seq += 1;
+        net.publish(publisher, PeerKind::Video, Rtp::vp8(seq, seq.is_multiple_of(50)));
+        net.advance(Duration::from_millis(20));
+        let newest = net.peers[viewer].packets.last().map_or(0, |packet| *packet.seq_no as u16);
+        for back in [0, 17, 34, 30_000] {
+            let mut buf = [0; 1000];
+            let mut writer = crate::rtcp::Writer::new(&mut buf[..900]);
+            writer.nack(1, ssrc, &[(newest.wrapping_sub(back + 16), u16::MAX)]);
+            let len = writer.written();
+            let len = sealer.seal_rtcp(&mut buf, len);
+            net.reach_server(address, &buf[..len]);
+            asked += 17;
+        }
+    }
+    let after = net.shards[0].counters().clone();
+    let repeated = after.retransmitted - before.retransmitted;
+    // Packets are alike: a quarter of what was sent, and what had been saved up before.
+    let allowed = 500 / 4 + 128 * 1024 / 200;
+    assert!(repeated > 100, "{repeated}: who asks gets something");
+    assert!(repeated <= allowed, "{repeated} of {asked}, {allowed} allowed");
+    assert!(net.dropped(DropReason::NackRefused) > 10_000);
+    media_flows(&mut net, publisher, viewer, &mut seq);
 }
 
 /// Row 20: SSRCs that nobody announced, a thousand of them, under a valid key.
