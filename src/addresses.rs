@@ -1,6 +1,6 @@
 //! The addresses of this machine's interfaces, for candidates and for the start-up message.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The most addresses put into candidates.
 const ADDRESSES_MAX: usize = 8;
@@ -40,6 +40,20 @@ pub(crate) fn doubt(addresses: &[IpAddr]) -> Option<String> {
         "no public address among those that clients are told ({}): who comes from outside, through NAT or a \
          container's bridge, gets media by TURN at best. Name the public address with --advertise.{place}",
         listed.join(", ")
+    ))
+}
+
+/// Why Chromium, and what is made of it, will send nothing to any of our candidates, and what to do about it;
+/// nothing if it takes one of them. It refuses ports below 1024, but for 80 and 443 of public addresses.
+pub(crate) fn refused_by_browsers(candidates: &[SocketAddr]) -> Option<String> {
+    let is_refused = |at: &SocketAddr| match at.port() {
+        80 | 443 => !is_public(at.ip()),
+        port => port < 1024,
+    };
+    let first = candidates.first().filter(|_| candidates.iter().all(is_refused))?;
+    Some(format!(
+        "Chromium takes no media from {first}: of private addresses it wants ports from 1024 on. \
+         Set --udp-port 8443 and --tcp-port 8443, or name a public address with --advertise."
     ))
 }
 
@@ -119,6 +133,23 @@ mod tests {
         for public in ["192.0.2.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
             assert_eq!(doubt(&["10.0.0.1", public]), None, "{public}");
         }
+    }
+
+    #[test]
+    fn ports_that_chromium_refuses_are_said() {
+        let text = |list: &[&str]| {
+            let candidates: Vec<_> = list.iter().map(|at| at.parse().unwrap()).collect();
+            refused_by_browsers(&candidates)
+        };
+        for bad in ["10.0.0.1:443", "192.168.0.1:80", "[fd00::1]:443", "192.0.2.1:444"] {
+            let said = text(&[bad]).unwrap();
+            assert!(said.contains(bad) && said.contains("--udp-port"), "{said}");
+            assert_eq!(text(&[bad, "192.0.2.1:443"]), None);
+        }
+        for good in ["10.0.0.1:8443", "192.0.2.1:443", "[2001:db8::1]:443", "127.0.0.1:1024"] {
+            assert_eq!(text(&[good]), None, "{good}");
+        }
+        assert_eq!(text(&[]), None);
     }
 
     #[test]

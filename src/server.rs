@@ -130,6 +130,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     if let Some(doubt) = addresses::doubt(&local).filter(|_| flags.advertise.is_empty()) {
         tracing::warn!("{doubt}");
     }
+    if let Some(refusal) = addresses::refused_by_browsers(&candidates) {
+        tracing::warn!("{refusal}");
+    }
     descriptors::raise();
     let counters = Arc::<Counters>::default();
     let tokens = Arc::new(TokenStore::new(&flags.data));
