@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::http::ACCEPT_PAUSE;
 use crate::metrics::{Counters, StreamRefusal};
-use crate::turn::{self, Turn};
+use crate::turn::Turn;
 
 /// The first frame must be there by then.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
@@ -156,7 +156,7 @@ enum First {
 /// Reads until it is clear what a connection is.
 async fn read_first(stream: &mut TcpStream, head: &mut Vec<u8>) -> First {
     loop {
-        if head.first_chunk().is_some_and(|octets| turn::begins_with(*octets)) {
+        if head.first_chunk().is_some_and(|octets| stun::begins_turn(*octets)) {
             return First::Turn;
         }
         match first_frame(head) {

@@ -7,6 +7,7 @@ mod api;
 pub mod bench;
 mod bucket;
 mod canonical;
+mod checks;
 mod choose;
 #[doc(hidden)]
 pub mod client;
@@ -51,7 +52,6 @@ mod shard;
 mod source;
 mod srtp;
 mod stats;
-mod stun;
 mod subscriber;
 mod tape;
 mod transport;

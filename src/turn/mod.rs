@@ -1,10 +1,7 @@
 //! A TURN server that ends here (RFC 8656), for networks that let nothing else through: over TCP and
 //! TLS on the port of the page, and over UDP where the operator wants it. It relays to our own shards
-//! and nowhere else (`session.rs`), each as another path to a peer: over one end of a pair of sockets
+//! and nowhere else (the crate `stun`), each as another path to a peer: over one end of a pair of sockets
 //! travel the same frames as over ICE-TCP.
-
-mod message;
-mod session;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -16,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, first_frame};
+use stun::{Grant, Output, Room, Rules, Session, Standing, message_bytes};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
 };
@@ -26,7 +24,6 @@ use tokio::task::JoinSet;
 
 use crate::metrics::{Counters, StreamRefusal};
 use crate::relay::{Credentials, unix_s};
-use session::{Grant, Output, Room, Rules, Session, Standing};
 
 /// An allocation must have been made by then.
 const ALLOCATED_WITHIN: Duration = Duration::from_secs(10);
@@ -52,12 +49,6 @@ fn random<const LEN: usize>() -> [u8; LEN] {
     // aws-lc aborts rather than return weak randomness.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     bytes
-}
-
-/// Whether a connection begins as TURN over TCP does: with a request for an address or an allocation.
-/// As a frame of ICE-TCP that would be shorter than any message.
-pub(crate) fn begins_with(octets: [u8; 2]) -> bool {
-    matches!(u16::from_be_bytes(octets), message::method::BINDING | message::method::ALLOCATE)
 }
 
 /// See the module's documentation.
@@ -144,7 +135,7 @@ impl Turn {
             output => output,
         };
         if let Some(Output::Reply(reply)) = &output
-            && let Some(code) = message::error_code(reply)
+            && let Some(code) = stun::error_code(reply)
         {
             self.counters.turn_refused(code);
         }
@@ -264,7 +255,7 @@ impl<S: AsyncRead> Inbound<S> {
         match self {
             Self::Datagrams(receiver) => receiver.recv().await,
             Self::Stream { reader, octets } => loop {
-                if let Some(len) = message_bytes(octets)? {
+                if let Some(len) = message_bytes(octets, MESSAGE_BYTES_MAX)? {
                     let rest = octets.split_off(len.min(octets.len()));
                     return Some(std::mem::replace(octets, rest));
                 }
@@ -274,22 +265,6 @@ impl<S: AsyncRead> Inbound<S> {
             },
         }
     }
-}
-
-/// The length of the first message of a stream, padding included, once all of it is there; an outer
-/// nothing if it cannot be one (RFC 8656 s12.5, RFC 8489 s6.2.2).
-#[expect(clippy::option_option, reason = "no message at all, or not yet a whole one")]
-fn message_bytes(octets: &[u8]) -> Option<Option<usize>> {
-    let Some([first, _, high, low]) = octets.first_chunk() else {
-        return Some(None);
-    };
-    let len = usize::from(u16::from_be_bytes([*high, *low]));
-    let len = match first >> 6 {
-        0 => 20 + len,
-        1 => 4 + len.next_multiple_of(4),
-        _ => return None,
-    };
-    (len <= MESSAGE_BYTES_MAX).then_some((len <= octets.len()).then_some(len))
 }
 
 enum Outbound<S> {

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::paths::Home;
 use super::{HINTS_MAX, Shard};
+use crate::checks::BindingRequest;
 use crate::demux::{Class, classify};
 use crate::id::ShardId;
 use crate::path::Path;
 use crate::record::{self, Record};
 use crate::stats::DropReason;
-use crate::stun::BindingRequest;
 
 /// Steps of handshakes in one loop: about half a millisecond.
 const HANDSHAKES_PER_LOOP: usize = 4;

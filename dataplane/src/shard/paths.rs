@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{ADDRESSES_MAX, PeerMessage, Shard, ShardConfig};
+use crate::checks::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
 use crate::describe::{host_priority, tcp_priority};
 use crate::id::ShardId;
 use crate::outbox::Outbox;
 use crate::path::{Check, Path, PathIndex, Paths, StreamId, pair_priority};
 use crate::stats::{Counters, DropReason};
-use crate::stun::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
 use crate::transport::Transport;
 
 /// Which Transport an address belongs to, and which of its paths that is.

@@ -9,10 +9,10 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{Event, LayerCap, PathStage};
+use crate::checks::tests::{request_with, response};
 use crate::demux::{Class, classify};
 use crate::error::CloseReason;
 use crate::stats::DropReason;
-use crate::stun::tests::{request_with, response};
 
 /// More than any candidate of the peers has.
 const HIGH: u32 = 0x7eff_ffff;

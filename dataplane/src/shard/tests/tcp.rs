@@ -8,9 +8,9 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{ClientKey, Event, LayerCap};
+use crate::checks::tests::request;
 use crate::path::{Path, StreamId};
 use crate::stats::DropReason;
-use crate::stun::tests::request;
 
 /// A publisher over UDP and a viewer over TCP.
 fn class() -> (Net, usize, usize) {
