@@ -165,7 +165,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         Arc::new(Turn::new(door.clone(), candidates, credentials, counters.clone()))
     });
     control.set_relay(relay).await;
-    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone(), turn.clone()));
+    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone(), turn.clone(), certificates.clone()));
     let context = Arc::new(Context {
         control: control.clone(),
         config: config.clone(),

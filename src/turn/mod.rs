@@ -251,11 +251,15 @@ enum Inbound<S> {
 impl<S: AsyncRead> Inbound<S> {
     /// The next whole message; nothing at the end, or if what comes is none. Nothing is lost if it is
     /// given up while it waits.
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self, counters: &Counters) -> Option<Vec<u8>> {
         match self {
             Self::Datagrams(receiver) => receiver.recv().await,
             Self::Stream { reader, octets } => loop {
-                if let Some(len) = message_bytes(octets, MESSAGE_BYTES_MAX)? {
+                let Some(whole) = message_bytes(octets, MESSAGE_BYTES_MAX) else {
+                    counters.stream_refused(StreamRefusal::Foreign);
+                    return None;
+                };
+                if let Some(len) = whole {
                     let rest = octets.split_off(len.min(octets.len()));
                     return Some(std::mem::replace(octets, rest));
                 }
@@ -333,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             }
             let until = self.session.expires_at().unwrap_or(begun_at + ALLOCATED_WITHIN);
             let step = tokio::select! {
-                message = inbound.next() => message.map(Step::Message),
+                message = inbound.next(&self.turn.counters) => message.map(Step::Message),
                 frame = self.frames.1.recv() => frame.map(Step::Frame),
                 () = tokio::time::sleep_until(until.into()) => {
                     if self.session.expires_at().is_none() {
