@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use signalling::{is_public, is_taken_by_browsers};
+
 /// The most addresses put into candidates.
 const ADDRESSES_MAX: usize = 8;
 
@@ -43,31 +45,15 @@ pub(crate) fn doubt(addresses: &[IpAddr]) -> Option<String> {
     ))
 }
 
-/// Why Chromium, and what is made of it, will send nothing to any of our candidates, and what to do about it;
-/// nothing if it takes one of them. It refuses ports below 1024, but for 80 and 443 of public addresses.
+/// Why browsers will send nothing to any of our candidates, and what to do about it; nothing if they take
+/// one of them.
 pub(crate) fn refused_by_browsers(candidates: &[SocketAddr]) -> Option<String> {
-    let is_refused = |at: &SocketAddr| match at.port() {
-        80 | 443 => !is_public(at.ip()),
-        port => port < 1024,
-    };
+    let is_refused = |at: &SocketAddr| !is_taken_by_browsers(*at);
     let first = candidates.first().filter(|_| candidates.iter().all(is_refused))?;
     Some(format!(
         "Chromium takes no media from {first}: of private addresses it wants ports from 1024 on. \
          Set --udp-port 8443 and --tcp-port 8443, or name a public address with --advertise."
     ))
-}
-
-/// Whether the Internet may have a way there.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            // RFC 6598: behind the NAT of a provider.
-            let [a, b, ..] = ip.octets();
-            let is_shared = a == 100 && (64..128).contains(&b);
-            !ip.is_private() && !is_shared && !ip.is_loopback() && !ip.is_link_local()
-        }
-        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
-    }
 }
 
 /// Docker and Podman leave these files.

@@ -4,10 +4,10 @@
 mod server;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use server::{LIMIT, OPEN, Server, until};
+use server::{LIMIT, OPEN, Server, free_port, until};
 use socket2::{Domain, Socket, Type};
 use stun::{Client, Heard, attribute, method};
 
@@ -88,17 +88,6 @@ fn admitted(server: &Server) -> (SocketAddr, (String, String)) {
     });
     let credentials = part("username").zip(part("credential"));
     (candidate.expect("a candidate"), credentials.expect("credentials"))
-}
-
-/// A port that nobody has, for TCP and UDP.
-fn free_port() -> u16 {
-    let first = 20_000 + (std::process::id() % 8_000) as u16;
-    let is_free = |port: &u16| {
-        TcpListener::bind(("0.0.0.0", *port)).is_ok() && UdpSocket::bind(("0.0.0.0", *port)).is_ok()
-    };
-    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
-    let next = || first + NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    std::iter::repeat_with(next).find(is_free).expect("a free port")
 }
 
 trait Wire {
