@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, ShardId, first_frame};
+use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, Over, ShardId, first_frame};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,7 +83,9 @@ impl IceTcp {
         from: SocketAddr,
     ) {
         match (&self.turn, self.enter(from.ip().to_canonical())) {
-            (Some(turn), Ok(place)) => turn.clone().serve_stream(stream, head, from, place).await,
+            (Some(turn), Ok(place)) => {
+                turn.clone().serve_stream(stream, head, from, Over::TurnTls, place).await;
+            }
             (None, _) => self.counters.stream_refused(StreamRefusal::Foreign),
             (_, Err(why)) => self.counters.stream_refused(why),
         }
@@ -106,7 +108,7 @@ impl IceTcp {
             First::Turn => {
                 let turn = self.turn.clone().ok_or(StreamRefusal::Foreign)?;
                 carry_media(&stream);
-                turn.serve_stream(stream, head, from, place).await;
+                turn.serve_stream(stream, head, from, Over::TurnTcp, place).await;
                 return Ok(());
             }
             First::Foreign => return Err(StreamRefusal::Foreign),
@@ -139,7 +141,7 @@ impl IceTcp {
         let handshake = certificates.acceptor().accept(stream);
         match tokio::time::timeout_at(until, handshake).await {
             Ok(Ok(stream)) => {
-                turn.clone().serve_stream(stream, Vec::new(), from, place).await;
+                turn.clone().serve_stream(stream, Vec::new(), from, Over::TurnTls, place).await;
             }
             Ok(Err(_)) => self.counters.stream_refused(StreamRefusal::Foreign),
             Err(_) => self.counters.stream_refused(StreamRefusal::Late),

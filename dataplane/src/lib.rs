@@ -69,5 +69,6 @@ pub use framing::{FRAME_BYTES_MAX, FirstFrame, first_frame};
 pub use handle::{Busy, DataPlane, Door};
 pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
+pub use path::Over;
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};
 pub use tape::{Tape, Taped, TapedPacket};

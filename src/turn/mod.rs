@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
-use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, first_frame};
+use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, Over, first_frame};
 use stun::{Grant, Output, Room, Rules, Session, Standing, message_bytes};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
@@ -182,12 +182,13 @@ impl Turn {
         stream: S,
         head: Vec<u8>,
         client: SocketAddr,
+        over: Over,
         gate: G,
     ) {
         let (reader, writer) = tokio::io::split(stream);
         let session = self.session(client);
         let inbound = Inbound::Stream { reader, octets: head };
-        Connection::new(self, session, Outbound::Stream(writer)).run(inbound, gate).await;
+        Connection::new(self, session, Outbound::Stream(writer), over).run(inbound, gate).await;
     }
 
     /// Serves a UDP socket until `closing` turns true. Who has no allocation costs nothing but an answer.
@@ -229,7 +230,7 @@ impl Turn {
             let (sender, receiver) = mpsc::channel(DATAGRAMS_MAX);
             known.lock().unwrap_or_else(PoisonError::into_inner).insert(from, sender);
             let outbound = Outbound::<tokio::io::Empty>::Datagrams(socket.clone(), from);
-            let mut connection = Connection::new(self.clone(), session, outbound);
+            let mut connection = Connection::new(self.clone(), session, outbound, Over::TurnUdp);
             connection.seat = seat;
             let known = known.clone();
             tokio::spawn(async move {
@@ -305,6 +306,7 @@ struct Connection<S> {
     turn: Arc<Turn>,
     session: Session,
     outbound: Outbound<S>,
+    over: Over,
     seat: Option<Seat>,
     /// The ways to our candidates.
     legs: HashMap<SocketAddr, OwnedWriteHalf>,
@@ -316,11 +318,12 @@ struct Connection<S> {
 type Frame = (SocketAddr, Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    fn new(turn: Arc<Turn>, session: Session, outbound: Outbound<S>) -> Self {
+    fn new(turn: Arc<Turn>, session: Session, outbound: Outbound<S>, over: Over) -> Self {
         Self {
             turn,
             session,
             outbound,
+            over,
             seat: None,
             legs: HashMap::new(),
             readers: JoinSet::new(),
@@ -411,7 +414,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let Ok((ours, theirs)) = pair() else {
             return;
         };
-        if self.turn.door.adopt_relayed(shard, theirs, (relayed, peer), framed).is_err() {
+        let door = &self.turn.door;
+        if door.adopt_relayed(shard, theirs, (relayed, peer), self.over, framed).is_err() {
             self.turn.counters.stream_refused(StreamRefusal::Busy);
             return;
         }

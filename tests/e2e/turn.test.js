@@ -132,6 +132,9 @@ describe('TLS only', { concurrency: 1, skip: canMakeLinks() ? false : 'needs ipt
         await seesAndHears(bob, 'ann');
         await allUse(ann, /^relay tls$/);
         await allUse(bob, /^relay tls$/);
+        await bob.waitForSelector('.notice:has-text("This network blocks UDP")');
+        const says = (line) => line.includes('media flows') && line.includes('"over":"turn/tls"');
+        await until('the log to say what it goes over', () => server.log.some(says));
     });
 
     step('the page for publishers', async () => {

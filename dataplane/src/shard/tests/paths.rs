@@ -12,6 +12,7 @@ use crate::api::{Event, LayerCap, PathStage};
 use crate::checks::tests::{request_with, response};
 use crate::demux::{Class, classify};
 use crate::error::CloseReason;
+use crate::path::Over;
 use crate::stats::DropReason;
 
 /// More than any candidate of the peers has.
@@ -233,22 +234,22 @@ fn silence_is_told_soon_and_so_is_its_end() {
 /// What the server knows of a connection, in the order in which it learns it.
 #[test]
 fn how_far_a_connection_has_come_is_told_when_it_is_worth_it() {
-    let reports = |net: &Net, peer: usize| -> Vec<(PathStage, Option<bool>)> {
+    let reports = |net: &Net, peer: usize| -> Vec<(PathStage, Option<Over>)> {
         let id = net.peers[peer].id;
         let all = net.events.iter().filter_map(|event| match event {
             Event::Path { transport, report } if *transport == id => Some(*report),
             _ => None,
         });
-        all.map(|report| (report.stage, report.is_tcp)).collect()
+        all.map(|report| (report.stage, report.over)).collect()
     };
     let mut room = Room::new();
     room.send_for(Duration::from_secs(3));
     let viewer = room.viewer;
-    assert_eq!(reports(&room.net, viewer), [(PathStage::Flowing, Some(false))]);
-    assert_eq!(reports(&room.net, room.publisher), [(PathStage::Flowing, Some(false))]);
+    assert_eq!(reports(&room.net, viewer), [(PathStage::Flowing, Some(Over::Udp))]);
+    assert_eq!(reports(&room.net, room.publisher), [(PathStage::Flowing, Some(Over::Udp))]);
     room.net.peers[viewer].loss_up = 100;
     room.send_for(Duration::from_secs(12));
-    assert_eq!(reports(&room.net, viewer).last(), Some(&(PathStage::Silent, Some(false))));
+    assert_eq!(reports(&room.net, viewer).last(), Some(&(PathStage::Silent, Some(Over::Udp))));
     // UDP is blocked: nothing comes.
     let blocked = room.net.publisher(0, CODECS, &[]);
     room.net.peers[blocked].loss_up = 100;
@@ -268,5 +269,5 @@ fn how_far_a_connection_has_come_is_told_when_it_is_worth_it() {
     let check = request_with(&format!("{ours}:{theirs}"), &password, true, HIGH);
     room.net.reach_server(address, &check);
     room.net.advance(Duration::from_secs(2));
-    assert_eq!(reports(&room.net, blocked).last(), Some(&(PathStage::Checked, Some(false))));
+    assert_eq!(reports(&room.net, blocked).last(), Some(&(PathStage::Checked, Some(Over::Udp))));
 }
