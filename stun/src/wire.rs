@@ -102,7 +102,6 @@ pub fn begins_turn(octets: [u8; 2]) -> bool {
 
 /// The length of the first message of a stream of TURN, padding included, once all of it is there; an
 /// outer nothing if it cannot be one, or is longer than `most` (RFC 8656 s12.5, RFC 8489 s6.2.2).
-#[expect(clippy::option_option, reason = "no message at all, or not yet a whole one")]
 #[must_use]
 pub fn message_bytes(octets: &[u8], most: usize) -> Option<Option<usize>> {
     let Some([first, _, high, low]) = octets.first_chunk() else {

@@ -48,7 +48,9 @@ fn report(transport: &Transport, now: Instant) -> Option<PathReport> {
     let over = match transport.paths.current() {
         Some(path) => Some(path.over),
         // UDP, if that has come as well as others.
-        None => all().find(|path| path.over == Over::Udp).or(all().next()).map(|path| path.over),
+        None => {
+            all().find(|path| path.over == Over::Udp).or_else(|| all().next()).map(|path| path.over)
+        }
     };
     Some(PathReport { stage, over })
 }
