@@ -329,6 +329,12 @@ impl Paths {
         (at, Some(evicted.path))
     }
 
+    /// The priority of the path in use, and which ICE restart it belongs to.
+    pub fn standing(&self) -> Option<(u64, u32)> {
+        let PathIndex(at) = self.current?;
+        self.known.get(usize::from(at)).map(|known| (known.priority, known.generation))
+    }
+
     /// An authentic packet came over a path.
     pub fn heard(&mut self, at: PathIndex, now: Instant) {
         if let Some(known) = self.known.get_mut(usize::from(at.0)) {

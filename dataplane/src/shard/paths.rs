@@ -98,13 +98,17 @@ impl Shard {
         if let Some(evicted) = evicted {
             self.forget_path(evicted, slot);
         }
-        let home = Home { slot, path: at };
+        self.find_home(path, Home { slot, path: at });
+        Some(at)
+    }
+
+    /// From now on what comes over a path is a Transport's.
+    pub(super) fn find_home(&mut self, path: Path, home: Home) {
         if let Some(stream) = path.stream {
             self.by_stream.insert(stream, home);
         } else if self.by_address.insert(path.peer, home).is_none() {
             route(&self.config, &mut self.messages, path.peer, Some(self.config.id));
         }
-        Some(at)
     }
 
     fn is_live(&self, home: Home, now: Instant) -> bool {
@@ -128,7 +132,7 @@ impl Shard {
             return;
         };
         let Some(home) = self.home_of(path) else {
-            self.pass_on_or_drop(path, at_us, datagram);
+            self.pass_on_or_drop(path, at_us, datagram, now);
             return;
         };
         let Some(Some(transport)) = self.slots.get_mut(home.slot) else {

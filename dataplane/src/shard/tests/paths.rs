@@ -132,6 +132,49 @@ fn before_it_is_connected_a_transport_sends_a_third_party_a_few_flights_at_most(
     assert!(room.net.strays.iter().all(|(_, datagram)| classify(datagram) != Class::Rtp));
 }
 
+/// A NAT gives another port: media and feedback come from there before any check does.
+#[test]
+fn media_follows_what_is_authentic_as_soon_as_it_is_proven() {
+    let mut room = Room::new();
+    let id = room.net.peers[room.viewer].id;
+    room.send_for(Duration::from_secs(1));
+    let home = room.net.peers[room.viewer].address;
+    let moved = (home.ip(), 6000).into();
+    let mut sealer = room.net.shards[0].test_peer_sealer(id);
+    sealer.set_rtcp_index(1000);
+    let mut feedback = || {
+        // An empty receiver report.
+        let mut packet = [0; 64];
+        packet[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, 1]);
+        let len = sealer.seal_rtcp(&mut packet, 8);
+        packet[..len].to_vec()
+    };
+    // While the peer is heard at its address nobody else is asked.
+    let (said, other) = (feedback(), feedback());
+    room.net.reach_server(home, &said);
+    room.net.reach_server(moved, &other);
+    room.net.settle();
+    assert!(room.net.strays.iter().all(|(to, _)| *to != moved));
+    room.net.peers[room.viewer].loss_up = 100;
+    room.send_for(Duration::from_millis(400));
+    // Neither what is forged nor what was said before, nor what comes from elsewhere.
+    let mut forged = feedback();
+    forged[12] ^= 1;
+    let (good, elsewhere) = (feedback(), ([10, 0, 7, 7], 6000).into());
+    for (from, datagram) in [(moved, &forged), (elsewhere, &good), (moved, &said)] {
+        room.net.reach_server(from, datagram);
+        room.net.advance(Duration::from_millis(5));
+    }
+    assert!(room.net.strays.iter().all(|(to, _)| *to != moved && *to != elsewhere));
+    room.net.reach_server(moved, &good);
+    room.net.settle();
+    room.send_for(Duration::from_millis(100));
+    assert_eq!(room.media_to(moved), 0, "it is not proven");
+    room.answer_from(moved);
+    room.send_for(Duration::from_millis(200));
+    assert!(room.media_to(moved) >= 8, "{}", room.media_to(moved));
+}
+
 /// A second network of the viewer, of higher priority, which is there for a while.
 #[test]
 fn media_goes_to_a_better_path_within_a_round_trip_and_returns_when_it_dies() {
