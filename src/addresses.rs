@@ -1,6 +1,8 @@
 //! The addresses of this machine's interfaces, for candidates and for the start-up message.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use signalling::{is_public, is_taken_by_browsers};
 
 /// The most addresses put into candidates.
 const ADDRESSES_MAX: usize = 8;
@@ -43,17 +45,15 @@ pub(crate) fn doubt(addresses: &[IpAddr]) -> Option<String> {
     ))
 }
 
-/// Whether the Internet may have a way there.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            // RFC 6598: behind the NAT of a provider.
-            let [a, b, ..] = ip.octets();
-            let is_shared = a == 100 && (64..128).contains(&b);
-            !ip.is_private() && !is_shared && !ip.is_loopback() && !ip.is_link_local()
-        }
-        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
-    }
+/// Why browsers will send nothing to any of our candidates, and what to do about it; nothing if they take
+/// one of them.
+pub(crate) fn refused_by_browsers(candidates: &[SocketAddr]) -> Option<String> {
+    let is_refused = |at: &SocketAddr| !is_taken_by_browsers(*at);
+    let first = candidates.first().filter(|_| candidates.iter().all(is_refused))?;
+    Some(format!(
+        "Chromium takes no media from {first}: of private addresses it wants ports from 1024 on. \
+         Set --udp-port 8443 and --tcp-port 8443, or name a public address with --advertise."
+    ))
 }
 
 /// Docker and Podman leave these files.
@@ -119,6 +119,23 @@ mod tests {
         for public in ["192.0.2.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
             assert_eq!(doubt(&["10.0.0.1", public]), None, "{public}");
         }
+    }
+
+    #[test]
+    fn ports_that_chromium_refuses_are_said() {
+        let text = |list: &[&str]| {
+            let candidates: Vec<_> = list.iter().map(|at| at.parse().unwrap()).collect();
+            refused_by_browsers(&candidates)
+        };
+        for bad in ["10.0.0.1:443", "192.168.0.1:80", "[fd00::1]:443", "192.0.2.1:444"] {
+            let said = text(&[bad]).unwrap();
+            assert!(said.contains(bad) && said.contains("--udp-port"), "{said}");
+            assert_eq!(text(&[bad, "192.0.2.1:443"]), None);
+        }
+        for good in ["10.0.0.1:8443", "192.0.2.1:443", "[2001:db8::1]:443", "127.0.0.1:1024"] {
+            assert_eq!(text(&[good]), None, "{good}");
+        }
+        assert_eq!(text(&[]), None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use dataplane::{
     ViewOffer, Why,
 };
 use signalling::{
-    Cause, ConnId, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
-    PublicationKey, Rate, RecordOrder, Sent, SentRate, Want,
+    Cause, ConnId, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest, Over, PathStage,
+    PathState, PublicationKey, Rate, RecordOrder, Sent, SentRate, Want,
 };
 use tokio::sync::Notify;
 
@@ -440,7 +440,14 @@ impl Bridge {
                     dataplane::PathStage::Flowing => PathStage::Flowing,
                     dataplane::PathStage::Silent => PathStage::Silent,
                 };
-                let path = PathState { stage, is_tcp: report.is_tcp };
+                let over = report.over.map(|over| match over {
+                    dataplane::Over::Udp => Over::Udp,
+                    dataplane::Over::Tcp => Over::Tcp,
+                    dataplane::Over::TurnUdp => Over::TurnUdp,
+                    dataplane::Over::TurnTcp => Over::TurnTcp,
+                    dataplane::Over::TurnTls => Over::TurnTls,
+                });
+                let path = PathState { stage, over };
                 MediaEvent::Path { media: media(self, transport)?, path }
             }
             Event::Wanted { publication, encodings } => {

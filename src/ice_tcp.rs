@@ -1,20 +1,23 @@
-//! Media over TCP (ICE-TCP, RFC 6544) on its way in, and TURN over TCP beside it: a connection whose
+//! Media over TCP (ICE-TCP, RFC 6544) on its way in, and TURN over TCP and TLS beside it: a connection whose
 //! first frame is a check of one of our peers goes to the shard that it names, once. Everything has a
 //! deadline and a limit.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, ShardId, first_frame};
+use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, Over, ShardId, first_frame};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::http::ACCEPT_PAUSE;
 use crate::metrics::{Counters, StreamRefusal};
-use crate::turn::{self, Turn};
+use crate::tls::{Certificates, TLS_HANDSHAKE};
+use crate::turn::Turn;
 
 /// The first frame must be there by then.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
@@ -25,6 +28,18 @@ const HALF_OPEN_PER_ADDRESS_MAX: usize = 256;
 /// A STUN message in a frame begins with the high octet of a length that TLS records (22) and HTTP
 /// (a letter) do not have.
 const FIRST_OCTET_MAX: u8 = (FRAME_BYTES_MAX >> 8) as u8;
+
+/// What the kernel may hold of one connection with media without having sent it.
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+
+/// Media follows on this connection. What the kernel holds unsent cannot be dropped any more when it gets
+/// old; failing that, it holds more.
+pub(crate) fn carry_media(stream: &impl AsFd) {
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    // Small messages must not wait for each other; failing that, they do.
+    let _ = socket.set_tcp_nodelay(true);
+}
 
 /// Whether a connection that begins with this octet is for us.
 pub(crate) fn begins_with(octet: u8) -> bool {
@@ -38,6 +53,8 @@ pub(crate) struct IceTcp {
     half_open: Mutex<HalfOpen>,
     /// Who has the connections that begin as TURN does.
     turn: Option<Arc<Turn>>,
+    /// What those are accepted with that begin with TLS, on ports that have nothing else.
+    certificates: Option<Arc<Certificates>>,
 }
 
 #[derive(Default)]
@@ -47,9 +64,15 @@ struct HalfOpen {
 }
 
 impl IceTcp {
-    /// A way in to the shards behind `door`; connections that begin as TURN does are for `turn`.
-    pub(crate) fn new(door: Door, counters: Arc<Counters>, turn: Option<Arc<Turn>>) -> Self {
-        Self { door, counters, half_open: Mutex::default(), turn }
+    /// A way in to the shards behind `door`; connections that begin as TURN does, inside TLS or not, are
+    /// for `turn`.
+    pub(crate) fn new(
+        door: Door,
+        counters: Arc<Counters>,
+        turn: Option<Arc<Turn>>,
+        certificates: Option<Arc<Certificates>>,
+    ) -> Self {
+        Self { door, counters, half_open: Mutex::default(), turn, certificates }
     }
 
     /// Serves TURN inside TLS, of which `head` has been read.
@@ -60,7 +83,9 @@ impl IceTcp {
         from: SocketAddr,
     ) {
         match (&self.turn, self.enter(from.ip().to_canonical())) {
-            (Some(turn), Ok(place)) => turn.clone().serve_stream(stream, head, from, place).await,
+            (Some(turn), Ok(place)) => {
+                turn.clone().serve_stream(stream, head, from, Over::TurnTls, place).await;
+            }
             (None, _) => self.counters.stream_refused(StreamRefusal::Foreign),
             (_, Err(why)) => self.counters.stream_refused(why),
         }
@@ -82,13 +107,45 @@ impl IceTcp {
             First::For(shard) => shard,
             First::Turn => {
                 let turn = self.turn.clone().ok_or(StreamRefusal::Foreign)?;
-                turn.serve_stream(stream, head, from, place).await;
+                carry_media(&stream);
+                turn.serve_stream(stream, head, from, Over::TurnTcp, place).await;
                 return Ok(());
             }
             First::Foreign => return Err(StreamRefusal::Foreign),
         };
         let stream = stream.into_std().map_err(|_| StreamRefusal::Foreign)?;
         self.door.adopt(shard, stream, head).map_err(|_| StreamRefusal::Busy)
+    }
+
+    /// Serves a connection to a port without HTTP: TURN inside TLS, or else what [`Self::take`] takes.
+    async fn take_either(&self, stream: TcpStream, from: SocketAddr) {
+        let (Some(turn), Some(certificates)) = (&self.turn, &self.certificates) else {
+            return self.take(stream, from).await;
+        };
+        let place = match self.enter(from.ip().to_canonical()) {
+            Ok(place) => place,
+            Err(why) => return self.counters.stream_refused(why),
+        };
+        let until = tokio::time::Instant::now() + FIRST_FRAME_WITHIN;
+        let mut first = [0];
+        let peeked = tokio::time::timeout_at(until, stream.peek(&mut first)).await;
+        match peeked {
+            Err(_) => return self.counters.stream_refused(StreamRefusal::Late),
+            Ok(Ok(1..)) if first[0] == TLS_HANDSHAKE => {}
+            Ok(_) => {
+                drop(place);
+                return self.take(stream, from).await;
+            }
+        }
+        carry_media(&stream);
+        let handshake = certificates.acceptor().accept(stream);
+        match tokio::time::timeout_at(until, handshake).await {
+            Ok(Ok(stream)) => {
+                turn.clone().serve_stream(stream, Vec::new(), from, Over::TurnTls, place).await;
+            }
+            Ok(Err(_)) => self.counters.stream_refused(StreamRefusal::Foreign),
+            Err(_) => self.counters.stream_refused(StreamRefusal::Late),
+        }
     }
 
     fn enter(&self, from: IpAddr) -> Result<Place<'_>, StreamRefusal> {
@@ -116,7 +173,7 @@ impl IceTcp {
             match accepted {
                 Ok((stream, from)) => {
                     let ice_tcp = self.clone();
-                    tokio::spawn(async move { ice_tcp.take(stream, from).await });
+                    tokio::spawn(async move { ice_tcp.take_either(stream, from).await });
                 }
                 // It passes, or the log of the HTTP port says so.
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -156,7 +213,7 @@ enum First {
 /// Reads until it is clear what a connection is.
 async fn read_first(stream: &mut TcpStream, head: &mut Vec<u8>) -> First {
     loop {
-        if head.first_chunk().is_some_and(|octets| turn::begins_with(*octets)) {
+        if head.first_chunk().is_some_and(|octets| stun::begins_turn(*octets)) {
             return First::Turn;
         }
         match first_frame(head) {
@@ -195,7 +252,7 @@ mod tests {
             let config = Config::new(UdpPorts::Shared(0), vec![loopback]);
             let dataplane = DataPlane::start(config, Arc::new(|| {})).unwrap();
             let counters = Arc::<Counters>::default();
-            let ice_tcp = Arc::new(IceTcp::new(dataplane.door(), counters.clone(), None));
+            let ice_tcp = Arc::new(IceTcp::new(dataplane.door(), counters.clone(), None, None));
             let listener = TcpListener::bind((loopback, 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             let (close, closing) = watch::channel(false);

@@ -70,7 +70,7 @@ impl Journal {
                 tracing::info!("transport silent: nothing comes from the peer");
             }
             MediaEvent::Path { path, .. } => {
-                let over = if path.is_tcp == Some(true) { "tcp" } else { "udp" };
+                let over = path.over.map(signalling::Over::name);
                 match path.stage {
                     PathStage::Waiting => {
                         tracing::info!("nothing comes from the peer: is UDP or TCP let through?");

@@ -68,7 +68,11 @@ pub(crate) fn plan(
             let host = ip.map(|ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
             let own = RelayPort { host, port: Some(port), is_secure: false, is_udp: true };
             ports.push(own.clone());
-            ports.push(RelayPort { is_udp: false, ..own });
+            ports.push(RelayPort { is_udp: false, ..own.clone() });
+            // Certificates are for names.
+            if ip.is_none() && !flags.insecure {
+                ports.push(RelayPort { is_udp: false, is_secure: true, ..own });
+            }
         }
     }
     (!ports.is_empty()).then(|| Relay { key: RelayKey::new(secret), ports })

@@ -130,6 +130,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     if let Some(doubt) = addresses::doubt(&local).filter(|_| flags.advertise.is_empty()) {
         tracing::warn!("{doubt}");
     }
+    if let Some(refusal) = addresses::refused_by_browsers(&candidates) {
+        tracing::warn!("{refusal}");
+    }
     descriptors::raise();
     let counters = Arc::<Counters>::default();
     let tokens = Arc::new(TokenStore::new(&flags.data));
@@ -162,7 +165,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         Arc::new(Turn::new(door.clone(), candidates, credentials, counters.clone()))
     });
     control.set_relay(relay).await;
-    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone(), turn.clone()));
+    let ice_tcp = Arc::new(IceTcp::new(door, counters.clone(), turn.clone(), certificates.clone()));
     let context = Arc::new(Context {
         control: control.clone(),
         config: config.clone(),

@@ -17,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::fatal::FatalError;
 use crate::reread::{self, Look, Reread};
 
+/// A TLS record begins with the type of a handshake (RFC 8446 s5.1).
+pub(crate) const TLS_HANDSHAKE: u8 = 22;
 /// A larger file is no certificate.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
 

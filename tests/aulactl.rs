@@ -318,3 +318,41 @@ fn the_doctor_reaches_the_media_over_udp() {
     let said = String::from_utf8_lossy(&nobody.stdout);
     assert!(said.contains("firewall") && said.contains("may open"), "{said}");
 }
+
+/// What the doctor says of a server, and whether it found nothing wrong.
+fn doctor(server: &Server, scheme: &str, more: &[&str]) -> (bool, String) {
+    let url = format!("{scheme}://127.0.0.1:{}", server.port);
+    let output = Command::new(&*AULACTL)
+        .args(["doctor", "-remote", "-server", &url, "-group", "test", "-probes", "1"])
+        .args(more)
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .output()
+        .expect("aulactl runs");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_doctor_tries_every_way_to_the_media() {
+    let [turn, tcp] = [server::free_port(), server::free_port()];
+    let arguments = ["-turn", &format!(":{turn}"), "--tcp-port", &tcp.to_string()];
+    let open = |scratch: &server::Scratch| scratch.write("groups/test.json", server::OPEN);
+    let server = Server::start_with(&arguments, open);
+    let (is_well, said) = doctor(&server, "https", &["-insecure"]);
+    assert!(is_well, "{said}");
+    for line in [
+        "ok    UDP to 127.0.0.1:".to_owned(),
+        format!("ok    TCP to 127.0.0.1:{tcp}: "),
+        format!("ok    TURN over UDP at 127.0.0.1:{turn}: "),
+        format!("ok    TURN over TCP at 127.0.0.1:{turn}: "),
+        format!("ok    TURN over TLS at 127.0.0.1:{turn}: "),
+        format!("ok    TURN over TLS at 127.0.0.1:{}: ", server.port),
+        "note  clients are told private addresses only (127.0.0.1)".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    let server = Server::start_with(&["-insecure", "-turn", ""], open);
+    let (is_well, said) = doctor(&server, "http", &[]);
+    assert!(is_well, "{said}");
+    assert!(said.contains("note  no media over TCP is offered: "), "{said}");
+    assert!(said.contains("note  no TURN server is offered: "), "{said}");
+}

@@ -232,6 +232,23 @@ impl Client {
         })
     }
 
+    /// TLS to `host` over a connection, with the certificates that are trusted here.
+    pub(crate) fn secure(
+        &self,
+        host: &str,
+        mut stream: std::net::TcpStream,
+    ) -> std::io::Result<impl std::io::Read + std::io::Write + use<>> {
+        let config =
+            tls(self.is_insecure).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        let mut session =
+            rustls::ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut stream)?;
+        }
+        Ok(rustls::StreamOwned::new(session, stream))
+    }
+
     /// Reads JSON with its ETag.
     pub(crate) fn get(&self, path: &str) -> Result<(Value, Option<String>), Failure> {
         let answer = self.api(Method::GET, path, &[], None)?;

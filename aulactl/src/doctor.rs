@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
 use crate::probe::{self, Target};
+use crate::ways::{self, TurnServer};
 use crate::{Done, GROUP, machine, say};
 
 /// Of `doctor`.
@@ -203,7 +204,7 @@ fn certificate(client: &Client, report: &mut Report) -> Done {
 fn media(plan: Plan, flags: &Flags, client: &Client, report: &mut Report) -> Done {
     let Some(group) = flags.get("group") else {
         return report.note(
-            "UDP was not tried: name a -group, and -user and -password of someone who may present",
+            "no way to the media was tried: name a -group, and -user and -password of someone who may present",
         );
     };
     let authorization = match (flags.get("token"), flags.get("user")) {
@@ -219,6 +220,7 @@ fn media(plan: Plan, flags: &Flags, client: &Client, report: &mut Report) -> Don
     let Plan { probes, shards } = plan;
     let mut sessions = Vec::new();
     let mut targets = Vec::new();
+    let mut relays = Vec::new();
     for index in 0..probes {
         let ufrag = format!("doct{index:04}");
         let offer = probe::offer(&ufrag, "doctorsdoctorsdoctorsdoc");
@@ -229,6 +231,9 @@ fn media(plan: Plan, flags: &Flags, client: &Client, report: &mut Report) -> Don
             Ok(answer) if answer.status == hyper::StatusCode::CREATED => {
                 sessions.extend(answer.header(header::LOCATION).map(str::to_owned));
                 let text = String::from_utf8_lossy(&answer.body);
+                if relays.is_empty() {
+                    relays = TurnServer::offered(&answer);
+                }
                 targets.extend(Target::parse(&text).map(|target| (ufrag, target)));
             }
             // The group may be small, or full by now: what there is will do.
@@ -253,7 +258,10 @@ fn media(plan: Plan, flags: &Flags, client: &Client, report: &mut Report) -> Don
             }
         }
     }
-    let tried = try_all(&targets, shards, report);
+    let is_remote = flags.is_on("remote");
+    let tried = ways::addresses(&targets, client, report)
+        .and_then(|()| try_all(&targets, shards, is_remote, report))
+        .and_then(|()| other_ways(&targets, &relays, client, report));
     for session in sessions {
         // One that cannot be ended now ends by itself.
         let _ = client.request(Method::DELETE, &session, &authorization, None);
@@ -273,10 +281,29 @@ struct Reached {
     silent: BTreeSet<u32>,
 }
 
-fn try_all(targets: &[(String, Target)], wanted: Option<u32>, report: &mut Report) -> Done {
+/// One transport tells whether TCP and TURN get through.
+fn other_ways(
+    targets: &[(String, Target)],
+    relays: &[TurnServer],
+    client: &Client,
+    report: &mut Report,
+) -> Done {
+    let Some((ufrag, target)) = targets.first() else {
+        return Ok(());
+    };
+    ways::tcp(ufrag, target, report)?;
+    ways::turn(relays, (ufrag, target), client, report)
+}
+
+fn try_all(
+    targets: &[(String, Target)],
+    wanted: Option<u32>,
+    is_remote: bool,
+    report: &mut Report,
+) -> Done {
     let mut addresses = BTreeMap::<SocketAddr, Reached>::new();
     for (ufrag, target) in targets {
-        for address in &target.addresses {
+        for address in &target.udp {
             let reached = addresses.entry(*address).or_default();
             // An address that never answers is known by its first ones.
             if reached.answered == 0 && reached.tried >= SILENT_MAX {
@@ -312,10 +339,11 @@ fn try_all(targets: &[(String, Target)], wanted: Option<u32>, report: &mut Repor
             report.note(format!("UDP to {address} does not get through; another address does"))?;
         } else {
             let port = address.port();
+            let hairpin = ways::hairpin(address.ip(), is_remote).unwrap_or_default();
             report.bad(format!(
                 "no answer from {} on UDP port {port}: is it the server's port (its flags \
                  --udp-port and --udp-range), does the firewall let UDP {port} through, and is \
-                 this the public address (--advertise)?",
+                 this the public address (--advertise)?{hairpin}",
                 address.ip()
             ))?;
         }

@@ -16,6 +16,7 @@ mod probe;
 mod setup;
 mod tokens;
 mod users;
+mod ways;
 
 use std::io::Write as _;
 use std::process::ExitCode;

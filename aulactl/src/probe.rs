@@ -4,12 +4,13 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::hmac;
+use stun::{Class, Draft, attribute as at, method};
 
 /// How often the request is sent, with half a second between.
 const ATTEMPTS: usize = 6;
 const ATTEMPT_FOR: Duration = Duration::from_millis(500);
-const MAGIC: u32 = 0x2112_a442;
+/// What a candidate of a browser's has.
+const PRIORITY: u32 = 0x6e00_01ff;
 
 /// A minimal offer: one audio section that will never send.
 pub(crate) fn offer(ufrag: &str, password: &str) -> String {
@@ -28,7 +29,9 @@ pub(crate) fn offer(ufrag: &str, password: &str) -> String {
 pub(crate) struct Target {
     pub(crate) ufrag: String,
     pub(crate) password: String,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) udp: Vec<SocketAddr>,
+    /// Where connections are taken (RFC 6544).
+    pub(crate) tcp: Vec<SocketAddr>,
 }
 
 impl Target {
@@ -53,11 +56,15 @@ impl Target {
                 let [_, _, transport, _, address, port, ..] = fields[..] else {
                     continue;
                 };
-                if let (true, Ok(ip), Ok(port)) =
-                    (transport.eq_ignore_ascii_case("udp"), address.parse(), port.parse())
-                {
-                    target.addresses.push(SocketAddr::new(ip, port));
-                }
+                let (Ok(ip), Ok(port)) = (address.parse(), port.parse()) else {
+                    continue;
+                };
+                let list = match transport.to_ascii_lowercase().as_str() {
+                    "udp" => &mut target.udp,
+                    "tcp" => &mut target.tcp,
+                    _ => continue,
+                };
+                list.push(SocketAddr::new(ip, port));
             }
         }
         (!target.ufrag.is_empty() && !target.password.is_empty()).then_some(target)
@@ -75,19 +82,17 @@ pub(crate) fn check(
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(ATTEMPT_FOR))?;
-    let mut transaction = [0; 12];
-    aws_lc_rs::rand::fill(&mut transaction).map_err(std::io::Error::other)?;
-    let request = request(&transaction, target, own_ufrag);
+    let question = Question::new(target, own_ufrag)?;
     let started = Instant::now();
     for _ in 0..ATTEMPTS {
         // A port that is closed says so at the next call; the next attempt may fare better.
-        if socket.send(&request).is_err() {
+        if socket.send(&question.request).is_err() {
             std::thread::sleep(ATTEMPT_FOR);
             continue;
         }
         let mut answer = [0; 1500];
         if let Ok(length) = socket.recv(&mut answer)
-            && answer.get(..length).is_some_and(|answer| is_success(answer, &transaction))
+            && answer.get(..length).is_some_and(|answer| question.is_answered_by(answer))
         {
             return Ok(Some(started.elapsed()));
         }
@@ -95,50 +100,29 @@ pub(crate) fn check(
     Ok(None)
 }
 
-fn is_success(answer: &[u8], transaction: &[u8; 12]) -> bool {
-    const BINDING_SUCCESS: [u8; 2] = [1, 1];
-    answer.get(..2) == Some(&BINDING_SUCCESS) && answer.get(8..20) == Some(transaction)
+/// A connectivity check, and what its answer is told by.
+pub(crate) struct Question {
+    id: [u8; 12],
+    pub(crate) request: Vec<u8>,
 }
 
-/// A binding request with USERNAME, PRIORITY, ICE-CONTROLLING, MESSAGE-INTEGRITY and FINGERPRINT.
-fn request(transaction: &[u8; 12], target: &Target, own_ufrag: &str) -> Vec<u8> {
-    const HEADER_BYTES: usize = 20;
-    let mut message = vec![0, 1, 0, 0];
-    message.extend(MAGIC.to_be_bytes());
-    message.extend(transaction);
-    let attribute = |message: &mut Vec<u8>, kind: u16, contents: &[u8]| {
-        message.extend(kind.to_be_bytes());
-        message.extend((contents.len() as u16).to_be_bytes());
-        message.extend(contents);
-        message.resize(message.len().next_multiple_of(4), 0);
-    };
-    // RFC 8489 s14.5, s14.7: the length covers what is about to be appended.
-    let set_length = |message: &mut Vec<u8>, more: usize| {
-        let length = (message.len() - HEADER_BYTES + more) as u16;
-        if let Some(field) = message.get_mut(2..4) {
-            field.copy_from_slice(&length.to_be_bytes());
-        }
-    };
-    attribute(&mut message, 0x0006, format!("{}:{own_ufrag}", target.ufrag).as_bytes());
-    attribute(&mut message, 0x0024, &0x6e00_01ff_u32.to_be_bytes());
-    attribute(&mut message, 0x802a, &transaction[..8]);
-    set_length(&mut message, 24);
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, target.password.as_bytes());
-    let tag = hmac::sign(&key, &message);
-    attribute(&mut message, 0x0008, tag.as_ref());
-    set_length(&mut message, 8);
-    let fingerprint = crc32(&message) ^ 0x5354_554e;
-    attribute(&mut message, 0x8028, &fingerprint.to_be_bytes());
-    message
-}
+impl Question {
+    pub(crate) fn new(target: &Target, own_ufrag: &str) -> std::io::Result<Self> {
+        let mut id = [0; 12];
+        aws_lc_rs::rand::fill(&mut id).map_err(std::io::Error::other)?;
+        let username = format!("{}:{own_ufrag}", target.ufrag);
+        let request = Draft::new(Class::Request, method::BINDING, id)
+            .with(at::USERNAME, username.as_bytes())
+            .with(at::PRIORITY, &PRIORITY.to_be_bytes())
+            .with(at::CONTROLLING, &[7; 8])
+            .finish_check(target.password.as_bytes());
+        Ok(Self { id, request })
+    }
 
-/// ITU-T V.42.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
-        })
-    })
+    pub(crate) fn is_answered_by(&self, answer: &[u8]) -> bool {
+        const BINDING_SUCCESS: [u8; 2] = [1, 1];
+        answer.get(..2) == Some(&BINDING_SUCCESS) && answer.get(8..20) == Some(&self.id)
+    }
 }
 
 #[cfg(test)]
@@ -153,8 +137,9 @@ mod tests {
             a=candidate:3 1 udp 1 2001:db8::1 8443 typ host\r\na=candidate:x\r\n";
         let target = Target::parse(answer).unwrap();
         assert_eq!((target.ufrag.as_str(), target.password.as_str()), ("uf", "pw"));
-        let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
+        let addresses: Vec<String> = target.udp.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["192.0.2.1:8443", "[2001:db8::1]:8443"]);
+        assert_eq!(target.tcp, ["192.0.2.1:8443".parse().unwrap()]);
         assert_eq!(Target::parse("v=0"), None);
     }
 
@@ -169,11 +154,13 @@ mod tests {
 
     #[test]
     fn requests_are_well_formed() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        let target = Target { ufrag: "uf".into(), password: "pw".into(), addresses: Vec::new() };
-        let message = request(&[7; 12], &target, "own");
-        assert_eq!(usize::from(message[2]) << 8 | usize::from(message[3]), message.len() - 20);
-        assert_eq!(message.len() % 4, 0);
-        assert!(!is_success(&message, &[7; 12]));
+        let target = Target { ufrag: "uf".into(), password: "pw".into(), ..Target::default() };
+        let question = Question::new(&target, "own").unwrap();
+        let message = stun::Message::parse(&question.request).unwrap();
+        assert_eq!(message.text(at::USERNAME), Some("uf:own"));
+        assert!(message.is_authentic(b"pw"));
+        assert!(!question.is_answered_by(&question.request));
+        let answer = Draft::new(Class::Success, method::BINDING, question.id).finish(None);
+        assert!(question.is_answered_by(&answer));
     }
 }

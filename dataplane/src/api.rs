@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::agree::Unused;
 use crate::error::{CloseReason, PeerError};
 use crate::id::{PublicationId, ShardId, TransportId};
+use crate::path::Over;
 use crate::stats::Counters;
 use crate::voice::VoiceReport;
 
@@ -346,8 +347,8 @@ pub enum PathStage {
 pub struct PathReport {
     /// How far it has come.
     pub stage: PathStage,
-    /// Whether it goes over TCP, once anything has come.
-    pub is_tcp: Option<bool>,
+    /// What it goes over, once anything has come.
+    pub over: Option<Over>,
 }
 
 /// What a shard tells the control plane.

@@ -5,11 +5,11 @@ use crate::api::Codec;
 use crate::canonical::{
     HEADER_BYTES_MAX, HopFields, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
 };
+use crate::checks::BindingRequest;
 use crate::demux::{Class, classify};
 use crate::descriptor::{self, FrameInfo};
 use crate::extension::{Extension, ExtensionMap};
 use crate::rtp::RtpHeader;
-use crate::stun::BindingRequest;
 use crate::ufrag;
 
 // For simulations of paths.

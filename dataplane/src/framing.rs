@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
+use crate::checks::BindingRequest;
 use crate::demux::{Class, classify};
 use crate::id::ShardId;
-use crate::stun::BindingRequest;
 
 /// A longer frame than this is nobody's whom we know: media, DTLS and STUN fit into an MTU.
 pub const FRAME_BYTES_MAX: usize = 2048;
@@ -150,7 +150,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stun::tests::request;
+    use crate::checks::tests::request;
 
     fn framed(datagram: &[u8]) -> Vec<u8> {
         let mut bytes = (datagram.len() as u16).to_be_bytes().to_vec();

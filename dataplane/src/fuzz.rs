@@ -5,6 +5,7 @@ use crate::allocate::{Wish, allocate};
 use crate::canonical::{
     HEADER_BYTES_MAX, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
 };
+use crate::checks::BindingRequest;
 use crate::choose::Rung;
 use crate::congestion::{Controller, Flow, RATE_MAX_BPS, RATE_MIN_BPS};
 use crate::demux::{Class, classify};
@@ -14,7 +15,6 @@ use crate::extension::{Extension, ExtensionMap};
 use crate::framing::{Backlog, Deframer, FRAME_BYTES_MAX, FirstFrame, first_frame};
 use crate::rtcp::{self, Feedback, Twcc};
 use crate::rtp::RtpHeader;
-use crate::stun::BindingRequest;
 use crate::{Codec, descriptor, sdp, ufrag};
 
 /// First byte, STUN gate, ufrag.

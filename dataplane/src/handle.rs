@@ -12,6 +12,7 @@ use mio::Waker;
 use crate::api::{Command, Config, Event, Listening};
 use crate::error::StartError;
 use crate::id::{ShardId, TransportId};
+use crate::path::Over;
 use crate::run::{self, NewStream, Running, ShardInput, Socket};
 
 /// Starts shards and talks to them. Dropping it stops them.
@@ -135,7 +136,7 @@ impl Door {
 
     /// The same for a peer that somebody in this process relays (TURN): `stream` is his end of a
     /// pair, on which the same frames travel, `peer` the peer's relayed address, `candidate` ours that
-    /// it talks to.
+    /// it talks to, and `over` how it reaches the relay.
     ///
     /// # Errors
     /// As [`Self::adopt`].
@@ -144,9 +145,10 @@ impl Door {
         shard: ShardId,
         stream: UnixStream,
         (peer, candidate): (SocketAddr, SocketAddr),
+        over: Over,
         head: Vec<u8>,
     ) -> Result<(), Busy> {
-        let stream = Socket::Relayed { stream, peer, local: candidate.ip() };
+        let stream = Socket::Relayed { stream, peer, local: candidate.ip(), over };
         self.hand_over(shard, NewStream { stream, head })
     }
 

@@ -8,11 +8,13 @@
 //! is being built: a thread-local slot, set just before, tells.
 //!
 //! There are two libraries behind it. The engine's own is lean, and takes ECDSA certificates only;
-//! OpenSSL takes any, and has whoever begins as the libraries of encoders do (`dtls_openssl.rs`).
+//! OpenSSL takes any, and has whoever begins as the libraries of encoders do, and whose offer wants us to begin
+//! (`dtls_openssl.rs`).
 
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -38,6 +40,8 @@ struct Handshake {
     keys: OnceLock<DtlsKeys>,
     certificate: OnceLock<Vec<u8>>,
     failure: OnceLock<Failure>,
+    /// Whether the peer may have a certificate of any kind and wants us to begin.
+    takes_any: AtomicBool,
 }
 
 /// Why a handshake ended.
@@ -53,6 +57,11 @@ impl KeySlot {
     /// Why the handshake failed, if it has.
     pub fn failure(&self) -> Option<&Failure> {
         self.0.failure.get()
+    }
+
+    /// Should we begin the handshake, any certificate will do.
+    pub fn take_any_certificate(&self) {
+        self.0.takes_any.store(true, Ordering::Relaxed);
     }
 
     /// The keys, once there.
@@ -167,13 +176,13 @@ impl fmt::Debug for CapturingInstance {
 
 impl CapturingInstance {
     /// Leaves the association to OpenSSL.
-    fn change_library(&mut self) {
+    fn change_library(&mut self, is_active: bool) {
         let Some((cert, mtu, now)) = self.other.take() else {
             return;
         };
         // It fails without memory only; then it stays as it is.
         if let Ok(mut dtls) = OpensslDtls::new(&cert, mtu, now) {
-            dtls.set_active(false);
+            dtls.set_active(is_active);
             self.inner = Library::Openssl(Box::new(dtls));
         }
     }
@@ -202,6 +211,9 @@ impl CapturingInstance {
 
 impl DtlsInstance for CapturingInstance {
     fn set_active(&mut self, active: bool) {
+        if active && self.slot.0.takes_any.load(Ordering::Relaxed) {
+            self.change_library(true);
+        }
         if active {
             self.other = None;
         }
@@ -211,7 +223,7 @@ impl DtlsInstance for CapturingInstance {
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
         if self.other.is_some() {
             if dtls_openssl::is_wanted(packet) {
-                self.change_library();
+                self.change_library(false);
             }
             self.other = None;
         }

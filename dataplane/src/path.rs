@@ -42,6 +42,21 @@ const ANSWERS_ENOUGH: u8 = 2;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StreamId(pub u32);
 
+/// What datagrams to a peer go over on its side of us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// UDP.
+    Udp,
+    /// A connection (RFC 6544).
+    Tcp,
+    /// Our TURN server, which it reaches over UDP.
+    TurnUdp,
+    /// The same over TCP.
+    TurnTcp,
+    /// The same over TLS.
+    TurnTls,
+}
+
 /// One way to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
@@ -49,14 +64,16 @@ pub struct Path {
     pub peer: SocketAddr,
     /// Ours, which it sends to; `None` lets the system choose.
     pub local: Option<IpAddr>,
-    /// The connection, if it is one (RFC 6544); else UDP.
+    /// The connection, if it is one (RFC 6544), or one end of a relay's; else UDP.
     pub stream: Option<StreamId>,
+    /// What is behind that.
+    pub over: Over,
 }
 
 impl Path {
     /// A path over UDP.
     pub fn udp(peer: SocketAddr, local: Option<IpAddr>) -> Self {
-        Self { peer, local, stream: None }
+        Self { peer, local, stream: None, over: Over::Udp }
     }
 }
 
@@ -310,6 +327,12 @@ impl Paths {
         self.handshake.forget(PathIndex(at as u8));
         let evicted = std::mem::replace(&mut self.known[at], fresh);
         (at, Some(evicted.path))
+    }
+
+    /// The priority of the path in use, and which ICE restart it belongs to.
+    pub fn standing(&self) -> Option<(u64, u32)> {
+        let PathIndex(at) = self.current?;
+        self.known.get(usize::from(at)).map(|known| (known.priority, known.generation))
     }
 
     /// An authentic packet came over a path.

@@ -229,6 +229,10 @@ impl Peer {
         transmit: Transmit<'_>,
     ) -> Result<Drained, Result<PeerError, Fault>> {
         let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+        if is_client {
+            // Encoders alone insist on being the server, and what it will show us nobody says beforehand.
+            self.keys.take_any_certificate();
+        }
         let mid = self.engine_mid.clone().unwrap_or_else(|| "0".to_owned());
         let text = engine_description(&mid, &remote, is_client);
         let offer = parse(|| SdpOffer::from_sdp_string(&text).ok())?;

@@ -16,6 +16,7 @@ mod run;
 mod signal;
 mod target;
 mod totals;
+mod tunnel;
 mod viewer;
 mod whip;
 

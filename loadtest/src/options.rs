@@ -6,6 +6,7 @@ use dataplane::Codec;
 use loadtest::netem::Impairment;
 
 use crate::engine::Load;
+use crate::tunnel::Transport;
 
 /// How to use it, printed by `--help`.
 pub const USAGE: &str = "\
@@ -30,6 +31,7 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   --max-loss SHARE   fail above it (0.01)      --max-p99 MS    find-capacity's limit (50)
   --verify N         check every Nth packet (16)
   --feedback         viewers send transport-wide feedback every 100 ms, as browsers do
+  --transport T      udp|tcp|turn: viewers' media over UDP, ICE-TCP or the server's TURN (udp)
   --netem SPEC       impair the viewers' media: loss=2%,delay=40ms,jitter=10ms,reorder=1%,
                      duplicate=1%,rate=2m,queue=100ms,burst=1%/30%,rebind=5s
 Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for a wrong command line.
@@ -85,6 +87,8 @@ pub struct Options {
     pub protocol: Protocol,
     /// `--feedback`.
     pub feedback: bool,
+    /// `--transport`.
+    pub transport: Transport,
     /// `--netem`.
     pub netem: Option<Impairment>,
     /// `--duration`.
@@ -144,6 +148,11 @@ impl Options {
                         cannot; use run, class or webinar"
                 .to_owned());
         }
+        if self.netem.is_some() && self.transport != Transport::Udp {
+            return Err(
+                "--netem: impairs datagrams, so not with --transport tcp or turn".to_owned()
+            );
+        }
         if self.load.simulcast && self.load.codec == Codec::Vp9 {
             return Err(
                 "--simulcast: VP9 has its layers in one stream; choose another codec".to_owned()
@@ -182,6 +191,7 @@ impl Options {
             },
             protocol: Protocol::Native,
             feedback: false,
+            transport: Transport::Udp,
             netem: None,
             duration: Duration::from_secs(30),
             ramp: 50.0,
@@ -229,6 +239,14 @@ impl Options {
                             "--protocol {other}: want native, whip or whip+native"
                         ));
                     }
+                };
+            }
+            "transport" => {
+                self.transport = match text()?.as_str() {
+                    "udp" => Transport::Udp,
+                    "tcp" => Transport::Tcp,
+                    "turn" => Transport::Turn,
+                    other => return Err(format!("--transport {other}: want udp, tcp or turn")),
                 };
             }
             "netem" => {
@@ -331,6 +349,8 @@ mod tests {
             ("run --protocol rtmp", "want native, whip or whip+native"),
             ("run --netem loss=200%", "--netem loss=200%:"),
             ("meeting --protocol whip", "cannot"),
+            ("run --transport quic", "want udp, tcp or turn"),
+            ("run --transport tcp --netem loss=2%", "impairs datagrams"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(said), "{line}: {error}");

@@ -14,6 +14,7 @@ use crate::measure::{Outcome, ProcessUse};
 use crate::options::{Options, Protocol};
 use crate::signal::{self, Member};
 use crate::target::{Target, tls_config};
+use crate::tunnel::{Transport, Tunnels, Way};
 use crate::whip::{self, Session};
 
 /// TLS handshakes under way at once on the harness's side.
@@ -80,7 +81,9 @@ fn descriptors_needed(options: &Options, is_local: bool) -> usize {
     };
     let streams = publishers * clients.max(publishers);
     let sockets = if is_local { 0 } else { streams };
-    connections + sockets + if options.netem.is_some() { streams } else { 0 }
+    // A port on this machine, and a connection.
+    let tunnels = if options.transport == Transport::Udp { 0 } else { 2 * streams };
+    connections + sockets + tunnels + if options.netem.is_some() { streams } else { 0 }
 }
 
 /// As W3C webrtc-stats counts freezes: three frame intervals, or 150 ms more than one.
@@ -127,6 +130,7 @@ struct Class {
     tls: Option<Arc<rustls::ClientConfig>>,
     engine: EngineHandle,
     detour: Option<Arc<Detour>>,
+    way: Way,
     members: JoinSet<()>,
     failures: Arc<Mutex<Vec<String>>>,
     ending: watch::Sender<bool>,
@@ -139,12 +143,19 @@ impl Class {
         tls: Option<Arc<rustls::ClientConfig>>,
         engine: EngineHandle,
     ) -> Self {
+        let detour = options.netem.map(|netem| Arc::new(Detour::new(netem, options.load.seed)));
+        let way = match (&detour, options.transport) {
+            (Some(detour), _) => Way::Impaired(Arc::clone(detour)),
+            (None, Transport::Udp) => Way::Direct,
+            (None, other) => Way::Tunnel(Arc::new(Tunnels::new(other, tls.clone()))),
+        };
         Self {
             options: options.clone(),
             target: Arc::new(target),
             tls,
             engine,
-            detour: options.netem.map(|netem| Arc::new(Detour::new(netem, options.load.seed))),
+            detour: detour.clone(),
+            way,
             members: JoinSet::new(),
             failures: Arc::default(),
             ending: watch::Sender::new(false),
@@ -176,9 +187,9 @@ impl Class {
                 let mut joined = signal::join(&self.target, tls, engine, number, member).await?;
                 joined.publish(load, number).await?;
                 let views = self.options.is_meeting;
-                let detour = self.detour.clone();
+                let way = self.way.clone();
                 self.members.spawn(async move {
-                    let why = joined.serve(views, detour).await;
+                    let why = joined.serve(views, way).await;
                     failures.lock().await.push(format!("publisher {number}: {why}"));
                 });
             }
@@ -200,13 +211,12 @@ impl Class {
             due = (due + interval).max(Instant::now() - interval);
             let number = self.options.publishers + viewer;
             let member = self.member(number);
-            let (server, engine, detour) =
-                (self.server(), self.engine.clone(), self.detour.clone());
+            let (server, engine, way) = (self.server(), self.engine.clone(), self.way.clone());
             let (failures, ending) = (Arc::clone(&self.failures), self.ending.subscribe());
             let (protocol, publishers) = (self.options.protocol, self.options.publishers);
             self.members.spawn(async move {
                 let why = if protocol.views_by_whep() {
-                    let begun = whip::view(server, engine, &member, publishers, detour).await;
+                    let begun = whip::view(server, engine, &member, publishers, way).await;
                     drop(permit);
                     match begun {
                         Ok(session) => return hold(session, ending, failures).await,
@@ -217,7 +227,7 @@ impl Class {
                     let joined = signal::join(&target, tls, engine, number, member).await;
                     drop(permit);
                     match joined {
-                        Ok(joined) => joined.serve(true, detour).await,
+                        Ok(joined) => joined.serve(true, way).await,
                         Err(error) => error,
                     }
                 };
@@ -258,6 +268,11 @@ impl Class {
         let members: Vec<Member> = (0..count).map(|at| self.member(first + at)).collect();
         let failures = Arc::clone(&self.failures);
         let (protocol, publishers) = (self.options.protocol, self.options.publishers);
+        // What is impaired is the path of those who stay.
+        let way = match &self.way {
+            Way::Impaired(_) => Way::Direct,
+            other => other.clone(),
+        };
         tokio::spawn(async move {
             let mut number = first;
             while Instant::now() < until {
@@ -265,12 +280,12 @@ impl Class {
                 for member in members.clone() {
                     number += 1;
                     let (target, tls, engine) = (Arc::clone(&target), tls.clone(), engine.clone());
-                    let failures = Arc::clone(&failures);
+                    let (failures, way) = (Arc::clone(&failures), way.clone());
                     visitors.spawn(async move {
                         // Gone without a word after a while, like a closed laptop.
                         let done = if protocol.views_by_whep() {
                             let server = whip::Server { target, tls };
-                            match whip::view(server, engine, &member, publishers, None).await {
+                            match whip::view(server, engine, &member, publishers, way).await {
                                 Ok(_session) => {
                                     tokio::time::sleep(CHURN_EVERY).await;
                                     Ok(())
@@ -280,7 +295,7 @@ impl Class {
                         } else {
                             match signal::join(&target, tls, engine, number, member).await {
                                 Ok(joined) => {
-                                    let stay = joined.serve(true, None);
+                                    let stay = joined.serve(true, way);
                                     let _ = tokio::time::timeout(CHURN_EVERY, stay).await;
                                     Ok(())
                                 }

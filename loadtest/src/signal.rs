@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{SinkExt, StreamExt};
-use loadtest::netem::Detour;
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -14,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::connect::{self, JOIN_TIMEOUT, Stream};
 use crate::engine::{Command, EngineHandle, Load};
 use crate::target::Target;
+use crate::tunnel::{Relay, Way};
 
 /// Who joins.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Joined {
     since: Instant,
     id: String,
     username: String,
+    /// TURN servers that were offered.
+    relays: Vec<Relay>,
     /// The engine's number of each stream that is viewed, by stream id.
     streams: HashMap<String, usize>,
 }
@@ -80,6 +82,7 @@ async fn connect(
         since,
         id: id.clone(),
         username: member.username.clone(),
+        relays: Vec::new(),
         streams: HashMap::new(),
     };
     joined.send(json!({"type": "handshake", "version": ["2"], "id": id})).await?;
@@ -97,7 +100,10 @@ async fn connect(
         let message = joined.receive().await?;
         if message["type"] == "joined" {
             return match message["kind"].as_str() {
-                Some("join") => Ok(joined),
+                Some("join") => {
+                    joined.relays = Relay::of_configuration(&message["rtcConfiguration"]);
+                    Ok(joined)
+                }
                 _ => Err(refusal(&message)),
             };
         }
@@ -178,8 +184,8 @@ impl Joined {
     }
 
     /// Asks for every stream of the group; then serves the connection until it breaks or `self`
-    /// is dropped. Media comes by way of `detour`, if there is one. Returns why it ended.
-    pub async fn serve(mut self, views: bool, detour: Option<Arc<Detour>>) -> String {
+    /// is dropped. Media comes by `way`. Returns why it ended.
+    pub async fn serve(mut self, views: bool, way: Way) -> String {
         if views {
             let request = json!({"type": "request", "request": {"": ["audio", "video"]}});
             if let Err(error) = self.send(request).await {
@@ -196,12 +202,9 @@ impl Joined {
                 Some("offer") => {
                     let known = self.streams.get(&id).copied();
                     let sdp = message["sdp"].as_str().unwrap_or_default().to_owned();
-                    let sdp = match &detour {
-                        Some(detour) => match detour.redirect(&sdp) {
-                            Ok(sdp) => sdp,
-                            Err(error) => return format!("the impaired path failed: {error}"),
-                        },
-                        None => sdp,
+                    let sdp = match way.redirect(sdp, &self.relays).await {
+                        Ok(sdp) => sdp,
+                        Err(error) => return error,
                     };
                     let since = self.since;
                     let answered =

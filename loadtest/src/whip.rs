@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LINK, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use loadtest::netem::Detour;
 use serde_json::Value;
 
 use crate::connect::{self, JOIN_TIMEOUT};
 use crate::engine::{Command, EngineHandle, Load};
 use crate::signal::Member;
 use crate::target::Target;
+use crate::tunnel::{Relay, Way};
 
 const SDP: &str = "application/sdp";
 /// The largest answer.
@@ -55,7 +55,7 @@ pub async fn publish(
     number: usize,
 ) -> Result<Session, String> {
     let made = engine.ask(|reply| Command::Publish(load, number, reply)).await.flatten();
-    start(server, engine, member, made, ".whip", None).await
+    start(server, engine, member, made, ".whip", Way::Direct).await
 }
 
 /// Views so many publishers.
@@ -64,11 +64,11 @@ pub async fn view(
     engine: EngineHandle,
     member: &Member,
     publishers: usize,
-    detour: Option<Arc<Detour>>,
+    way: Way,
 ) -> Result<Session, String> {
     let since = Instant::now();
     let made = engine.ask(|reply| Command::Subscribe(publishers, since, reply)).await.flatten();
-    start(server, engine, member, made, ".whep", detour).await
+    start(server, engine, member, made, ".whep", way).await
 }
 
 async fn start(
@@ -77,7 +77,7 @@ async fn start(
     member: &Member,
     made: Option<(usize, String)>,
     endpoint: &str,
-    detour: Option<Arc<Detour>>,
+    way: Way,
 ) -> Result<Session, String> {
     let (client, offer) = made.ok_or("cannot make an offer; are there descriptors left?")?;
     let authorization = authorization(member);
@@ -85,25 +85,24 @@ async fn start(
     // From here on the engine's client ends with the session, whatever happens.
     let mut session = Session { server, engine, client, location: String::new(), authorization };
     let attempt = session.post(&path, offer);
-    let (location, answer) = match tokio::time::timeout(JOIN_TIMEOUT, attempt).await {
+    let (location, answer, relays) = match tokio::time::timeout(JOIN_TIMEOUT, attempt).await {
         Ok(answered) => answered?,
         Err(_) => return Err(format!("no answer within {} s", JOIN_TIMEOUT.as_secs())),
     };
     session.location = location;
-    let answer = match detour {
-        Some(detour) => detour
-            .redirect(&answer)
-            .map_err(|error| format!("the impaired path failed: {error}"))?,
-        None => answer,
-    };
+    let answer = way.redirect(answer, &relays).await?;
     let taken = session.engine.ask(|reply| Command::Answer(client, answer, reply)).await;
     taken.unwrap_or_else(|| Err("the engine has ended".to_owned()))?;
     Ok(session)
 }
 
 impl Session {
-    /// Returns the session's path and the answer.
-    async fn post(&self, path: &str, offer: String) -> Result<(String, String), String> {
+    /// Returns the session's path, the answer, and the TURN servers that come with it.
+    async fn post(
+        &self,
+        path: &str,
+        offer: String,
+    ) -> Result<(String, String, Vec<Relay>), String> {
         let response = self.ask(Method::POST, path, offer).await?;
         let (parts, body) = response.into_parts();
         if parts.status != StatusCode::CREATED {
@@ -112,7 +111,9 @@ impl Session {
         }
         let location = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or("the server answered without a Location")?;
-        Ok((path_of(path, location), String::from_utf8_lossy(&body).into_owned()))
+        let links = parts.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
+        let (location, answer) = (path_of(path, location), String::from_utf8_lossy(&body));
+        Ok((location, answer.into_owned(), Relay::of_links(links)))
     }
 
     /// Ends the session at the server too.

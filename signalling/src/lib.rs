@@ -27,6 +27,7 @@ mod object;
 mod password;
 mod permission;
 mod problem;
+mod reach;
 mod relay;
 mod stream;
 mod switchboard;
@@ -49,9 +50,9 @@ pub use group::{StatusView, unauthenticated_status};
 pub use hub::{
     ActionRequest, Bearer, Caller, Cause, Census, CredentialCheck, Credentials, EncodingState,
     Event, Failure, GroupFile, Happening, Hub, JoinRequest, Joined, JoinedKind, MediaEvent,
-    MediaRequest, Message, NotDone, Operation, Output, PathStage, PathState, Proof, Recipients,
-    RecordOrder, RecordedStream, Refusal, Secret, Sent, SlotState, StatusReply, Traits, UserKind,
-    Utterance, Verdict, ViewRequest, ViewState, What, Whose,
+    MediaRequest, Message, NotDone, Operation, Output, Over, PathStage, PathState, Proof,
+    Recipients, RecordOrder, RecordedStream, Refusal, Secret, Sent, SlotState, StatusReply, Traits,
+    UserKind, Utterance, Verdict, ViewRequest, ViewState, What, Whose,
 };
 pub use ice_server::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
@@ -64,6 +65,7 @@ pub use nearest::nearest;
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
+pub use reach::{is_public, is_taken_by_browsers};
 pub use relay::{CREDENTIALS_FOR_S, Relay, RelayKey, RelayPort, RelayUser};
 pub use stream::{Layers, MediaKind, Rate, Request, SentRate, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};

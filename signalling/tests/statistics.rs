@@ -45,7 +45,7 @@ fn publishers_show_what_they_bring() {
         json!([{"bitrate": 40_000, "loss": 0.0},
             {"bitrate": 700_000, "loss": 0.25, "jitter": 1.5}])
     );
-    let path = PathState { stage: PathStage::Silent, is_tcp: Some(false) };
+    let path = PathState { stage: PathStage::Silent, over: Some(signalling::Over::Udp) };
     world.event(MediaEvent::Path { media, path });
     let up = world.board.stats(&nothing)[0]["clients"][0]["up"][0].clone();
     assert_eq!(up["path"], json!({"state": "silent", "over": "udp"}));

@@ -5,7 +5,9 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{MediaEvent, MediaKind, MediaRequest, PathStage, PathState, PublicationKey, What};
+use signalling::{
+    MediaEvent, MediaKind, MediaRequest, Over, PathStage, PathState, PublicationKey, What,
+};
 use world::{OPEN, World, kinds};
 
 #[test]
@@ -168,30 +170,33 @@ fn a_connection_in_trouble_is_told_to_its_owner_and_an_ordinary_one_is_not() {
     let down = world.offered();
     world.say(bob, json!({"type": "answer", "id": "a", "sdp": "v=0"}));
     world.forget();
-    let path = |stage, is_tcp| PathState { stage, is_tcp };
+    let path = |stage, over| PathState { stage, over };
     let told = |value| vec![json!({"type": "stream", "kind": "path", "id": "a", "value": value})];
     for (media, conn) in [(up, ann), (down, bob)] {
         for (path, value) in [
-            (path(PathStage::Flowing, Some(false)), None),
+            (path(PathStage::Flowing, Some(Over::Udp)), None),
             (path(PathStage::Waiting, None), Some(json!({"state": "waiting"}))),
             (
-                path(PathStage::Checked, Some(false)),
+                path(PathStage::Checked, Some(Over::Udp)),
                 Some(json!({"state": "checked", "over": "udp"})),
             ),
             (
-                path(PathStage::Connected, Some(true)),
+                path(PathStage::Connected, Some(Over::Tcp)),
                 Some(json!({"state": "connected", "over": "tcp"})),
             ),
             (
-                path(PathStage::Flowing, Some(true)),
-                Some(json!({"state": "flowing", "over": "tcp"})),
+                path(PathStage::Flowing, Some(Over::TurnTls)),
+                Some(json!({"state": "flowing", "over": "turn/tls"})),
             ),
-            (path(PathStage::Silent, Some(true)), Some(json!({"state": "silent", "over": "tcp"}))),
             (
-                path(PathStage::Flowing, Some(false)),
+                path(PathStage::Silent, Some(Over::Tcp)),
+                Some(json!({"state": "silent", "over": "tcp"})),
+            ),
+            (
+                path(PathStage::Flowing, Some(Over::Udp)),
                 Some(json!({"state": "flowing", "over": "udp"})),
             ),
-            (path(PathStage::Flowing, Some(false)), None),
+            (path(PathStage::Flowing, Some(Over::Udp)), None),
         ] {
             world.event(MediaEvent::Path { media, path });
             assert_eq!(world.take(conn), value.map(told).unwrap_or_default(), "{path:?}");

@@ -376,7 +376,7 @@ fn events_tell_what_changes() {
     assert!(text.contains("event: active\n"), "{text}");
     assert!(text.contains("data: {\"1\":[{\"bitrate\":700000}]}\n\n"), "{text}");
     assert!(text.contains("data: {\"viewercount\":2}\n\n"), "{text}");
-    let path = PathState { stage: PathStage::Flowing, is_tcp: Some(true) };
+    let path = PathState { stage: PathStage::Flowing, over: Some(signalling::Over::Tcp) };
     world.event(MediaEvent::Path { media: view, path });
     world.advance(Duration::from_secs(2));
     let told = "event: path\ndata: {\"over\":\"tcp\",\"state\":\"flowing\"}\n\n";

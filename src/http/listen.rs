@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use hyper::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::plain::{self, Rewound};
 use super::{Context, Peer, route};
 use crate::counter::Counter;
-use crate::ice_tcp;
+use crate::ice_tcp::{self, carry_media};
 use crate::redacted::Redacted;
 use crate::tls::Certificates;
 
@@ -41,8 +41,6 @@ const STREAMS_MAX: u32 = 64;
 const RESETS_MAX: usize = 32;
 /// HTTP/2: a client that does not answer pings is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// What the kernel may hold of one connection without having sent it: media may follow (TURN).
-const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 /// RFC 7443.
 pub(crate) const ALPN_TURN: &[u8] = b"stun.turn";
 /// How long accepting pauses after an error such as EMFILE.
@@ -152,6 +150,7 @@ pub(crate) async fn serve(
                 Some(b"h2") => true,
                 Some(ALPN_TURN) => {
                     if let Some(from) = from {
+                        carry_media(stream.get_ref().0.inner());
                         context.ice_tcp.take_secure(stream, Vec::new(), from).await;
                     }
                     return;
@@ -169,7 +168,10 @@ pub(crate) async fn serve(
                 return;
             };
             match from.filter(|_| ice_tcp::begins_with(first)) {
-                Some(from) => context.ice_tcp.take_secure(stream, Vec::new(), from).await,
+                Some(from) => {
+                    carry_media(stream.inner().get_ref().0.inner());
+                    context.ice_tcp.take_secure(stream, Vec::new(), from).await;
+                }
                 None => speak_http1(stream, peer, context, closing).await,
             }
         });
@@ -181,8 +183,8 @@ pub(crate) async fn serve(
 }
 
 /// A byte stream of either kind.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+trait Stream: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + AsFd + Send + Unpin> Stream for T {}
 
 /// A connection, with its peer's address and our own.
 type Accepted = (Box<dyn Stream>, Option<SocketAddr>, Option<IpAddr>);
@@ -210,9 +212,6 @@ impl Connection {
             context.ice_tcp.take(stream, address).await;
             return None;
         }
-        // What the kernel holds unsent cannot be dropped any more when it gets old; failing that, it
-        // holds more.
-        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         // Small messages must not wait for each other; failing that, they do.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok().map(|local| local.ip().to_canonical());
@@ -231,7 +230,7 @@ async fn accept(listener: &Listener) -> io::Result<Connection> {
 }
 
 async fn speak_http1(
-    stream: impl Stream + 'static,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
     context: Arc<Context>,
     mut closing: watch::Receiver<bool>,
@@ -256,7 +255,7 @@ async fn speak_http1(
 }
 
 async fn speak_http2(
-    stream: impl Stream + 'static,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
     context: Arc<Context>,
     mut closing: watch::Receiver<bool>,

@@ -17,9 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::body::Body;
 use super::{redirect, text};
+use crate::tls::TLS_HANDSHAKE;
 
-/// A TLS record begins with the type of a handshake (RFC 8446 s5.1).
-const HANDSHAKE: u8 = 22;
 /// The header must be there by then.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -36,10 +35,15 @@ impl<S: AsyncRead + Unpin> Rewound<S> {
         Ok((Self { first: Some(first), stream }, first))
     }
 
-    /// The same. Says whether it begins TLS.
+    /// The same as [`Self::first`]. Says whether it begins TLS.
     pub(super) async fn look(stream: S) -> io::Result<(Self, bool)> {
         let (stream, first) = Self::first(stream).await?;
-        Ok((stream, first == HANDSHAKE))
+        Ok((stream, first == TLS_HANDSHAKE))
+    }
+
+    /// What it is of.
+    pub(super) fn inner(&self) -> &S {
+        &self.stream
     }
 }
 

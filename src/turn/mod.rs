@@ -1,10 +1,7 @@
 //! A TURN server that ends here (RFC 8656), for networks that let nothing else through: over TCP and
 //! TLS on the port of the page, and over UDP where the operator wants it. It relays to our own shards
-//! and nowhere else (`session.rs`), each as another path to a peer: over one end of a pair of sockets
+//! and nowhere else (the crate `stun`), each as another path to a peer: over one end of a pair of sockets
 //! travel the same frames as over ICE-TCP.
-
-mod message;
-mod session;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
-use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, first_frame};
+use dataplane::{Door, FRAME_BYTES_MAX, FirstFrame, Over, first_frame};
+use stun::{Grant, Output, Room, Rules, Session, Standing, message_bytes};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
 };
@@ -26,7 +24,6 @@ use tokio::task::JoinSet;
 
 use crate::metrics::{Counters, StreamRefusal};
 use crate::relay::{Credentials, unix_s};
-use session::{Grant, Output, Room, Rules, Session, Standing};
 
 /// An allocation must have been made by then.
 const ALLOCATED_WITHIN: Duration = Duration::from_secs(10);
@@ -52,12 +49,6 @@ fn random<const LEN: usize>() -> [u8; LEN] {
     // aws-lc aborts rather than return weak randomness.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     bytes
-}
-
-/// Whether a connection begins as TURN over TCP does: with a request for an address or an allocation.
-/// As a frame of ICE-TCP that would be shorter than any message.
-pub(crate) fn begins_with(octets: [u8; 2]) -> bool {
-    matches!(u16::from_be_bytes(octets), message::method::BINDING | message::method::ALLOCATE)
 }
 
 /// See the module's documentation.
@@ -144,7 +135,7 @@ impl Turn {
             output => output,
         };
         if let Some(Output::Reply(reply)) = &output
-            && let Some(code) = message::error_code(reply)
+            && let Some(code) = stun::error_code(reply)
         {
             self.counters.turn_refused(code);
         }
@@ -191,12 +182,13 @@ impl Turn {
         stream: S,
         head: Vec<u8>,
         client: SocketAddr,
+        over: Over,
         gate: G,
     ) {
         let (reader, writer) = tokio::io::split(stream);
         let session = self.session(client);
         let inbound = Inbound::Stream { reader, octets: head };
-        Connection::new(self, session, Outbound::Stream(writer)).run(inbound, gate).await;
+        Connection::new(self, session, Outbound::Stream(writer), over).run(inbound, gate).await;
     }
 
     /// Serves a UDP socket until `closing` turns true. Who has no allocation costs nothing but an answer.
@@ -238,7 +230,7 @@ impl Turn {
             let (sender, receiver) = mpsc::channel(DATAGRAMS_MAX);
             known.lock().unwrap_or_else(PoisonError::into_inner).insert(from, sender);
             let outbound = Outbound::<tokio::io::Empty>::Datagrams(socket.clone(), from);
-            let mut connection = Connection::new(self.clone(), session, outbound);
+            let mut connection = Connection::new(self.clone(), session, outbound, Over::TurnUdp);
             connection.seat = seat;
             let known = known.clone();
             tokio::spawn(async move {
@@ -260,11 +252,15 @@ enum Inbound<S> {
 impl<S: AsyncRead> Inbound<S> {
     /// The next whole message; nothing at the end, or if what comes is none. Nothing is lost if it is
     /// given up while it waits.
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self, counters: &Counters) -> Option<Vec<u8>> {
         match self {
             Self::Datagrams(receiver) => receiver.recv().await,
             Self::Stream { reader, octets } => loop {
-                if let Some(len) = message_bytes(octets)? {
+                let Some(whole) = message_bytes(octets, MESSAGE_BYTES_MAX) else {
+                    counters.stream_refused(StreamRefusal::Foreign);
+                    return None;
+                };
+                if let Some(len) = whole {
                     let rest = octets.split_off(len.min(octets.len()));
                     return Some(std::mem::replace(octets, rest));
                 }
@@ -274,22 +270,6 @@ impl<S: AsyncRead> Inbound<S> {
             },
         }
     }
-}
-
-/// The length of the first message of a stream, padding included, once all of it is there; an outer
-/// nothing if it cannot be one (RFC 8656 s12.5, RFC 8489 s6.2.2).
-#[expect(clippy::option_option, reason = "no message at all, or not yet a whole one")]
-fn message_bytes(octets: &[u8]) -> Option<Option<usize>> {
-    let Some([first, _, high, low]) = octets.first_chunk() else {
-        return Some(None);
-    };
-    let len = usize::from(u16::from_be_bytes([*high, *low]));
-    let len = match first >> 6 {
-        0 => 20 + len,
-        1 => 4 + len.next_multiple_of(4),
-        _ => return None,
-    };
-    (len <= MESSAGE_BYTES_MAX).then_some((len <= octets.len()).then_some(len))
 }
 
 enum Outbound<S> {
@@ -326,6 +306,7 @@ struct Connection<S> {
     turn: Arc<Turn>,
     session: Session,
     outbound: Outbound<S>,
+    over: Over,
     seat: Option<Seat>,
     /// The ways to our candidates.
     legs: HashMap<SocketAddr, OwnedWriteHalf>,
@@ -337,11 +318,12 @@ struct Connection<S> {
 type Frame = (SocketAddr, Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    fn new(turn: Arc<Turn>, session: Session, outbound: Outbound<S>) -> Self {
+    fn new(turn: Arc<Turn>, session: Session, outbound: Outbound<S>, over: Over) -> Self {
         Self {
             turn,
             session,
             outbound,
+            over,
             seat: None,
             legs: HashMap::new(),
             readers: JoinSet::new(),
@@ -358,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             }
             let until = self.session.expires_at().unwrap_or(begun_at + ALLOCATED_WITHIN);
             let step = tokio::select! {
-                message = inbound.next() => message.map(Step::Message),
+                message = inbound.next(&self.turn.counters) => message.map(Step::Message),
                 frame = self.frames.1.recv() => frame.map(Step::Frame),
                 () = tokio::time::sleep_until(until.into()) => {
                     if self.session.expires_at().is_none() {
@@ -432,7 +414,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let Ok((ours, theirs)) = pair() else {
             return;
         };
-        if self.turn.door.adopt_relayed(shard, theirs, (relayed, peer), framed).is_err() {
+        let door = &self.turn.door;
+        if door.adopt_relayed(shard, theirs, (relayed, peer), self.over, framed).is_err() {
             self.turn.counters.stream_refused(StreamRefusal::Busy);
             return;
         }

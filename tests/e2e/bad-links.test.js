@@ -8,7 +8,7 @@ import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
-import { helpers, play } from './peer/web-session.js';
+import { helpers, play, serversOf } from './peer/web-session.js';
 
 /** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes or in one. */
 async function publishNoise({ url, isSingle = false }) {
@@ -62,6 +62,9 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
         await until(`${more} more frames ${what}`,
             async () => (await seen()).video.framesDecoded >= framesDecoded + more);
     };
+
+    /** Whoever is alone on the link has all of it. */
+    const viewerLeaves = () => viewer.evaluate(() => fetch(window.session, { method: 'DELETE' }));
 
     before(async () => {
         const group = {
@@ -280,8 +283,7 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
                 (await sole.evaluate(play, { url: `${url}.whep` })).status === 201);
             await until('all of it', async () => await target() > 1_000_000);
             await more('at the full rate', 10);
-            // Alone on the link, so that all of it is for this picture.
-            await viewer.evaluate(() => fetch(window.session, { method: 'DELETE' }));
+            await viewerLeaves();
             link.rate(500);
             await until('less to be sent', async () => await target() < 500_000);
             await more('at what the link takes', 20);
@@ -297,7 +299,59 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
                 await page.context().close();
         }
     });
+
+    for (const way of ['ICE-TCP', 'TURN over TLS']) {
+        test(`a slow link over ${way}: the sound goes on, and nothing is cut off`, async () => {
+            const page = await open(browsers[1], way);
+            const shown = () => page.evaluate(received);
+            const more = async (what, kind, field, count) => {
+                const before = (await shown())[kind]?.[field] ?? 0;
+                await until(`${what} over ${way}`,
+                    async () => (await shown())[kind]?.[field] >= before + count);
+            };
+            await viewerLeaves();
+            link.refuseUdp(true);
+            try {
+                const { status, link: offered } = await page.evaluate(play, { url: `${ORIGIN}/group/test/.whep` });
+                assert.equal(status, 201);
+                if (way !== 'ICE-TCP')
+                    await page.evaluate(onlyRelays, serversOf(offered).filter(({ urls }) => urls.startsWith('turns:')));
+                await until('the large picture', async () => (await shown()).video?.frameWidth === 640);
+                const used = await page.evaluate(wayUsed);
+                assert.equal(used, way === 'ICE-TCP' ? 'tcp' : 'relay tls');
+                link.rate(500);
+                await until('the small picture', async () => (await shown()).video.frameWidth === 320);
+                await more('the small picture', 'video', 'framesDecoded', 30);
+                await more('sound', 'audio', 'packetsReceived', 100);
+                link.rate(0);
+                await until('the large picture', async () => (await shown()).video.frameWidth === 640);
+                await more('the large picture', 'video', 'framesDecoded', 20);
+                assert.equal(await page.evaluate(wayUsed), used);
+            } catch (error) {
+                server.dump();
+                throw error;
+            } finally {
+                link.rate(0);
+                link.refuseUdp(false);
+                await page.context().close();
+            }
+        });
+    }
 });
+
+/** Runs in the page: from now on relays are all that it has. */
+function onlyRelays(iceServers) {
+    window.pc.setConfiguration({ iceServers, iceTransportPolicy: 'relay' });
+    return window.restart();
+}
+
+/** Runs in the page: what it receives media over. */
+async function wayUsed() {
+    const stats = await window.pc.getStats();
+    const transport = [...stats.values()].find(({ type }) => type === 'transport');
+    const local = stats.get(stats.get(transport.selectedCandidatePairId).localCandidateId);
+    return local.relayProtocol ? `relay ${local.relayProtocol}` : local.protocol;
+}
 
 async function metrics() {
     const answer = await fetch('http://127.0.0.1:9099/metrics');

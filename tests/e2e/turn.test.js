@@ -10,7 +10,7 @@ import { Aiortc } from './peer/python-peer.js';
 import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
-import { helpers, play } from './peer/web-session.js';
+import { helpers, play, serversOf } from './peer/web-session.js';
 
 const METRICS = '127.0.0.1:9099';
 
@@ -45,14 +45,6 @@ const allUse = (page, wanted) => until('its transports to have sent', async () =
         assert.ok(found.every((candidate) => wanted.test(candidate)), found.join());
     return found.length > 0;
 });
-
-/** The TURN servers of a `Link` header. */
-function serversOf(link) {
-    const server = /<(turns?:[^>]*)>; rel="ice-server"; username="([^"]*)"; credential="([^"]*)"/g;
-    const found = [...link.matchAll(server)];
-    assert.ok(found.length > 0, link);
-    return found.map(([, urls, username, credential]) => ({ urls, username, credential }));
-}
 
 /** For Firefox, which does not connect to a TURN server over TLS that has no name. */
 const NAME = 'aula.test';
@@ -140,6 +132,9 @@ describe('TLS only', { concurrency: 1, skip: canMakeLinks() ? false : 'needs ipt
         await seesAndHears(bob, 'ann');
         await allUse(ann, /^relay tls$/);
         await allUse(bob, /^relay tls$/);
+        await bob.waitForSelector('.notice:has-text("This network blocks UDP")');
+        const says = (line) => line.includes('media flows') && line.includes('"over":"turn/tls"');
+        await until('the log to say what it goes over', () => server.log.some(says));
     });
 
     step('the page for publishers', async () => {

@@ -4,10 +4,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream as BlockingStream;
+use std::net::{TcpListener, TcpStream as BlockingStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -344,4 +344,15 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "still waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A port that nobody has, for TCP and UDP. Where the system does not choose: nobody else is given it.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 8_000) as u16;
+    let is_free = |port: &u16| {
+        TcpListener::bind(("0.0.0.0", *port)).is_ok() && UdpSocket::bind(("0.0.0.0", *port)).is_ok()
+    };
+    let next = || first + NEXT.fetch_add(1, Ordering::Relaxed);
+    std::iter::repeat_with(next).find(is_free).expect("a free port")
 }

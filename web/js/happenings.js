@@ -196,9 +196,13 @@ function streamChanged({ kind, stream, replaces, error }) {
     }
 }
 
+/** What this network lets through when it blocks UDP. */
+const WITHOUT_UDP = ['tcp', 'turn/tcp', 'turn/tls'];
+
 /** Over TCP one lost packet holds up all that follow: who has stuttering pictures should know why. */
-function tellOfTcp({ path }) {
-    if (state.room.isTcpTold || path?.state !== 'flowing' || path.over !== 'tcp')
+function tellOfTcp({ path, pc }) {
+    const isByOrder = pc?.getConfiguration().iceTransportPolicy === 'relay';
+    if (state.room.isTcpTold || isByOrder || path?.state !== 'flowing' || !WITHOUT_UDP.includes(path.over))
         return;
     state.room.isTcpTold = true;
     notify(t('This network blocks UDP, so sound and pictures come over TCP. If they stutter, try '

@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use crate::framing::{Backlog, Deframer};
 use crate::outbox::{Outgoing, Wire};
-use crate::path::{Path, StreamId};
+use crate::path::{Over, Path, StreamId};
 use crate::shard::Shard;
 
 /// Connections of one shard; one more is closed.
@@ -50,6 +50,8 @@ pub enum Socket {
         peer: SocketAddr,
         /// Ours that it talks to.
         local: IpAddr,
+        /// What the peer reaches the relay over.
+        over: Over,
     },
 }
 
@@ -119,7 +121,7 @@ impl Streams {
         self.next = self.next.wrapping_add(1);
         let token = Token(first_token + id.0 as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let (stream, peer, local) = match new {
+        let (stream, peer, local, over) = match new {
             Socket::Tcp(new) => {
                 let (peer, local) =
                     (canonical(new.peer_addr()?), canonical(new.local_addr()?).ip());
@@ -129,18 +131,18 @@ impl Streams {
                 let _ = SockRef::from(&new).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
                 let mut stream = TcpStream::from_std(new);
                 registry.register(&mut stream, token, interest)?;
-                (Stream::Tcp(stream), peer, local)
+                (Stream::Tcp(stream), peer, local, Over::Tcp)
             }
-            Socket::Relayed { stream, peer, local } => {
+            Socket::Relayed { stream, peer, local, over } => {
                 // The same, for the same reason.
                 let _ = SockRef::from(&stream).set_send_buffer_size(UNSENT_BYTES_MAX as usize);
                 let mut stream = UnixStream::from_std(stream);
                 registry.register(&mut stream, token, interest)?;
-                (Stream::Unix(stream), peer, local)
+                (Stream::Unix(stream), peer, local, over)
             }
         };
         let stream = Rc::new(stream);
-        let path = Path { peer, local: Some(local), stream: Some(id) };
+        let path = Path { peer, local: Some(local), stream: Some(id), over };
         let reader = Reader {
             stream: Rc::clone(&stream),
             deframer: Deframer::default(),

@@ -31,7 +31,9 @@ impl Shard {
                 let mut copy = [0; crate::outbox::DATAGRAM_BYTES_MAX];
                 if let Some(copy) = copy.get_mut(..bytes.len()) {
                     copy.copy_from_slice(bytes);
+                    self.strays.is_from_lane = true;
                     self.handle_local_datagram(path, copy, at_us, now);
+                    self.strays.is_from_lane = false;
                 }
             }
             None => debug_assert!(false, "a record that no shard wrote"),

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::paths::Home;
 use super::{HINTS_MAX, Shard};
+use crate::checks::BindingRequest;
 use crate::demux::{Class, classify};
 use crate::id::ShardId;
 use crate::path::Path;
 use crate::record::{self, Record};
 use crate::stats::DropReason;
-use crate::stun::BindingRequest;
 
 /// Steps of handshakes in one loop: about half a millisecond.
 const HANDSHAKES_PER_LOOP: usize = 4;
@@ -47,7 +47,7 @@ impl Shard {
                 // str0m does not check where DTLS comes from: without this gate anybody could
                 // race the handshake with a ClientHello of their own (CVE-2023-49786).
                 let Some(home) = self.home_of(path) else {
-                    self.pass_on_or_drop(path, at_us, datagram);
+                    self.pass_on_or_drop(path, at_us, datagram, now);
                     return;
                 };
                 match class {
@@ -62,7 +62,13 @@ impl Shard {
 
     /// With one port for all shards the kernel may deliver a peer's datagrams to any of them; its
     /// STUN has told whose it is.
-    pub(super) fn pass_on_or_drop(&mut self, path: Path, at_us: u64, datagram: &[u8]) {
+    pub(super) fn pass_on_or_drop(
+        &mut self,
+        path: Path,
+        at_us: u64,
+        datagram: &[u8],
+        now: Instant,
+    ) {
         // A connection was handed to the shard that it named.
         if path.stream.is_some() {
             return self.count(DropReason::UnverifiedSource);
@@ -70,11 +76,11 @@ impl Shard {
         // What an owner has said counts for more than what anybody may claim.
         match self.foreign.get(&path.peer).or_else(|| self.hints.get(&path.peer)).copied() {
             Some(shard) => self.pass_on(shard, path, at_us, datagram),
-            None => self.count(DropReason::UnverifiedSource),
+            None => self.handle_stray(path, at_us, datagram, now),
         }
     }
 
-    fn pass_on(&mut self, shard: ShardId, path: Path, at_us: u64, bytes: &[u8]) {
+    pub(super) fn pass_on(&mut self, shard: ShardId, path: Path, at_us: u64, bytes: &[u8]) {
         let Some(Some(lane)) = self.lanes.get_mut(shard.index()) else {
             self.count(DropReason::UnknownUfrag);
             return;

@@ -16,6 +16,7 @@ mod media;
 mod pacing;
 mod paths;
 mod slots;
+mod strays;
 mod survey;
 mod telling;
 #[cfg(test)]
@@ -160,6 +161,7 @@ pub struct Shard {
     foreign: HashMap<SocketAddr, ShardId>,
     /// DTLS of Transports that are not connected yet: how it came, and what.
     handshakes: VecDeque<(Path, Box<[u8]>)>,
+    strays: strays::Strays,
     /// The same from STUN that nobody has authenticated yet: only until the owner has.
     hints: HashMap<SocketAddr, ShardId>,
     egress: Vec<Option<Egress>>,
@@ -225,6 +227,7 @@ impl Shard {
             by_stream: HashMap::new(),
             foreign: HashMap::new(),
             handshakes: VecDeque::new(),
+            strays: strays::Strays::default(),
             hints: HashMap::new(),
             egress: Vec::new(),
             sources: HashMap::new(),

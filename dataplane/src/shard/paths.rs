@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{ADDRESSES_MAX, PeerMessage, Shard, ShardConfig};
+use crate::checks::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
 use crate::describe::{host_priority, tcp_priority};
 use crate::id::ShardId;
 use crate::outbox::Outbox;
 use crate::path::{Check, Path, PathIndex, Paths, StreamId, pair_priority};
 use crate::stats::{Counters, DropReason};
-use crate::stun::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
 use crate::transport::Transport;
 
 /// Which Transport an address belongs to, and which of its paths that is.
@@ -98,13 +98,17 @@ impl Shard {
         if let Some(evicted) = evicted {
             self.forget_path(evicted, slot);
         }
-        let home = Home { slot, path: at };
+        self.find_home(path, Home { slot, path: at });
+        Some(at)
+    }
+
+    /// From now on what comes over a path is a Transport's.
+    pub(super) fn find_home(&mut self, path: Path, home: Home) {
         if let Some(stream) = path.stream {
             self.by_stream.insert(stream, home);
         } else if self.by_address.insert(path.peer, home).is_none() {
             route(&self.config, &mut self.messages, path.peer, Some(self.config.id));
         }
-        Some(at)
     }
 
     fn is_live(&self, home: Home, now: Instant) -> bool {
@@ -128,7 +132,7 @@ impl Shard {
             return;
         };
         let Some(home) = self.home_of(path) else {
-            self.pass_on_or_drop(path, at_us, datagram);
+            self.pass_on_or_drop(path, at_us, datagram, now);
             return;
         };
         let Some(Some(transport)) = self.slots.get_mut(home.slot) else {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Shard;
 use crate::api::{Event, PathReport, PathStage};
+use crate::path::Over;
 use crate::transport::{Role, Transport};
 
 /// Ordinary connections take less; what has not come by then is worth a word.
@@ -43,10 +44,13 @@ fn report(transport: &Transport, now: Instant) -> Option<PathReport> {
         false if age >= PATIENCE => PathStage::Checked,
         _ => return None,
     };
-    let is_tcp = match transport.paths.current() {
-        Some(path) => Some(path.stream.is_some()),
-        None if transport.paths.is_empty() => None,
-        None => Some(transport.paths.iter().all(|path| path.stream.is_some())),
+    let all = || transport.paths.iter();
+    let over = match transport.paths.current() {
+        Some(path) => Some(path.over),
+        // UDP, if that has come as well as others.
+        None => {
+            all().find(|path| path.over == Over::Udp).or_else(|| all().next()).map(|path| path.over)
+        }
     };
-    Some(PathReport { stage, is_tcp })
+    Some(PathReport { stage, over })
 }

@@ -148,13 +148,42 @@ pub enum PathStage {
     Silent,
 }
 
-/// See there; and over what.
+/// What media goes over on its way to and from a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// UDP.
+    Udp,
+    /// TCP (ICE-TCP).
+    Tcp,
+    /// Our TURN server, which the client reaches over UDP.
+    TurnUdp,
+    /// The same over TCP.
+    TurnTcp,
+    /// The same over TLS.
+    TurnTls,
+}
+
+impl Over {
+    /// As clients, operators and the log are told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::TurnUdp => "turn/udp",
+            Self::TurnTcp => "turn/tcp",
+            Self::TurnTls => "turn/tls",
+        }
+    }
+}
+
+/// See [`PathStage`] and [`Over`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PathState {
     /// How far it has come.
     pub stage: PathStage,
-    /// Whether it goes over TCP, once anything has come.
-    pub is_tcp: Option<bool>,
+    /// What it goes over, once anything has come.
+    pub over: Option<Over>,
 }
 
 impl PathState {
@@ -165,7 +194,7 @@ impl PathState {
     }
 
     fn is_ordinary(self) -> bool {
-        self.stage == PathStage::Flowing && self.is_tcp != Some(true)
+        self.stage == PathStage::Flowing && self.over.is_none_or(|over| over == Over::Udp)
     }
 
     /// As clients are told.
@@ -177,9 +206,9 @@ impl PathState {
             PathStage::Flowing => "flowing",
             PathStage::Silent => "silent",
         };
-        match self.is_tcp {
+        match self.over {
             None => json!({ "state": stage }),
-            Some(is_tcp) => json!({ "state": stage, "over": if is_tcp { "tcp" } else { "udp" } }),
+            Some(over) => json!({ "state": stage, "over": over.name() }),
         }
     }
 }

@@ -39,7 +39,7 @@ pub use event::{
 };
 use join::Joining;
 pub use live::{NotDone, Operation};
-pub use media::{MediaEvent, MediaRequest, PathStage, PathState};
+pub use media::{MediaEvent, MediaRequest, Over, PathStage, PathState};
 pub use recording::{RecordOrder, RecordedStream};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};

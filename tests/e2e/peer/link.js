@@ -1,12 +1,7 @@
 /** A host of its own behind a link that can get bad: a network namespace and a veth. */
 
-import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
-import { FLAGS, LIMIT_MS } from './browser.js';
-import { until } from './wait.js';
+import { execFileSync } from 'node:child_process';
+import { Host } from './host.js';
 
 const OURS = '10.78.0.1';
 const THEIRS = '10.78.0.2';
@@ -42,19 +37,8 @@ export class Link {
     async #make() {
         // The kernel may not have cleared away yet what another test has ended.
         removeCable();
-        this.holder = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
-        const inode = (pid) => {
-            try {
-                return execFileSync('readlink', [`/proc/${pid}/ns/net`]).toString();
-            } catch {
-                return undefined;
-            }
-        };
-        await until('the namespace', () => {
-            const found = inode(this.holder.pid);
-            return found !== undefined && found !== inode('self');
-        });
-        const pid = String(this.holder.pid);
+        this.host = await Host.make();
+        const pid = String(this.pid);
         const run = (line) => execFileSync('sh', ['-c', line]);
         run(`ip link add aula-l0 type veth peer name aula-l1 netns ${pid}`);
         run(`ip addr add ${OURS}/24 dev aula-l0 && ip link set aula-l0 addrgenmode none up`);
@@ -65,7 +49,7 @@ export class Link {
 
     /** A process of the far end's namespace, and its address. */
     get pid() {
-        return this.holder.pid;
+        return this.host.pid;
     }
 
     get address() {
@@ -87,17 +71,12 @@ export class Link {
     }
 
     #inside(line) {
-        return execFileSync('nsenter', ['--net', '-t', String(this.holder.pid), 'sh', '-c', line]);
+        return this.host.inside(line);
     }
 
     /** Chromium on the far end. */
     async launch() {
-        this.directory = mkdtempSync(join(tmpdir(), 'aula-link-'));
-        const script = join(this.directory, 'chromium');
-        const browser = process.env.CHROMIUM;
-        writeFileSync(script, `#!/bin/sh\nexec nsenter --net -t ${this.holder.pid} ${browser} "$@"\n`);
-        chmodSync(script, 0o755);
-        return chromium.launch({ executablePath: script, args: FLAGS, timeout: LIMIT_MS });
+        return this.host.launch();
     }
 
     /** What the link towards the far end carries, in kbit/s, with a queue of 200 ms; 0: anything. */
@@ -137,6 +116,12 @@ export class Link {
         }
     }
 
+    /** No datagram of the far end gets to us. */
+    refuseUdp(isRefused) {
+        const rule = 'INPUT -i aula-l0 -p udp -j DROP';
+        execFileSync('sh', ['-c', `iptables ${isRefused ? '-A' : '-D'} ${rule}`]);
+    }
+
     /** Whatever the far end sends is lost at our door. */
     silence(isSilent) {
         const rule = 'INPUT -i aula-l0 -j DROP';
@@ -144,10 +129,8 @@ export class Link {
     }
 
     end() {
-        this.holder?.kill('SIGKILL');
+        this.host?.end();
         removeCable();
-        if (this.directory)
-            rmSync(this.directory, { recursive: true, force: true });
     }
 }
 

@@ -24,12 +24,12 @@ export class Server {
     /**
      * Starts the server; `groups` maps names to descriptions, `config` is its config.json, `files`
      * maps paths to contents. Resolves when it answers. With `isBare` it gets no flags and no files
-     * but these, as on somebody's first day. `advertise` is the address that clients are told, and with
-     * `inside`, a process, it runs in the network namespace of that one.
+     * but these, as on somebody's first day. `advertise` is the address that clients are told, `port`
+     * that of HTTPS, and with `inside`, a process, it runs in the network namespace of that one.
      */
     static async start({
         args = [], groups = { test: OPEN_GROUP }, config, files = {}, isBare = false,
-        advertise = ADDRESS, inside,
+        advertise = ADDRESS, inside, port = PORT,
     } = {}) {
         const server = new Server();
         server.directory = mkdtempSync(join(tmpdir(), 'aula-e2e-'));
@@ -41,6 +41,8 @@ export class Server {
         const own = isBare ? [] : ['--log', 'json'];
         if (!isBare && advertise)
             own.push('--advertise', advertise);
+        if (port !== PORT)
+            own.push('-http', `:${port}`);
         for (const [name, text] of Object.entries(files))
             writeFileSync(join(server.directory, name), text);
         // For work on the web client without a build.
@@ -59,7 +61,7 @@ export class Server {
         await until('the server to answer', async () => {
             if (server.process.exitCode !== null)
                 throw new Hopeless(`the server ended with code ${server.process.exitCode}`);
-            return (await request('/healthz')).status === 200;
+            return (await request('/healthz', { port })).status === 200;
         }).catch((error) => {
             server.dump();
             server.process.kill('SIGKILL');
@@ -133,9 +135,9 @@ export class Server {
 }
 
 /** One HTTPS request; gives {status, headers, body}. */
-export function request(path, { method = 'GET', headers = {}, body } = {}) {
+export function request(path, { method = 'GET', headers = {}, body, port = PORT } = {}) {
     return new Promise((resolve, reject) => {
-        const call = https.request(`${ORIGIN}${path}`, {
+        const call = https.request(`https://${ADDRESS}:${port}${path}`, {
             method, headers, rejectUnauthorized: false, agent: false,
         }, (response) => {
             const chunks = [];

@@ -1,5 +1,7 @@
 /** What a page does over WHIP and WHEP with nothing but the browser's own API and fetch. */
 
+import assert from 'node:assert/strict';
+
 /** Runs in the page: publishes a moving canvas and a tone. `window.pc` stays. */
 export async function publishCanvas({ url, headers = {}, rids = [], codec }) {
     const canvas = document.createElement('canvas');
@@ -114,4 +116,12 @@ export function helpers() {
         const pair = stats.get(transport?.selectedCandidatePairId);
         return stats.get(pair?.localCandidateId)?.usernameFragment;
     };
+}
+
+/** The TURN servers of a `Link` header. */
+export function serversOf(link) {
+    const server = /<(turns?:[^>]*)>; rel="ice-server"; username="([^"]*)"; credential="([^"]*)"/g;
+    const found = [...link.matchAll(server)];
+    assert.ok(found.length > 0, link);
+    return found.map(([, urls, username, credential]) => ({ urls, username, credential }));
 }

@@ -9,8 +9,8 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{Command, Event, LayerCap};
+use crate::checks::tests::request;
 use crate::stats::DropReason;
-use crate::stun::tests::request;
 
 const ATTACKER: &str = "203.0.113.7:666";
 

@@ -22,7 +22,7 @@ use crate::api::{ClientKey, Codec, Command, Event, LayerCap, PublicationInfo, Su
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
 use crate::outbox::{Outgoing, Wire};
-use crate::path::{Path, StreamId};
+use crate::path::{Over, Path, StreamId};
 
 /// Where every shard listens, as with one shared port.
 pub(super) const SERVER: &str = "10.0.0.1:8443";
@@ -531,7 +531,7 @@ impl Net {
         }
         if let Some(stream) = self.streams.get(&from) {
             let local = Some([10, 0, 0, 1].into());
-            let path = Path { peer: from, local, stream: Some(*stream) };
+            let path = Path { peer: from, local, stream: Some(*stream), over: Over::Tcp };
             self.shards[0].handle_frame(path, &mut datagram.to_vec(), self.now);
             return;
         }

@@ -9,10 +9,11 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{Event, LayerCap, PathStage};
+use crate::checks::tests::{request_with, response};
 use crate::demux::{Class, classify};
 use crate::error::CloseReason;
+use crate::path::Over;
 use crate::stats::DropReason;
-use crate::stun::tests::{request_with, response};
 
 /// More than any candidate of the peers has.
 const HIGH: u32 = 0x7eff_ffff;
@@ -131,6 +132,49 @@ fn before_it_is_connected_a_transport_sends_a_third_party_a_few_flights_at_most(
     assert!(room.net.strays.iter().all(|(_, datagram)| classify(datagram) != Class::Rtp));
 }
 
+/// A NAT gives another port: media and feedback come from there before any check does.
+#[test]
+fn media_follows_what_is_authentic_as_soon_as_it_is_proven() {
+    let mut room = Room::new();
+    let id = room.net.peers[room.viewer].id;
+    room.send_for(Duration::from_secs(1));
+    let home = room.net.peers[room.viewer].address;
+    let moved = (home.ip(), 6000).into();
+    let mut sealer = room.net.shards[0].test_peer_sealer(id);
+    sealer.set_rtcp_index(1000);
+    let mut feedback = || {
+        // An empty receiver report.
+        let mut packet = [0; 64];
+        packet[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, 1]);
+        let len = sealer.seal_rtcp(&mut packet, 8);
+        packet[..len].to_vec()
+    };
+    // While the peer is heard at its address nobody else is asked.
+    let (said, other) = (feedback(), feedback());
+    room.net.reach_server(home, &said);
+    room.net.reach_server(moved, &other);
+    room.net.settle();
+    assert!(room.net.strays.iter().all(|(to, _)| *to != moved));
+    room.net.peers[room.viewer].loss_up = 100;
+    room.send_for(Duration::from_millis(400));
+    // Neither what is forged nor what was said before, nor what comes from elsewhere.
+    let mut forged = feedback();
+    forged[12] ^= 1;
+    let (good, elsewhere) = (feedback(), ([10, 0, 7, 7], 6000).into());
+    for (from, datagram) in [(moved, &forged), (elsewhere, &good), (moved, &said)] {
+        room.net.reach_server(from, datagram);
+        room.net.advance(Duration::from_millis(5));
+    }
+    assert!(room.net.strays.iter().all(|(to, _)| *to != moved && *to != elsewhere));
+    room.net.reach_server(moved, &good);
+    room.net.settle();
+    room.send_for(Duration::from_millis(100));
+    assert_eq!(room.media_to(moved), 0, "it is not proven");
+    room.answer_from(moved);
+    room.send_for(Duration::from_millis(200));
+    assert!(room.media_to(moved) >= 8, "{}", room.media_to(moved));
+}
+
 /// A second network of the viewer, of higher priority, which is there for a while.
 #[test]
 fn media_goes_to_a_better_path_within_a_round_trip_and_returns_when_it_dies() {
@@ -233,22 +277,22 @@ fn silence_is_told_soon_and_so_is_its_end() {
 /// What the server knows of a connection, in the order in which it learns it.
 #[test]
 fn how_far_a_connection_has_come_is_told_when_it_is_worth_it() {
-    let reports = |net: &Net, peer: usize| -> Vec<(PathStage, Option<bool>)> {
+    let reports = |net: &Net, peer: usize| -> Vec<(PathStage, Option<Over>)> {
         let id = net.peers[peer].id;
         let all = net.events.iter().filter_map(|event| match event {
             Event::Path { transport, report } if *transport == id => Some(*report),
             _ => None,
         });
-        all.map(|report| (report.stage, report.is_tcp)).collect()
+        all.map(|report| (report.stage, report.over)).collect()
     };
     let mut room = Room::new();
     room.send_for(Duration::from_secs(3));
     let viewer = room.viewer;
-    assert_eq!(reports(&room.net, viewer), [(PathStage::Flowing, Some(false))]);
-    assert_eq!(reports(&room.net, room.publisher), [(PathStage::Flowing, Some(false))]);
+    assert_eq!(reports(&room.net, viewer), [(PathStage::Flowing, Some(Over::Udp))]);
+    assert_eq!(reports(&room.net, room.publisher), [(PathStage::Flowing, Some(Over::Udp))]);
     room.net.peers[viewer].loss_up = 100;
     room.send_for(Duration::from_secs(12));
-    assert_eq!(reports(&room.net, viewer).last(), Some(&(PathStage::Silent, Some(false))));
+    assert_eq!(reports(&room.net, viewer).last(), Some(&(PathStage::Silent, Some(Over::Udp))));
     // UDP is blocked: nothing comes.
     let blocked = room.net.publisher(0, CODECS, &[]);
     room.net.peers[blocked].loss_up = 100;
@@ -268,5 +312,5 @@ fn how_far_a_connection_has_come_is_told_when_it_is_worth_it() {
     let check = request_with(&format!("{ours}:{theirs}"), &password, true, HIGH);
     room.net.reach_server(address, &check);
     room.net.advance(Duration::from_secs(2));
-    assert_eq!(reports(&room.net, blocked).last(), Some(&(PathStage::Checked, Some(false))));
+    assert_eq!(reports(&room.net, blocked).last(), Some(&(PathStage::Checked, Some(Over::Udp))));
 }

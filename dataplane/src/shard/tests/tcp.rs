@@ -8,9 +8,9 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{ClientKey, Event, LayerCap};
-use crate::path::{Path, StreamId};
+use crate::checks::tests::request;
+use crate::path::{Over, Path, StreamId};
 use crate::stats::DropReason;
-use crate::stun::tests::request;
 
 /// A publisher over UDP and a viewer over TCP.
 fn class() -> (Net, usize, usize) {
@@ -100,8 +100,12 @@ fn a_connection_belongs_to_the_transport_whose_check_it_brought() {
     let (mut net, _, viewer) = class();
     let other = net.publisher(0, super::forwarding::CODECS, &[]);
     let local = Some([10, 0, 0, 1].into());
-    let path =
-        |stream| Path { peer: ([10, 0, 9, 9], 5).into(), local, stream: Some(StreamId(stream)) };
+    let path = |stream| Path {
+        peer: ([10, 0, 9, 9], 5).into(),
+        local,
+        stream: Some(StreamId(stream)),
+        over: Over::Tcp,
+    };
     let now = net.now;
     let (ufrag, password) = net.credentials(viewer);
     let mut forged = request(&format!("{ufrag}:x"), "guess", true);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 
-use super::message::{Answer, Class, Message, attribute as at, key, method};
+use crate::message::{Class, Draft, Message, attribute as at, key, method};
+use crate::unguessable;
 
 /// The realm of our credentials.
 const REALM: &str = "aula";
@@ -29,31 +30,35 @@ const UDP: u32 = 17 << 24;
 const CHANNELS_MAX: usize = 64;
 
 /// What all sessions share.
-pub(super) struct Rules {
+pub struct Rules {
     /// Secret of this process, for nonces.
-    pub(super) nonce_key: hmac::Key,
+    pub nonce_key: hmac::Key,
     /// Our candidates: the only peers.
-    pub(super) peers: Vec<SocketAddr>,
+    pub peers: Vec<SocketAddr>,
 }
 
 /// Who asks: what the server knows of the credentials that a request names.
-pub(super) struct Grant {
-    pub(super) password: String,
-    pub(super) standing: Standing,
+pub struct Grant {
+    /// What belongs to the name.
+    pub password: String,
+    /// Whether they are still good.
+    pub standing: Standing,
 }
 
 /// Whether a new allocation may be made with credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub enum Standing {
+    /// Yes.
     Good,
     /// If their client is still there, which is not known.
     Unknown,
+    /// No.
     Ended,
 }
 
 /// What came of a request for an allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Room {
+pub enum Room {
     /// There is room.
     Free,
     /// This user has as many as one may.
@@ -64,7 +69,7 @@ pub(super) enum Room {
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Output {
+pub enum Output {
     /// To the client.
     Reply(Vec<u8>),
     /// To the candidate that the client means.
@@ -84,7 +89,7 @@ struct Allocation {
 }
 
 /// See the module's documentation.
-pub(super) struct Session {
+pub struct Session {
     rules: Arc<Rules>,
     client: SocketAddr,
     /// Its address here, should it ask for one.
@@ -93,25 +98,33 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(rules: Arc<Rules>, client: SocketAddr, relayed_port: u16) -> Self {
+    /// Of a client at this address; `relayed_port` is its relayed address's, should it ask for one.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, client: SocketAddr, relayed_port: u16) -> Self {
         Self { rules, client, relayed_port, allocation: None }
     }
 
-    pub(super) fn is_allocated(&self, now: Instant) -> bool {
+    /// Whether it has an allocation.
+    #[must_use]
+    pub fn is_allocated(&self, now: Instant) -> bool {
         self.allocation.as_ref().is_some_and(|allocation| allocation.expires_at > now)
     }
 
-    pub(super) fn relayed(&self) -> Option<SocketAddr> {
+    /// Its relayed address.
+    #[must_use]
+    pub fn relayed(&self) -> Option<SocketAddr> {
         self.allocation.as_ref().map(|allocation| allocation.relayed)
     }
 
-    pub(super) fn expires_at(&self) -> Option<Instant> {
+    /// When its allocation ends.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Instant> {
         self.allocation.as_ref().map(|allocation| allocation.expires_at)
     }
 
     /// Takes what the client has sent: a message or data for a channel. `grant` is for the user that
     /// it names, `room` whether that one may have an allocation.
-    pub(super) fn handle(
+    pub fn handle(
         &mut self,
         bytes: &[u8],
         grant: impl Fn(&str) -> Option<Grant>,
@@ -125,7 +138,7 @@ impl Session {
         match (message.class, message.method) {
             (Class::Indication, method::SEND) => self.send_indication(&message, now),
             (Class::Request, method::BINDING) => {
-                let answer = Answer::new(Class::Success, method::BINDING, message.id)
+                let answer = Draft::new(Class::Success, method::BINDING, message.id)
                     .with_address(at::MAPPED_ADDRESS, self.client);
                 Some(Output::Reply(answer.finish(None)))
             }
@@ -143,7 +156,7 @@ impl Session {
         now: Instant,
     ) -> Output {
         let failed = |code: u16, reason: &str| {
-            Answer::new(Class::Error, message.method, message.id).with_error(code, reason)
+            Draft::new(Class::Error, message.method, message.id).with_error(code, reason)
         };
         let challenge = |code: u16, reason: &str| {
             let answer = failed(code, reason)
@@ -206,7 +219,7 @@ impl Session {
         username: &str,
         (grant, room): (&Grant, impl FnOnce() -> Room),
         now: Instant,
-    ) -> Result<Answer, (u16, &'static str)> {
+    ) -> Result<Draft, (u16, &'static str)> {
         if let Some(own) = &self.allocation
             && own.made_by != message.id
         {
@@ -242,7 +255,7 @@ impl Session {
             permissions: Vec::new(),
             channels: Vec::new(),
         });
-        Ok(Answer::new(Class::Success, method::ALLOCATE, message.id)
+        Ok(Draft::new(Class::Success, method::ALLOCATE, message.id)
             .with_address(at::RELAYED_ADDRESS, own.relayed)
             .with(at::LIFETIME, &lifetime.to_be_bytes())
             .with_address(at::MAPPED_ADDRESS, self.client))
@@ -266,7 +279,7 @@ impl Session {
         &mut self,
         message: &Message<'_>,
         now: Instant,
-    ) -> Result<Answer, (u16, &'static str)> {
+    ) -> Result<Draft, (u16, &'static str)> {
         let own = self.allocation.as_mut().ok_or((437, "Allocation Mismatch"))?;
         let family = message.get(at::FAMILY).and_then(|family| family.first());
         let is_v4 = own.relayed.is_ipv4();
@@ -279,7 +292,7 @@ impl Session {
         } else {
             own.expires_at = now + Duration::from_secs(lifetime.into());
         }
-        Ok(Answer::new(Class::Success, method::REFRESH, message.id)
+        Ok(Draft::new(Class::Success, method::REFRESH, message.id)
             .with(at::LIFETIME, &lifetime.to_be_bytes()))
     }
 
@@ -287,7 +300,7 @@ impl Session {
         &mut self,
         message: &Message<'_>,
         now: Instant,
-    ) -> Result<Answer, (u16, &'static str)> {
+    ) -> Result<Draft, (u16, &'static str)> {
         let own = self.allocation.as_mut().ok_or((437, "Allocation Mismatch"))?;
         let peers = message.addresses(at::PEER_ADDRESS).filter(|peers| !peers.is_empty());
         let peers = peers.ok_or((400, "Bad Request"))?;
@@ -301,14 +314,14 @@ impl Session {
         for peer in peers {
             own.permit(peer.ip(), now);
         }
-        Ok(Answer::new(Class::Success, method::CREATE_PERMISSION, message.id))
+        Ok(Draft::new(Class::Success, method::CREATE_PERMISSION, message.id))
     }
 
     fn bind_channel(
         &mut self,
         message: &Message<'_>,
         now: Instant,
-    ) -> Result<Answer, (u16, &'static str)> {
+    ) -> Result<Draft, (u16, &'static str)> {
         let own = self.allocation.as_mut().ok_or((437, "Allocation Mismatch"))?;
         let number = message.number(at::CHANNEL_NUMBER).map(|number| (number >> 16) as u16);
         let number = number.filter(|number| CHANNELS.contains(number));
@@ -334,7 +347,7 @@ impl Session {
         }
         own.channels.push((number, peer, now + CHANNEL_FOR));
         own.permit(peer.ip(), now);
-        Ok(Answer::new(Class::Success, method::CHANNEL_BIND, message.id))
+        Ok(Draft::new(Class::Success, method::CHANNEL_BIND, message.id))
     }
 
     fn send_indication(&self, message: &Message<'_>, now: Instant) -> Option<Output> {
@@ -356,7 +369,8 @@ impl Session {
 
     /// What a candidate of ours has for the client, as it is to be sent; nothing if the client does not
     /// want it. Over TCP it is padded (RFC 8656 s12.5).
-    pub(super) fn wrap(
+    #[must_use]
+    pub fn wrap(
         &self,
         peer: SocketAddr,
         datagram: &[u8],
@@ -376,7 +390,7 @@ impl Session {
             return Some(bytes);
         }
         let indication = || {
-            Answer::new(Class::Indication, method::DATA, super::random())
+            Draft::new(Class::Indication, method::DATA, unguessable())
                 .with_address(at::PEER_ADDRESS, peer)
                 .with(at::DATA, datagram)
                 .finish(None)

@@ -2,144 +2,171 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::constant_time;
 use md5::{Digest as _, Md5};
 
-const HEADER_BYTES: usize = 20;
-const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-/// MESSAGE-INTEGRITY with its head.
-const INTEGRITY_BYTES: usize = 24;
-/// More attributes than any client sends.
-const ATTRIBUTES_MAX: usize = 32;
+use crate::wire::{Attribute, Raw, crc32, integrity, write_attribute};
+use crate::{FINGERPRINT_XOR, HEADER_BYTES, INTEGRITY_BYTES, MAGIC_COOKIE};
 
 /// What a message is about.
-pub(super) mod method {
-    pub(crate) const BINDING: u16 = 0x001;
-    pub(crate) const ALLOCATE: u16 = 0x003;
-    pub(crate) const REFRESH: u16 = 0x004;
-    pub(crate) const SEND: u16 = 0x006;
-    pub(crate) const DATA: u16 = 0x007;
-    pub(crate) const CREATE_PERMISSION: u16 = 0x008;
-    pub(crate) const CHANNEL_BIND: u16 = 0x009;
+pub mod method {
+    /// Asks for one's own address, or whether a path is there.
+    pub const BINDING: u16 = 0x001;
+    /// Asks for an address of the server's.
+    pub const ALLOCATE: u16 = 0x003;
+    /// Prolongs that, or gives it up.
+    pub const REFRESH: u16 = 0x004;
+    /// Data for a peer.
+    pub const SEND: u16 = 0x006;
+    /// Data from a peer.
+    pub const DATA: u16 = 0x007;
+    /// Lets a peer send.
+    pub const CREATE_PERMISSION: u16 = 0x008;
+    /// Gives a peer a number.
+    pub const CHANNEL_BIND: u16 = 0x009;
 }
 
 /// What a message tells.
-pub(super) mod attribute {
-    pub(crate) const USERNAME: u16 = 0x0006;
-    pub(crate) const INTEGRITY: u16 = 0x0008;
-    pub(crate) const ERROR_CODE: u16 = 0x0009;
-    pub(crate) const UNKNOWN: u16 = 0x000a;
-    pub(crate) const CHANNEL_NUMBER: u16 = 0x000c;
-    pub(crate) const LIFETIME: u16 = 0x000d;
-    pub(crate) const PEER_ADDRESS: u16 = 0x0012;
-    pub(crate) const DATA: u16 = 0x0013;
-    pub(crate) const REALM: u16 = 0x0014;
-    pub(crate) const NONCE: u16 = 0x0015;
-    pub(crate) const RELAYED_ADDRESS: u16 = 0x0016;
-    pub(crate) const FAMILY: u16 = 0x0017;
-    pub(crate) const EVEN_PORT: u16 = 0x0018;
-    pub(crate) const TRANSPORT: u16 = 0x0019;
-    pub(crate) const DONT_FRAGMENT: u16 = 0x001a;
-    pub(crate) const RESERVATION: u16 = 0x0022;
-    pub(crate) const MAPPED_ADDRESS: u16 = 0x0020;
+pub mod attribute {
+    /// Whose credentials.
+    pub const USERNAME: u16 = 0x0006;
+    /// The message's HMAC.
+    pub const INTEGRITY: u16 = 0x0008;
+    /// Why not.
+    pub const ERROR_CODE: u16 = 0x0009;
+    /// What was not understood.
+    pub const UNKNOWN: u16 = 0x000a;
+    /// A peer's number.
+    pub const CHANNEL_NUMBER: u16 = 0x000c;
+    /// In seconds.
+    pub const LIFETIME: u16 = 0x000d;
+    /// A peer's.
+    pub const PEER_ADDRESS: u16 = 0x0012;
+    /// What a peer says, or hears.
+    pub const DATA: u16 = 0x0013;
+    /// ICE: the priority of the candidate that is checked from (RFC 8445 s7.1.1).
+    pub const PRIORITY: u16 = 0x0024;
+    /// ICE: the pair is to be used.
+    pub const USE_CANDIDATE: u16 = 0x0025;
+    /// A checksum.
+    pub const FINGERPRINT: u16 = 0x8028;
+    /// ICE: who does not decide.
+    pub const CONTROLLED: u16 = 0x8029;
+    /// ICE: who does.
+    pub const CONTROLLING: u16 = 0x802a;
+    /// What the password is for.
+    pub const REALM: u16 = 0x0014;
+    /// To be said again.
+    pub const NONCE: u16 = 0x0015;
+    /// What was allocated.
+    pub const RELAYED_ADDRESS: u16 = 0x0016;
+    /// That of the address wanted.
+    pub const FAMILY: u16 = 0x0017;
+    /// With a port of this kind.
+    pub const EVEN_PORT: u16 = 0x0018;
+    /// What is to be relayed.
+    pub const TRANSPORT: u16 = 0x0019;
+    /// As IP has it.
+    pub const DONT_FRAGMENT: u16 = 0x001a;
+    /// An address kept before.
+    pub const RESERVATION: u16 = 0x0022;
+    /// Whence a request came.
+    pub const MAPPED_ADDRESS: u16 = 0x0020;
     /// From here on a client does not mind if it is not understood (RFC 8489 s14).
-    pub(crate) const OPTIONAL: u16 = 0x8000;
+    pub const OPTIONAL: u16 = 0x8000;
 }
 
 use attribute as at;
 
 /// Request, indication, or what only a server sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Class {
+pub enum Class {
+    /// Wants an answer.
     Request,
+    /// Wants none.
     Indication,
+    /// Yes.
     Success,
+    /// No.
     Error,
 }
 
-/// A well-formed message of a client.
+/// A well-formed message.
 #[derive(Clone, Debug)]
-pub(super) struct Message<'a> {
+pub struct Message<'a> {
     bytes: &'a [u8],
-    pub(super) class: Class,
-    pub(super) method: u16,
-    pub(super) id: [u8; 12],
+    /// What is wanted of who gets it.
+    pub class: Class,
+    /// What it is about.
+    pub method: u16,
+    /// The transaction's.
+    pub id: [u8; 12],
     attributes: Vec<(u16, &'a [u8])>,
     integrity_at: Option<usize>,
 }
 
 /// The key of a long-term credential (RFC 8489 s9.2.2).
-pub(super) fn key(username: &str, realm: &str, password: &str) -> [u8; 16] {
+#[must_use]
+pub fn key(username: &str, realm: &str, password: &str) -> [u8; 16] {
     Md5::digest(format!("{username}:{realm}:{password}")).into()
 }
 
-fn integrity(message: &[u8], key: &[u8]) -> hmac::Tag {
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
-    let mut mac = hmac::Context::with_key(&key);
-    let counted = (message.len() + INTEGRITY_BYTES - HEADER_BYTES) as u16;
-    mac.update(&message[..2]);
-    mac.update(&counted.to_be_bytes());
-    mac.update(&message[4..]);
-    mac.sign()
-}
-
 impl<'a> Message<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-        let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        let kind = u16::from_be_bytes([header[0], header[1]]);
-        if header[4..8] != MAGIC_COOKIE || bytes.len() != HEADER_BYTES + len || len % 4 != 0 {
-            return None;
-        }
+    /// Nothing if this is no message, or one of a method that is nobody's here.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let raw = Raw::parse(bytes)?;
         // RFC 8489 s5: the class is in bits 4 and 8; methods above 15 are nobody's here.
-        let class = match kind & !0xf {
+        let class = match raw.kind & !0xf {
             0x000 => Class::Request,
             0x010 => Class::Indication,
+            0x100 => Class::Success,
+            0x110 => Class::Error,
             _ => return None,
         };
-        let id = header[8..].try_into().ok()?;
         let (mut attributes, mut integrity_at) = (Vec::new(), None);
-        let mut at = HEADER_BYTES;
-        while at < bytes.len() {
-            let head = bytes.get(at..at + 4)?;
-            let name = u16::from_be_bytes([head[0], head[1]]);
-            let value_len = usize::from(u16::from_be_bytes([head[2], head[3]]));
-            let value = bytes.get(at + 4..at + 4 + value_len)?;
+        for attribute in raw.attributes() {
+            let Attribute { at, name, value } = attribute?;
             match name {
                 // RFC 8489 s14.5: what follows the integrity counts for nothing.
                 _ if integrity_at.is_some() => {}
-                at::INTEGRITY if value_len == INTEGRITY_BYTES - 4 => integrity_at = Some(at),
+                at::INTEGRITY if value.len() == INTEGRITY_BYTES - 4 => integrity_at = Some(at),
                 at::INTEGRITY => return None,
                 _ => attributes.push((name, value)),
             }
-            at += 4 + value_len.next_multiple_of(4);
-            if attributes.len() > ATTRIBUTES_MAX {
-                return None;
-            }
         }
-        Some(Self { bytes, class, method: kind & 0xf, id, attributes, integrity_at })
+        let (method, id) = (raw.kind & 0xf, raw.id);
+        Some(Self { bytes, class, method, id, attributes, integrity_at })
     }
 
-    pub(super) fn get(&self, name: u16) -> Option<&'a [u8]> {
+    /// The first value of a name.
+    #[must_use]
+    pub fn get(&self, name: u16) -> Option<&'a [u8]> {
         self.attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    pub(super) fn text(&self, name: u16) -> Option<&'a str> {
+    /// The same as text.
+    #[must_use]
+    pub fn text(&self, name: u16) -> Option<&'a str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
-    pub(super) fn number(&self, name: u16) -> Option<u32> {
+    /// The same as a number of four octets.
+    #[must_use]
+    pub fn number(&self, name: u16) -> Option<u32> {
         self.get(name)?.try_into().ok().map(u32::from_be_bytes)
     }
 
     /// All addresses under a name; nothing if one of them is none.
-    pub(super) fn addresses(&self, name: u16) -> Option<Vec<SocketAddr>> {
+    #[must_use]
+    pub fn addresses(&self, name: u16) -> Option<Vec<SocketAddr>> {
         let of_name = self.attributes.iter().filter(|(known, _)| *known == name);
         of_name.map(|(_, value)| read_address(value, &self.id)).collect()
     }
 
     /// Attributes that a client insists on and that mean nothing here.
-    pub(super) fn unknown(&self) -> Vec<u16> {
+    #[must_use]
+    pub fn unknown(&self) -> Vec<u16> {
         let is_known = |name: u16| {
             matches!(
                 name,
@@ -161,11 +188,15 @@ impl<'a> Message<'a> {
         names.filter(|name| *name < at::OPTIONAL && !is_known(*name)).collect()
     }
 
-    pub(super) fn has_integrity(&self) -> bool {
+    /// Whether it is signed.
+    #[must_use]
+    pub fn has_integrity(&self) -> bool {
         self.integrity_at.is_some()
     }
 
-    pub(super) fn is_authentic(&self, key: &[u8; 16]) -> bool {
+    /// Whether it is signed with a key.
+    #[must_use]
+    pub fn is_authentic(&self, key: &[u8]) -> bool {
         self.integrity_at.is_some_and(|at| {
             let received = &self.bytes[at + 4..at + INTEGRITY_BYTES];
             let made = integrity(&self.bytes[..at], key);
@@ -174,13 +205,15 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A message of ours.
-pub(super) struct Answer {
+/// A message in the making.
+pub struct Draft {
     bytes: Vec<u8>,
 }
 
-impl Answer {
-    pub(super) fn new(class: Class, method: u16, id: [u8; 12]) -> Self {
+impl Draft {
+    /// A message with nothing in it yet.
+    #[must_use]
+    pub fn new(class: Class, method: u16, id: [u8; 12]) -> Self {
         let class = match class {
             Class::Request => 0x000,
             Class::Indication => 0x010,
@@ -194,41 +227,59 @@ impl Answer {
         Self { bytes }
     }
 
-    pub(super) fn with(mut self, name: u16, value: &[u8]) -> Self {
-        self.bytes.extend(name.to_be_bytes());
-        self.bytes.extend((value.len() as u16).to_be_bytes());
-        self.bytes.extend(value);
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    /// With an attribute.
+    #[must_use]
+    pub fn with(mut self, name: u16, value: &[u8]) -> Self {
+        write_attribute(&mut self.bytes, name, value);
         self
     }
 
-    pub(super) fn with_address(self, name: u16, address: SocketAddr) -> Self {
+    /// With one that is an address (RFC 8489 s14.2).
+    #[must_use]
+    pub fn with_address(self, name: u16, address: SocketAddr) -> Self {
         let id: [u8; 12] = self.bytes[8..HEADER_BYTES].try_into().unwrap_or_default();
         self.with(name, &write_address(address, &id))
     }
 
-    /// RFC 8489 s14.8.
-    pub(super) fn with_error(self, code: u16, reason: &str) -> Self {
+    /// With why not (RFC 8489 s14.8).
+    #[must_use]
+    pub fn with_error(self, code: u16, reason: &str) -> Self {
         let mut value = vec![0, 0, (code / 100) as u8, (code % 100) as u8];
         value.extend(reason.as_bytes());
         self.with(at::ERROR_CODE, &value)
     }
 
     /// The whole message, with its integrity if there is a key.
-    pub(super) fn finish(self, key: Option<&[u8; 16]>) -> Vec<u8> {
-        let mut answer = self;
+    #[must_use]
+    pub fn finish(self, key: Option<&[u8]>) -> Vec<u8> {
+        let mut draft = self;
         if let Some(key) = key {
-            let tag = integrity(&answer.bytes, key);
-            answer = answer.with(at::INTEGRITY, tag.as_ref());
+            let tag = integrity(&draft.bytes, key);
+            draft = draft.with(at::INTEGRITY, tag.as_ref());
         }
-        let len = (answer.bytes.len() - HEADER_BYTES) as u16;
-        answer.bytes[2..4].copy_from_slice(&len.to_be_bytes());
-        answer.bytes
+        draft.set_len(0);
+        draft.bytes
+    }
+
+    /// The same with a checksum behind it, as ICE wants it (RFC 8445 s7.1).
+    #[must_use]
+    pub fn finish_check(self, key: &[u8]) -> Vec<u8> {
+        let mut draft = Self { bytes: self.finish(Some(key)) };
+        // The checksum covers the final length.
+        draft.set_len(8);
+        let sum = crc32(&draft.bytes) ^ FINGERPRINT_XOR;
+        draft.with(at::FINGERPRINT, &sum.to_be_bytes()).bytes
+    }
+
+    fn set_len(&mut self, more: usize) {
+        let len = (self.bytes.len() - HEADER_BYTES + more) as u16;
+        self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
     }
 }
 
-/// The code of an answer of ours that says no: that is its first attribute.
-pub(super) fn error_code(answer: &[u8]) -> Option<u16> {
+/// The code of an answer of a server like ours that says no: that is its first attribute.
+#[must_use]
+pub fn error_code(answer: &[u8]) -> Option<u16> {
     let is_error = answer.get(1)? & 0x10 != 0 && answer[0] & 1 != 0;
     let [class, number] = answer.get(HEADER_BYTES + 6..)?.first_chunk()?;
     is_error.then_some(u16::from(*class) * 100 + u16::from(*number))
@@ -299,7 +350,7 @@ mod tests {
     fn addresses_survive_and_bent_messages_are_no_messages() {
         for address in ["192.0.2.1:32853", "[2001:db8::1]:65535", "0.0.0.0:0"] {
             let address: SocketAddr = address.parse().unwrap();
-            let bytes = Answer::new(Class::Request, method::CREATE_PERMISSION, [7; 12])
+            let bytes = Draft::new(Class::Request, method::CREATE_PERMISSION, [7; 12])
                 .with_address(at::PEER_ADDRESS, address)
                 .finish(Some(&[1; 16]));
             let message = Message::parse(&bytes).unwrap();

@@ -1,5 +1,5 @@
-use super::super::message::error_code;
 use super::*;
+use crate::message::error_code;
 
 const OURS: &str = "192.0.2.1:8443";
 const USER: &str = "2000:7";
@@ -34,12 +34,12 @@ impl Bench {
         self.session.handle(bytes, grant, || room, (self.unix_s, self.now))
     }
 
-    fn begin(&mut self, method: u16) -> Answer {
+    fn begin(&mut self, method: u16) -> Draft {
         self.serial += 1;
-        Answer::new(Class::Request, method, [self.serial; 12])
+        Draft::new(Class::Request, method, [self.serial; 12])
     }
 
-    fn signed(&self, request: Answer, username: &str, password: &str) -> Vec<u8> {
+    fn signed(&self, request: Draft, username: &str, password: &str) -> Vec<u8> {
         let nonce = self.session.nonce(self.unix_s);
         request
             .with(at::USERNAME, username.as_bytes())
@@ -54,7 +54,7 @@ impl Bench {
         error_code(&reply).unwrap_or(0)
     }
 
-    fn ask(&mut self, request: Answer) -> u16 {
+    fn ask(&mut self, request: Draft) -> u16 {
         let bytes = self.signed(request, USER, PASSWORD);
         self.code(&bytes)
     }
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     fn send(&mut self, peer: &str) -> Option<Output> {
-        let bytes = Answer::new(Class::Indication, method::SEND, [9; 12])
+        let bytes = Draft::new(Class::Indication, method::SEND, [9; 12])
             .with_address(at::PEER_ADDRESS, peer.parse().unwrap())
             .with(at::DATA, b"hello")
             .finish(None);
