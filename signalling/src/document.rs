@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::nearest::nearest;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 20] = [
     "displayName",
     "description",
     "contact",
@@ -24,6 +24,8 @@ const SETTINGS: [&str; 18] = [
     "expires",
     "allow-recording",
     "recording-format",
+    "recording-keep-days",
+    "recording-max-bytes",
     "unrestricted-tokens",
     "auto-subgroups",
     "autolock",
@@ -37,8 +39,8 @@ const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
 /// Every key of a file, as it is spelt.
-const FILE_KEYS: [&str; 26] = {
-    let mut keys = [""; 26];
+const FILE_KEYS: [&str; 28] = {
+    let mut keys = [""; 28];
     let mut at = 0;
     while at < SETTINGS.len() {
         keys[at] = SETTINGS[at];

@@ -188,6 +188,32 @@ impl Reel {
         }
     }
 
+    /// Nothing can be written for a while: what comes after it begins with a keyframe, in a file of
+    /// its own.
+    pub(super) fn interrupt(&mut self, now_us: u64) {
+        self.open = None;
+        self.waiting.clear();
+        self.began_us = now_us;
+        for section in &mut self.sections {
+            (section.config, section.next, section.asked_at_us) = (None, None, None);
+            section.layers.values_mut().for_each(|layer| {
+                layer.assembler = Assembler::new(layer.assembler.codec());
+                layer.gaps_told = 0;
+            });
+        }
+    }
+
+    /// Looks whether the file is still there: who has deleted it gets another one.
+    pub(super) fn check(&mut self, now_us: u64, place: &mut Place) {
+        let name = self.open.as_ref().map(|open| open.file.name());
+        if let Some(name) = name
+            && place.find(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            place.timeline.put_json(now_us, json!({ "event": "file-deleted", "file": name }));
+            self.interrupt(now_us);
+        }
+    }
+
     /// More sections, or others.
     pub(super) fn update(&mut self, stream: Stream) {
         for section in &stream.sections {
@@ -305,7 +331,7 @@ impl Reel {
             write(open, fragment, now_us, place)?;
         }
         if let Some(open) = &mut self.open {
-            open.file.sync(disk);
+            open.file.sync(now_us, disk);
         }
         Ok(())
     }
@@ -336,6 +362,7 @@ impl Reel {
             if is_early && self.early > EARLY_MAX {
                 section.layers.values_mut().for_each(|layer| {
                     layer.assembler = Assembler::new(layer.assembler.codec());
+                    layer.gaps_told = 0;
                 });
                 return Ok(());
             }
@@ -380,8 +407,9 @@ impl Reel {
         };
         let form = Form::of(&tracks, place.is_webm);
         let extension = form.extension(&tracks);
-        let stem = names::stem(std::time::SystemTime::now(), &self.stream.username);
-        let mut file = Growing::create(&place.folder, &stem, extension)?;
+        let stem = names::stem(place.wall, &self.stream.username);
+        let (storage, home) = (&*place.storage, (&*place.folder, &*place.group));
+        let mut file = Growing::create(storage, home, &stem, extension)?;
         Tally::add(&place.tally.files, 1);
         let described: Vec<Value> = tracks.iter().map(described).collect();
         let (film, head) = Film::begin(form, tracks);
@@ -449,6 +477,8 @@ fn write(
     };
     open.written_at_us = now_us;
     open.file.fragment(&fragment)?;
+    place.has_written = true;
+    place.tally.usage.add(&place.group, fragment.bytes.len() as u64);
     Tally::add(&place.tally.fragments, 1);
     Tally::add(&place.tally.bytes, fragment.bytes.len() as u64);
     let base_us = open.start_us.saturating_sub(place.start_us);

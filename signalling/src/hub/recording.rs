@@ -85,7 +85,7 @@ impl Hub {
             return Err(Error("already recording"));
         }
         let by = group.members.get(&by).map(|member| member.username.as_str().to_owned());
-        let is_webm = group.description.is_webm;
+        let is_webm = group.description.recording.is_webm;
         let id = self.entropy.hex_id();
         let (Ok(id), Ok(username)) = (ClientId::parse(&id), Username::parse(USERNAME)) else {
             return Err(Error("the recording could not be started"));
