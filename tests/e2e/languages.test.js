@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, openPage, screenshot } from './peer/browser.js';
-import { messageKeys, placeholders, uncheckedCalls, WEB } from './peer/messages.js';
+import { messageKeys, PARTS, placeholders, uncheckedCalls, WEB } from './peer/messages.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 
@@ -23,7 +23,10 @@ describe('messages', () => {
 
     for (const tag of TAGS) {
         test(`${tag}: none is missing, unused or without its values`, () => {
-            const messages = read(tag);
+            const main = read(tag);
+            assert.deepEqual([...messageKeys({ isWhole: false }).keys()].filter((key) => !(key in main)),
+                [], 'missing where all pages look');
+            const messages = Object.assign({}, main, ...PARTS.map((part) => read(`${part}/${tag}`)));
             assert.deepEqual([...keys.keys()].filter((key) => !(key in messages)), [], 'missing');
             assert.deepEqual(Object.keys(messages).filter((key) => !keys.has(key)), [], 'unused');
             const forms = new Intl.PluralRules(tag).resolvedOptions().pluralCategories

@@ -10,17 +10,21 @@ const STRINGS = String.raw`(?:${STRING}(?:\s*\+\s*${STRING})*)`;
 const CALL = new RegExp(String.raw`\bt\(\s*(${STRINGS})`, 'g');
 const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})`, 'g');
 
-/** Keys of messages: Map of each to whether it is a plural. */
-export function messageKeys() {
+/** Pages that have messages of their own, in a folder of that name; their files begin with it. */
+export const PARTS = ['replay'];
+
+/** Keys of messages, of all pages or without the parts: Map of each to whether it is a plural. */
+export function messageKeys({ isWhole = true } = {}) {
     const keys = new Map();
-    for (const name of readdirSync(join(WEB, 'js'))) {
+    const isWanted = (name) => isWhole || !PARTS.some((part) => name.startsWith(part));
+    for (const name of readdirSync(join(WEB, 'js')).filter(isWanted)) {
         const text = readFileSync(join(WEB, 'js', name), 'utf8');
         for (const [, literal] of text.matchAll(CALL))
             keys.set(value(literal), false);
         for (const [, , literal] of text.matchAll(PLURAL))
             keys.set(value(literal), true);
     }
-    for (const name of readdirSync(WEB).filter((file) => file.endsWith('.html'))) {
+    for (const name of readdirSync(WEB).filter((file) => file.endsWith('.html') && isWanted(file))) {
         for (const key of pageKeys(readFileSync(join(WEB, name), 'utf8')))
             keys.set(key, false);
     }
