@@ -221,8 +221,8 @@ impl Bench {
     }
 
     fn work(&mut self) {
-        while let Some((_, error)) = self.disk.failure() {
-            self.session.interrupt(error.into(), self.now);
+        for synced in self.disk.settled() {
+            self.session.synced(synced, self.now);
         }
         self.said.extend(self.session.work(self.now, &self.disk));
         for wish in self.session.wishes() {
@@ -329,8 +329,7 @@ fn whatever_fails_files_so_far_play_and_it_goes_on_when_that_works_again() {
         let before = bench.files(".mp4");
         assert_eq!(before.len(), 2, "one for each camera");
         bench.faults.set(faults);
-        // The clock of the test does not wait for the thread that asks the disk.
-        until(&mut bench, 100_000, |bench| !bench.said.is_empty());
+        until(&mut bench, 10, |bench| !bench.said.is_empty());
         bench.run_s(200);
         let said = bench.said();
         assert_eq!(said.len(), 1, "once, however often it is tried: {said:?}");
@@ -340,7 +339,7 @@ fn whatever_fails_files_so_far_play_and_it_goes_on_when_that_works_again() {
         let at = super::TroubleKind::ALL.iter().position(|(_, name)| *name == kind);
         assert!(tally.interruptions[at.expect("a kind")].load(Ordering::Relaxed) >= 1, "{kind}");
         bench.faults.set(Faults::default());
-        until(&mut bench, 70, is_back);
+        until(&mut bench, 100, is_back);
         bench.run_s(5);
         assert_eq!(bench.said().len(), 1);
         assert_eq!(tally.interrupted.load(Ordering::Relaxed), 0);
@@ -363,7 +362,7 @@ fn a_disk_that_does_not_even_shorten_what_is_half_written_harms_no_other_file() 
     bench.faults.set(Faults { write: full, truncate: full, ..Faults::default() });
     bench.run_s(10);
     bench.faults.set(Faults::default());
-    until(&mut bench, 70, is_back);
+    until(&mut bench, 100, is_back);
     bench.run_s(5);
     let files = bench.files(".mp4");
     bench.assert_plays(files.last().expect("another"));
@@ -379,7 +378,7 @@ fn a_folder_that_was_deleted_is_made_again() {
     std::fs::remove_dir_all(&bench.root).unwrap();
     until(&mut bench, 10, |bench| !bench.said.is_empty());
     assert!(bench.said()[0].contains("has been removed"));
-    until(&mut bench, 70, is_back);
+    until(&mut bench, 100, is_back);
     bench.run_s(3);
     let events = bench.events();
     assert_eq!(events[..2], ["session", "stream"], "the new timeline stands for itself");
@@ -440,7 +439,7 @@ fn a_group_that_has_as_much_as_it_may_goes_on_when_something_was_deleted() {
     assert_eq!(bench.around.tally.bytes.load(Ordering::Relaxed), written);
     // As the next count finds it.
     bench.around.tally.usage.set(Default::default());
-    until(&mut bench, 70, is_back);
+    until(&mut bench, 100, is_back);
     bench.end();
 }
 
@@ -461,7 +460,7 @@ fn clocks_that_jump_move_names_and_nothing_else() {
         bench.faults.set(Faults { write: Some(libc::EIO), ..Faults::default() });
         bench.run_s(3);
         bench.faults.set(Faults::default());
-        until(&mut bench, 70, is_back);
+        until(&mut bench, 100, is_back);
         bench.said.clear();
         bench.run_s(3);
     }

@@ -1,5 +1,6 @@
 //! Files that only grow, and the thread that waits until the disk has them.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc;
@@ -16,30 +17,61 @@ const SYNCS_MAX: usize = 256;
 /// Files of one name: more in a millisecond are none of ours.
 const ATTEMPTS_MAX: u32 = 99;
 
+/// What is to be asked of the disk: whose it is, and when it was handed over.
+struct Request {
+    group: String,
+    at_us: u64,
+    sync: Syncing,
+}
+
+/// What the disk has said.
+pub(super) struct Synced {
+    pub(super) group: String,
+    /// When it was asked.
+    pub(super) at_us: u64,
+    /// With an error a part may be lost, and what is on the disk then, nobody knows.
+    pub(super) result: io::Result<()>,
+}
+
 /// The thread that waits for the disk.
 pub(super) struct Disk {
-    files: mpsc::SyncSender<(String, Syncing)>,
-    failures: mpsc::Receiver<(String, io::Error)>,
+    requests: mpsc::SyncSender<Request>,
+    answers: mpsc::Receiver<Synced>,
+    /// Requests without an answer.
+    open: Cell<usize>,
 }
 
 impl Disk {
     pub(super) fn start() -> io::Result<Self> {
-        let (files, inputs) = mpsc::sync_channel::<(String, Syncing)>(SYNCS_MAX);
-        let (failed, failures) = mpsc::channel();
+        let (requests, inputs) = mpsc::sync_channel::<Request>(SYNCS_MAX);
+        let (answered, answers) = mpsc::channel();
         std::thread::Builder::new().name("recorder-disk".to_owned()).spawn(move || {
-            for (group, sync) in inputs {
-                if let Err(error) = sync() {
-                    // Nobody asks any more when the process ends.
-                    let _ = failed.send((group, error));
-                }
+            for Request { group, at_us, sync } in inputs {
+                // Nobody asks any more when the process ends.
+                let _ = answered.send(Synced { group, at_us, result: sync() });
             }
         })?;
-        Ok(Self { files, failures })
+        Ok(Self { requests, answers, open: Cell::new(0) })
     }
 
-    /// Whose bytes the disk has lost: a group, and why. What is on the disk then, nobody knows.
-    pub(super) fn failure(&self) -> Option<(String, io::Error)> {
-        self.failures.try_recv().ok()
+    /// What it has said since.
+    pub(super) fn answer(&self) -> Option<Synced> {
+        let answer = self.answers.try_recv().ok()?;
+        self.open.set(self.open.get() - 1);
+        Some(answer)
+    }
+
+    /// Waits until it has answered everything, for tests whose clock would not wait.
+    #[cfg(test)]
+    pub(super) fn settled(&self) -> Vec<Synced> {
+        let answers = self.answers.iter().take(self.open.replace(0));
+        answers.collect()
+    }
+
+    fn ask(&self, request: Request) -> bool {
+        let is_taken = self.requests.try_send(request).is_ok();
+        self.open.set(self.open.get() + usize::from(is_taken));
+        is_taken
     }
 }
 
@@ -106,13 +138,14 @@ impl Growing {
     pub(super) fn sync(&mut self, now_us: u64, disk: &Disk) {
         if self.is_dirty && now_us.saturating_sub(self.synced_at_us) >= SYNC_EVERY_US {
             self.synced_at_us = now_us;
-            self.hand_over(disk);
+            self.hand_over(now_us, disk);
         }
     }
 
-    fn hand_over(&mut self, disk: &Disk) {
-        if let Ok(syncing) = self.file.syncing()
-            && disk.files.try_send((self.group.clone(), syncing)).is_ok()
+    fn hand_over(&mut self, at_us: u64, disk: &Disk) {
+        let group = self.group.clone();
+        if let Ok(sync) = self.file.syncing()
+            && disk.ask(Request { group, at_us, sync })
         {
             self.is_dirty = false;
         }
@@ -120,12 +153,12 @@ impl Growing {
 
     /// Ends it in good order: what was written before must be safe before the head says that all is
     /// there, but a head that says so too early does no harm, as all it says has been written.
-    pub(super) fn end(&mut self, ending: &Ending, disk: &Disk) -> io::Result<()> {
+    pub(super) fn end(&mut self, ending: &Ending, now_us: u64, disk: &Disk) -> io::Result<()> {
         self.append(&ending.index)?;
         for patch in &ending.patches {
             self.file.write_at(&patch.bytes, patch.at)?;
         }
-        self.hand_over(disk);
+        self.hand_over(now_us, disk);
         Ok(())
     }
 }

@@ -336,9 +336,9 @@ impl Desk {
             }
         }
         let tape = &*tape;
-        while let Some((group, error)) = self.disk.failure() {
-            if let Some(session) = self.sessions.get_mut(&group) {
-                session.interrupt(error.into(), now(tape));
+        while let Some(synced) = self.disk.answer() {
+            if let Some(session) = self.sessions.get_mut(&synced.group) {
+                session.synced(synced, now(tape));
             }
         }
         let begun_at = Instant::now();

@@ -459,7 +459,7 @@ impl Reel {
         let Ending { last, index, patches } = open.film.end();
         write(&mut open, last, now_us, place)?;
         let ending = Ending { last: None, index, patches };
-        open.file.end(&ending, disk)?;
+        open.file.end(&ending, now_us, disk)?;
         place.timeline.put_json(now_us, json!({ "event": "file-end", "file": open.file.name() }));
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dataplane::{PublicationId, TapedPacket};
 use serde_json::{Map, Value, json};
 
-use super::file::{Disk, Growing};
+use super::file::{Disk, Growing, Synced};
 use super::limits::Limits;
 use super::reel::Reel;
 use super::storage::Storage;
@@ -138,6 +138,9 @@ struct Interruption {
     /// For the next time, if this one does not help.
     retry_after_us: u64,
     is_held: bool,
+    /// When it was gone on, and whether the disk has kept what was written since.
+    resumed_at_us: u64,
+    is_safe: bool,
     /// What operators have been told.
     text: String,
 }
@@ -278,15 +281,27 @@ impl Session {
         }
         match self.write(now, disk) {
             Err(trouble) => self.interrupt(trouble, now),
-            Ok(()) if self.place.has_written || self.reels.is_empty() => {
-                if self.interruption.take().is_some() {
+            Ok(()) => {
+                let has_written = self.place.has_written || self.reels.is_empty();
+                if has_written && self.interruption.take_if(|last| last.is_safe).is_some() {
                     self.around.tally.interrupted.fetch_sub(1, Ordering::Relaxed);
                     self.notices.push("The recording goes on again.".to_owned());
                 }
             }
-            Ok(()) => {}
         }
         std::mem::take(&mut self.notices)
+    }
+
+    /// The disk has answered.
+    pub(super) fn synced(&mut self, synced: Synced, now: Now) {
+        match synced.result {
+            Err(error) => self.interrupt(error.into(), now),
+            Ok(()) => {
+                if let Some(interruption) = &mut self.interruption {
+                    interruption.is_safe |= synced.at_us >= interruption.resumed_at_us;
+                }
+            }
+        }
     }
 
     fn write(&mut self, now: Now, disk: &Disk) -> Result<(), Trouble> {
@@ -331,7 +346,7 @@ impl Session {
     }
 
     /// Nothing can be written: what is open is left as it is, and plays.
-    pub(super) fn interrupt(&mut self, trouble: Trouble, now: Now) {
+    fn interrupt(&mut self, trouble: Trouble, now: Now) {
         let trouble = trouble.or_inodes(self.place.storage.room(&self.place.folder));
         let text = trouble.to_string();
         let before = self.interruption.take();
@@ -352,6 +367,8 @@ impl Session {
             retry_at_us: now.us + retry_after_us,
             retry_after_us: (retry_after_us * 2).min(RETRY_AFTER_US_MAX),
             is_held: true,
+            resumed_at_us: u64::MAX,
+            is_safe: false,
             text: text.clone(),
         });
         for reel in self.reels.values_mut() {
@@ -385,7 +402,7 @@ impl Session {
         self.place.timeline.write()?;
         self.place.has_written = false;
         if let Some(interruption) = &mut self.interruption {
-            interruption.is_held = false;
+            (interruption.is_held, interruption.resumed_at_us) = (false, now.us);
         }
         Ok(())
     }
