@@ -15,7 +15,7 @@ use crate::name::GroupName;
 use crate::nearest::means_nothing;
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
-use crate::recording_rules::{Days, RecordingRules};
+use crate::recording_rules::{Consent, Days, RecordingRules};
 use crate::time::UnixMs;
 
 /// How long chat is kept where the file does not say.
@@ -197,6 +197,7 @@ struct File {
     expires: Option<Date>,
     allow_recording: Option<bool>,
     recording_format: Option<String>,
+    recording_consent: Option<Consent>,
     recording_keep_days: Option<Days>,
     recording_max_bytes: Option<u64>,
     unrestricted_tokens: Option<bool>,
@@ -359,6 +360,7 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
             is_webm,
             keep_days: file.recording_keep_days,
             bytes_max: file.recording_max_bytes,
+            consent: file.recording_consent.unwrap_or_default(),
         },
         has_auto_subgroups: file.auto_subgroups.or(file.allow_subgroups).unwrap_or_default(),
         is_autolock: file.autolock.unwrap_or_default(),
@@ -408,7 +410,7 @@ mod tests {
             "redirect":"https://x/","max-clients":3,"max-history-age":60,
             "not-before":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z",
             "allow-recording":true,"recording-keep-days":30,"recording-max-bytes":5000000000,
-            "recording-format":"webm","unrestricted-tokens":true,"auto-subgroups":true,
+            "recording-format":"webm","recording-consent":"asked","unrestricted-tokens":true,"auto-subgroups":true,
             "autolock":true,"autokick":true,"users":{"a":{"password":"x","permissions":"op"},
             "b":{"password":{"type":"plain","key":"y"},"permissions":["present","x"]},"c":{}},
             "wildcard-user":{"password":{"type":"wildcard"},"permissions":null},
@@ -424,6 +426,7 @@ mod tests {
             is_webm: true,
             keep_days: Some(Days(30)),
             bytes_max: Some(5_000_000_000),
+            consent: Consent::Asked,
         };
         assert_eq!(description.recording, kept);
         let ann = description.user("a").unwrap();
@@ -479,6 +482,8 @@ mod tests {
         let found = error("{\n\"recording-keep-days\":0}").to_string();
         assert_eq!(found, "test.json:2: recording-keep-days: days must be from 1 to 36500");
         assert_eq!(error("{\"recording-max-bytes\":-1}").line, 1);
+        let found = error("{\"recording-consent\":\"ask\"}").to_string();
+        assert!(found.contains("\"operators\""), "{found}");
         assert!(parse_description("t", b"{\n\"comment\":\"\xff\"}").unwrap_err().line == 2);
         let bomb = "[".repeat(100_000);
         assert!(error(&format!("{{\"authKeys\":{bomb}")).message.contains("recursion"));

@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::nearest::nearest;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 21] = [
     "displayName",
     "description",
     "contact",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 20] = [
     "expires",
     "allow-recording",
     "recording-format",
+    "recording-consent",
     "recording-keep-days",
     "recording-max-bytes",
     "unrestricted-tokens",
@@ -39,8 +40,8 @@ const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
 /// Every key of a file, as it is spelt.
-const FILE_KEYS: [&str; 28] = {
-    let mut keys = [""; 28];
+const FILE_KEYS: [&str; 29] = {
+    let mut keys = [""; 29];
     let mut at = 0;
     while at < SETTINGS.len() {
         keys[at] = SETTINGS[at];

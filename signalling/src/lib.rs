@@ -64,7 +64,7 @@ pub use nearest::nearest;
 pub use password::{Password, PasswordError};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
-pub use recording_rules::{Days, RecordingRules};
+pub use recording_rules::{Consent, Days, RecordingRules};
 pub use relay::{CREDENTIALS_FOR_S, Relay, RelayKey, RelayPort, RelayUser};
 pub use stream::{Layers, MediaKind, Rate, Request, SentRate, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};

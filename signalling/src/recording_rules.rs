@@ -12,6 +12,41 @@ pub struct RecordingRules {
     pub keep_days: Option<Days>,
     /// How many bytes they may have together.
     pub bytes_max: Option<u64>,
+    /// Who is recorded.
+    pub consent: Consent,
+}
+
+/// Who is recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Consent {
+    /// Whoever is in the group.
+    #[default]
+    Everybody,
+    /// Those who have said that they agree.
+    Asked,
+    /// Operators, and whoever may record.
+    Operators,
+}
+
+impl Consent {
+    /// As files and messages have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Everybody => "everybody",
+            Self::Asked => "asked",
+            Self::Operators => "operators",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Consent {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A misspelt word must not record people who were not asked.
+        let text = String::deserialize(deserializer)?;
+        let all = [Self::Everybody, Self::Asked, Self::Operators];
+        let found = all.into_iter().find(|consent| consent.name() == text);
+        found.ok_or_else(|| D::Error::custom("neither \"everybody\", \"asked\" nor \"operators\""))
+    }
 }
 
 /// The most days that can be asked for: a century.

@@ -6,7 +6,7 @@ import { readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { promisify } from 'node:util';
-import { joinGroup, openPage, seesAndHears } from './peer/browser.js';
+import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
@@ -23,6 +23,7 @@ const group = (codec, more = {}) => ({
 });
 const CODECS = ['vp8', 'vp9', 'h264', 'av1'];
 const GROUPS = Object.fromEntries(CODECS.map((codec) => [codec, group(codec)]));
+GROUPS.asked = group('vp8', { 'recording-consent': 'asked' });
 /** What is written at the latest so long before the end. */
 const LOST_MAX_S = 2.5;
 
@@ -155,6 +156,51 @@ describe('recording', { concurrency: 1 }, () => {
             server = await Server.start({ groups: GROUPS });
         });
     }
+
+    test('who does not agree is not recorded, and all see who does', async () => {
+        const ann = await joinGroup(browser, 'ann', { group: 'asked', start: 'both', password: 'teacher' });
+        const bob = await joinGroup(browser, 'bob', { group: 'asked', start: 'both' });
+        const eve = await joinGroup(browser, 'eve', { group: 'asked', start: 'both' });
+        for (const name of ['bob', 'eve'])
+            await seesAndHears(ann, name);
+        await record(ann);
+        assert.equal(await ann.isVisible('#consent'), false, 'who has pressed the button has agreed');
+        await bob.click('#consent button:has-text("Record me")');
+        await bob.waitForSelector('#consent', { state: 'detached' });
+        // No answer is none.
+        await eve.waitForSelector('#consent[open]');
+        await screenshot(eve, 'consent');
+        await eve.keyboard.press('Escape');
+        const row = (name) => `.person:has(.person-name:has-text("${name}"))`;
+        for (const page of [ann, eve]) {
+            if (page === eve)
+                await eve.click('#people-button');
+            for (const name of ['ann', 'bob'])
+                await page.waitForSelector(`${row(name)} .badge-record`);
+            assert.equal(await page.isVisible(`${row('eve')} .badge-record`), false);
+        }
+        const written = (username) => {
+            const lines = timeline(server, 'asked');
+            const stream = lines.find((line) => line.event === 'stream' && line.username === username);
+            return lines.filter((line) => line.event === 'file' && line.stream === stream?.stream);
+        };
+        await until('something of both', () => ['ann', 'bob'].every((name) => written(name).length > 0));
+        // She changes her mind, and he his.
+        await eve.click(`${row('eve')} .person-button`);
+        await eve.click('[role=menuitem]:has-text("Record me")');
+        await ann.waitForSelector(`${row('eve')} .badge-record`);
+        await until('something of eve', () => written('eve').length > 0);
+        await bob.click('#people-button');
+        await bob.click(`${row('bob')} .person-button`);
+        await bob.click('[role=menuitem]:has-text("Do not record me")');
+        await ann.waitForSelector(`${row('bob')} .badge-record`, { state: 'detached' });
+        await until('the end of his stream', () => timeline(server, 'asked')
+            .some(({ event, username }) => event === 'left' && username === 'bob'));
+        await ann.click('#record-button');
+        await eve.waitForSelector(`${row('eve')} .badge-record`, { state: 'detached' });
+        for (const page of [ann, bob, eve])
+            await page.context().close();
+    });
 
     test('who may not record sees nothing, and who may deletes', async () => {
         const ann = await joinGroup(browser, 'ann', { group: 'vp8', start: 'both', password: 'teacher' });

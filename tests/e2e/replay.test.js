@@ -70,7 +70,7 @@ async function recordClass(server, browser, name, { end }) {
     await ann.evaluate(() => window.aula.connection.send({
         type: 'chat', kind: 'caption', source: window.aula.connection.id, username: 'ann', value: 'a caption',
     }));
-    await both(14);
+    await both(17);
     if (end) {
         await ann.click('#people-button');
         await ann.click('#record-button');

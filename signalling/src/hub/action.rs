@@ -56,6 +56,7 @@ impl Hub {
                 | "kick"
                 | "identify"
                 | "setdata"
+                | "consent"
         );
         if !is_known {
             return Err(Fatal("unknown user action"));
@@ -65,6 +66,9 @@ impl Hub {
         }
         if kind == "setdata" {
             return self.set_user_data(&name, conn, &action);
+        }
+        if kind == "consent" {
+            return self.consent(&name, conn, &action);
         }
         if !member.may(OP) {
             return Err(Error(NOT_AUTHORISED));
@@ -116,6 +120,7 @@ impl Hub {
         }
         let may_present = member.may(PRESENT);
         self.tell_user_changed(name, dest, true);
+        self.follow_consent(name, dest);
         if !may_present {
             self.close_all_ups(name, dest, Some("permission denied"));
         }

@@ -10,13 +10,14 @@ const STRINGS = String.raw`(?:${STRING}(?:\s*\+\s*${STRING})*)`;
 const CALL = new RegExp(String.raw`\bt\(\s*(${STRINGS})`, 'g');
 const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})`, 'g');
 
-/** Pages that have messages of their own, in a folder of that name; their files begin with it. */
-export const PARTS = ['replay'];
+/** Pages that have messages of their own, in a folder of that name, and the names of their files. */
+const FILES_OF = { replay: /^replay/, statistics: /^(stats|statistics|sums|chart)\b/ };
+export const PARTS = Object.keys(FILES_OF);
 
 /** Keys of messages, of all pages or without the parts: Map of each to whether it is a plural. */
 export function messageKeys({ isWhole = true } = {}) {
     const keys = new Map();
-    const isWanted = (name) => isWhole || !PARTS.some((part) => name.startsWith(part));
+    const isWanted = (name) => isWhole || !Object.values(FILES_OF).some((files) => files.test(name));
     for (const name of readdirSync(join(WEB, 'js')).filter(isWanted)) {
         const text = readFileSync(join(WEB, 'js', name), 'utf8');
         for (const [, literal] of text.matchAll(CALL))
