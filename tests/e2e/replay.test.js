@@ -1,15 +1,18 @@
 /** A recorded class is replayed: all streams in step, the chat at its time, by mouse and by keys. */
 
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { appendFileSync, copyFileSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe } from 'node:test';
+import { promisify } from 'node:util';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
+const run = promisify(execFile);
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const group = (codec) => ({
     codecs: [codec, 'opus'],
@@ -243,6 +246,35 @@ describe('replay', { concurrency: 1 }, () => {
         }
         assert.deepEqual(violations, []);
         await page.close();
+    });
+
+    test('aulactl exports a file for each, in step, and all sound', async () => {
+        // Ann comes a second time, later.
+        const file = lines.findLast(({ event, tracks }) => event === 'file'
+            && tracks.some(({ kind }) => kind === 'video'));
+        const place = folder(server, 'vp8');
+        const again = `again-${file.file}`;
+        copyFileSync(join(place, file.file), join(place, again));
+        const startS = Math.ceil(lines.at(-1).at_us / 1e6) + 5;
+        const more = [{ ...file, file: again, at_us: startS * 1e6 },
+            { event: 'fragment', file: again, start_us: startS * 1e6, end_us: (startS + 4) * 1e6 }];
+        appendFileSync(join(place, timelineName(server, 'vp8')), `${more.map(JSON.stringify).join('\n')}\n`);
+        const out = join(server.directory, 'exported');
+        const { stdout } = await run(join(dirname(process.env.AULA_BIN), 'aulactl'), [
+            'recordings', 'export', '-recordings', join(server.directory, 'recordings'), '-group', 'vp8',
+            '-session', timelineName(server, 'vp8'), '-out', out, '-ffmpeg', process.env.FFMPEG,
+        ]);
+        assert.deepEqual(readdirSync(out).sort(), ['all-sound.m4a', 'ann.mkv', 'bob.mkv'], stdout);
+        const seconds = async (name, map) => {
+            const { stderr } = await run(process.env.FFMPEG, ['-v', 'error', '-stats', '-nostdin', '-i',
+                join(out, name), '-map', map, '-fps_mode', 'passthrough', '-f', 'null', '-']);
+            const [, m, s] = /time=\d+:(\d+):([\d.]+)(?![^]*time=)/.exec(stderr);
+            return Number(m) * 60 + Number(s);
+        };
+        const twice = lines.find(({ event, stream }) => event === 'stream' && stream === file.stream).username;
+        assert.ok(await seconds(`${twice}.mkv`, '0:v:0') >= startS + 3.5);
+        for (const name of ['all-sound.m4a', `${twice}.mkv`])
+            assert.ok(await seconds(name, '0:a:0') >= startS + 3.5, name);
     });
 
     test('nobody else gets in', async () => {
