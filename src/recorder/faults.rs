@@ -126,6 +126,7 @@ fn stream(media: u64) -> Stream {
         username: format!("ann{media}"),
         id: format!("stream{media}"),
         label: "camera".to_owned(),
+        is_from_now: false,
         sections: vec![(publication(media, 0), false), (publication(media, 1), true)],
     }
 }
@@ -171,32 +172,33 @@ impl Bench {
 
     /// All cameras send for so long: a keyframe when one is asked for, other pictures otherwise.
     fn run_s(&mut self, seconds: u64) {
+        for _ in 0..seconds * 50 {
+            self.send();
+            self.work();
+        }
+    }
+
+    /// The same for 20 ms, without a look at it.
+    fn send(&mut self) {
         let mut sets = vec![0x78, 0, 14];
         sets.extend([0x67, 0x42, 0xc0, 0x1f, 0x8c, 0x8d, 0x40, 0x50, 0x1e, 0xd0, 0x0f, 0x08]);
         sets.extend([0x84, 0x6a, 0, 4, 0x68, 0xce, 0x3c, 0x80]);
         let mut picture = vec![7; PICTURE_BYTES];
-        for _ in 0..seconds * 50 {
-            self.now.us += 20_000;
-            self.now.wall += Duration::from_millis(20);
-            self.packets += 1;
-            let n = self.packets;
-            for media in 0..self.wants_keyframe.len() {
-                let is_key = std::mem::take(&mut self.wants_keyframe[media]);
-                let media = media as u64;
-                // 20 ms of Opus.
-                self.packet((media, 0), Codec::Opus, (n, 960 * n as u32), &[0x78, 1, 2]);
-                picture[0] = if is_key { 0x65 } else { 0x41 };
-                let rtp_time = 1800 * n as u32;
-                let video = (media, 1);
-                if is_key {
-                    self.packet(video, Codec::H264, (2 * n - 1, rtp_time), &sets);
-                } else {
-                    // Numbers have no gaps.
-                    self.packet(video, Codec::H264, (2 * n - 1, rtp_time), &[]);
-                }
-                self.packet(video, Codec::H264, (2 * n, rtp_time), &picture);
-            }
-            self.work();
+        self.now.us += 20_000;
+        self.now.wall += Duration::from_millis(20);
+        self.packets += 1;
+        let n = self.packets;
+        for media in 0..self.wants_keyframe.len() {
+            let is_key = std::mem::take(&mut self.wants_keyframe[media]);
+            let media = media as u64;
+            // 20 ms of Opus.
+            self.packet((media, 0), Codec::Opus, (n, 960 * n as u32), &[0x78, 1, 2]);
+            picture[0] = if is_key { 0x65 } else { 0x41 };
+            let (video, rtp_time) = ((media, 1), 1800 * n as u32);
+            // Numbers have no gaps.
+            let first: &[u8] = if is_key { &sets } else { &[] };
+            self.packet(video, Codec::H264, (2 * n - 1, rtp_time), first);
+            self.packet(video, Codec::H264, (2 * n, rtp_time), &picture);
         }
     }
 
@@ -476,6 +478,35 @@ fn clocks_that_jump_move_names_and_nothing_else() {
     assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0 + 40_000), "{spans:?}");
     assert!(spans.last().unwrap().1 < 600_000_000, "time in the recording is not the wall's");
     bench.files(".mp4").iter().for_each(|name| bench.assert_plays(name));
+    bench.end();
+}
+
+#[test]
+fn nothing_from_before_the_button_was_pressed_is_recorded() {
+    let mut bench = Bench::new(1);
+    // What the shard has had since the last keyframe.
+    bench.now.us = 400_000;
+    (0..30).for_each(|_| bench.send());
+    bench.run_s(3);
+    let at = |bench: &Bench, stream: &str| {
+        let lines = bench.timeline();
+        let file = lines.iter().find(|line| line["event"] == "file" && line["stream"] == stream);
+        file.and_then(|line| line["at_us"].as_u64()).expect("a file")
+    };
+    assert!(at(&bench, "stream0") < 100_000, "at once, with a keyframe that was asked for");
+    let lines = bench.timeline();
+    let end_us = lines.iter().filter_map(|line| line["end_us"].as_u64()).max();
+    assert!(end_us.is_some_and(|us| us <= 3_000_000), "{end_us:?}: nothing has moved");
+    // Who has just agreed is recorded from then on.
+    let mut late = stream(1);
+    late.is_from_now = true;
+    bench.session.stream(late, bench.now.us);
+    bench.wants_keyframe.push(true);
+    let agreed_us = bench.now.us;
+    bench.now.us -= 500_000;
+    (0..25).for_each(|_| bench.send());
+    bench.run_s(3);
+    assert!(at(&bench, "stream1") + 1_000_000 >= agreed_us);
     bench.end();
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Stream {
     pub(crate) username: String,
     pub(crate) id: String,
     pub(crate) label: String,
+    /// Nothing of it from before this moment is to be recorded.
+    pub(crate) is_from_now: bool,
     /// Its sections, and whether they are pictures.
     pub(crate) sections: Vec<(PublicationId, bool)>,
 }

@@ -166,13 +166,16 @@ pub(super) struct Reel {
     /// Frames that wait for the others' beginning: section, time, frame.
     waiting: Vec<(usize, u64, Frame)>,
     began_us: u64,
+    /// What came before is not recorded: shards give what they have since the last keyframe, and nobody
+    /// had been told then.
+    from_us: u64,
     pub(super) is_over: bool,
     pub(super) notice: Option<String>,
     has_warned: bool,
 }
 
 impl Reel {
-    pub(super) fn new(stream: Stream, now_us: u64) -> Self {
+    pub(super) fn new(stream: Stream, now_us: u64, from_us: u64) -> Self {
         Self {
             sections: stream.sections.iter().copied().map(Section::new).collect(),
             stream,
@@ -182,6 +185,7 @@ impl Reel {
             early_since_us: 0,
             waiting: Vec::new(),
             began_us: now_us,
+            from_us,
             is_over: false,
             notice: None,
             has_warned: false,
@@ -225,6 +229,9 @@ impl Reel {
     }
 
     pub(super) fn packet(&mut self, packet: &TapedPacket<'_>) {
+        if packet.at_us < self.from_us {
+            return;
+        }
         let section = self.sections.iter_mut().find(|s| s.publication == packet.publication);
         let Some(section) = section else {
             return;
@@ -405,6 +412,9 @@ impl Reel {
         let Some(start_us) = waiting.iter().map(|(_, us, _)| *us).min() else {
             return Ok(());
         };
+        // The first frames may have been sampled a moment before; a file that began before its
+        // session would be put in the wrong place.
+        let start_us = start_us.max(place.start_us);
         let form = Form::of(&tracks, place.is_webm);
         let extension = form.extension(&tracks);
         let stem = names::stem(place.wall, &self.stream.username);

@@ -226,7 +226,8 @@ impl Session {
             Some(reel) => reel.update(stream),
             None => {
                 self.place.timeline.put_json(now_us, described(&stream));
-                self.reels.insert(media, Reel::new(stream, now_us));
+                let from_us = if stream.is_from_now { now_us } else { self.start.us };
+                self.reels.insert(media, Reel::new(stream, now_us, from_us));
             }
         }
     }

@@ -68,6 +68,8 @@ pub struct RecordedStream {
     pub stream: String,
     /// Its label, such as `camera`.
     pub label: String,
+    /// Its publisher has only just agreed: nothing from before is to be recorded.
+    pub is_from_now: bool,
     /// Its sections.
     pub sections: Vec<(PublicationKey, MediaKind)>,
 }
@@ -206,7 +208,7 @@ impl Hub {
             self.set_recorded(name, conn, true);
             self.note_member(name, conn, "joined");
             for stream in streams {
-                self.record_stream(name, conn, &stream);
+                self.record_stream_from(name, conn, &stream, is_told);
             }
         }
         if is_told {
@@ -250,6 +252,16 @@ impl Hub {
 
     /// A stream is there for others, or has changed.
     pub(super) fn record_stream(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId) {
+        self.record_stream_from(name, conn, stream, false);
+    }
+
+    fn record_stream_from(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        stream: &StreamId,
+        is_from_now: bool,
+    ) {
         let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
             return;
         };
@@ -269,6 +281,7 @@ impl Hub {
             username: member.username.as_str().to_owned(),
             stream: stream.as_str().to_owned(),
             label: up.label.clone(),
+            is_from_now,
             sections: up.publications.iter().map(section).collect(),
         };
         self.order(RecordOrder::Stream(recorded));
