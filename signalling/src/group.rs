@@ -62,6 +62,11 @@ impl Member {
         self.permissions.has(permission)
     }
 
+    /// Whether it has raised its hand, in the way of Galene's client and ours.
+    pub(crate) fn has_hand_up(&self) -> bool {
+        self.data.get("raisehand").is_some_and(|value| value != &Value::Bool(false))
+    }
+
     /// What others see: what it says of itself, and what we say of it.
     pub(crate) fn public_data(&self) -> Map<String, Value> {
         let mut data = self.data.clone();

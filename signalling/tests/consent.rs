@@ -119,6 +119,26 @@ fn those_who_agree_are_recorded_until_they_do_not() {
 }
 
 #[test]
+fn raised_hands_of_whom_is_recorded_are_in_the_timeline() {
+    let (mut world, [ann, bob, eve]) = class("asked");
+    record(&mut world, ann);
+    consent(&mut world, bob, "bob", json!(true));
+    let hand = |world: &mut World, conn: ConnId, name: &str, is_up: Value| {
+        let value = json!({"raisehand": is_up, "hand": 1});
+        world.say(
+            conn,
+            json!({"type": "useraction", "kind": "setdata", "dest": name, "value": value}),
+        );
+    };
+    hand(&mut world, bob, "bob", json!(true));
+    hand(&mut world, bob, "bob", json!(true));
+    hand(&mut world, eve, "eve", json!(true));
+    assert_eq!(notes(&world, "hand-up", "username"), ["bob"]);
+    hand(&mut world, bob, "bob", Value::Null);
+    assert_eq!(notes(&world, "hand-down", "username"), ["bob"]);
+}
+
+#[test]
 fn nobody_agrees_for_others_nor_by_a_name_in_its_data() {
     let (mut world, [ann, bob, eve]) = class("asked");
     record(&mut world, ann);

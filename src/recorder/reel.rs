@@ -311,7 +311,17 @@ impl Reel {
         let mut frames = Vec::new();
         for (at, section) in self.sections.iter_mut().enumerate() {
             section.choose(now_us);
+            let before = section.chosen;
             frames.extend(section.frames(now_us).into_iter().map(|(us, frame)| (at, us, frame)));
+            if section.chosen != before {
+                place.timeline.put_json(
+                    now_us,
+                    json!({
+                        "event": "layer", "stream": self.stream.id, "kind": kind(section.is_video),
+                        "encoding": section.chosen,
+                    }),
+                );
+            }
             if let Some(layer) = section.layers.get_mut(&section.chosen) {
                 let gaps = layer.assembler.gaps() - layer.gaps_told;
                 layer.gaps_told += gaps;

@@ -73,6 +73,7 @@ async function recordClass(server, browser, name, { end }) {
     await ann.evaluate(() => window.aula.connection.send({
         type: 'chat', kind: 'caption', source: window.aula.connection.id, username: 'ann', value: 'a caption',
     }));
+    await bob.click('#hand-button');
     await both(17);
     if (end) {
         await ann.click('#people-button');
@@ -211,6 +212,7 @@ describe('replay', { concurrency: 1 }, () => {
         await until('silence', () => page.$$eval('video', (all) => all.every(({ muted }) => muted)));
         await page.keyboard.press('End');
         await page.waitForSelector('#play:has-text("Play")');
+        await page.waitForSelector('#chat li:has-text("bob raised a hand.")');
         // Somebody can be kept large.
         await page.keyboard.press('Home');
         await seekTo(page, 8);

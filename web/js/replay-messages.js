@@ -56,7 +56,8 @@ function line({ atS, kind, name, text }, clockOf, onSeek) {
     }, time);
     jump.onclick = () => onSeek(atS);
     const who = name || t('(anonymous)');
-    const said = kind === 'me' ? [element('i', { dir: 'auto' }, `${who} ${text}`)]
+    const said = kind === 'hand' ? [element('i', { dir: 'auto' }, t('{name} raised a hand.', { name: who }))]
+        : kind === 'me' ? [element('i', { dir: 'auto' }, `${who} ${text}`)]
         : [element('b', { dir: 'auto' }, who), ' ', element('span', { dir: 'auto' }, text)];
     return element('li', {}, jump, ' ', ...said);
 }

@@ -51,6 +51,9 @@ export function parseTimeline(text) {
             if (typeof event.value === 'string')
                 session.messages.push({ atS, kind: event.kind, name: event.username ?? '', text: event.value });
             break;
+        case 'hand-up':
+            session.messages.push({ atS, kind: 'hand', name: event.username ?? '', text: '' });
+            break;
         case 'end':
             session.isOver = true;
             break;

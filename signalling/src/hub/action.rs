@@ -173,8 +173,13 @@ impl Hub {
         let Some(Value::Object(update)) = &action.value else {
             return Err(Error("Bad value in setdata"));
         };
+        let had_hand = member.has_hand_up();
         if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
             return Err(Error("the data is too large"));
+        }
+        let has_hand = member.has_hand_up();
+        if had_hand != has_hand {
+            self.note_member(name, conn, if has_hand { "hand-up" } else { "hand-down" });
         }
         self.tell_user_changed(name, conn, false);
         Ok(())
