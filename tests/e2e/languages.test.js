@@ -23,11 +23,14 @@ describe('messages', () => {
 
     for (const tag of TAGS) {
         test(`${tag}: none is missing, unused or without its values`, () => {
-            const main = read(tag);
-            assert.deepEqual([...messageKeys({ isWhole: false }).keys()].filter((key) => !(key in main)),
-                [], 'missing where all pages look');
-            const messages = Object.assign({}, main, ...PARTS.map((part) => read(`${part}/${tag}`)));
-            assert.deepEqual([...keys.keys()].filter((key) => !(key in messages)), [], 'missing');
+            const messages = read(tag);
+            const missing = (part) => [...messageKeys(part).keys()].filter((key) => !(key in messages));
+            assert.deepEqual(missing('main'), [], 'missing');
+            for (const part of PARTS) {
+                const own = read(`${part}/${tag}`);
+                assert.deepEqual(missing(part).filter((key) => !(key in own)), [], `missing in ${part}`);
+            }
+            Object.assign(messages, ...PARTS.map((part) => read(`${part}/${tag}`)));
             assert.deepEqual(Object.keys(messages).filter((key) => !keys.has(key)), [], 'unused');
             const forms = new Intl.PluralRules(tag).resolvedOptions().pluralCategories
                 .filter((form) => form !== 'many' || tag === 'ar');
@@ -68,6 +71,17 @@ describe('languages', { concurrency: 1 }, () => {
         await page.keyboard.press('Escape');
         await page.reload();
         await page.waitForSelector('#join-button:has-text("Beitreten")');
+        await page.close();
+    });
+
+    test('pages with messages of their own have both', async () => {
+        const page = await openPage(browser, 'anna', { locale: 'de' });
+        for (const [path, text] of [['/stats.html', 'Statistik'], ['/stats.html', 'Passwort'],
+            ['/group/test/publish', 'Auf Sendung gehen in'], ['/change-password.html', 'Neues Passwort'],
+            ['/change-password.html', 'Passwort ändern']]) {
+            await page.goto(ORIGIN + path);
+            await page.waitForFunction((text) => document.documentElement.textContent.includes(text), text);
+        }
         await page.close();
     });
 

@@ -11,13 +11,19 @@ const CALL = new RegExp(String.raw`\bt\(\s*(${STRINGS})`, 'g');
 const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})`, 'g');
 
 /** Pages that have messages of their own, in a folder of that name, and the names of their files. */
-const FILES_OF = { replay: /^replay/, statistics: /^(stats|statistics|sums|chart)\b/ };
+const FILES_OF = {
+    replay: /^replay/,
+    statistics: /^(stats|statistics|sums|chart)\b/,
+    sessions: /^(publish|watch)\b/,
+    password: /^change-password\b/,
+};
 export const PARTS = Object.keys(FILES_OF);
 
-/** Keys of messages, of all pages or without the parts: Map of each to whether it is a plural. */
-export function messageKeys({ isWhole = true } = {}) {
+/** Keys of messages: of one part, of what belongs to none (`main`), or of all. Map of each to whether it is a plural. */
+export function messageKeys(part = 'all') {
     const keys = new Map();
-    const isWanted = (name) => isWhole || !Object.values(FILES_OF).some((files) => files.test(name));
+    const partOf = (name) => PARTS.find((other) => FILES_OF[other].test(name)) ?? 'main';
+    const isWanted = (name) => part === 'all' || partOf(name) === part;
     for (const name of readdirSync(join(WEB, 'js')).filter(isWanted)) {
         const text = readFileSync(join(WEB, 'js', name), 'utf8');
         for (const [, literal] of text.matchAll(CALL))
