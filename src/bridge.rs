@@ -112,6 +112,7 @@ impl Bridge {
                     username: stream.username,
                     id: stream.stream,
                     label: stream.label,
+                    is_from_now: stream.is_from_now,
                 })
             }
             RecordOrder::StreamEnded { group, media } => {

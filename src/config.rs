@@ -9,6 +9,7 @@ use signalling::{DescriptionError, Flags, Password, User, parse_json};
 
 use crate::forwarded::Proxy;
 use crate::hooks::Webhook;
+use crate::recorder::Rules;
 use crate::reread::{Look, Reread, Seen};
 
 /// A larger file is not a configuration.
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether the administration API may change group files.
     pub(crate) writable_groups: bool,
+    /// How much is recorded, and for how long it is kept.
+    pub(crate) recordings: Rules,
     /// Administrators of the whole server: those with the permission `admin`.
     pub(crate) users: BTreeMap<String, User>,
     /// Of older Galenes.
@@ -204,6 +207,17 @@ mod tests {
         let error = parse("config.json", b"{\n\"trustedProxies\":[\"unix\",\"me\"]}").unwrap_err();
         assert!(error.to_string().contains("config.json:2"), "{error}");
         assert!(error.to_string().contains("\"me\" is no proxy"), "{error}");
+        let text = br#"{"recordings":{"keepDays":90,"maxBytes":9,"maxBytesPerGroup":3,"keepFreeBytes":0}}"#;
+        let config = parse("config.json", text).unwrap();
+        assert_eq!(config.recordings.max_bytes_per_group, Some(3));
+        for (text, wrong) in [
+            ("{\n\"recordings\":{\"keepDays\":0}}", "days must be from 1 to 36500"),
+            ("{\n\"recordings\":{\"maxByte\":1}}", "did you mean \"maxBytes\"?"),
+            ("{\n\"recordings\":{\"maxBytes\":\"1 GB\"}}", "recordings.maxBytes"),
+        ] {
+            let error = parse("config.json", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("config.json:2: ") && error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

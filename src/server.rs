@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use signalling::{Bearer, GroupName};
+use signalling::{Bearer, GroupFile, GroupName};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -30,7 +30,7 @@ use crate::ice_tcp::IceTcp;
 use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::metrics::Counters;
-use crate::recorder::Recorder;
+use crate::recorder::{Limits, LimitsOf, Recorder};
 use crate::relay::{self, Credentials};
 use crate::store::GroupStore;
 use crate::tls::Certificates;
@@ -140,9 +140,13 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
     tokens.refresh();
     let authenticator = Authenticator::new(tokens, config.clone(), counters.clone());
     let journal = Journal::new(flags.redact_logs, Hooks::start(config.clone()));
-    let (recorder, notices) =
-        Recorder::start(&flags.recordings, wake.clone(), counters.recording.clone())
-            .map_err(FatalError::system)?;
+    let (recorder, notices) = Recorder::start(
+        &flags.recordings,
+        wake.clone(),
+        counters.recording.clone(),
+        limits_of(&config, &store),
+    )
+    .map_err(FatalError::system)?;
     let (control, mut task) = Control::start(
         seed()?,
         bridge,
@@ -245,6 +249,22 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         bridge.shut_down();
     }
     Ok(())
+}
+
+/// What limits the recordings of a group, as its file and the configuration say at the time.
+fn limits_of(config: &Arc<ConfigFile>, store: &Arc<GroupStore>) -> LimitsOf {
+    let (config, store) = (config.clone(), store.clone());
+    Arc::new(move |group| {
+        let file = GroupName::parse(group).map(|name| store.load(&name));
+        let own = match file {
+            Ok(GroupFile::Found(description)) => {
+                let rules = &description.recording;
+                (rules.keep_days.map(|days| days.0), rules.bytes_max)
+            }
+            _ => (None, None),
+        };
+        Limits::of(&config.get().recordings, own)
+    })
 }
 
 /// Lets people finish their sentence, for as long as anyone is there.

@@ -5,6 +5,7 @@ mod answer;
 mod client;
 mod config;
 mod doctor;
+mod export;
 mod failure;
 mod flags;
 mod groups;
@@ -13,6 +14,7 @@ mod machine;
 mod passwords;
 mod pattern;
 mod probe;
+mod recordings;
 mod setup;
 mod tokens;
 mod users;
@@ -234,7 +236,36 @@ const COMMANDS: &[Command] = &[
         meaning: "say what will differ when a Galene server's folders are taken over",
         run: Run::Local(import::run),
     },
+    Command {
+        name: "list-recordings",
+        example: "-recordings /var/lib/aula/recordings",
+        flags: recordings::LISTING,
+        words: "",
+        meaning: "list what has been recorded (also: recordings list)",
+        run: Run::Local(recordings::list),
+    },
+    Command {
+        name: "export-recording",
+        example: "-group maths/algebra -session 2026-11-29T10:15:00.100",
+        flags: recordings::EXPORTING,
+        words: "",
+        meaning: "make a file for each person and screen, and one of all sound, by ffmpeg (also: \
+                  recordings export)",
+        run: Run::Local(recordings::export),
+    },
+    Command {
+        name: "delete-recording",
+        example: "-group maths/algebra -session 2026-11-29T10:15:00.100",
+        flags: recordings::DELETING,
+        words: "",
+        meaning: "delete a session with all its files (also: recordings delete)",
+        run: Run::Local(recordings::delete),
+    },
 ];
+
+/// What follows the word `recordings`, and the command that it stands for.
+const OF_RECORDINGS: [(&str, &str); 3] =
+    [("list", "list-recordings"), ("export", "export-recording"), ("delete", "delete-recording")];
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -262,6 +293,15 @@ fn run(arguments: Vec<String>) -> Done {
     if matches!(name.as_str(), "--version" | "-version") {
         return say(concat!("aulactl ", env!("CARGO_PKG_VERSION"), "\n"));
     }
+    let name = match name.as_str() {
+        "recordings" => {
+            let what = rest.next().unwrap_or_default();
+            let found = OF_RECORDINGS.iter().find(|(word, _)| *word == what);
+            let found = found.ok_or_else(|| Failure::new("recordings list, export or delete?"))?;
+            found.1.to_owned()
+        }
+        _ => name,
+    };
     let command = find(&name)?;
     let rest: Vec<String> = rest.collect();
     if rest.iter().any(|word| matches!(word.as_str(), "-help" | "--help" | "-h")) {

@@ -67,7 +67,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// All of Galene's `galenectl`, and ours.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "initial-setup",
     "hash-password",
     "set-password",
@@ -88,6 +88,9 @@ const COMMANDS: [&str; 20] = [
     "delete-token",
     "doctor",
     "import",
+    "list-recordings",
+    "export-recording",
+    "delete-recording",
 ];
 
 #[test]

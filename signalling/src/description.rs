@@ -15,6 +15,7 @@ use crate::name::GroupName;
 use crate::nearest::means_nothing;
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
+use crate::recording_rules::{Consent, Days, RecordingRules};
 use crate::time::UnixMs;
 
 /// How long chat is kept where the file does not say.
@@ -83,10 +84,10 @@ pub struct Description {
     pub expires: Option<UnixMs>,
     /// What named permission sets include.
     pub flags: Flags,
-    /// Whether recordings are WebM whatever they can hold.
-    pub is_webm: bool,
     /// In a large group, of how many of the loudest the others hear; 0 for all. Nothing for the default.
     pub loudest: Option<usize>,
+    /// Of its recordings.
+    pub recording: RecordingRules,
     /// Whether groups below this one exist without files.
     pub has_auto_subgroups: bool,
     /// Lock while there is no op.
@@ -199,6 +200,9 @@ struct File {
     allow_recording: Option<bool>,
     recording_format: Option<String>,
     loudest: Option<u16>,
+    recording_consent: Option<Consent>,
+    recording_keep_days: Option<Days>,
+    recording_max_bytes: Option<u64>,
     unrestricted_tokens: Option<bool>,
     auto_subgroups: Option<bool>,
     autolock: Option<bool>,
@@ -355,8 +359,13 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
             allow_recording: file.allow_recording.unwrap_or_default(),
             unrestricted_tokens: file.unrestricted_tokens.unwrap_or_default(),
         },
-        is_webm,
         loudest: file.loudest.map(usize::from),
+        recording: RecordingRules {
+            is_webm,
+            keep_days: file.recording_keep_days,
+            bytes_max: file.recording_max_bytes,
+            consent: file.recording_consent.unwrap_or_default(),
+        },
         has_auto_subgroups: file.auto_subgroups.or(file.allow_subgroups).unwrap_or_default(),
         is_autolock: file.autolock.unwrap_or_default(),
         is_autokick: file.autokick.unwrap_or_default(),
@@ -404,7 +413,8 @@ mod tests {
             r#"{"displayName":"D","description":"d","contact":"c","comment":"c","public":true,
             "redirect":"https://x/","max-clients":3,"max-history-age":60,
             "not-before":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z",
-            "allow-recording":true,"unrestricted-tokens":true,"auto-subgroups":true,
+            "allow-recording":true,"recording-keep-days":30,"recording-max-bytes":5000000000,
+            "recording-format":"webm","recording-consent":"asked","unrestricted-tokens":true,"auto-subgroups":true,
             "autolock":true,"autokick":true,"users":{"a":{"password":"x","permissions":"op"},
             "b":{"password":{"type":"plain","key":"y"},"permissions":["present","x"]},"c":{}},
             "wildcard-user":{"password":{"type":"wildcard"},"permissions":null},
@@ -416,6 +426,13 @@ mod tests {
         assert_eq!(description.history_age_ms, 60_000);
         assert_eq!(description.codecs, ["vp9", "opus"]);
         assert!(description.has_auto_subgroups && description.is_autolock);
+        let kept = RecordingRules {
+            is_webm: true,
+            keep_days: Some(Days(30)),
+            bytes_max: Some(5_000_000_000),
+            consent: Consent::Asked,
+        };
+        assert_eq!(description.recording, kept);
         let ann = description.user("a").unwrap();
         assert!(description.permissions(ann).has("record"));
         assert_eq!(
@@ -466,6 +483,11 @@ mod tests {
         assert_eq!(error("{\n\"public\": \"yes\"}").line, 2);
         assert_eq!(error("").line, 1);
         assert_eq!(error("{\"expires\":\"tomorrow\"}").line, 1);
+        let found = error("{\n\"recording-keep-days\":0}").to_string();
+        assert_eq!(found, "test.json:2: recording-keep-days: days must be from 1 to 36500");
+        assert_eq!(error("{\"recording-max-bytes\":-1}").line, 1);
+        let found = error("{\"recording-consent\":\"ask\"}").to_string();
+        assert!(found.contains("\"operators\""), "{found}");
         assert!(parse_description("t", b"{\n\"comment\":\"\xff\"}").unwrap_err().line == 2);
         let bomb = "[".repeat(100_000);
         assert!(error(&format!("{{\"authKeys\":{bomb}")).message.contains("recursion"));

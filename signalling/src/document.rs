@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::nearest::nearest;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
-const SETTINGS: [&str; 19] = [
+const SETTINGS: [&str; 22] = [
     "displayName",
     "description",
     "contact",
@@ -25,6 +25,9 @@ const SETTINGS: [&str; 19] = [
     "allow-recording",
     "recording-format",
     "loudest",
+    "recording-consent",
+    "recording-keep-days",
+    "recording-max-bytes",
     "unrestricted-tokens",
     "auto-subgroups",
     "autolock",
@@ -38,8 +41,8 @@ const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
 /// Every key of a file, as it is spelt.
-const FILE_KEYS: [&str; 27] = {
-    let mut keys = [""; 27];
+const FILE_KEYS: [&str; 30] = {
+    let mut keys = [""; 30];
     let mut at = 0;
     while at < SETTINGS.len() {
         keys[at] = SETTINGS[at];

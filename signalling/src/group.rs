@@ -12,6 +12,7 @@ use crate::ids::{ClientId, ConnId, PublicationKey, StreamId};
 use crate::limit::TokenBucket;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
+use crate::recording_rules::Consent;
 use crate::stream::{Down, Request, Up};
 use crate::time::UnixMs;
 use crate::voices::Voices;
@@ -41,6 +42,10 @@ pub(crate) struct Member {
     pub(crate) failures: BTreeMap<StreamId, u32>,
     /// When all its transports were last told to restart ICE.
     pub(crate) restarted_at: Option<Duration>,
+    /// Whether it may be recorded, if it has said so.
+    pub(crate) consent: Option<bool>,
+    /// Whether it is.
+    pub(crate) is_recorded: bool,
     pub(crate) chat_budget: TokenBucket,
     /// Offers and restarts, which cost the data plane a handshake each.
     pub(crate) offer_budget: TokenBucket,
@@ -57,7 +62,25 @@ impl Member {
     pub(crate) fn may(&self, permission: &str) -> bool {
         self.permissions.has(permission)
     }
+
+    /// Whether it has raised its hand, in the way of Galene's client and ours.
+    pub(crate) fn has_hand_up(&self) -> bool {
+        self.data.get("raisehand").is_some_and(|value| value != &Value::Bool(false))
+    }
+
+    /// What others see: what it says of itself, and what we say of it.
+    pub(crate) fn public_data(&self) -> Map<String, Value> {
+        let mut data = self.data.clone();
+        data.remove(RECORDED);
+        if self.is_recorded {
+            data.insert(RECORDED.to_owned(), true.into());
+        }
+        data
+    }
 }
+
+/// The key of members' data that says whether they are recorded; they cannot set it.
+const RECORDED: &str = "recorded";
 
 /// Chat as new members see it.
 #[derive(Debug, Default)]
@@ -174,6 +197,10 @@ impl Group {
         }
         if self.recorder.is_some() {
             status.insert("recording".into(), true.into());
+        }
+        let consent = self.description.recording.consent;
+        if consent != Consent::Everybody {
+            status.insert("recordingConsent".into(), consent.name().into());
         }
         status.insert("clientCount".into(), self.members.len().into());
         status

@@ -39,6 +39,11 @@ fn cases() -> Vec<Case> {
         &[],
         Form::Error,
     );
+    add(
+        json!({"type": "useraction", "kind": "consent", "dest": "me", "value": true}),
+        &[],
+        Form::Error,
+    );
     for kind in ["clearchat", "lock", "unlock", "subgroups"] {
         add(json!({"type": "groupaction", "kind": kind}), &["op"], Form::Error);
     }

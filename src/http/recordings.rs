@@ -1,5 +1,5 @@
 //! `/recordings/GROUP/`: what has been recorded, for those who may record: a listing, downloads, and
-//! the way to delete. The addresses are Galene's.
+//! the way to delete. The addresses are Galene's. `/recordings/GROUP/SESSION/` replays a session.
 
 use std::fmt::Write as _;
 use std::io;
@@ -35,7 +35,14 @@ enum What {
     Folder(GroupName),
     /// One file of them.
     File(GroupName, String),
+    /// A session, which is named as its timeline is.
+    Session(GroupName),
 }
+
+/// What names of timelines end with.
+const TIMELINE: &str = ".timeline.jsonl";
+/// The page that replays.
+const REPLAY_PAGE: &str = "replay.html";
 
 pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body> {
     let rest = asked.path.strip_prefix("/recordings").unwrap_or_default();
@@ -43,7 +50,7 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
     let Some((what, is_tidy)) = find(context.recorder.root(), rest) else {
         return not_found();
     };
-    let (What::Folder(group) | What::File(group, _)) = &what;
+    let (What::Folder(group) | What::File(group, _) | What::Session(group)) = &what;
     if !is_tidy {
         let to = format!("/recordings/{}/{}", encode_path(group.as_str()), asked.query);
         return redirect(StatusCode::PERMANENT_REDIRECT, &to);
@@ -67,10 +74,16 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
             let found = files::download(&method, (&folder, &name), headers, is_settled).await;
             found.unwrap_or_else(not_found)
         }
+        (What::Session(_), method @ (Method::GET | Method::HEAD)) => {
+            let (headers, page) = (asked.request.headers(), (REPLAY_PAGE, asked.config.base()));
+            let mut response = context.files.page(&method, page, headers).await;
+            page_headers(response.headers_mut(), &asked, context, "");
+            response
+        }
         (what, _) => {
             let allowed = match what {
                 What::Folder(_) => "OPTIONS, HEAD, GET, POST",
-                What::File(..) => "OPTIONS, HEAD, GET",
+                What::File(..) | What::Session(_) => "OPTIONS, HEAD, GET",
             };
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -89,6 +102,13 @@ fn find(root: &Path, path: &str) -> Option<(What, bool)> {
         return None;
     }
     if let Some(folder) = path.strip_suffix('/') {
+        if let Some((group, session)) = folder.rsplit_once('/')
+            && is_plain(session)
+            && let Ok(group) = GroupName::parse(group)
+            && root.join(group.as_str()).join(format!("{session}{TIMELINE}")).is_file()
+        {
+            return Some((What::Session(group), true));
+        }
         return Some((What::Folder(GroupName::parse(folder).ok()?), true));
     }
     if let Ok(group) = GroupName::parse(path)
@@ -239,10 +259,13 @@ async fn list(
     let is_empty = found.is_empty();
     for Listed { name, bytes } in found {
         let token = escaped(&asked.query);
+        let replay = name.strip_suffix(TIMELINE).map_or_else(String::new, |session| {
+            format!("<a href=\"./{}/{token}\">Replay</a>", encode_path(session))
+        });
         // Writing to a string cannot fail.
         let _ = writeln!(
             html,
-            "<tr><td><a href=\"./{}{token}\">{}</a></td><td>{} KiB</td><td>\
+            "<tr><td><a href=\"./{}{token}\">{}</a></td><td>{replay}</td><td>{} KiB</td><td>\
              <form action=\"./{token}\" method=\"post\"><button type=\"submit\" name=\"q\" \
              value=\"delete\">Delete</button><input type=\"hidden\" name=\"filename\" \
              value=\"{}\"></form></td></tr>",
@@ -321,6 +344,7 @@ mod tests {
             find(root, path).map(|(what, is_tidy)| match what {
                 What::Folder(group) => format!("{} {is_tidy}", group.as_str()),
                 What::File(group, name) => format!("{} {name} {is_tidy}", group.as_str()),
+                What::Session(group) => format!("a session of {}", group.as_str()),
             })
         };
         assert_eq!(found("a/").as_deref(), Some("a true"));
@@ -330,6 +354,19 @@ mod tests {
         {
             assert_eq!(found(path), None, "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_timeline_makes_a_session() {
+        let root = std::env::temp_dir().join(format!("aula-sessions-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/b/2026.timeline.jsonl"), "").unwrap();
+        let is_session = |path: &str| matches!(find(&root, path), Some((What::Session(_), true)));
+        assert!(is_session("a/b/2026/"));
+        for path in ["a/b/", "a/b/2027/", "a/b/2026", "a/2026/", "a/b/../b/2026/", "a/b/.2026/"] {
+            assert!(!is_session(path), "{path}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

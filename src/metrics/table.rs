@@ -8,6 +8,7 @@ use super::Observed;
 use super::exposition::{Kind, Samples};
 use super::process::Process;
 use crate::bridge::codec_labels;
+use crate::recorder::TroubleKind;
 
 /// One metric.
 pub(super) struct Metric {
@@ -408,6 +409,55 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Recordings that could not begin or go on.",
         value: Value::Ours(|now, out| {
             out.one(now.counters.recording.failures.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recordings_interrupted",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "Of the recordings that run, those that cannot be written at present.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.interrupted.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_interruptions_total",
+        kind: Kind::Counter,
+        labels: "`reason`: `full`, `limit`, `not_writable`, `gone`, `failed`, `other`",
+        help: "Attempts to write a recording that failed: no room, more than is allowed, no permission, \
+               no folder, a broken disk.",
+        value: Value::Ours(|now, out| {
+            let counts = &now.counters.recording.interruptions;
+            for ((_, reason), count) in TroubleKind::ALL.iter().zip(counts) {
+                out.labelled(&[("reason", reason)], count.load(Ordering::Relaxed));
+            }
+        }),
+    },
+    Metric {
+        name: "aula_recording_expired_total",
+        kind: Kind::Counter,
+        labels: "",
+        help: "Files of recordings deleted because they were as old as they may get.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.expired.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_stored_bytes",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "Bytes in the folder of recordings, counted every 30 s.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.stored_bytes.load(Ordering::Relaxed))
+        }),
+    },
+    Metric {
+        name: "aula_recording_free_bytes",
+        kind: Kind::Gauge,
+        labels: "",
+        help: "Bytes left on the disk of recordings, looked at every 30 s.",
+        value: Value::Ours(|now, out| {
+            out.one(now.counters.recording.free_bytes.load(Ordering::Relaxed))
         }),
     },
     Metric {

@@ -2,28 +2,40 @@
 //! that waits for the disk. It holds up nobody: what it is too slow for is dropped by the shards,
 //! and files go on with the next keyframe.
 
+#[cfg(test)]
+mod faults;
 mod file;
+mod keeper;
+mod limits;
 mod names;
 mod reel;
 mod session;
+mod storage;
+mod trouble;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dataplane::{PublicationId, Tape, Taped, TapedPacket};
 use tokio::sync::Notify;
 
 use file::Disk;
-use session::Session;
+pub(crate) use limits::{Limits, Rules};
+use session::{Now, Session, Surroundings, Wish};
+pub(crate) use trouble::Kind as TroubleKind;
 
 /// How often the tape is looked at while something is recorded: far less than a lane holds.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// What is taken off the tape before files are written and orders looked at.
 const TAPED_MAX: usize = 2048;
+/// Who writes for so long has a slow disk.
+const SLOW: Duration = Duration::from_secs(1);
+/// How often operators hear of it.
+const SLOW_EVERY: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the last bytes.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -62,6 +74,8 @@ pub(crate) struct Stream {
     pub(crate) username: String,
     pub(crate) id: String,
     pub(crate) label: String,
+    /// Nothing of it from before this moment is to be recorded.
+    pub(crate) is_from_now: bool,
     /// Its sections, and whether they are pictures.
     pub(crate) sections: Vec<(PublicationId, bool)>,
 }
@@ -87,7 +101,21 @@ pub(crate) struct Tally {
     pub(crate) failures: AtomicU64,
     /// Recordings that run.
     pub(crate) sessions: AtomicU64,
+    /// Of them, those that cannot be written at present.
+    pub(crate) interrupted: AtomicU64,
+    /// In the order of [`TroubleKind::ALL`].
+    pub(crate) interruptions: [AtomicU64; TroubleKind::ALL.len()],
+    /// Files deleted because they were old.
+    pub(crate) expired: AtomicU64,
+    /// What all recordings have, and what is left on their disk, as last counted.
+    pub(crate) stored_bytes: AtomicU64,
+    pub(crate) free_bytes: AtomicU64,
+    /// Of each group.
+    usage: limits::Usage,
 }
+
+/// What limits hold for a group, by its path. May wait for a disk.
+pub(crate) type LimitsOf = Arc<dyn Fn(&str) -> Limits + Send + Sync>;
 
 impl Tally {
     fn add(counter: &AtomicU64, count: u64) {
@@ -108,6 +136,7 @@ impl Recorder {
         root: &Path,
         wake: Arc<Notify>,
         tally: Arc<Tally>,
+        limits_of: LimitsOf,
     ) -> std::io::Result<(Self, mpsc::Receiver<Notice>)> {
         let (jobs, inputs) = mpsc::channel();
         let (told, notices) = mpsc::channel();
@@ -116,8 +145,11 @@ impl Recorder {
             let _ = told.send(notice);
             wake.notify_one();
         };
+        keeper::start(root, Arc::clone(&tally), Arc::clone(&limits_of))?;
         let desk = Desk {
             root: root.to_owned(),
+            limits_of,
+            slow_told_at: None,
             disk: Disk::start()?,
             tally,
             tape: None,
@@ -156,6 +188,8 @@ impl Recorder {
 /// What the thread works with.
 struct Desk {
     root: PathBuf,
+    limits_of: LimitsOf,
+    slow_told_at: Option<Instant>,
     disk: Disk,
     tally: Arc<Tally>,
     tape: Option<Box<Tape>>,
@@ -203,10 +237,11 @@ impl Desk {
                     for (publication, _) in &stream.sections {
                         let group = stream.group.clone();
                         if self.by_publication.insert(*publication, group).is_none() {
-                            session.attach(tape, *publication);
+                            session.wish(Wish::Attach(*publication));
                         }
                     }
                     session.stream(stream, tape.now_us());
+                    grant(session, tape);
                 }
             }
             Job::StreamEnded { group, media } => {
@@ -241,17 +276,22 @@ impl Desk {
             let text = "The server is too busy to record: try again.".to_owned();
             return (self.tell)(Notice { group, text, is_over: true });
         };
-        let tally = Arc::clone(&self.tally);
-        match Session::begin(&self.root, &group, (by, is_webm), tape, tally) {
+        let around = Surroundings {
+            root: self.root.clone(),
+            storage: Arc::new(storage::System),
+            tally: Arc::clone(&self.tally),
+            limits: (self.limits_of)(&group),
+        };
+        match Session::begin(&group, (by, is_webm), around, now(tape)) {
             Ok(session) => {
                 tracing::info!(group, by, "recording");
                 Tally::add(&self.tally.sessions, 1);
                 self.sessions.insert(group, session);
             }
-            Err(error) => {
-                tracing::error!(group, %error, "cannot record");
+            Err(trouble) => {
+                tracing::error!(group, ?trouble, "cannot record");
                 Tally::add(&self.tally.failures, 1);
-                let text = format!("Cannot record: {}.", file::reason(&error));
+                let text = format!("Cannot record: {trouble}.");
                 (self.tell)(Notice { group, text, is_over: true });
             }
         }
@@ -298,25 +338,47 @@ impl Desk {
             }
         }
         let tape = &*tape;
-        let mut failed = Vec::new();
-        for (group, session) in &mut self.sessions {
-            match session.work(tape, &self.disk) {
-                Ok(notices) => {
-                    for text in notices {
-                        (self.tell)(Notice { group: group.clone(), text, is_over: false });
-                    }
-                }
-                Err(error) => failed.push((group.clone(), error)),
+        while let Some(synced) = self.disk.answer() {
+            if let Some(session) = self.sessions.get_mut(&synced.group) {
+                session.synced(synced, now(tape));
             }
         }
-        for (group, error) in failed {
-            tracing::error!(group, %error, "the recording cannot go on");
-            Tally::add(&self.tally.failures, 1);
-            let reason = file::reason(&error);
-            let text =
-                format!("The recording has ended: {reason}. What was written until then is kept.");
-            self.end(&group);
-            (self.tell)(Notice { group, text, is_over: true });
+        let begun_at = Instant::now();
+        for (group, session) in &mut self.sessions {
+            for text in session.work(now(tape), &self.disk) {
+                (self.tell)(Notice { group: group.clone(), text, is_over: false });
+            }
+            grant(session, tape);
+        }
+        let is_news = self.slow_told_at.is_none_or(|at| at.elapsed() >= SLOW_EVERY);
+        if begun_at.elapsed() >= SLOW && is_news {
+            self.slow_told_at = Some(Instant::now());
+            tracing::warn!(took_ms = begun_at.elapsed().as_millis(), "the disk is slow");
+            for group in self.sessions.keys() {
+                let text = "The server's disk is slow: the recording may lack pictures.";
+                (self.tell)(Notice { group: group.clone(), text: text.to_owned(), is_over: false });
+            }
+        }
+    }
+}
+
+fn now(tape: &Tape) -> Now {
+    Now { us: tape.now_us(), wall: SystemTime::now() }
+}
+
+/// Passes on what a recording wants of the shards; who is too busy is asked again.
+fn grant(session: &mut Session, tape: &Tape) {
+    for wish in session.wishes() {
+        match wish {
+            Wish::Attach(publication) => {
+                if tape.attach(publication).is_err() {
+                    session.wish(wish);
+                }
+            }
+            // It is asked for again anyway, for as long as it is needed.
+            Wish::Keyframe(publication, encoding) => {
+                let _ = tape.want_keyframe(publication, encoding);
+            }
         }
     }
 }

@@ -5,6 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A file name has at most 255 octets; this leaves room for a number and an extension.
 const NAME_BYTES_MAX: usize = 200;
 
+/// What names end with.
+const EXTENSIONS: [&str; 4] = [".mp4", ".webm", ".mkv", ".timeline.jsonl"];
+
 /// `2026-11-29T10:15:00.123`, local time.
 pub(super) fn stamp(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -48,6 +51,17 @@ pub(super) fn attempt(stem: &str, number: u32, extension: &str) -> String {
     }
 }
 
+/// Whether a file has a name as ours have them.
+pub(super) fn is_ours(name: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00.000";
+    let begins = name.len() > FORM.len()
+        && name.bytes().zip(FORM).all(|(found, form)| match form {
+            b'0' => found.is_ascii_digit(),
+            form => found == *form,
+        });
+    begins && EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
 /// A name without what would lead elsewhere, or turn a listing around.
 fn tame(name: &str) -> String {
     let mut tame = String::with_capacity(name.len());
@@ -77,5 +91,9 @@ mod tests {
         }
         assert!(stem(at, "a/b").ends_with("-a-slash-b"));
         assert!(attempt(&stem(at, ""), 0, "mp4").ends_with(".000.mp4"));
+        assert!(is_ours(&attempt(&stem(at, "a"), 7, "webm")));
+        for name in ["notes.mp4", "2026-11-29T10:15:00.123-ann.txt", "2026-11-29.mp4", ""] {
+            assert!(!is_ours(name), "{name}");
+        }
     }
 }

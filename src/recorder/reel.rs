@@ -166,13 +166,16 @@ pub(super) struct Reel {
     /// Frames that wait for the others' beginning: section, time, frame.
     waiting: Vec<(usize, u64, Frame)>,
     began_us: u64,
+    /// What came before is not recorded: shards give what they have since the last keyframe, and nobody
+    /// had been told then.
+    from_us: u64,
     pub(super) is_over: bool,
     pub(super) notice: Option<String>,
     has_warned: bool,
 }
 
 impl Reel {
-    pub(super) fn new(stream: Stream, now_us: u64) -> Self {
+    pub(super) fn new(stream: Stream, now_us: u64, from_us: u64) -> Self {
         Self {
             sections: stream.sections.iter().copied().map(Section::new).collect(),
             stream,
@@ -182,9 +185,36 @@ impl Reel {
             early_since_us: 0,
             waiting: Vec::new(),
             began_us: now_us,
+            from_us,
             is_over: false,
             notice: None,
             has_warned: false,
+        }
+    }
+
+    /// Nothing can be written for a while: what comes after it begins with a keyframe, in a file of
+    /// its own.
+    pub(super) fn interrupt(&mut self, now_us: u64) {
+        self.open = None;
+        self.waiting.clear();
+        self.began_us = now_us;
+        for section in &mut self.sections {
+            (section.config, section.next, section.asked_at_us) = (None, None, None);
+            section.layers.values_mut().for_each(|layer| {
+                layer.assembler = Assembler::new(layer.assembler.codec());
+                layer.gaps_told = 0;
+            });
+        }
+    }
+
+    /// Looks whether the file is still there: who has deleted it gets another one.
+    pub(super) fn check(&mut self, now_us: u64, place: &mut Place) {
+        let name = self.open.as_ref().map(|open| open.file.name());
+        if let Some(name) = name
+            && place.find(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            place.timeline.put_json(now_us, json!({ "event": "file-deleted", "file": name }));
+            self.interrupt(now_us);
         }
     }
 
@@ -199,6 +229,9 @@ impl Reel {
     }
 
     pub(super) fn packet(&mut self, packet: &TapedPacket<'_>) {
+        if packet.at_us < self.from_us {
+            return;
+        }
         let section = self.sections.iter_mut().find(|s| s.publication == packet.publication);
         let Some(section) = section else {
             return;
@@ -278,7 +311,17 @@ impl Reel {
         let mut frames = Vec::new();
         for (at, section) in self.sections.iter_mut().enumerate() {
             section.choose(now_us);
+            let before = section.chosen;
             frames.extend(section.frames(now_us).into_iter().map(|(us, frame)| (at, us, frame)));
+            if section.chosen != before {
+                place.timeline.put_json(
+                    now_us,
+                    json!({
+                        "event": "layer", "stream": self.stream.id, "kind": kind(section.is_video),
+                        "encoding": section.chosen,
+                    }),
+                );
+            }
             if let Some(layer) = section.layers.get_mut(&section.chosen) {
                 let gaps = layer.assembler.gaps() - layer.gaps_told;
                 layer.gaps_told += gaps;
@@ -305,7 +348,7 @@ impl Reel {
             write(open, fragment, now_us, place)?;
         }
         if let Some(open) = &mut self.open {
-            open.file.sync(disk);
+            open.file.sync(now_us, disk);
         }
         Ok(())
     }
@@ -336,6 +379,7 @@ impl Reel {
             if is_early && self.early > EARLY_MAX {
                 section.layers.values_mut().for_each(|layer| {
                     layer.assembler = Assembler::new(layer.assembler.codec());
+                    layer.gaps_told = 0;
                 });
                 return Ok(());
             }
@@ -378,10 +422,14 @@ impl Reel {
         let Some(start_us) = waiting.iter().map(|(_, us, _)| *us).min() else {
             return Ok(());
         };
+        // The first frames may have been sampled a moment before; a file that began before its
+        // session would be put in the wrong place.
+        let start_us = start_us.max(place.start_us);
         let form = Form::of(&tracks, place.is_webm);
         let extension = form.extension(&tracks);
-        let stem = names::stem(std::time::SystemTime::now(), &self.stream.username);
-        let mut file = Growing::create(&place.folder, &stem, extension)?;
+        let stem = names::stem(place.wall, &self.stream.username);
+        let (storage, home) = (&*place.storage, (&*place.folder, &*place.group));
+        let mut file = Growing::create(storage, home, &stem, extension)?;
         Tally::add(&place.tally.files, 1);
         let described: Vec<Value> = tracks.iter().map(described).collect();
         let (film, head) = Film::begin(form, tracks);
@@ -431,7 +479,7 @@ impl Reel {
         let Ending { last, index, patches } = open.film.end();
         write(&mut open, last, now_us, place)?;
         let ending = Ending { last: None, index, patches };
-        open.file.end(&ending, disk)?;
+        open.file.end(&ending, now_us, disk)?;
         place.timeline.put_json(now_us, json!({ "event": "file-end", "file": open.file.name() }));
         Ok(())
     }
@@ -449,6 +497,8 @@ fn write(
     };
     open.written_at_us = now_us;
     open.file.fragment(&fragment)?;
+    place.has_written = true;
+    place.tally.usage.add(&place.group, fragment.bytes.len() as u64);
     Tally::add(&place.tally.fragments, 1);
     Tally::add(&place.tally.bytes, fragment.bytes.len() as u64);
     let base_us = open.start_us.saturating_sub(place.start_us);

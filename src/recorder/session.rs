@@ -1,28 +1,75 @@
-//! One recording of one group: its streams, and the timeline beside their files.
+//! One recording of one group: its streams, and the timeline beside their files. When nothing can
+//! be written it waits until that works again; the class does not notice.
 
 use std::collections::HashMap;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use dataplane::{PublicationId, Tape, TapedPacket};
+use dataplane::{PublicationId, TapedPacket};
 use serde_json::{Map, Value, json};
 
-use super::file::{Disk, Growing};
+use super::file::{Disk, Growing, Synced};
+use super::limits::Limits;
 use super::reel::Reel;
+use super::storage::Storage;
+use super::trouble::Trouble;
 use super::{Stream, Tally, names};
+
+/// How often it is looked whether the files are still there, and whether there is room for more.
+const CHECK_EVERY_US: u64 = 2_000_000;
+/// After so long it is tried again; then after twice as long, up to the second.
+const RETRY_AFTER_US: u64 = 5_000_000;
+const RETRY_AFTER_US_MAX: u64 = 60_000_000;
+/// Lines that wait for a disk; an hour of a busy class. With more the newest are lost.
+const LINES_BYTES_MAX: usize = 1 << 20;
+
+/// A moment, on the shards' clock and on the wall.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) us: u64,
+    pub(super) wall: SystemTime,
+}
+
+/// What a recording needs of its surroundings.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) root: PathBuf,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) limits: Limits,
+}
+
+/// What a recording wants of the shards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    Attach(PublicationId),
+    Keyframe(PublicationId, u8),
+}
 
 /// What everything that belongs to a session's streams needs.
 pub(super) struct Place {
+    pub(super) storage: Arc<dyn Storage>,
     pub(super) folder: PathBuf,
+    pub(super) group: String,
     pub(super) is_webm: bool,
     /// Time zero of the timeline, on the shards' clock.
     pub(super) start_us: u64,
+    /// What the wall's clock shows.
+    pub(super) wall: SystemTime,
     pub(super) timeline: Timeline,
     pub(super) tally: Arc<Tally>,
+    /// Whether a fragment has been written since this was last unset.
+    pub(super) has_written: bool,
+}
+
+impl Place {
+    /// Whether a file of ours is where it was made.
+    pub(super) fn find(&self, name: &str) -> io::Result<()> {
+        self.storage.find(&self.folder.join(name))
+    }
 }
 
 /// The timeline: one JSON object a line, only ever appended to.
@@ -31,11 +78,34 @@ pub(super) struct Timeline {
     start_us: u64,
     /// Written with the next look, all at once.
     waiting: Vec<u8>,
+    lost_lines: u64,
 }
 
 impl Timeline {
+    fn create(
+        storage: &dyn Storage,
+        place: (&Path, &str),
+        start: Now,
+        by: &str,
+    ) -> io::Result<Self> {
+        let file = Growing::create(storage, place, &names::stamp(start.wall), "timeline.jsonl")?;
+        let mut timeline = Self { file, start_us: start.us, waiting: Vec::new(), lost_lines: 0 };
+        let unix_ms = start.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        timeline.put_json(
+            start.us,
+            json!({
+                "event": "session", "version": 1, "group": place.1, "by": by, "unix_ms": unix_ms,
+            }),
+        );
+        Ok(timeline)
+    }
+
     /// Adds a line; `now_us` is on the shards' clock.
     pub(super) fn put(&mut self, now_us: u64, mut what: Map<String, Value>) {
+        if self.waiting.len() > LINES_BYTES_MAX {
+            self.lost_lines += 1;
+            return;
+        }
         what.insert("at_us".to_owned(), now_us.saturating_sub(self.start_us).into());
         self.waiting.extend_from_slice(Value::Object(what).to_string().as_bytes());
         self.waiting.push(b'\n');
@@ -52,62 +122,84 @@ impl Timeline {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        self.file.append(&waiting)
+        self.file.append(&self.waiting)?;
+        self.waiting.clear();
+        if self.lost_lines > 0 {
+            tracing::warn!(lines = self.lost_lines, "a timeline lacks lines");
+            self.lost_lines = 0;
+        }
+        Ok(())
     }
+}
+
+/// What keeps a recording from being written.
+struct Interruption {
+    retry_at_us: u64,
+    /// For the next time, if this one does not help.
+    retry_after_us: u64,
+    is_held: bool,
+    /// When it was gone on, and whether the disk has kept what was written since.
+    resumed_at_us: u64,
+    is_safe: bool,
+    /// What operators have been told.
+    text: String,
 }
 
 /// See the module's documentation.
 pub(super) struct Session {
+    around: Surroundings,
+    by: String,
+    start: Now,
     place: Place,
     /// By the transport that publishes.
     reels: HashMap<u64, Reel>,
     by_publication: HashMap<PublicationId, u64>,
-    /// Publications whose shard was too busy to take them up.
-    unattached: Vec<PublicationId>,
-    checked_at: Instant,
+    wishes: Vec<Wish>,
+    checked_at_us: u64,
+    /// There until a fragment has been written again.
+    interruption: Option<Interruption>,
+    notices: Vec<String>,
 }
-
-/// How often it is looked whether the folder is still there.
-const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Session {
     pub(super) fn begin(
-        root: &Path,
         group: &str,
         (by, is_webm): (&str, bool),
-        tape: &Tape,
-        tally: Arc<Tally>,
-    ) -> io::Result<Self> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(root)?;
-        let folder = root.join(group);
-        builder.create(&folder)?;
-        // A link that an administrator has put there may lead about, but not out.
-        let (root, folder) = (root.canonicalize()?, folder.canonicalize()?);
-        if !folder.starts_with(&root) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let start_us = tape.now_us();
-        let wall = tape.wall_at(start_us);
-        let file = Growing::create(&folder, &names::stamp(wall), "timeline.jsonl")?;
-        let mut timeline = Timeline { file, start_us, waiting: Vec::new() };
-        let unix_ms = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        timeline.put_json(
-            start_us,
-            json!({
-                "event": "session", "version": 1, "group": group, "by": by, "unix_ms": unix_ms,
-            }),
-        );
-        timeline.write()?;
-        let place = Place { folder, is_webm, start_us, timeline, tally };
+        around: Surroundings,
+        now: Now,
+    ) -> Result<Self, Trouble> {
+        let storage = Arc::clone(&around.storage);
+        let tally = Arc::clone(&around.tally);
+        let begun = storage.folder(&around.root, group).map_err(Trouble::from).and_then(|folder| {
+            around.limits.check(tally.usage.of(group), storage.room(&folder)?)?;
+            let mut timeline = Timeline::create(&*storage, (&folder, group), now, by)?;
+            timeline.write()?;
+            Ok((folder, timeline))
+        });
+        let (folder, timeline) =
+            begun.map_err(|trouble| trouble.or_inodes(storage.room(&around.root)))?;
+        let place = Place {
+            storage,
+            folder,
+            group: group.to_owned(),
+            is_webm,
+            start_us: now.us,
+            wall: now.wall,
+            timeline,
+            tally,
+            has_written: false,
+        };
         Ok(Self {
+            around,
+            by: by.to_owned(),
+            start: now,
             place,
             reels: HashMap::new(),
             by_publication: HashMap::new(),
-            unattached: Vec::new(),
-            checked_at: Instant::now(),
+            wishes: Vec::new(),
+            checked_at_us: now.us,
+            interruption: None,
+            notices: Vec::new(),
         })
     }
 
@@ -115,10 +207,13 @@ impl Session {
         self.by_publication.keys().copied().collect()
     }
 
-    pub(super) fn attach(&mut self, tape: &Tape, publication: PublicationId) {
-        if tape.attach(publication).is_err() {
-            self.unattached.push(publication);
-        }
+    /// What it wants of the shards; what cannot be had is to be given back by [`Self::wish`].
+    pub(super) fn wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.wishes)
+    }
+
+    pub(super) fn wish(&mut self, wish: Wish) {
+        self.wishes.push(wish);
     }
 
     /// A stream is there, or has changed.
@@ -130,14 +225,9 @@ impl Session {
         match self.reels.get_mut(&media) {
             Some(reel) => reel.update(stream),
             None => {
-                self.place.timeline.put_json(
-                    now_us,
-                    json!({
-                        "event": "stream", "stream": stream.id, "client": stream.client,
-                        "username": stream.username, "label": stream.label,
-                    }),
-                );
-                self.reels.insert(media, Reel::new(stream, now_us));
+                self.place.timeline.put_json(now_us, described(&stream));
+                let from_us = if stream.is_from_now { now_us } else { self.start.us };
+                self.reels.insert(media, Reel::new(stream, now_us, from_us));
             }
         }
     }
@@ -162,6 +252,9 @@ impl Session {
     }
 
     pub(super) fn packet(&mut self, packet: &TapedPacket<'_>) {
+        if self.is_held() {
+            return;
+        }
         let media = self.by_publication.get(&packet.publication);
         if let Some(reel) = media.and_then(|media| self.reels.get_mut(media)) {
             reel.packet(packet);
@@ -176,21 +269,52 @@ impl Session {
     }
 
     /// Writes what is due. Returns what operators should know.
-    pub(super) fn work(&mut self, tape: &Tape, disk: &Disk) -> io::Result<Vec<String>> {
-        let now_us = tape.now_us();
-        for publication in std::mem::take(&mut self.unattached) {
-            self.attach(tape, publication);
+    pub(super) fn work(&mut self, now: Now, disk: &Disk) -> Vec<String> {
+        self.place.wall = now.wall;
+        if let Some(interruption) = self.interruption.as_ref().filter(|held| held.is_held) {
+            if now.us < interruption.retry_at_us {
+                return std::mem::take(&mut self.notices);
+            }
+            if let Err(trouble) = self.resume(now) {
+                self.interrupt(trouble, now);
+                return std::mem::take(&mut self.notices);
+            }
         }
-        let mut notices = Vec::new();
+        match self.write(now, disk) {
+            Err(trouble) => self.interrupt(trouble, now),
+            Ok(()) => {
+                let has_written = self.place.has_written || self.reels.is_empty();
+                if has_written && self.interruption.take_if(|last| last.is_safe).is_some() {
+                    self.around.tally.interrupted.fetch_sub(1, Ordering::Relaxed);
+                    self.notices.push("The recording goes on again.".to_owned());
+                }
+            }
+        }
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The disk has answered.
+    pub(super) fn synced(&mut self, synced: Synced, now: Now) {
+        match synced.result {
+            Err(error) => self.interrupt(error.into(), now),
+            Ok(()) => {
+                if let Some(interruption) = &mut self.interruption {
+                    interruption.is_safe |= synced.at_us >= interruption.resumed_at_us;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, now: Now, disk: &Disk) -> Result<(), Trouble> {
         let mut over = Vec::new();
         for (media, reel) in &mut self.reels {
-            reel.work(now_us, &mut self.place, disk)?;
-            notices.extend(reel.notice.take());
-            if let Some((publication, encoding)) = reel.wanted_keyframe(now_us) {
-                let _ = tape.want_keyframe(publication, encoding);
+            reel.work(now.us, &mut self.place, disk)?;
+            self.notices.extend(reel.notice.take());
+            if let Some((publication, encoding)) = reel.wanted_keyframe(now.us) {
+                self.wishes.push(Wish::Keyframe(publication, encoding));
             }
             if reel.is_over {
-                reel.close(now_us, &mut self.place, disk)?;
+                reel.close(now.us, &mut self.place, disk)?;
                 over.push(*media);
             }
         }
@@ -198,17 +322,97 @@ impl Session {
             self.reels.remove(&media);
         }
         self.place.timeline.write()?;
-        self.place.timeline.file.sync(disk);
-        if self.checked_at.elapsed() >= CHECK_EVERY {
-            self.checked_at = Instant::now();
-            // Who writes to a file that nobody finds any more should not believe that it is safe.
-            std::fs::metadata(self.place.folder.join(self.place.timeline.file.name()))?;
+        self.place.timeline.file.sync(now.us, disk);
+        if now.us.saturating_sub(self.checked_at_us) >= CHECK_EVERY_US {
+            self.checked_at_us = now.us;
+            self.check(now)?;
         }
-        Ok(notices)
+        Ok(())
+    }
+
+    /// Who writes to a file that nobody finds any more should not believe that it is safe.
+    fn check(&mut self, now: Now) -> Result<(), Trouble> {
+        self.place.find(self.place.timeline.file.name())?;
+        for reel in self.reels.values_mut() {
+            reel.check(now.us, &mut self.place);
+        }
+        let room = self.place.storage.room(&self.place.folder)?;
+        let used = self.around.tally.usage.of(&self.place.group);
+        self.around.limits.check(used, room)
+    }
+
+    /// Whether nothing is written until it is tried again.
+    fn is_held(&self) -> bool {
+        self.interruption.as_ref().is_some_and(|interruption| interruption.is_held)
+    }
+
+    /// Nothing can be written: what is open is left as it is, and plays.
+    fn interrupt(&mut self, trouble: Trouble, now: Now) {
+        let trouble = trouble.or_inodes(self.place.storage.room(&self.place.folder));
+        let text = trouble.to_string();
+        let before = self.interruption.take();
+        let group = &self.place.group;
+        if before.as_ref().is_none_or(|before| before.text != text) {
+            tracing::error!(group, %trouble, "the recording is interrupted");
+            self.notices.push(format!(
+                "The recording is interrupted: {text}. What was written until then is kept. \
+                 It goes on by itself as soon as it can."
+            ));
+        }
+        if before.is_none() {
+            self.around.tally.interrupted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.around.tally.interruptions[trouble.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        let retry_after_us = before.map_or(RETRY_AFTER_US, |before| before.retry_after_us);
+        self.interruption = Some(Interruption {
+            retry_at_us: now.us + retry_after_us,
+            retry_after_us: (retry_after_us * 2).min(RETRY_AFTER_US_MAX),
+            is_held: true,
+            resumed_at_us: u64::MAX,
+            is_safe: false,
+            text: text.clone(),
+        });
+        for reel in self.reels.values_mut() {
+            reel.interrupt(now.us);
+        }
+        // It waits: what is written to a file that is gone is lost.
+        self.place.timeline.put_json(now.us, json!({ "event": "interrupted", "reason": text }));
+    }
+
+    /// Tries to go on, in new files.
+    fn resume(&mut self, now: Now) -> Result<(), Trouble> {
+        let (storage, group) = (Arc::clone(&self.place.storage), self.place.group.clone());
+        let folder = storage.folder(&self.around.root, &group)?;
+        self.place.folder.clone_from(&folder);
+        let used = self.around.tally.usage.of(&group);
+        self.around.limits.check(used, storage.room(&folder)?)?;
+        match self.place.find(self.place.timeline.file.name()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut timeline =
+                    Timeline::create(&*storage, (&folder, &group), self.start, &self.by)?;
+                for reel in self.reels.values() {
+                    timeline.put_json(now.us, described(&reel.stream));
+                }
+                timeline.waiting.append(&mut self.place.timeline.waiting);
+                self.place.timeline = timeline;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.place.timeline.put_json(now.us, json!({ "event": "resumed" }));
+        self.place.timeline.write()?;
+        self.place.has_written = false;
+        if let Some(interruption) = &mut self.interruption {
+            (interruption.is_held, interruption.resumed_at_us) = (false, now.us);
+        }
+        Ok(())
     }
 
     /// Ends it, as well as the disk allows.
     pub(super) fn end(mut self, now_us: u64, disk: &Disk) {
+        if self.interruption.is_some() {
+            self.around.tally.interrupted.fetch_sub(1, Ordering::Relaxed);
+        }
         for reel in self.reels.values_mut() {
             let closed = reel
                 .work(now_us, &mut self.place, disk)
@@ -222,4 +426,11 @@ impl Session {
             tracing::warn!(%error, "a timeline lacks its end");
         }
     }
+}
+
+fn described(stream: &Stream) -> Value {
+    json!({
+        "event": "stream", "stream": stream.id, "client": stream.client,
+        "username": stream.username, "label": stream.label,
+    })
 }

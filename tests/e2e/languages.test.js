@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, openPage, screenshot } from './peer/browser.js';
-import { messageKeys, placeholders, uncheckedCalls, WEB } from './peer/messages.js';
+import { messageKeys, PARTS, placeholders, uncheckedCalls, WEB } from './peer/messages.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 
@@ -24,7 +24,13 @@ describe('messages', () => {
     for (const tag of TAGS) {
         test(`${tag}: none is missing, unused or without its values`, () => {
             const messages = read(tag);
-            assert.deepEqual([...keys.keys()].filter((key) => !(key in messages)), [], 'missing');
+            const missing = (part) => [...messageKeys(part).keys()].filter((key) => !(key in messages));
+            assert.deepEqual(missing('main'), [], 'missing');
+            for (const part of PARTS) {
+                const own = read(`${part}/${tag}`);
+                assert.deepEqual(missing(part).filter((key) => !(key in own)), [], `missing in ${part}`);
+            }
+            Object.assign(messages, ...PARTS.map((part) => read(`${part}/${tag}`)));
             assert.deepEqual(Object.keys(messages).filter((key) => !keys.has(key)), [], 'unused');
             const forms = new Intl.PluralRules(tag).resolvedOptions().pluralCategories
                 .filter((form) => form !== 'many' || tag === 'ar');
@@ -65,6 +71,17 @@ describe('languages', { concurrency: 1 }, () => {
         await page.keyboard.press('Escape');
         await page.reload();
         await page.waitForSelector('#join-button:has-text("Beitreten")');
+        await page.close();
+    });
+
+    test('pages with messages of their own have both', async () => {
+        const page = await openPage(browser, 'anna', { locale: 'de' });
+        for (const [path, text] of [['/stats.html', 'Statistik'], ['/stats.html', 'Passwort'],
+            ['/group/test/publish', 'Auf Sendung gehen in'], ['/change-password.html', 'Neues Passwort'],
+            ['/change-password.html', 'Passwort ändern']]) {
+            await page.goto(ORIGIN + path);
+            await page.waitForFunction((text) => document.documentElement.textContent.includes(text), text);
+        }
         await page.close();
     });
 

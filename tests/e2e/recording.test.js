@@ -1,64 +1,22 @@
 /** Recording: an operator presses record, the server dies, and what was recorded plays. */
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
-import { promisify } from 'node:util';
-import { joinGroup, openPage, seesAndHears } from './peer/browser.js';
+import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
+import { decode, films, folder, group, record, timeline } from './peer/recorded.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { ORIGIN, Server } from './peer/server.js';
-import { until } from './peer/wait.js';
+import { sleep, until } from './peer/wait.js';
 
-const run = promisify(execFile);
-
-/** Whoever teaches has a password, and may record. */
-const group = (codec, more = {}) => ({
-    codecs: [codec, 'opus'],
-    'allow-recording': true,
-    users: { ann: { password: 'teacher', permissions: 'op' } },
-    'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
-    ...more,
-});
 const CODECS = ['vp8', 'vp9', 'h264', 'av1'];
 const GROUPS = Object.fromEntries(CODECS.map((codec) => [codec, group(codec)]));
+GROUPS.asked = group('vp8', { 'recording-consent': 'asked' });
+/** How often the server is killed with each codec; more of it by hand. */
+const ROUNDS = Number(process.env.AULA_E2E_KILLS ?? 1);
 /** What is written at the latest so long before the end. */
 const LOST_MAX_S = 2.5;
-
-const folder = (server, name) => join(server.directory, 'recordings', name);
-
-/** The media files of a group, in order. */
-function films(server, name) {
-    return readdirSync(folder(server, name)).filter((file) => /\.(webm|mp4|mkv)$/.test(file)).sort();
-}
-
-function timeline(server, name) {
-    const file = readdirSync(folder(server, name)).find((file) => file.endsWith('.jsonl'));
-    if (!file)
-        return [];
-    return readFileSync(join(folder(server, name), file), 'utf8').trim().split('\n').map(JSON.parse);
-}
-
-/** Decodes all of a file; what is broken is an error. Returns the seconds of pictures and sound. */
-async function decode(path) {
-    const seconds = {};
-    for (const [kind, map] of [['video', '0:v:0'], ['audio', '0:a:0']]) {
-        const { stderr } = await run(process.env.FFMPEG, [
-            '-hide_banner', '-v', 'error', '-stats', '-nostdin', '-i', path, '-map', map,
-            // Cameras have no constant rate.
-            '-fps_mode', 'passthrough', '-enc_time_base', 'demux',
-            '-f', 'null', '-',
-        ], { maxBuffer: 1 << 24 });
-        // FFmpeg shows the layers of VP9 one by one at one time, of which its null muxer complains.
-        const fine = /^(frame|size)=|^\[null .*non monotonically/;
-        const problems = stderr.split(/[\r\n]/).filter((line) => line && !fine.test(line));
-        assert.deepEqual(problems, [], `${kind} of ${path}`);
-        const [, h, m, s] = /time=(\d+):(\d+):([\d.]+)(?![^]*time=)/.exec(stderr) ?? [];
-        seconds[kind] = Number(h) * 3600 + Number(m) * 60 + Number(s);
-    }
-    return seconds;
-}
 
 /** How far a page of Chromium plays a file, as the address says. */
 async function playTo(page, url) {
@@ -81,12 +39,6 @@ async function playTo(page, url) {
     }, url);
 }
 
-async function record(page) {
-    await page.click('#people-button');
-    await page.click('#record-button');
-    await page.waitForSelector('#room-recording:not([hidden])');
-}
-
 describe('recording', { concurrency: 1 }, () => {
     let server;
     let browser;
@@ -100,8 +52,9 @@ describe('recording', { concurrency: 1 }, () => {
         await lower({ server, browser });
     });
 
-    for (const codec of CODECS) {
-        test(`${codec}: what was recorded before the server died plays`, async () => {
+    const rounds = CODECS.flatMap((codec) => Array.from({ length: ROUNDS }, (_, at) => [codec, at]));
+    for (const [codec, round] of rounds) {
+        test(`${codec}, round ${round + 1}: what was recorded before the server died plays`, async () => {
             const ann = await joinGroup(browser, 'ann', { group: codec, start: 'both', password: 'teacher' });
             const bob = await joinGroup(browser, 'bob', { group: codec });
             await seesAndHears(bob, 'ann');
@@ -115,6 +68,8 @@ describe('recording', { concurrency: 1 }, () => {
                 const written = timeline(server, codec).filter(({ event }) => event === 'fragment');
                 return written.length >= 6;
             });
+            // At any moment of a fragment.
+            await sleep(Math.random() * 1000);
             const before = timeline(server, codec);
             const { directory } = server;
             server.process.kill('SIGKILL');
@@ -155,6 +110,51 @@ describe('recording', { concurrency: 1 }, () => {
             server = await Server.start({ groups: GROUPS });
         });
     }
+
+    test('who does not agree is not recorded, and all see who does', async () => {
+        const ann = await joinGroup(browser, 'ann', { group: 'asked', start: 'both', password: 'teacher' });
+        const bob = await joinGroup(browser, 'bob', { group: 'asked', start: 'both' });
+        const eve = await joinGroup(browser, 'eve', { group: 'asked', start: 'both' });
+        for (const name of ['bob', 'eve'])
+            await seesAndHears(ann, name);
+        await record(ann);
+        assert.equal(await ann.isVisible('#consent'), false, 'who has pressed the button has agreed');
+        await bob.click('#consent button:has-text("Record me")');
+        await bob.waitForSelector('#consent', { state: 'detached' });
+        // No answer is none.
+        await eve.waitForSelector('#consent[open]');
+        await screenshot(eve, 'consent');
+        await eve.keyboard.press('Escape');
+        const row = (name) => `.person:has(.person-name:has-text("${name}"))`;
+        for (const page of [ann, eve]) {
+            if (page === eve)
+                await eve.click('#people-button');
+            for (const name of ['ann', 'bob'])
+                await page.waitForSelector(`${row(name)} .badge-record`);
+            assert.equal(await page.isVisible(`${row('eve')} .badge-record`), false);
+        }
+        const written = (username) => {
+            const lines = timeline(server, 'asked');
+            const stream = lines.find((line) => line.event === 'stream' && line.username === username);
+            return lines.filter((line) => line.event === 'file' && line.stream === stream?.stream);
+        };
+        await until('something of both', () => ['ann', 'bob'].every((name) => written(name).length > 0));
+        // She changes her mind, and he his.
+        await eve.click(`${row('eve')} .person-button`);
+        await eve.click('[role=menuitem]:has-text("Record me")');
+        await ann.waitForSelector(`${row('eve')} .badge-record`);
+        await until('something of eve', () => written('eve').length > 0);
+        await bob.click('#people-button');
+        await bob.click(`${row('bob')} .person-button`);
+        await bob.click('[role=menuitem]:has-text("Do not record me")');
+        await ann.waitForSelector(`${row('bob')} .badge-record`, { state: 'detached' });
+        await until('the end of his stream', () => timeline(server, 'asked')
+            .some(({ event, username }) => event === 'left' && username === 'bob'));
+        await ann.click('#record-button');
+        await eve.waitForSelector(`${row('eve')} .badge-record`, { state: 'detached' });
+        for (const page of [ann, bob, eve])
+            await page.context().close();
+    });
 
     test('who may not record sees nothing, and who may deletes', async () => {
         const ann = await joinGroup(browser, 'ann', { group: 'vp8', start: 'both', password: 'teacher' });

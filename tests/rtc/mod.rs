@@ -1,4 +1,5 @@
 //! A WebRTC peer that is not ours (str0m) on a real socket, driven by a thread of its own.
+#![allow(dead_code)]
 
 use std::net::UdpSocket;
 use std::sync::Arc;

@@ -116,6 +116,41 @@ impl Server {
         Self::spawn(scratch, command)
     }
 
+    /// With a file system of its own for recordings, of so many bytes, which only the server sees;
+    /// nothing where users may not have such a thing. As root, look below `/proc/PID/root`.
+    pub fn start_mounted(
+        size: &str,
+        arguments: &[&str],
+        prepare: impl FnOnce(&Scratch),
+    ) -> Option<Self> {
+        let is_possible =
+            Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+        if !is_possible.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let scratch = Scratch::new();
+        prepare(&scratch);
+        fs::create_dir_all(scratch.0.join("recordings")).expect("a folder");
+        let mut command = Command::new("unshare");
+        command
+            .current_dir(&scratch.0)
+            .args(["-rm", "sh", "-c"])
+            .arg("mount -t tmpfs -o size=$0 none recordings && cd . && exec \"$@\"")
+            .arg(size)
+            .arg(env!("CARGO_BIN_EXE_aula"))
+            .args(OWN)
+            .args(arguments)
+            .stdin(Stdio::null());
+        Some(Self::spawn(scratch, command))
+    }
+
+    /// The folder of recordings as the server sees it.
+    pub fn recordings(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        let below = self.scratch.0.strip_prefix("/").expect("absolute");
+        root.join(below).join("recordings")
+    }
+
     fn spawn(scratch: Scratch, mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())

@@ -7,7 +7,7 @@ const help = () => [
     t('/msg NAME TEXT: write to one person'),
     t('/raise, /lower: raise or lower your hand'),
     t('/leave: leave the group'),
-    t('For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /wall TEXT'),
+    t('For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /record, /unrecord, /wall TEXT'),
     t('For operators, with a name: /mute, /kick, /op, /unop, /present, /unpresent, /shutup, /unshutup'),
     t('//TEXT: a message that begins with a slash'),
 ].join('\n');

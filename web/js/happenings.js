@@ -93,9 +93,10 @@ export function joined(kind) {
     if (kind === 'leave')
         return;
     const { connection } = state.room;
-    const { locked, recording } = connection.status;
+    const { locked, recording, recordingConsent } = connection.status;
     state.status = {
         ...state.status, ...connection.status, locked: Boolean(locked), recording: Boolean(recording),
+        recordingConsent,
     };
     showStatus();
     if (kind === 'join') {
@@ -104,6 +105,8 @@ export function joined(kind) {
         state.room.hands.clear();
     }
     refresh();
+    if (recordingConsent)
+        import('./consent.js').then(({ followRecording }) => followRecording(connection));
     // Before anything is sent or received.
     followEncryption({ isNew: kind === 'join' });
     if (kind === 'join')

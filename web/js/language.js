@@ -139,10 +139,11 @@ async function load() {
 
 async function take(wanted, name) {
     try {
-        const response = await fetch(new URL(`${encodeURIComponent(name)}.json`, FOLDER));
-        if (!response.ok)
-            return;
-        messages = await response.json();
+        // A page may have messages of its own, which others need not load.
+        const own = document.documentElement.dataset.messages;
+        const files = await Promise.all([name, ...own ? [`${own}/${name}`] : []].map(
+            async (file) => (await fetch(new URL(`${file}.json`, FOLDER))).json()));
+        messages = Object.assign({}, ...files);
         [tag, locale] = [name, wanted];
     } catch {
         // English is better than nothing.

@@ -7,7 +7,7 @@ import { openMenu } from './menu.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { rove } from './roving.js';
-import { isSelf } from './state.js';
+import { isSelf, state } from './state.js';
 
 /** After joining, people who are there already are no news. */
 const QUIET_MS = 2_000;
@@ -153,6 +153,8 @@ export class People {
             badges.push(['hand', t('Hand raised, number {place}', { place: number(place) })]);
         if (typeof user.data?.room === 'string')
             badges.push(['door', t('In room {room}', { room: user.data.room })]);
+        if (isRecorded(user))
+            badges.push(['record', t('Is recorded')]);
         if (user.permissions.includes('op'))
             badges.push(['star', t('Operator')]);
         if (user.permissions.includes('present')) {
@@ -182,6 +184,13 @@ export class People {
             items.push({ text: t('Volume…'), onclick: () => deeds.volume(user) });
         if (isOp && !isSelf(user) && connection.data.quiet && holds('present'))
             items.push({ text: t('Let speak'), onclick: () => deeds.letSpeak(user) });
+        if (isSelf(user) && state.status.recording && state.status.recordingConsent === 'asked') {
+            const agrees = !isRecorded(user);
+            items.push({
+                text: agrees ? t('Record me') : t('Do not record me'),
+                onclick: async () => (await import('./consent.js')).agree(agrees),
+            });
+        }
         if (this.places.has(user.id) && (isOp || isSelf(user)))
             items.push({ text: t('Lower hand'), onclick: () => deeds.lowerHand(user) });
         if (isOp)
@@ -214,6 +223,12 @@ export class People {
         }
         return items;
     }
+}
+
+/** Where all are recorded the server tells of nobody by name. */
+function isRecorded({ permissions, data }) {
+    const { recording, recordingConsent } = state.status;
+    return recording && !permissions.includes('system') && (!recordingConsent || data?.recorded);
 }
 
 function badge(iconName, text) {

@@ -56,6 +56,7 @@ impl Hub {
                 | "kick"
                 | "identify"
                 | "setdata"
+                | "consent"
         );
         if !is_known {
             return Err(Fatal("unknown user action"));
@@ -65,6 +66,9 @@ impl Hub {
         }
         if kind == "setdata" {
             return self.set_user_data(&name, conn, &action);
+        }
+        if kind == "consent" {
+            return self.consent(&name, conn, &action);
         }
         if !member.may(OP) {
             return Err(Error(NOT_AUTHORISED));
@@ -116,6 +120,7 @@ impl Hub {
         }
         let may_present = member.may(PRESENT);
         self.tell_user_changed(name, dest, true);
+        self.follow_consent(name, dest);
         if !may_present {
             self.close_all_ups(name, dest, Some("permission denied"));
         }
@@ -168,8 +173,13 @@ impl Hub {
         let Some(Value::Object(update)) = &action.value else {
             return Err(Error("Bad value in setdata"));
         };
+        let had_hand = member.has_hand_up();
         if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
             return Err(Error("the data is too large"));
+        }
+        let has_hand = member.has_hand_up();
+        if had_hand != has_hand {
+            self.note_member(name, conn, if has_hand { "hand-up" } else { "hand-down" });
         }
         self.tell_user_changed(name, conn, false);
         Ok(())

@@ -178,6 +178,7 @@ impl Hub {
                         }
                         group.description = description;
                         self.tell_changed(name, true);
+                        self.follow_all_consents(name);
                     }
                     Ok(())
                 }
@@ -405,6 +406,8 @@ impl Hub {
             view: None,
             failures: Default::default(),
             restarted_at: None,
+            consent: None,
+            is_recorded: false,
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),
             offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
             request_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now.mono),
@@ -439,6 +442,8 @@ impl Hub {
             return;
         };
         let others = group.chatting();
+        let mut member = member;
+        member.is_recorded = group.records(conn, &member);
         let add = user_event(UserKind::Add, &member);
         let chats = member.traits.chats;
         let mut joined = Joined {

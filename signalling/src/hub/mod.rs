@@ -476,7 +476,7 @@ fn user_event(kind: UserKind, member: &Member) -> Event {
         id: member.id.clone(),
         username: member.username.clone(),
         permissions: if is_delete { Default::default() } else { member.permissions.clone() },
-        data: if is_delete { Map::new() } else { member.data.clone() },
+        data: if is_delete { Map::new() } else { member.public_data() },
     }
 }
 

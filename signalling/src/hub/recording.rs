@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::action::Refusal::{self, Error};
-use super::{Event, Hub, Message, Output, Place, Traits, user_event};
-use crate::group::Member;
+use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, user_event};
+use crate::group::{Group, Member};
 use crate::hub::UserKind;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId};
 use crate::limit::TokenBucket;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
+use crate::recording_rules::Consent;
 use crate::stream::{MediaKind, Request};
 use crate::time::Now;
 
@@ -67,8 +68,22 @@ pub struct RecordedStream {
     pub stream: String,
     /// Its label, such as `camera`.
     pub label: String,
+    /// Its publisher has only just agreed: nothing from before is to be recorded.
+    pub is_from_now: bool,
     /// Its sections.
     pub sections: Vec<(PublicationKey, MediaKind)>,
+}
+
+impl Group {
+    /// Whether a member is to be recorded at present.
+    pub(super) fn records(&self, conn: ConnId, member: &Member) -> bool {
+        let may = match self.description.recording.consent {
+            Consent::Everybody => true,
+            Consent::Asked => member.consent == Some(true),
+            Consent::Operators => member.may(OP) || member.may(super::RECORD),
+        };
+        may && self.recorder.is_some_and(|recorder| recorder != conn)
+    }
 }
 
 impl Hub {
@@ -84,8 +99,9 @@ impl Hub {
         if group.recorder.is_some() {
             return Err(Error("already recording"));
         }
+        let starter = by;
         let by = group.members.get(&by).map(|member| member.username.as_str().to_owned());
-        let is_webm = group.description.is_webm;
+        let is_webm = group.description.recording.is_webm;
         let id = self.entropy.hex_id();
         let (Ok(id), Ok(username)) = (ClientId::parse(&id), Username::parse(USERNAME)) else {
             return Err(Error("the recording could not be started"));
@@ -109,6 +125,8 @@ impl Hub {
             view: None,
             failures: Default::default(),
             restarted_at: None,
+            consent: None,
+            is_recorded: false,
             chat_budget: budget(),
             offer_budget: budget(),
             request_budget: budget(),
@@ -120,20 +138,89 @@ impl Hub {
         let event = user_event(UserKind::Add, &member);
         group.members.insert(conn, member);
         let everyone = group.chatting();
-        let streams: Vec<(ConnId, StreamId)> = group
-            .members
-            .iter()
-            .flat_map(|(conn, member)| member.ups.keys().map(|stream| (*conn, stream.clone())))
-            .collect();
-        for conn in &everyone {
-            self.note_member(name, *conn, "joined");
+        // Who presses the button knows what it does.
+        if let Some(member) = group.members.get_mut(&starter) {
+            member.consent.get_or_insert(true);
         }
         self.tell_many(everyone, event);
+        // Before all learn that it records: who is recorded already need not be asked.
+        self.follow_all_consents(name);
         self.tell_changed(name, false);
-        for (conn, stream) in streams {
-            self.record_stream(name, conn, &stream);
-        }
         Ok(())
+    }
+
+    /// A member says whether it may be recorded.
+    pub(super) fn consent(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        action: &ActionRequest,
+    ) -> Result<(), Refusal> {
+        let group = self.groups.get_mut(name).ok_or(Error("join a group first"))?;
+        let member = group.members.get_mut(&conn).ok_or(Error("join a group first"))?;
+        if action.dest != member.id.as_str() {
+            return Err(Error(super::NOT_AUTHORISED));
+        }
+        let Some(Value::Bool(agrees)) = action.value else {
+            return Err(Error("Bad value in consent"));
+        };
+        member.consent = Some(agrees);
+        self.follow_consent(name, conn);
+        Ok(())
+    }
+
+    /// Records whom the group's rules let it record, and nobody else.
+    pub(super) fn follow_all_consents(&mut self, name: &GroupName) {
+        let members = self.groups.get(name).map(|group| group.members.keys().copied().collect());
+        let members: Vec<ConnId> = members.unwrap_or_default();
+        for conn in members {
+            self.follow_consent(name, conn);
+        }
+    }
+
+    /// The same for one member, whose standing may have changed.
+    pub(super) fn follow_consent(&mut self, name: &GroupName, conn: ConnId) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(is_wanted) = group.members.get(&conn).map(|member| group.records(conn, member))
+        else {
+            return;
+        };
+        // Where everybody is recorded, telling everybody of everybody would be a message for each
+        // pair: the group's status says it.
+        let is_told = group.description.recording.consent != Consent::Everybody;
+        let Some(member) = group.members.get_mut(&conn) else {
+            return;
+        };
+        if member.is_recorded == is_wanted {
+            return;
+        }
+        if !is_wanted {
+            let medias: Vec<MediaId> = member.ups.values().map(|up| up.media).collect();
+            self.note_member(name, conn, "left");
+            for media in medias {
+                self.recorded_stream_ended(name, media);
+            }
+            self.set_recorded(name, conn, false);
+        } else {
+            let streams: Vec<StreamId> = member.ups.keys().cloned().collect();
+            self.set_recorded(name, conn, true);
+            self.note_member(name, conn, "joined");
+            for stream in streams {
+                self.record_stream_from(name, conn, &stream, is_told);
+            }
+        }
+        if is_told {
+            self.tell_user_changed(name, conn, false);
+        }
+    }
+
+    fn set_recorded(&mut self, name: &GroupName, conn: ConnId, is_recorded: bool) {
+        let group = self.groups.get_mut(name);
+        if let Some(member) = group.and_then(|group| group.members.get_mut(&conn)) {
+            member.is_recorded = is_recorded;
+        }
     }
 
     /// Ends the recording of a group, if there is one.
@@ -157,6 +244,7 @@ impl Hub {
             self.clients.remove(&gone);
             self.order(RecordOrder::End { group: name.clone() });
             self.tell_changed(name, false);
+            self.follow_all_consents(name);
         } else if group.members.len() == 1 {
             self.remove_member(name, recorder, now);
         }
@@ -164,13 +252,24 @@ impl Hub {
 
     /// A stream is there for others, or has changed.
     pub(super) fn record_stream(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId) {
+        self.record_stream_from(name, conn, stream, false);
+    }
+
+    fn record_stream_from(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        stream: &StreamId,
+        is_from_now: bool,
+    ) {
         let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
             return;
         };
         let Some(member) = group.members.get(&conn) else {
             return;
         };
-        let Some(up) = member.ups.get(stream).filter(|up| up.is_announced) else {
+        let Some(up) = member.ups.get(stream).filter(|up| up.is_announced && member.is_recorded)
+        else {
             return;
         };
         let section = |(m_line, kind): &(u8, MediaKind)| {
@@ -182,6 +281,7 @@ impl Hub {
             username: member.username.as_str().to_owned(),
             stream: stream.as_str().to_owned(),
             label: up.label.clone(),
+            is_from_now,
             sections: up.publications.iter().map(section).collect(),
         };
         self.order(RecordOrder::Stream(recorded));
@@ -199,7 +299,7 @@ impl Hub {
         let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
             return;
         };
-        let Some(member) = group.members.get(&conn) else {
+        let Some(member) = group.members.get(&conn).filter(|member| member.is_recorded) else {
             return;
         };
         let what = json!({
@@ -212,7 +312,13 @@ impl Hub {
 
     /// Something was said to all.
     pub(super) fn note_chat(&mut self, name: &GroupName, message: &Message) {
-        if self.groups.get(name).is_none_or(|group| group.recorder.is_none()) {
+        let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
+            return;
+        };
+        // What the server says is nobody's.
+        let source = message.source.as_ref().and_then(|id| group.find(id.as_str()));
+        let member = source.and_then(|conn| group.members.get(&conn));
+        if member.is_some_and(|member| !member.is_recorded) {
             return;
         }
         let what = json!({

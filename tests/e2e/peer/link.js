@@ -98,6 +98,14 @@ export class Link {
         }
     }
 
+    /** The same in the other direction, at our door. */
+    lossUpstream(percent) {
+        const rule = 'INPUT -i aula-l0 -p udp -m statistic --mode random --probability';
+        execFileSync('sh', ['-c', 'iptables -F INPUT']);
+        if (percent > 0)
+            execFileSync('sh', ['-c', `iptables -A ${rule} ${percent / 100} -j DROP`]);
+    }
+
     /** The far end moves to another address, as a phone does that leaves the house. */
     readdress() {
         this.#inside(`ip addr flush dev aula-l1 && ip addr add ${ELSEWHERE}/24 dev aula-l1`);

@@ -10,17 +10,28 @@ const STRINGS = String.raw`(?:${STRING}(?:\s*\+\s*${STRING})*)`;
 const CALL = new RegExp(String.raw`\bt\(\s*(${STRINGS})`, 'g');
 const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})`, 'g');
 
-/** Keys of messages: Map of each to whether it is a plural. */
-export function messageKeys() {
+/** Pages that have messages of their own, in a folder of that name, and the names of their files. */
+const FILES_OF = {
+    replay: /^replay/,
+    statistics: /^(stats|statistics|sums|chart)\b/,
+    sessions: /^(publish|watch)\b/,
+    password: /^change-password\b/,
+};
+export const PARTS = Object.keys(FILES_OF);
+
+/** Keys of messages: of one part, of what belongs to none (`main`), or of all. Map of each to whether it is a plural. */
+export function messageKeys(part = 'all') {
     const keys = new Map();
-    for (const name of readdirSync(join(WEB, 'js'))) {
+    const partOf = (name) => PARTS.find((other) => FILES_OF[other].test(name)) ?? 'main';
+    const isWanted = (name) => part === 'all' || partOf(name) === part;
+    for (const name of readdirSync(join(WEB, 'js')).filter(isWanted)) {
         const text = readFileSync(join(WEB, 'js', name), 'utf8');
         for (const [, literal] of text.matchAll(CALL))
             keys.set(value(literal), false);
         for (const [, , literal] of text.matchAll(PLURAL))
             keys.set(value(literal), true);
     }
-    for (const name of readdirSync(WEB).filter((file) => file.endsWith('.html'))) {
+    for (const name of readdirSync(WEB).filter((file) => file.endsWith('.html') && isWanted(file))) {
         for (const key of pageKeys(readFileSync(join(WEB, name), 'utf8')))
             keys.set(key, false);
     }

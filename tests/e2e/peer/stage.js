@@ -25,9 +25,9 @@ export async function lower({ server, browser }) {
 
 /** A `test` that shows the server's log if it fails; `serverOf()` gives the server. */
 export function stepsWith(serverOf) {
-    return (name, body) => test(name, async (context) => {
+    return (name, ...rest) => test(name, ...rest.slice(0, -1), async (context) => {
         try {
-            await body(context);
+            await rest.at(-1)(context);
         } catch (error) {
             serverOf().dump();
             throw error;
