@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "src",
     "signalling",
     "dataplane",
     "recording",
+    "stun",
     "loadtest",
     "aulactl",
     "tests",

@@ -18,7 +18,7 @@ pub enum NameError {
     TooLong,
     /// It has a backslash.
     Backslash,
-    /// It has a control character or one that turns the direction of writing.
+    /// It has a control character, one that turns the direction of writing, or one that cannot be seen.
     Control,
     /// A component starts with a dot.
     DotComponent,
@@ -32,7 +32,7 @@ impl fmt::Display for NameError {
             Self::Empty => "the name is empty",
             Self::TooLong => "the name is longer than 1024 bytes",
             Self::Backslash => "the name has a backslash",
-            Self::Control => "the name has a control character",
+            Self::Control => "the name has a character that cannot be seen",
             Self::DotComponent => "a part of the name starts with a dot",
             Self::EmptyComponent => "the name has an empty part",
         })
@@ -48,7 +48,10 @@ fn check(name: &str) -> Result<(), NameError> {
     if name.contains('\\') {
         return Err(NameError::Backslash);
     }
-    if name.chars().any(|c| c.is_control() || turns_direction(c)) {
+    if name.chars().any(|c| c.is_control() || turns_direction(c) || is_invisible(c)) {
+        return Err(NameError::Control);
+    }
+    if has_idle_joiner(name) {
         return Err(NameError::Control);
     }
     for component in name.split('/') {
@@ -62,8 +65,32 @@ fn check(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// What takes no room and joins nothing: with it a name looks like another one's. Blank letters are among
+/// them (Hangul fillers, the Braille blank), and tags.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
+            | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Whether a joiner or non-joiner stands where it joins nothing: Persian, the scripts of India and emoji
+/// need them between two characters that are not ASCII, and anywhere else they cannot be seen.
+fn has_idle_joiner(name: &str) -> bool {
+    let is_joiner = |c: char| matches!(c, '\u{200c}' | '\u{200d}');
+    let chars: Vec<char> = name.chars().collect();
+    chars.iter().enumerate().any(|(at, c)| {
+        let before = at.checked_sub(1).and_then(|at| chars.get(at));
+        let joins = |c: Option<&char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(*c));
+        is_joiner(*c) && !(joins(before) && joins(chars.get(at + 1)))
+    })
+}
+
 /// Bidirectional embeddings, overrides and isolates: in a list of users they would make one name
-/// look like another. The plain marks U+200E and U+200F stay legal.
+/// look like another.
 fn turns_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -167,11 +194,28 @@ mod tests {
             ("a\0b", NameError::Control),
             ("a\nb", NameError::Control),
             ("a\u{202e}b", NameError::Control),
+            ("teacher\u{200b}", NameError::Control),
+            ("\u{feff}teacher", NameError::Control),
+            ("teach\u{ad}er", NameError::Control),
+            ("teacher\u{200d}", NameError::Control),
+            ("te\u{200c}acher", NameError::Control),
+            ("مدرسة\u{200c}", NameError::Control),
+            ("\u{3164}", NameError::Control),
         ] {
             assert_eq!(GroupName::parse(name), Err(error), "{name:?}");
         }
         assert_eq!(GroupName::parse(&"x".repeat(64 * 1024)), Err(NameError::TooLong));
-        for name in ["test", "a/b", "Größe", "a.b", "a b", "%2e%2e", "مدرسة"] {
+        for name in [
+            "test",
+            "a/b",
+            "Größe",
+            "a.b",
+            "a b",
+            "%2e%2e",
+            "مدرسة",
+            "می\u{200c}خواهم",
+            "👩\u{200d}🏫",
+        ] {
             assert!(GroupName::parse(name).is_ok(), "{name:?}");
         }
     }

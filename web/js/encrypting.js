@@ -55,7 +55,8 @@ async function doubt() {
         own.setCapture(silenced);
 }
 
-function show() {
+/** The chip and the button, in the language of the page. */
+export function show() {
     const { isOn, objection } = state.encryption;
     const chip = byId('room-encrypted');
     chip.hidden = !isOn;

@@ -85,11 +85,14 @@ export function refuse(text) {
     byId('join-error').textContent = text;
     byId('join-button').disabled = !state.status.name;
     byId('join-button').textContent = t('Join');
+    // A button that was switched off has lost it.
+    if (document.activeElement === document.body)
+        byId('join-button').focus();
 }
 
 async function submit(event) {
     event.preventDefault();
-    const username = byId('username').value.trim();
+    const username = visible(byId('username').value).trim();
     const password = byId('password').value;
     const objection = objectionTo(username);
     if (objection) {
@@ -118,6 +121,12 @@ async function submit(event) {
 }
 
 /** What is wrong with a name, before the server says so less kindly. */
+/** The text without what cannot be seen, which keyboards and pages leave in it; joiners stay where they join. */
+function visible(text) {
+    return text.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}]/gu, '')
+        .replace(/(?<![^\0-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\0-\x7f])/g, '');
+}
+
 function objectionTo(username) {
     if (username === '')
         return token ? '' : t('Please enter your name.');
@@ -158,6 +167,8 @@ export function failureText(error, text) {
     if (error === 'duplicate-username')
         return t('This name is reserved for somebody else. Please choose another one.');
     if (text === 'not authorised') {
+        if (token)
+            forgetToken();
         return token
             ? t('This invitation is not valid, or not any more. Ask for a new link.')
             : t('Wrong name or password.');

@@ -9,6 +9,8 @@ import { FILE_MAX_BYTES, Transfer } from './transfer.js';
 
 /** Offers of one person that wait at a time; more are declined. */
 const OFFERS_MAX = 3;
+/** So long it is said that a file has arrived. */
+const ARRIVED_MS = 8_000;
 
 export class Files {
     constructor(connection, signal) {
@@ -58,7 +60,9 @@ export class Files {
             && value.size <= FILE_MAX_BYTES;
         if (!isOffer)
             return;
-        const file = { name: String(value.name || 'file'), size: value.size };
+        // What turns the direction of writing would let one kind of file look like another.
+        const name = String(value.name || 'file').replace(/[\p{Cc}\p{Cf}]/gu, '');
+        const file = { name: name || 'file', size: value.size };
         const waiting = [...this.transfers.values()].filter((transfer) => (
             !transfer.isSending && transfer.peer.id === source && transfer.state === 'offered'));
         if (waiting.length >= OFFERS_MAX)
@@ -113,6 +117,8 @@ export class Files {
         })] : []), ...buttons);
         if (isOver)
             announce(`${what}: ${words}.`);
+        if (state === 'done' && isSending)
+            setTimeout(() => !line.contains(document.activeElement) && line.remove(), ARRIVED_MS);
         if (hadFocus)
             line.querySelector('button').focus();
     }

@@ -9,6 +9,7 @@
 import { ask } from './ask.js';
 import { showOwn, wireControls } from './controls.js';
 import { byId } from './element.js';
+import { show as showEncryption } from './encrypting.js';
 import { Encryption } from './encryption.js';
 import { openEntrance } from './entrance.js';
 import { stopFilm, wireFilm } from './film.js';
@@ -83,8 +84,12 @@ document.addEventListener('languagechange', () => {
     own.refreshDevices();
     stage.rename();
     state.room?.hands.refresh();
-    if (state.isInside)
+    if (state.isInside) {
         refresh();
+        showEncryption();
+    }
 });
+// The key to an encrypted class came later, by another link.
+window.addEventListener('hashchange', () => location.hash.startsWith('#key=') && location.reload());
 openEntrance(enter);
 startPreview();

@@ -310,6 +310,19 @@ impl Hub {
         self.note_for_recorder(name, what);
     }
 
+    /// Others speak than before.
+    pub(super) fn note_speakers(&mut self, name: &GroupName, streams: &[StreamId]) {
+        let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
+            return;
+        };
+        let is_recorded = |stream: &&StreamId| {
+            let mut members = group.members.values();
+            members.any(|member| member.is_recorded && member.ups.contains_key(*stream))
+        };
+        let streams: Vec<&str> = streams.iter().filter(is_recorded).map(StreamId::as_str).collect();
+        self.note_for_recorder(name, json!({ "event": "speakers", "streams": streams }));
+    }
+
     /// Something was said to all.
     pub(super) fn note_chat(&mut self, name: &GroupName, message: &Message) {
         let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {

@@ -91,6 +91,7 @@ impl Hub {
         if let Some(streams) = group.voices.news() {
             group.told_speakers_at = Some(now.mono);
             let listeners = group.listeners();
+            self.note_speakers(name, &streams);
             self.tell_many(listeners, Event::Speakers { streams });
         }
     }
