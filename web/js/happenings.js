@@ -105,6 +105,7 @@ export function joined(kind) {
         state.room.hands.clear();
     }
     refresh();
+    tellStanding(connection, kind);
     if (recordingConsent)
         import('./consent.js').then(({ followRecording }) => followRecording(connection));
     // Before anything is sent or received.
@@ -113,6 +114,18 @@ export function joined(kind) {
         entered();
     if (state.breakouts.room === '')
         state.breakouts.take();
+}
+
+let couldPresent = true;
+
+/** Says it when we may speak now, or not although we came to. */
+function tellStanding(connection, kind) {
+    const can = connection.can('present');
+    if (kind === 'change' && can && !couldPresent)
+        notify(t('You may speak now: switch your microphone or camera on.'), 'info');
+    else if (kind === 'join' && !can && byId('start').value !== 'nothing' && !state.isInside)
+        notify(t('You watch and listen here; a teacher can let you speak.'), 'info');
+    couldPresent = can;
 }
 
 function entered() {

@@ -22,12 +22,14 @@ export class Lobby {
             if (kind === 'broadcast')
                 deeds.told(message);
             else if (kind === 'lowerhand')
-                this.call(false);
+                this.#lower();
         });
         // What was asked for single streams would outlive the general wish.
         for (const id of connection.down.keys())
             connection.requestStream(id, null);
         connection.request({});
+        const { raisehand = null, hand = null } = connection.ownData;
+        this.#before = { raisehand, hand };
         connection.tellOfUs({ room, muted: true, camera: null, raisehand: null, hand: null });
     }
 
@@ -61,10 +63,12 @@ export class Lobby {
         this.#stop.abort();
         for (const sound of this.#sounds.values())
             sound.srcObject = null;
-        this.connection.tellOfUs({ room: null, raisehand: null, hand: null });
+        this.connection.tellOfUs({ room: null, ...this.#before });
     }
 
     #deeds;
+    /** Our hand in the main group, which is up again when we are back. */
+    #before;
     #stop = new AbortController();
     #sounds = new Map();
     #calling = new Set();
@@ -72,6 +76,11 @@ export class Lobby {
     #on(name, handler) {
         this.connection.addEventListener(name, ({ detail }) => handler(detail),
             { signal: this.#stop.signal });
+    }
+
+    #lower() {
+        this.#before = { raisehand: null, hand: null };
+        this.call(false);
     }
 
     #user(kind, user) {

@@ -23,6 +23,12 @@ export function notify(text, kind = 'error') {
         type: 'button', className: 'plain', 'aria-label': t('Dismiss'), onclick: () => notice.remove(),
     }, '×'));
     place.append(notice);
+    // In front of dialogs, too, which are in a layer of their own.
+    if (document.querySelector('dialog[open]') && place.showPopover) {
+        if (place.matches(':popover-open'))
+            place.hidePopover();
+        place.showPopover();
+    }
     while (place.childElementCount > NOTICES_MAX)
         place.firstElementChild.remove();
     setTimeout(() => notice.remove(), NOTICE_MS);
