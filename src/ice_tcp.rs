@@ -316,6 +316,9 @@ mod tests {
         let mut named = bench.connect(&framed);
         assert_eq!(named.read(&mut [0; 9]).unwrap_or(0), 0, "the shard closes it");
         assert_eq!(bench.counters.stream_refusals_of(StreamRefusal::Foreign), 1);
-        assert_eq!(bench.half_open(), 0);
+        // The shard may close it before we have counted it out.
+        while bench.half_open() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
