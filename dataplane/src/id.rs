@@ -47,6 +47,16 @@ impl ReaderId {
     pub fn bit(self) -> u32 {
         1 << self.index()
     }
+
+    /// The readers in a set.
+    pub fn all_in(set: u32) -> impl Iterator<Item = Self> {
+        let mut rest = set;
+        std::iter::from_fn(move || {
+            let first = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(Self::from_index(first))
+        })
+    }
 }
 
 /// A Transport: one ICE and DTLS association with one remote peer. Names its shard, because a

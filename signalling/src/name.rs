@@ -48,10 +48,8 @@ fn check(name: &str) -> Result<(), NameError> {
     if name.contains('\\') {
         return Err(NameError::Backslash);
     }
-    if name.chars().any(|c| c.is_control() || turns_direction(c) || is_invisible(c)) {
-        return Err(NameError::Control);
-    }
-    if has_idle_joiner(name) {
+    let is_bad = |c: char| c.is_control() || turns_direction(c) || is_invisible(c);
+    if name.chars().any(is_bad) || has_idle_joiner(name) {
         return Err(NameError::Control);
     }
     for component in name.split('/') {

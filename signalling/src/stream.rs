@@ -11,6 +11,8 @@ use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 
 /// The label of shared screens (docs/protocol.md).
 pub(crate) const SCREEN_LABEL: &str = "screenshare";
+/// The label of cameras with their microphones.
+pub(crate) const CAMERA_LABEL: &str = "camera";
 /// The most labels in one `request`; stock clients use three.
 const REQUEST_LABELS_MAX: usize = 64;
 /// The most wishes per label; there are three that mean something.

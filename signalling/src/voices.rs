@@ -39,14 +39,15 @@ pub(crate) struct Voices {
 }
 
 impl Voices {
-    /// Sound has become so loud. Exempt is what must be heard in any case.
+    /// Sound has become so loud. Exempt is what must be heard in any case. Returns whether somebody begins
+    /// to speak.
     pub(crate) fn note(
         &mut self,
         key: PublicationKey,
         stream: &StreamId,
         is_exempt: bool,
         (loudness, is_speaking): (u8, bool),
-    ) {
+    ) -> bool {
         let voice = self.voices.entry(key).or_insert_with(|| Voice {
             stream: stream.clone(),
             is_exempt,
@@ -55,16 +56,20 @@ impl Voices {
             began: 0,
             is_heard: true,
         });
-        if is_speaking && !voice.is_speaking {
+        let has_begun = is_speaking && !voice.is_speaking;
+        if has_begun {
             self.begun += 1;
             voice.began = self.begun;
         }
         (voice.loudness, voice.is_speaking, voice.is_exempt) = (loudness, is_speaking, is_exempt);
+        has_begun
     }
 
-    /// A stream has ended.
-    pub(crate) fn forget(&mut self, media: MediaId) {
+    /// A stream has ended. Returns whether anything was known of its sound.
+    pub(crate) fn forget(&mut self, media: MediaId) -> bool {
+        let before = self.voices.len();
         self.voices.retain(|key, _| key.media != media);
+        self.voices.len() != before
     }
 
     /// Chooses who is heard: all, or so many that are not exempt. Returns for whom that changes.

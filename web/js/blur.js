@@ -5,12 +5,12 @@
  */
 
 import { element } from './element.js';
+import { FRAMES_PER_SECOND, painted, shown } from './painted.js';
 
 const FILES = new URL('../blur/', import.meta.url);
 const SCRIPT = new URL('selfie_segmentation.js', FILES);
 /** The model for pictures that are wider than high. */
 const LANDSCAPE = 1;
-const FRAMES_PER_SECOND = 25;
 /** What is behind is drawn so many times smaller, and then large again. */
 const COARSE = 24;
 
@@ -23,8 +23,7 @@ export async function isThere() {
 /** A track with the picture of `source`, blurred behind the person. Its end is the source's. */
 export async function blurred(source) {
     await load();
-    const video = element('video', { muted: true, playsInline: true, srcObject: new MediaStream([source]) });
-    await video.play();
+    const video = await shown(source);
     const canvas = document.createElement('canvas');
     const painter = new Painter(canvas);
     const segmenter = new window.SelfieSegmentation({ locateFile: (name) => new URL(name, FILES).href });
@@ -43,16 +42,8 @@ export async function blurred(source) {
         }
         await segmenter.close();
     };
-    const [track] = canvas.captureStream(FRAMES_PER_SECOND).getVideoTracks();
+    const track = painted(canvas, { source, video, onStop: () => { isOver = true; } });
     track.isBlurred = true;
-    const stop = track.stop.bind(track);
-    track.stop = () => {
-        isOver = true;
-        video.srcObject = null;
-        source.stop();
-        stop();
-    };
-    source.addEventListener('ended', () => track.dispatchEvent(new Event('ended')));
     work().catch((error) => {
         // Rather no picture than one that shows what shall be hidden.
         console.error('no blur any more', error);

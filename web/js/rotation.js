@@ -1,13 +1,10 @@
 /** The camera's picture turned, for cameras that hang upside down or stand on their side. */
 
-import { element } from './element.js';
-
-const FRAMES_PER_SECOND = 25;
+import { FRAMES_PER_SECOND, painted, shown } from './painted.js';
 
 /** A track with the picture of `source` turned clockwise by `degrees`. Its end is the source's. */
 export async function turned(source, degrees) {
-    const video = element('video', { muted: true, playsInline: true, srcObject: new MediaStream([source]) });
-    await video.play();
+    const video = await shown(source);
     const isOnItsSide = degrees % 180 !== 0;
     const canvas = document.createElement('canvas');
     const context = canvas.getContext('2d');
@@ -22,14 +19,5 @@ export async function turned(source, degrees) {
     };
     draw();
     const timer = setInterval(draw, 1_000 / FRAMES_PER_SECOND);
-    const [track] = canvas.captureStream(FRAMES_PER_SECOND).getVideoTracks();
-    const end = track.stop.bind(track);
-    track.stop = () => {
-        clearInterval(timer);
-        video.srcObject = null;
-        source.stop();
-        end();
-    };
-    source.addEventListener('ended', () => track.dispatchEvent(new Event('ended')));
-    return track;
+    return painted(canvas, { source, video, onStop: () => clearInterval(timer) });
 }

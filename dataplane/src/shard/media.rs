@@ -199,13 +199,13 @@ impl Shard {
         }
     }
 
-    /// Puts a packet into the lanes of the readers in `mask`.
+    /// Puts a packet into the lanes of these readers.
     fn deliver_readers(
         &mut self,
         publication: PublicationId,
         (encoding, codec): (u8, Codec),
         packet: Packet<'_>,
-        mut mask: u32,
+        readers: u32,
     ) {
         let Packet { meta, header, payload, .. } = packet;
         let mut whole = [0; PACKET_BYTES_MAX];
@@ -214,9 +214,7 @@ impl Shard {
         whole[header.len()..len].copy_from_slice(payload);
         let record =
             Record::Packet { publication, encoding, codec, meta: *meta, bytes: &whole[..len] };
-        while mask != 0 {
-            let reader = ReaderId::from_index(mask.trailing_zeros() as usize);
-            mask &= mask - 1;
+        for reader in ReaderId::all_in(readers) {
             let Some(Some(lane)) = self.lanes.get_mut(reader.index()) else {
                 continue;
             };
@@ -235,9 +233,9 @@ impl Shard {
         if let Some(source) = self.sources.get_mut(&publication) {
             source.set_clock(encoding, clock);
         }
-        let mask = self.remote.get(&publication).copied().unwrap_or(0);
-        for (shard, lane) in self.lanes.iter_mut().enumerate() {
-            if let (Some(lane), true) = (lane, mask >> shard & 1 != 0) {
+        let readers = self.remote.get(&publication).copied().unwrap_or(0);
+        for reader in ReaderId::all_in(readers) {
+            if let Some(Some(lane)) = self.lanes.get_mut(reader.index()) {
                 self.is_lane_urgent = true;
                 // Repeated with the next report.
                 let _ = record::push(lane, &Record::Clock { publication, encoding, clock });

@@ -2,7 +2,7 @@
 
 use super::{PeerMessage, Shard};
 use crate::api::{Event, MediaKind};
-use crate::id::{PublicationId, ReaderId, ShardId};
+use crate::id::{PublicationId, ReaderId};
 use crate::transport::{Role, Transport};
 use crate::voice::VoiceReport;
 
@@ -33,8 +33,8 @@ impl Shard {
                 continue;
             }
             let readers = self.remote.get(&publication).copied().unwrap_or(0);
-            for shard in (0..self.config.shards as u8).map(ShardId) {
-                if readers & ReaderId::Shard(shard).bit() != 0 {
+            for reader in ReaderId::all_in(readers) {
+                if let ReaderId::Shard(shard) = reader {
                     let message = PeerMessage::Speaking { publication, is_speaking };
                     self.messages.push((shard, message));
                 }

@@ -9,6 +9,7 @@ mod credential;
 mod event;
 mod invitation;
 mod join;
+mod leave;
 mod live;
 mod media;
 mod publish;
@@ -194,7 +195,7 @@ impl Hub {
             }
             self.expiries.remove(&(at, conn));
             if let Some(name) = self.place_of(conn).cloned() {
-                self.kick(&name, conn, None, join::EXPIRED_TEXT.to_owned(), now);
+                self.kick(&name, conn, None, leave::EXPIRED_TEXT.to_owned(), now);
                 self.settle(&name, now);
             }
         }

@@ -107,8 +107,8 @@ fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
 
 impl Group {
     /// All streams that views may carry, the most important first: those that bring something, among
-    /// them shared screens before cameras, whoever spoke last, and older streams before newer ones. An encoder that has
-    /// crashed and is back is there twice for a while.
+    /// them shared screens before cameras, whoever spoke last, and older streams before newer ones. An
+    /// encoder that has crashed and is back is there twice for a while.
     fn watchable(&self) -> Vec<(ConnId, &Member, &StreamId, &Up)> {
         let mut all: Vec<_> = self
             .members

@@ -8,12 +8,10 @@ use crate::group::Group;
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::permission::OP;
+use crate::stream::CAMERA_LABEL;
 use crate::time::Now;
 use crate::voices::{LARGE_ABOVE, LOUDEST_DEFAULT};
 
-/// The label of cameras with their microphones (docs/protocol.md): of others, which a member shows on purpose,
-/// everything is heard.
-const CAMERA_LABEL: &str = "camera";
 /// Between two messages to a group's members about who speaks.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
@@ -47,10 +45,9 @@ impl Hub {
             return;
         };
         let is_camera = member.ups.get(stream).is_some_and(|up| up.label == CAMERA_LABEL);
+        // Whatever else a member shows, it shows on purpose.
         let is_exempt = !is_camera || member.may(OP);
-        let before = group.voices.began(key.media);
-        group.voices.note(key, stream, is_exempt, level);
-        let has_begun = group.voices.began(key.media) != before;
+        let has_begun = group.voices.note(key, stream, is_exempt, level);
         self.settle_voices(name);
         if has_begun {
             self.refresh_views(name);
@@ -76,10 +73,9 @@ impl Hub {
 
     /// A stream has ended.
     pub(super) fn forget_voices(&mut self, name: &GroupName, media: MediaId) {
-        if let Some(group) = self.groups.get_mut(name) {
-            group.voices.forget(media);
+        if self.groups.get_mut(name).is_some_and(|group| group.voices.forget(media)) {
+            self.settle_voices(name);
         }
-        self.settle_voices(name);
     }
 
     /// Tells the members who speaks, if it is still news.

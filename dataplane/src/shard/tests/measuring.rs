@@ -54,18 +54,8 @@ fn class(shards: usize, viewer_shard: u8, seconds: u64) -> (Net, usize, Vec<Publ
 
 /// Sends a report of a viewer about its video, sealed as its engine would.
 fn report(net: &mut Net, viewer: usize, write: impl FnOnce(&mut Writer<'_>)) {
-    let mut sealer = net.steal_keys(viewer);
-    let mut buf = [0; 1000];
-    // The engine has used some indices already, and a replay is refused.
-    for _ in 0..10_000 {
-        sealer.seal_rtcp(&mut [0; 100], 28);
-    }
-    let mut writer = Writer::new(&mut buf[..900]);
-    write(&mut writer);
-    let len = writer.written();
-    let len = sealer.seal_rtcp(&mut buf, len);
-    let address = net.peers[viewer].address;
-    net.reach_server(address, &buf[..len]);
+    let mut sealer = net.rtcp_sealer(viewer);
+    net.send_rtcp(viewer, &mut sealer, write);
 }
 
 fn of_kind(

@@ -6,6 +6,7 @@ use super::super::Shard;
 use super::net::Net;
 use crate::api::{LayerCap, MediaKind};
 use crate::id::{PublicationId, TransportId};
+use crate::rtcp::Writer;
 use crate::srtp::{DtlsKeys, Sealer};
 use crate::transport::{Role, Transport};
 
@@ -122,5 +123,30 @@ impl Net {
     pub(super) fn steal_keys(&self, peer: usize) -> Sealer {
         let id = self.peers[peer].id;
         self.shards[id.shard().index()].test_peer_sealer(id)
+    }
+
+    /// The same for RTCP, past all indices that the engine has used: a replay is refused.
+    pub(super) fn rtcp_sealer(&self, peer: usize) -> Sealer {
+        let mut sealer = self.steal_keys(peer);
+        for _ in 0..10_000 {
+            sealer.seal_rtcp(&mut [0; 100], 28);
+        }
+        sealer
+    }
+
+    /// Sends RTCP from where a peer is.
+    pub(super) fn send_rtcp(
+        &mut self,
+        peer: usize,
+        sealer: &mut Sealer,
+        write: impl FnOnce(&mut Writer<'_>),
+    ) {
+        let mut buf = [0; 1000];
+        let mut writer = Writer::new(&mut buf[..900]);
+        write(&mut writer);
+        let len = writer.written();
+        let len = sealer.seal_rtcp(&mut buf, len);
+        let address = self.peers[peer].address;
+        self.reach_server(address, &buf[..len]);
     }
 }
