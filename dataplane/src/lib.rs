@@ -49,6 +49,8 @@ mod run;
 mod sdp;
 mod sending;
 mod shard;
+#[doc(hidden)]
+pub mod simulation;
 mod source;
 mod srtp;
 mod stats;

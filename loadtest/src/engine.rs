@@ -39,6 +39,8 @@ pub struct Load {
     pub codec: Codec,
     /// Whether the video has three encodings.
     pub simulcast: bool,
+    /// Whether AV1 has three spatial layers; VP9 always has.
+    pub is_svc: bool,
     /// Bitrate of the video, in simulcast of its best encoding; 0 for none.
     pub video_bps: u64,
     /// Video frames per second.

@@ -6,6 +6,7 @@ mod connect;
 mod descriptors;
 mod engine;
 mod floor;
+mod ladder;
 mod measure;
 mod media;
 mod options;
@@ -71,6 +72,10 @@ async fn dispatch(options: &Options) -> Result<bool, String> {
         }
         "netem" => {
             print!("{}", simulate(options.load.seed));
+            Ok(true)
+        }
+        "ladder" => {
+            print!("{}", ladder::table(options.load.seed)?);
             Ok(true)
         }
         "report" => report_files(&options.files),

@@ -18,10 +18,12 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   aula-loadtest compare --a URL --pid-a PID --b URL --pid-b PID [--rounds N] [OPTION..]
   aula-loadtest floor                  the bare seal and send of this machine
   aula-loadtest netem [--seed N]       the congestion control in the cases of RFC 8867, in virtual time
+  aula-loadtest ladder [--seed N]      what a viewer sees and hears behind six links, in virtual time
   aula-loadtest report A.json [B.json..] > report.html
 
   --publishers N     publishers (1)            --viewers N     viewers (100)
   --codec C          vp8|vp9|h264|av1 (vp8)    --simulcast     three encodings
+  --svc              AV1 with three spatial layers, which VP9 always has
   --video BITRATE    700k, 2m, or 0 (700k)     --fps N         frames per second (30)
   --audio            opus beside the video     --duration S    seconds measured (30)
   --protocol P       native|whip|whip+native   --seed N        of frame sizes and --netem (1)
@@ -167,7 +169,7 @@ impl Options {
             "webinar" => (5, 100, true),
             "meeting" => (30, 0, true),
             "storm" => (1, 200, true),
-            "run" | "find-capacity" | "compare" | "floor" | "netem" | "report" => (1, 100, false),
+            "run" | "find-capacity" | "compare" | "floor" | "netem" | "ladder" | "report" => (1, 100, false),
             "--help" | "-h" | "help" => return Err(USAGE.to_owned()),
             _ => return Err(format!("unknown command {command}; try --help")),
         };
@@ -184,6 +186,7 @@ impl Options {
             load: Load {
                 codec: Codec::Vp8,
                 simulcast: false,
+                is_svc: false,
                 video_bps: 700_000,
                 fps: 30,
                 audio,
@@ -228,6 +231,7 @@ impl Options {
             "codec" => self.load.codec = codec(&text()?)?,
             "feedback" => self.feedback = true,
             "simulcast" => self.load.simulcast = true,
+            "svc" => self.load.is_svc = true,
             "seed" => self.load.seed = number(name, &text()?)?,
             "protocol" => {
                 self.protocol = match text()?.as_str() {

@@ -45,7 +45,8 @@ impl Publisher {
             let seed = load.seed << 32 | (number as u64) << 8 | at;
             // Publishers' frames do not all fall on the same instant.
             let start_us = at_us + number as u64 * 7_919 % 33_333;
-            let video = Video::new(load.codec, load.video_bps / share, load.fps, seed, start_us);
+            let codec = (load.codec, load.is_svc);
+            let video = Video::new(codec, load.video_bps / share, load.fps, seed, start_us);
             let rid = if load.simulcast { rid } else { "" };
             (video, Outgoing { rid, ..Outgoing::default() })
         });
@@ -211,7 +212,15 @@ mod tests {
         a=extmap:8 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension\r\n";
 
     fn load(codec: Codec, simulcast: bool) -> Load {
-        Load { codec, simulcast, video_bps: 700_000, fps: 30, audio: true, seed: 1 }
+        Load {
+            codec,
+            simulcast,
+            is_svc: false,
+            video_bps: 700_000,
+            fps: 30,
+            audio: true,
+            seed: 1,
+        }
     }
 
     fn publisher(codec: Codec, simulcast: bool) -> Publisher {

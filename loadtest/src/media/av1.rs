@@ -1,5 +1,6 @@
-//! AV1 payloads (RTP Payload Format For AV1, v1.0) with three temporal layers: aggregation header,
-//! a sequence header before each keyframe, frame OBUs over as many packets as it takes.
+//! AV1 payloads (RTP Payload Format For AV1, v1.0) with three temporal layers, and one spatial or
+//! three: aggregation header, a sequence header before each keyframe, frame OBUs over as many packets as
+//! it takes.
 
 use super::bits::BitWriter;
 use super::dependency;
@@ -13,9 +14,10 @@ const CONTINUES: u8 = 0x80;
 const TO_BE_CONTINUED: u8 = 0x40;
 const NEW_SEQUENCE: u8 = 0x08;
 
-/// Appends the packets of a frame.
-pub fn packetise(frame: &Frame, out: &mut Vec<Packet>) {
-    let sequence = frame.is_keyframe.then(sequence_header);
+/// Appends the packets of one frame of a stream with `spatial` layers.
+pub fn packetise(frame: &Frame, spatial: u8, out: &mut Vec<Packet>) {
+    let begins_sequence = frame.is_keyframe && frame.sid == 0;
+    let sequence = begins_sequence.then(sequence_header);
     // Type, extension flag, no size field: the payload format gives the sizes.
     let mut unit = vec![OBU_FRAME << 3 | 0x04, frame.tid << 5 | frame.sid << 3];
     unit.extend(frame_header(frame));
@@ -29,7 +31,7 @@ pub fn packetise(frame: &Frame, out: &mut Vec<Packet>) {
         let mut header = elements << 4;
         header |= if begins { 0 } else { CONTINUES };
         header |= if ends { 0 } else { TO_BE_CONTINUED };
-        header |= if begins && frame.is_keyframe { NEW_SEQUENCE } else { 0 };
+        header |= if begins && begins_sequence { NEW_SEQUENCE } else { 0 };
         let mut payload = vec![header];
         if begins && let Some(sequence) = &sequence {
             // All elements but the last have their size before them, in LEB128; this one is small.
@@ -37,8 +39,9 @@ pub fn packetise(frame: &Frame, out: &mut Vec<Packet>) {
             payload.extend(sequence);
         }
         payload.extend(part);
-        let dependency = dependency::descriptor(frame, begins, ends);
-        out.push(Packet { rtp_time: frame.rtp_time, marker: ends, payload, dependency });
+        let dependency = dependency::descriptor(frame, spatial, begins, ends);
+        let marker = ends && frame.ends_picture;
+        out.push(Packet { rtp_time: frame.rtp_time, marker, payload, dependency });
     }
 }
 
@@ -76,9 +79,10 @@ fn sequence_header() -> Vec<u8> {
 fn frame_header(frame: &Frame) -> Vec<u8> {
     let mut bits = BitWriter::default();
     bits.put(0, 1);
-    bits.put(u32::from(!frame.is_keyframe), 2);
+    let is_intra = frame.is_keyframe && frame.sid == 0;
+    bits.put(u32::from(!is_intra), 2);
     bits.put(1, 1);
-    if !frame.is_keyframe {
+    if !is_intra {
         bits.put(1, 1); // error resilient
     }
     bits.align();

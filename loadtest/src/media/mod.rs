@@ -41,6 +41,7 @@ pub struct Packet {
 #[derive(Debug)]
 pub struct Video {
     codec: Codec,
+    spatial: u8,
     encoder: Encoder,
     pacer: Pacer,
     interval_us: u64,
@@ -52,17 +53,25 @@ pub struct Video {
 
 impl Video {
     /// `bitrate_bps` of encoded frames at `fps` (at least 1) frames per second, the first one at
-    /// `at_us`. The same seed makes the same stream.
-    pub fn new(codec: Codec, bitrate_bps: u64, fps: u64, seed: u64, at_us: u64) -> Self {
+    /// `at_us`. AV1 has one spatial layer, or three as VP9 if `is_svc`. The same seed makes the same
+    /// stream.
+    pub fn new(
+        (codec, is_svc): (Codec, bool),
+        bitrate_bps: u64,
+        fps: u64,
+        seed: u64,
+        at_us: u64,
+    ) -> Self {
         let (temporal, spatial) = match codec {
             Codec::Vp8 => (L1T2, 1),
             Codec::Vp9 => (L1T3, 3),
-            Codec::Av1 => (L1T3, 1),
+            Codec::Av1 => (L1T3, if is_svc { 3 } else { 1 }),
             _ => (L1T1, 1),
         };
         let settings = Settings { bitrate_bps, fps: fps.max(1), temporal, spatial, seed };
         Self {
             codec,
+            spatial,
             encoder: Encoder::new(settings),
             pacer: Pacer::new(bitrate_bps),
             interval_us: 1_000_000 / fps.max(1),
@@ -98,7 +107,7 @@ impl Video {
             match self.codec {
                 Codec::Vp9 => vp9::packetise(&frame, self.tl0, &mut packets),
                 Codec::H264 => h264::packetise(&frame, &mut packets),
-                Codec::Av1 => av1::packetise(&frame, &mut packets),
+                Codec::Av1 => av1::packetise(&frame, self.spatial, &mut packets),
                 _ => vp8::packetise(&frame, self.tl0, &mut packets),
             }
         }

@@ -11,7 +11,7 @@ const SECONDS: u64 = 22;
 
 /// All packets of a stream of 800 kbit/s and 25 frames per second.
 fn stream(codec: Codec, seed: u64) -> Vec<(u64, Packet)> {
-    let mut video = Video::new(codec, 800_000, 25, seed, 0);
+    let mut video = Video::new((codec, false), 800_000, 25, seed, 0);
     let mut packets = Vec::new();
     while video.next_at_us() < SECONDS * 1_000_000 {
         let at_us = video.next_at_us();
@@ -73,7 +73,7 @@ fn the_server_finds_the_keyframes_and_frames_end_with_the_marker() {
 #[test]
 fn a_wanted_keyframe_comes_with_the_next_frame() {
     for codec in VIDEO {
-        let mut video = Video::new(codec, 300_000, 10, 1, 0);
+        let mut video = Video::new((codec, false), 300_000, 10, 1, 0);
         let mut keyframe_at = Vec::new();
         while video.next_at_us() < 2_000_000 {
             let at_us = video.next_at_us();

@@ -87,6 +87,11 @@ impl<T: Clone> Link<T> {
         self.stats
     }
 
+    /// How long a datagram that came now would wait before the line, in microseconds.
+    pub fn waits_us(&self, now_us: u64) -> u64 {
+        self.free_at_us.saturating_sub(now_us)
+    }
+
     /// Takes a datagram of so many octets.
     pub fn push(&mut self, datagram: T, bytes: usize, now_us: u64) {
         self.stats.taken += 1;
