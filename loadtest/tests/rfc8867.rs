@@ -11,7 +11,7 @@ use goog_cc::transport::{
 };
 use goog_cc::units::{DataRate, DataSize, Timestamp};
 use goog_cc::{GoogCcConfig, GoogCcNetworkController};
-use loadtest::simulation::{Control, Judgement, Ours, Probe, cases, run, table};
+use loadtest::simulation::{Control, Judgement, Ours, Probe, cases, ladder, run, table};
 
 /// Of the random part of a case.
 const SEED: u64 = 1;
@@ -220,6 +220,23 @@ fn ours_does_what_is_asked_and_is_hardly_worse_than_that_of_browsers() {
         bad.extend(missed(case.name, &ours));
         rows.push((format!("{}: ours", case.name), ours));
         rows.push((format!("{}: goog_cc", case.name), theirs));
+    }
+    println!("{}", table(&rows));
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+#[test]
+fn on_rough_links_ours_is_hardly_worse_than_that_of_browsers() {
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    for (name, case) in ladder() {
+        let ours = Judgement::of(&case, &run(&case, SEED, &|| Box::<Ours>::default()));
+        let theirs = Judgement::of(&case, &run(&case, SEED, &|| Box::new(Theirs::new())));
+        if ours.received_bps < (1.0 - WORSE) * theirs.received_bps {
+            let [ours, theirs] = [ours.received_bps, theirs.received_bps].map(|bps| bps / 1e3);
+            bad.push(format!("{name}: {ours:.0} of {theirs:.0} kbit/s"));
+        }
+        rows.push((format!("{name}: ours"), ours));
+        rows.push((format!("{name}: goog_cc"), theirs));
     }
     println!("{}", table(&rows));
     assert!(bad.is_empty(), "{bad:#?}");

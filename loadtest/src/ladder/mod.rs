@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use dataplane::Codec;
-use loadtest::netem::{Bursts, Impairment};
+use loadtest::simulation::{RUNGS, Rung};
 
 use self::pictures::Decoded;
 use self::sound::Heard;
@@ -24,36 +24,9 @@ const MEASURE: Duration = Duration::from_secs(60);
 /// The best Encoding, or all spatial layers together.
 const VIDEO_BPS: u64 = 2_000_000;
 const FPS: u64 = 30;
-/// Packets wait no longer before the line (as in RFC 8867).
-const QUEUE: Duration = Duration::from_millis(300);
 /// Pictures whose mean decides what is a freeze.
 const FREEZE_WINDOW: usize = 30;
 const FREEZE_US: u64 = 150_000;
-
-/// One link.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rung {
-    /// Its rate each way.
-    pub kbps: u64,
-    /// There and back, without queues.
-    pub rtt_ms: u64,
-    /// Evenly from nothing up to this, each way.
-    pub jitter_ms: u64,
-    /// The share of packets that is lost, in percent, each way.
-    pub loss_percent: u64,
-    /// How many are lost at a stretch.
-    pub burst: u64,
-}
-
-/// From good to barely usable.
-pub const RUNGS: [Rung; 6] = [
-    Rung { kbps: 25_000, rtt_ms: 40, jitter_ms: 12, loss_percent: 1, burst: 6 },
-    Rung { kbps: 8_000, rtt_ms: 90, jitter_ms: 15, loss_percent: 2, burst: 8 },
-    Rung { kbps: 3_000, rtt_ms: 200, jitter_ms: 30, loss_percent: 3, burst: 10 },
-    Rung { kbps: 1_500, rtt_ms: 300, jitter_ms: 40, loss_percent: 5, burst: 12 },
-    Rung { kbps: 800, rtt_ms: 450, jitter_ms: 60, loss_percent: 8, burst: 20 },
-    Rung { kbps: 500, rtt_ms: 450, jitter_ms: 80, loss_percent: 12, burst: 25 },
-];
 
 /// What is published: the codec, and whether as simulcast.
 pub const STREAMS: [(&str, Codec, bool); 3] = [
@@ -61,21 +34,6 @@ pub const STREAMS: [(&str, Codec, bool); 3] = [
     ("VP9 SVC", Codec::Vp9, false),
     ("AV1 SVC", Codec::Av1, false),
 ];
-
-impl Rung {
-    fn impairment(&self) -> Impairment {
-        let end = 1.0 / self.burst as f64;
-        let lost = self.loss_percent as f64 / 100.0;
-        Impairment {
-            bursts: Some(Bursts { begin: end * lost / (1.0 - lost), end }),
-            delay: Duration::from_millis(self.rtt_ms / 2),
-            jitter: Duration::from_millis(self.jitter_ms),
-            rate_bps: Some(self.kbps * 1000),
-            queue: QUEUE,
-            ..Impairment::default()
-        }
-    }
-}
 
 /// What a viewer has had of a minute.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -157,15 +115,12 @@ pub fn table(seed: u64) -> Result<String, String> {
     for rung in &RUNGS {
         for (name, codec, simulcast) in STREAMS {
             let found = run((codec, simulcast), rung, seed)?;
-            let Rung { kbps, rtt_ms, jitter_ms, loss_percent, burst } = rung;
             let Found { goodput_kbps, fps, freezes, frozen, longest_ms, keyframes, .. } = found;
             let Heard { concealed, gap_p99_ms, delay_ms } = found.heard;
             let _ = writeln!(
                 text,
-                "| {} Mbit/s, {rtt_ms} ms, {jitter_ms} ms, {loss_percent} %, {burst} | {name} | \
-                 {goodput_kbps} kbit/s | {fps:.1} /s | {freezes} ({:.1} %) | {longest_ms} ms | \
+                "| {rung} | {name} | {goodput_kbps} kbit/s | {fps:.1} /s | {freezes} ({:.1} %) | {longest_ms} ms | \
                  {keyframes} | {} ms | {:.1} % | {:.1} % | {gap_p99_ms} ms | {delay_ms} ms |",
-                *kbps as f64 / 1000.0,
                 frozen * 100.0,
                 found.queue_p95_ms,
                 found.lost * 100.0,

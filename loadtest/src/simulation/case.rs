@@ -1,5 +1,7 @@
 //! The cases: what the line does, who is on it, and when.
 
+use super::rung::{RUNGS, Rung};
+
 const SECOND_US: u64 = 1_000_000;
 
 /// One flow of media of a case.
@@ -46,13 +48,15 @@ pub struct Case {
     pub long_tcp: usize,
     /// Connections that come and go.
     pub short_tcp: usize,
+    /// What the line does beside being narrow.
+    pub rung: Option<Rung>,
 }
 
 impl Case {
     fn new(name: &'static str, length_s: u64, capacity: &[(u64, u64)], parts: Vec<Part>) -> Self {
         let capacity = capacity.to_vec();
         let (back, queue_ms) = (Vec::new(), 300);
-        Self { name, length_s, queue_ms, capacity, back, parts, long_tcp: 0, short_tcp: 0 }
+        Self { name, length_s, queue_ms, capacity, back, parts, long_tcp: 0, short_tcp: 0, rung: None }
     }
 
     /// What the line takes then, in bits per second.
@@ -110,4 +114,14 @@ pub fn cases() -> Vec<Case> {
     }
     all.push(Case::new("5.8 one of three pauses", 120, &[(0, 3_500)], paused));
     all
+}
+
+/// One flow over each link of the ladder.
+pub fn ladder() -> Vec<(String, Case)> {
+    let one = |rung: &Rung| {
+        let part = Part { one_way_ms: rung.rtt_ms / 2, ..Part::USUAL };
+        let case = Case::new("ladder", 120, &[(0, rung.kbps)], vec![part]);
+        (rung.to_string(), Case { rung: Some(*rung), ..case })
+    };
+    RUNGS.iter().map(one).collect()
 }

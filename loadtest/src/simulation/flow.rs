@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use dataplane::bench::ArrivalLog;
 
 use super::{Control, Packet};
+use crate::netem::{Impairment, Link};
 
 /// What the encoder can do, in bits per second (RFC 8867 s4.3 has the same range).
 pub(super) const MEDIA_MIN_BPS: u64 = 150_000;
@@ -21,8 +22,6 @@ const FEEDBACK_BYTES: u32 = 120;
 /// See the module's documentation.
 pub struct Flow {
     control: Box<dyn Control>,
-    /// From the sender to the bottleneck and on to the receiver, without the queue.
-    one_way_us: u64,
     log: ArrivalLog,
     fed_us: u64,
     next_frame_us: u64,
@@ -33,23 +32,22 @@ pub struct Flow {
     probe_bits: u64,
     /// What the bottleneck has taken or dropped: its number, and the transport-wide one.
     sent: VecDeque<(u64, u16)>,
-    /// What is on its way from the bottleneck to the receiver, with the time of arrival.
-    under_way: VecDeque<(u64, u16, u32)>,
+    /// What is on its way from the bottleneck to the receiver.
+    under_way: Link<(u16, u32)>,
     received_bytes: u64,
     next_number: u64,
-    /// Feedback under way: when it arrives.
-    feedback: VecDeque<(u64, Vec<u8>)>,
+    /// Feedback under way.
+    feedback: Link<Vec<u8>>,
     feedback_number: u64,
     /// Feedback that goes through a queue: by its number.
     queued_feedback: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Flow {
-    /// A flow at rest.
-    pub fn new(control: Box<dyn Control>, one_way_us: u64) -> Self {
+    /// A flow at rest; `path` is what there is beside the queue, each way.
+    pub fn new(control: Box<dyn Control>, path: Impairment, seed: u64) -> Self {
         Self {
             control,
-            one_way_us,
             log: ArrivalLog::default(),
             fed_us: 0,
             next_frame_us: 0,
@@ -57,10 +55,10 @@ impl Flow {
             budget_bits: 0,
             probe_bits: 0,
             sent: VecDeque::new(),
-            under_way: VecDeque::new(),
+            under_way: Link::new(path, seed),
             received_bytes: 0,
             next_number: 0,
-            feedback: VecDeque::new(),
+            feedback: Link::new(path, seed + 1),
             feedback_number: 0,
             queued_feedback: VecDeque::new(),
         }
@@ -122,7 +120,7 @@ impl Flow {
         // Queues keep the order, so what was sent before it has been dropped.
         while let Some((number, seq_no)) = self.sent.pop_front() {
             if number == packet.number {
-                self.under_way.push_back((left_us + self.one_way_us, seq_no, packet.bytes));
+                self.under_way.push((seq_no, packet.bytes), packet.bytes as usize, left_us);
                 return;
             }
         }
@@ -135,10 +133,9 @@ impl Flow {
 
     /// Lets the receiver send feedback: through `back` if the way back has a queue.
     pub fn feed(&mut self, flow: usize, now_us: u64, mut back: Option<&mut dyn FnMut(Packet)>) {
-        while let Some((at_us, seq_no, bytes)) = self.under_way.front().copied()
-            && at_us <= now_us
+        while let Some(at_us) = self.under_way.next_at_us()
+            && let Some((seq_no, bytes)) = self.under_way.pop(now_us)
         {
-            self.under_way.pop_front();
             self.received_bytes += u64::from(bytes);
             self.log.record(seq_no, at_us, bytes as usize);
         }
@@ -151,7 +148,7 @@ impl Flow {
         while let Some(len) = self.log.write(&mut body) {
             let body = body[..len].to_vec();
             match &mut back {
-                None => self.feedback.push_back((now_us + self.one_way_us, body)),
+                None => self.feedback.push(body, FEEDBACK_BYTES as usize, now_us),
                 Some(back) => {
                     self.queued_feedback.push_back((self.feedback_number, body));
                     let (number, bytes) = (self.feedback_number, FEEDBACK_BYTES);
@@ -166,7 +163,7 @@ impl Flow {
     pub fn feedback_arrives(&mut self, packet: Packet, left_us: u64) {
         while let Some((number, body)) = self.queued_feedback.pop_front() {
             if number == packet.number {
-                self.feedback.push_back((left_us + self.one_way_us, body));
+                self.feedback.push(body, FEEDBACK_BYTES as usize, left_us);
                 return;
             }
         }
@@ -174,10 +171,8 @@ impl Flow {
 
     /// Gives the congestion control the feedback that has come.
     pub fn learn(&mut self, now_us: u64) {
-        while self.feedback.front().is_some_and(|(at_us, _)| *at_us <= now_us) {
-            if let Some((_, body)) = self.feedback.pop_front() {
-                self.control.take_feedback(&body, now_us);
-            }
+        while let Some(body) = self.feedback.pop(now_us) {
+            self.control.take_feedback(&body, now_us);
         }
     }
 }

@@ -10,12 +10,14 @@ mod control;
 mod flow;
 mod judge;
 mod network;
+mod rung;
 mod tcp;
 
 pub use bottleneck::{Bottleneck, Packet};
-pub use case::{Case, Part, cases};
+pub use case::{Case, Part, cases, ladder};
 pub use control::{Control, Ours, Probe};
 pub use flow::Flow;
 pub use judge::{Judgement, table};
 pub use network::{Run, run};
+pub use rung::{RUNGS, Rung};
 pub use tcp::Tcp;

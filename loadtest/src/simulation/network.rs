@@ -1,6 +1,9 @@
 //! A case, run.
 
-use super::{Bottleneck, Case, Control, Flow, Packet, Tcp};
+use std::time::Duration;
+
+use super::{Bottleneck, Case, Control, Flow, Packet, Part, Tcp};
+use crate::netem::Impairment;
 
 const STEP_US: u64 = 1_000;
 /// What is measured is added up over so long.
@@ -50,8 +53,12 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(case: &'a Case, seed: u64, make: &dyn Fn() -> Box<dyn Control>) -> Self {
         let queue_us = case.queue_ms * 1_000;
+        let path = |part: &Part| Impairment {
+            delay: Duration::from_millis(part.one_way_ms),
+            ..case.rung.map_or_else(Impairment::default, |rung| rung.without_line())
+        };
         let flows: Vec<Flow> =
-            case.parts.iter().map(|part| Flow::new(make(), part.one_way_ms * 1_000)).collect();
+            case.parts.iter().map(|part| Flow::new(make(), path(part), seed)).collect();
         let mut world = Self {
             case,
             line: Bottleneck::new(case.capacity_bps(0), queue_us),
