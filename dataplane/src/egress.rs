@@ -16,14 +16,10 @@ pub const DATAGRAM_OVERHEAD_BYTES: usize = 28;
 /// Packets of pictures that wait for their turn: more than a second of what anybody is sent. Beyond
 /// that they are dropped, and asked for again if they are missed.
 const PACED_MAX: usize = 1024;
-/// Pictures leave at this times the estimate, in tenths.
-const PACE_TENTHS: u64 = 25;
-/// But no more than this times the estimate for longer than what comes due in the second: a slide that
-/// is large waits here, not in the network.
-const DRAIN_TENTHS: u64 = 11;
-const DRAIN_BURST_US: u64 = 1_000_000;
-/// A keyframe of a small picture at least.
-const DRAIN_BURST_BYTES_MIN: u64 = 25_000;
+/// Pictures leave at this times the estimate, in tenths: little more, so that no keyframe of a better
+/// picture, which the path takes, is mistaken for too much, and a large slide waits here and not in the
+/// network.
+const PACE_TENTHS: u64 = 12;
 /// So much leaves at once: what comes due in this, but two packets at least.
 const BURST_US: u64 = 10_000;
 const BURST_BYTES_MIN: u64 = 2_500;
@@ -49,8 +45,6 @@ pub struct Egress {
     /// Packets of pictures that wait, the oldest first, and when they may leave.
     pub paced: VecDeque<Paced>,
     pace: Bucket,
-    /// What pictures take in the long run.
-    drain: Bucket,
     /// What retransmissions may take.
     repair: Bucket,
 }
@@ -85,7 +79,6 @@ impl Egress {
             probe: None,
             paced: VecDeque::new(),
             pace: Bucket::default(),
-            drain: Bucket::default(),
             repair: Bucket::default(),
         }
     }
@@ -96,10 +89,6 @@ impl Egress {
         let pace_bps = estimate_bps.map(|bps| bps * PACE_TENTHS / 10);
         let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
         self.pace.set(pace_bps, burst, now_us);
-        let drain_bps = estimate_bps.map(|bps| bps * DRAIN_TENTHS / 10);
-        let burst = drain_bps
-            .map_or(0, |bps| (bps * DRAIN_BURST_US / 8_000_000).max(DRAIN_BURST_BYTES_MIN));
-        self.drain.set(drain_bps, burst, now_us);
         let repair_bps =
             estimate_bps.map(|bps| bps.saturating_sub(media_bps).max(bps * REPAIR_PERCENT / 100));
         let burst = repair_bps.map_or(0, |bps| bps * REPAIR_BURST_US / 8_000_000);
@@ -129,7 +118,7 @@ impl Egress {
     }
 
     fn has_turn(&mut self, now_us: u64) -> bool {
-        self.pace.has_some(now_us) && self.drain.has_some(now_us)
+        self.pace.has_some(now_us)
     }
 
     /// Whether a retransmission fits the path.
@@ -145,7 +134,6 @@ impl Egress {
     pub fn stamp(&mut self, len: usize, now_us: u64) -> HopFields {
         let bytes = len + TAG_BYTES + DATAGRAM_OVERHEAD_BYTES;
         self.pace.take(bytes);
-        self.drain.take(bytes);
         let probe = match &mut self.probe {
             Some((cluster, sent)) if now_us < cluster.until_us => {
                 *sent += bytes as u64;

@@ -9,7 +9,7 @@ pub const LAYERS: usize = 4;
 /// Rates are taken over this.
 const WINDOW_US: u64 = 500_000;
 /// Header, extensions and tag of a packet to a viewer.
-const HEADER_BYTES: usize = 48;
+pub const HEADER_BYTES: usize = 48;
 /// How much the last window counts against those before it.
 const SMOOTHING: f32 = 0.4;
 /// What is left of a peak after one window.

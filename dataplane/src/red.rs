@@ -2,6 +2,8 @@
 //! carries the one or two before it, from the Source's ring.
 
 use crate::canonical::PACKET_BYTES_MAX;
+use crate::egress::DATAGRAM_OVERHEAD_BYTES;
+use crate::meter;
 
 /// Earlier packets that one carries at most.
 const BLOCKS_MAX: usize = 2;
@@ -20,6 +22,14 @@ pub fn blocks_for(loss: f64, now: u8) -> u8 {
         (loss, now) if loss > 0.004 => now.min(1),
         _ => 0,
     }
+}
+
+/// What sound that costs `bits_per_second` with all headers costs with so many earlier packets in
+/// each: those bring their payload only. Packets are taken to come 50 times a second.
+pub fn cost_bps(bits_per_second: u64, blocks: u8) -> u64 {
+    let headers_bps = 50 * 8 * (meter::HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES) as u64;
+    let payload_bps = bits_per_second.saturating_sub(headers_bps);
+    bits_per_second + u64::from(blocks) * payload_bps
 }
 
 /// Writes the payload of a redundant packet: `earlier` (timestamp and payload), the oldest first,
@@ -79,6 +89,15 @@ mod tests {
         let earlier = [(5, &long[..]), (5u32.wrapping_sub(20_000), &[1][..]), (30, &[2][..])];
         let len = write(&mut out, 111, (20, &long), earlier.into_iter());
         assert_eq!((len, out[0]), (Some(1201), 111), "no block at all");
+    }
+
+    #[test]
+    fn a_copy_costs_its_payload() {
+        // 80 octets, 50 times a second.
+        let alone = 50 * 8 * (80 + meter::HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES) as u64;
+        assert_eq!(cost_bps(alone, 0), alone);
+        assert_eq!(cost_bps(alone, 2), alone + 2 * 32_000);
+        assert_eq!(cost_bps(1_000, 2), 1_000, "hardly any sound");
     }
 
     #[test]

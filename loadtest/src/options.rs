@@ -169,7 +169,9 @@ impl Options {
             "webinar" => (5, 100, true),
             "meeting" => (30, 0, true),
             "storm" => (1, 200, true),
-            "run" | "find-capacity" | "compare" | "floor" | "netem" | "ladder" | "report" => (1, 100, false),
+            "run" | "find-capacity" | "compare" | "floor" | "netem" | "ladder" | "report" => {
+                (1, 100, false)
+            }
             "--help" | "-h" | "help" => return Err(USAGE.to_owned()),
             _ => return Err(format!("unknown command {command}; try --help")),
         };

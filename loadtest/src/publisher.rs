@@ -212,15 +212,7 @@ mod tests {
         a=extmap:8 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension\r\n";
 
     fn load(codec: Codec, simulcast: bool) -> Load {
-        Load {
-            codec,
-            simulcast,
-            is_svc: false,
-            video_bps: 700_000,
-            fps: 30,
-            audio: true,
-            seed: 1,
-        }
+        Load { codec, simulcast, is_svc: false, video_bps: 700_000, fps: 30, audio: true, seed: 1 }
     }
 
     fn publisher(codec: Codec, simulcast: bool) -> Publisher {

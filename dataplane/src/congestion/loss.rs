@@ -33,8 +33,13 @@ const LOG_BIAS: f64 = 0.02;
 /// No preference for larger ones while so much is lost.
 const BIAS_LOSS_MAX: f64 = 0.15;
 const NEWTON_STEP: f64 = 0.75;
+const NEWTON_STEPS: usize = 4;
 /// The rate does not fall by more at once below what gets through.
 const FLOOR: f64 = 0.8;
+/// What sound and a small picture need: losses alone do not take that away, for to send still less
+/// hardly ever loses less. A queue may, and so may the loss of more than this.
+const LEAST_BPS: f64 = 160_000.0;
+const LEAST_LOSS_MAX: f64 = 0.35;
 /// The bandwidth does not run away from what gets through by more.
 const AHEAD: f64 = 1.3;
 
@@ -110,7 +115,9 @@ impl LossDetector {
 
     /// The rate that losses allow, in bits per second; `None` while they say nothing.
     pub fn rate_bps(&self) -> Option<u64> {
-        let bandwidth = self.bandwidth_bps?.min(self.instant_bound_bps()).max(self.floor_bps);
+        let least_bps = if self.loss() < LEAST_LOSS_MAX { LEAST_BPS } else { 0.0 };
+        let floor_bps = self.floor_bps.max(least_bps);
+        let bandwidth = self.bandwidth_bps?.min(self.instant_bound_bps()).max(floor_bps);
         Some((bandwidth as u64).clamp(RATE_MIN_BPS, RATE_MAX_BPS))
     }
 
@@ -178,21 +185,25 @@ impl LossDetector {
         self.floor_bps = through.map_or(0.0, |through| FLOOR * through);
     }
 
-    /// One step of Newton's method towards the inherent share that explains best what was lost, if
+    /// Some steps of Newton's method towards the inherent share that explains best what was lost, if
     /// the bandwidth is right.
     fn fit_inherent(&self, bandwidth: f64) -> f64 {
         let max = (INHERENT_OFFSET + INHERENT_BALANCE_BPS / bandwidth).clamp(INHERENT_MIN, 1.0);
-        let inherent = self.inherent.clamp(INHERENT_MIN, max);
-        let (mut first, mut second) = (0.0, 0.0);
-        for (weight, o) in self.weighted() {
-            let p = loss_probability(inherent, bandwidth, o.rate_bps);
-            first += weight * (o.lost / p - (o.packets - o.lost) / (1.0 - p));
-            second -= weight * (o.lost / (p * p) + (o.packets - o.lost) / ((1.0 - p) * (1.0 - p)));
+        let mut inherent = self.inherent.clamp(INHERENT_MIN, max);
+        for _ in 0..NEWTON_STEPS {
+            let (mut first, mut second) = (0.0, 0.0);
+            for (weight, o) in self.weighted() {
+                let p = loss_probability(inherent, bandwidth, o.rate_bps);
+                let came = o.packets - o.lost;
+                first += weight * (o.lost / p - came / (1.0 - p));
+                second -= weight * (o.lost / (p * p) + came / ((1.0 - p) * (1.0 - p)));
+            }
+            if second >= 0.0 {
+                break;
+            }
+            inherent = (inherent - NEWTON_STEP * first / second).clamp(INHERENT_MIN, max);
         }
-        if second >= 0.0 {
-            return inherent;
-        }
-        (inherent - NEWTON_STEP * first / second).clamp(INHERENT_MIN, max)
+        inherent
     }
 
     fn likelihood(&self, bandwidth: f64, inherent: f64, loss: f64) -> f64 {

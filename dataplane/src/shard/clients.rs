@@ -22,7 +22,7 @@ const PROBE_STEP: Duration = Duration::from_millis(5);
 const PROBE_PACKETS_MAX: usize = 64;
 /// Of what a path takes audio gets its part first, and so much is left for reports, in percent.
 const SPARE_PERCENT: u64 = 3;
-/// A path must take so many times what sound costs before sound is sent more than once.
+/// A path must take so many times what sound costs with it before sound is sent more than once.
 const REDUNDANT_FROM: u64 = 2;
 /// What would be of use is probed for with so much to spare, in percent: a probe measures a little less
 /// than it sends.
@@ -42,6 +42,8 @@ pub struct Client {
     /// What would be of use, if its path took more.
     wanted_bps: Option<u64>,
     hold: Hold,
+    /// Some picture does not even get its least.
+    is_starved: bool,
     /// The last estimate that was divided.
     divided_bps: u64,
 }
@@ -51,6 +53,8 @@ pub struct Client {
 #[derive(Default)]
 struct Given {
     audio_bps: u64,
+    /// The sounds without redundancy.
+    alone_bps: u64,
     sounds: Vec<(PublicationId, usize)>,
     pictures: Vec<(PublicationId, usize)>,
     wishes: Vec<Wish>,
@@ -148,7 +152,8 @@ impl Shard {
         let Some(client) = self.clients.get(&key) else {
             return;
         };
-        let Given { audio_bps, sounds, pictures, mut wishes } = self.given_to(client, now_us);
+        let Given { audio_bps, alone_bps, sounds, pictures, mut wishes } =
+            self.given_to(client, now_us);
         let is_strained = client.controller.is_strained(now_us);
         let is_held = client.hold.is_on(now_us);
         let mut takes = vec![u64::MAX; wishes.len()];
@@ -170,13 +175,14 @@ impl Shard {
                     client.wanted_bps =
                         wanted_bps.map(|bps| (bps + audio_bps) * PROBE_PERCENT / 100);
                     client.divided_bps = estimate_bps;
+                    client.is_starved = wishes.iter().any(|wish| wish.then.is_none());
                 }
                 allowances(budget_bps, &wishes)
             }
         };
         let media_bps = audio_bps + wishes.iter().map(Wish::bits_per_second).sum::<u64>();
         self.set_pace(key, estimate_bps, media_bps, now_us);
-        self.set_redundancy(key, &sounds, estimate_bps, audio_bps);
+        self.set_redundancy(key, &sounds, estimate_bps, alone_bps);
         self.note_moves(key, &wishes, now_us);
         for (picture, share) in pictures.into_iter().zip(allowances.into_iter().zip(takes)) {
             self.allow(picture, share, now);
@@ -196,8 +202,9 @@ impl Shard {
                 let Some(source) = self.sources.get(&info.id) else { continue };
                 let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
                 if info.kind == MediaKind::Audio {
-                    let copies = 1 + u64::from(subscriber.red_blocks);
-                    given.audio_bps += source.bits_per_second() * copies;
+                    let alone_bps = source.bits_per_second();
+                    given.audio_bps += red::cost_bps(alone_bps, subscriber.red_blocks);
+                    given.alone_bps += alone_bps;
                     given.sounds.push((info.id, *at));
                 } else if let Some(wish) = wish_for(source, subscriber, now_us) {
                     given.wishes.push(wish);
@@ -241,17 +248,21 @@ impl Shard {
         key: ClientKey,
         sounds: &[(PublicationId, usize)],
         estimate_bps: Option<u64>,
-        audio_bps: u64,
+        alone_bps: u64,
     ) {
         let loss = self.clients.get(&key).map_or(0.0, |client| client.controller.loss());
-        let has_room = estimate_bps.is_some_and(|bps| bps > REDUNDANT_FROM * audio_bps);
+        let has_room = |blocks: &u8| {
+            let cost_bps = red::cost_bps(alone_bps, *blocks);
+            estimate_bps.is_some_and(|bps| bps > REDUNDANT_FROM * cost_bps)
+        };
         for (publication, at) in sounds {
             if let Some(source) = self.sources.get_mut(publication)
                 && let Some(Some(subscriber)) = source.subscribers.get_mut(*at)
             {
                 let blocks = red::blocks_for(loss, subscriber.red_blocks);
-                let may = subscriber.red.is_some() && has_room;
-                subscriber.red_blocks = if may { blocks } else { 0 };
+                let may = subscriber.red.is_some();
+                let fits = (1..=blocks).rev().find(has_room).filter(|_| may);
+                subscriber.red_blocks = fits.unwrap_or(0);
             }
         }
     }
@@ -311,7 +322,9 @@ impl Shard {
         let Some(client) = self.clients.get_mut(&key) else {
             return;
         };
-        let Some(wanted_bps) = client.wanted_bps.filter(|_| !client.hold.is_on(now_us)) else {
+        // Whose pictures are paused has nothing to wait for.
+        let may = client.is_starved || !client.hold.is_on(now_us);
+        let Some(wanted_bps) = client.wanted_bps.filter(|_| may) else {
             return;
         };
         let Some(cluster) = client.controller.begin_probe(wanted_bps, now_us) else {

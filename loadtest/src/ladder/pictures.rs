@@ -34,8 +34,19 @@ pub struct Part {
 pub struct Decoded {
     /// When.
     pub at_us: u64,
+    /// When it was taken, in units of 90 kHz.
+    pub rtp_time: u32,
     /// Octets of payload.
     pub bytes: usize,
+}
+
+/// A picture all of whose packets are here: the first, the last, and what they say.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    first: u64,
+    end: u64,
+    rtp_time: u32,
+    bytes: usize,
 }
 
 /// A packet that has not come.
@@ -125,7 +136,7 @@ impl Pictures {
         loop {
             let next = self.next.filter(|_| !self.needs_keyframe);
             let whole = next.and_then(|next| self.whole_at(next)).or_else(|| self.whole_keyframe());
-            let Some((first, end, bytes)) = whole else {
+            let Some(Whole { first, end, rtp_time, bytes }) = whole else {
                 return;
             };
             debug_assert!(self.next.is_none_or(|next| first >= next));
@@ -133,13 +144,12 @@ impl Pictures {
             self.next = Some(end + 1);
             self.parts = self.parts.split_off(&(end + 1));
             self.missing = self.missing.split_off(&(end + 1));
-            self.decoded.push(Decoded { at_us: now_us, bytes });
+            self.decoded.push(Decoded { at_us: now_us, rtp_time, bytes });
         }
     }
 
-    /// The picture that begins with this packet, if all of it is here: its first and last packet,
-    /// and its octets.
-    fn whole_at(&self, first: u64) -> Option<(u64, u64, usize)> {
+    /// The picture that begins with this packet, if all of it is here.
+    fn whole_at(&self, first: u64) -> Option<Whole> {
         let rtp_time = self.parts.get(&first)?.rtp_time;
         let mut bytes = 0;
         for (expected, (seq, part)) in (first..).zip(self.parts.range(first..)) {
@@ -148,14 +158,14 @@ impl Pictures {
             }
             bytes += part.bytes;
             if part.marker {
-                return Some((first, *seq, bytes));
+                return Some(Whole { first, end: *seq, rtp_time, bytes });
             }
         }
         None
     }
 
     /// The first whole keyframe behind the next picture.
-    fn whole_keyframe(&self) -> Option<(u64, u64, usize)> {
+    fn whole_keyframe(&self) -> Option<Whole> {
         let behind = self.next.map_or(Bound::Unbounded, Bound::Included);
         let mut all = self.parts.range((behind, Bound::Unbounded));
         all.find_map(|(seq, part)| part.is_keyframe.then(|| self.whole_at(*seq)).flatten())

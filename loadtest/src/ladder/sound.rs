@@ -107,7 +107,12 @@ mod tests {
         let mut sound = Sound::default();
         for at in (0..1000u32).filter(|at| !(500..503).contains(at)) {
             let late = if at == 700 { 90_000 } else { u64::from(at % 3) * 4000 };
-            sound.take(77 + at * PACKET_RTP, &[0xf8], false, 1_000_000 + u64::from(at) * PACKET_US + late);
+            sound.take(
+                77 + at * PACKET_RTP,
+                &[0xf8],
+                false,
+                1_000_000 + u64::from(at) * PACKET_US + late,
+            );
         }
         let heard = sound.heard(0);
         assert!((0.0039..0.0041).contains(&heard.concealed), "{heard:?}");

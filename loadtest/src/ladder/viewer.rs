@@ -87,7 +87,8 @@ impl Viewer {
 
     /// Answers the server's offer; redundant sound is taken where it is offered, as Chromium does.
     pub fn answer(&mut self, offer: &str, out: &mut Vec<Vec<u8>>) -> Result<String, String> {
-        let answer = self.peer.accept_offer(offer, &mut |_, datagram| out.push(datagram.to_vec()))?;
+        let answer =
+            self.peer.accept_offer(offer, &mut |_, datagram| out.push(datagram.to_vec()))?;
         for section in Description::read(offer).sections {
             if section.kind == Some(MediaKind::Video) || self.ids == ExtensionMap::default() {
                 self.ids = section.extensions;
@@ -101,7 +102,8 @@ impl Viewer {
                 };
             }
         }
-        let red = offer.lines().find_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(" red/"));
+        let red =
+            offer.lines().find_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(" red/"));
         let Some((pt, _)) = red else {
             return Ok(answer);
         };
@@ -112,7 +114,8 @@ impl Viewer {
 
     /// When [`Self::pass`] wants to be called.
     pub fn next_at_us(&self, epoch: Instant) -> u64 {
-        let peer_us = self.peer.timeout.saturating_duration_since(epoch).as_micros() as u64;
+        let peer = self.peer.timeout.saturating_duration_since(epoch);
+        let peer_us = peer.as_nanos().div_ceil(1000) as u64;
         if self.sealer.is_some() { peer_us.min(self.ask_us) } else { peer_us }
     }
 
@@ -179,7 +182,13 @@ impl Viewer {
     }
 
     /// Takes a datagram of the server.
-    pub fn receive(&mut self, datagram: &mut [u8], now: Instant, now_us: u64, out: &mut Vec<Vec<u8>>) {
+    pub fn receive(
+        &mut self,
+        datagram: &mut [u8],
+        now: Instant,
+        now_us: u64,
+        out: &mut Vec<Vec<u8>>,
+    ) {
         match datagram {
             [0..=63, ..] => {
                 let mut transmit = |_: SocketAddr, sent: &[u8]| out.push(sent.to_vec());
@@ -266,7 +275,8 @@ fn with_format(answer: &str, offer: &str, pt: &str) -> String {
         let value = line.strip_prefix("a=rtpmap:").or_else(|| line.strip_prefix("a=fmtp:"));
         value.is_some_and(|value| value.split(' ').next() == Some(pt))
     };
-    let meaning: String = offer.lines().filter(is_about).map(|line| format!("{line}\r\n")).collect();
+    let meaning: String =
+        offer.lines().filter(is_about).map(|line| format!("{line}\r\n")).collect();
     let mut text = String::new();
     let mut is_audio = false;
     for line in answer.lines() {
@@ -308,9 +318,9 @@ impl Reception {
         let expected = self.highest - highest;
         let lost = expected.saturating_sub(self.received - received);
         self.reported = (self.highest, self.received);
-        let (last_sr, delay_since_sr) = self.sender_report.map_or((0, 0), |(ntp, at_us)| {
-            (ntp, ((now_us - at_us) * 65_536 / 1_000_000) as u32)
-        });
+        let (last_sr, delay_since_sr) = self
+            .sender_report
+            .map_or((0, 0), |(ntp, at_us)| (ntp, ((now_us - at_us) * 65_536 / 1_000_000) as u32));
         ReportBlock {
             ssrc: self.ssrc,
             fraction_lost: (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8,

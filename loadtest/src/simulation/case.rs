@@ -56,7 +56,17 @@ impl Case {
     fn new(name: &'static str, length_s: u64, capacity: &[(u64, u64)], parts: Vec<Part>) -> Self {
         let capacity = capacity.to_vec();
         let (back, queue_ms) = (Vec::new(), 300);
-        Self { name, length_s, queue_ms, capacity, back, parts, long_tcp: 0, short_tcp: 0, rung: None }
+        Self {
+            name,
+            length_s,
+            queue_ms,
+            capacity,
+            back,
+            parts,
+            long_tcp: 0,
+            short_tcp: 0,
+            rung: None,
+        }
     }
 
     /// What the line takes then, in bits per second.
