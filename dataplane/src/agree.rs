@@ -292,7 +292,7 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
 
 /// A format with what we answer of its parameters and feedback.
 fn answered(format: &Format, kind: MediaKind) -> Format {
-    let feedback = format.feedback.and(FeedbackSet::ours(kind));
+    let feedback = format.feedback.answered(kind);
     let is_helper = format.is_rtx || format.is_red;
     let feedback = if is_helper { FeedbackSet::default() } else { feedback };
     Format { fmtp: format.answered_parameters(), feedback, ..format.clone() }

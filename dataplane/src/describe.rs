@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::agree::{Agreement, Outcome, Role};
 use crate::api::{Codec, MediaKind};
 use crate::extension::Extension;
-use crate::format::{FeedbackSet, Format, H264Profile, clock_of, encoding_name, parameter};
+use crate::format::{CCFB, FeedbackSet, Format, H264Profile, clock_of, encoding_name, parameter};
 use crate::sdp::{Description, Section};
 
 /// What is ours in a description.
@@ -279,6 +279,9 @@ fn write_extensions(out: &mut String, section: &Section, role: Role) {
 }
 
 fn write_formats(out: &mut String, formats: &[Format]) {
+    if formats.iter().any(|format| format.feedback.has(CCFB)) {
+        let _ = write!(out, "a=rtcp-fb:* {CCFB}\r\n");
+    }
     for format in formats {
         let Format { pt, clock_hz, channels, fmtp, .. } = format;
         let name = match format.codec {
@@ -291,7 +294,7 @@ fn write_formats(out: &mut String, formats: &[Format]) {
             let _ = write!(out, "/{channels}");
         }
         out.push_str("\r\n");
-        for value in format.feedback.values() {
+        for value in format.feedback.values().filter(|value| *value != CCFB) {
             let _ = write!(out, "a=rtcp-fb:{pt} {value}\r\n");
         }
         if !fmtp.is_empty() {
@@ -394,7 +397,7 @@ fn h264_offered(published: Option<&str>) -> Vec<(u8, String)> {
 
 fn own_format(pt: u8, codec: Codec, fmtp: String) -> Format {
     let (clock_hz, channels) = clock_of(codec);
-    let feedback = FeedbackSet::ours(codec.kind());
+    let feedback = FeedbackSet::offered(codec.kind());
     Format { codec: Some(codec), clock_hz, channels, fmtp, feedback, ..Format::of_static_pt(pt) }
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::bucket::Bucket;
 use crate::canonical::HopFields;
+use crate::ccfb::SentNumbers;
 use crate::congestion::{Cluster, Flow};
 use crate::forward::Placement;
 use crate::id::PublicationId;
@@ -40,6 +41,8 @@ pub struct Egress {
     pub sealer: Sealer,
     /// What left when, and what became of it.
     pub flow: Flow,
+    /// For viewers that tell of arrivals by SSRC (RFC 8888).
+    pub numbers: SentNumbers,
     /// The probe that packets belong to, and the octets that it has had so far.
     probe: Option<(Cluster, u64)>,
     /// Packets of pictures that wait, the oldest first, and when they may leave.
@@ -76,6 +79,7 @@ impl Egress {
             is_behind: false,
             sealer,
             flow: Flow::default(),
+            numbers: SentNumbers::default(),
             probe: None,
             paced: VecDeque::new(),
             pace: Bucket::default(),

@@ -76,6 +76,7 @@ impl Fanout {
                 mid: MidBytes::new("abc"),
                 ids: None,
                 has_feedback: true,
+                tells_by_ssrc: false,
                 has_dependencies: true,
             };
             source.add(Subscriber::new(

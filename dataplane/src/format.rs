@@ -8,15 +8,36 @@ use crate::api::{Codec, MediaKind};
 pub struct FeedbackSet(u8);
 
 /// The values of `a=rtcp-fb` that we know, by bit.
-pub const FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
+pub const FEEDBACK: [&str; 6] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli", CCFB];
+/// Congestion control feedback (RFC 8888 s6), which is for all formats of an m-section.
+pub const CCFB: &str = "ack ccfb";
+const TWCC: &str = "transport-cc";
 
 impl FeedbackSet {
-    /// Everything that we do for a kind of media.
-    pub fn ours(kind: MediaKind) -> Self {
+    /// Everything that we offer for a kind of media.
+    pub fn offered(kind: MediaKind) -> Self {
         match kind {
-            MediaKind::Audio => Self::of("transport-cc").with("nack"),
-            MediaKind::Video => FEEDBACK.iter().fold(Self(0), |set, value| set.with(value)),
+            MediaKind::Audio => Self::of(TWCC).with("nack"),
+            MediaKind::Video => {
+                FEEDBACK.iter().fold(Self(0), |set, value| set.with(value)).less(CCFB)
+            }
         }
+    }
+
+    /// What we answer to this for a kind of media: of the two ways to tell of arrivals the standard one,
+    /// where both are offered. We do not offer it ourselves.
+    pub fn answered(self, kind: MediaKind) -> Self {
+        let both = Self(self.0 & Self::offered(kind).with(CCFB).0);
+        if both.has(CCFB) { both.less(TWCC) } else { both }
+    }
+
+    /// Whether this is one of them.
+    pub fn has(self, value: &str) -> bool {
+        self.0 & Self::of(value).0 != 0
+    }
+
+    fn less(self, value: &str) -> Self {
+        Self(self.0 & !Self::of(value).0)
     }
 
     fn of(value: &str) -> Self {
@@ -26,11 +47,6 @@ impl FeedbackSet {
     /// This and another one.
     pub fn with(self, value: &str) -> Self {
         Self(self.0 | Self::of(value).0)
-    }
-
-    /// What both have.
-    pub fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
     }
 
     /// The values, as `a=rtcp-fb` spells them.

@@ -5,6 +5,7 @@ use crate::allocate::{Wish, allocate};
 use crate::canonical::{
     HEADER_BYTES_MAX, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
 };
+use crate::ccfb::SentNumbers;
 use crate::checks::BindingRequest;
 use crate::choose::Rung;
 use crate::congestion::{Controller, Flow, RATE_MAX_BPS, RATE_MIN_BPS};
@@ -171,6 +172,7 @@ pub fn sdp_limits(data: &[u8]) {
 /// while time stands, runs or jumps.
 pub fn congestion(data: &[u8]) {
     let (mut controller, mut flow) = (Controller::default(), Flow::default());
+    let mut numbers = SentNumbers::default();
     let (mut now_us, mut results, mut rest) = (1u64, Vec::new(), data);
     controller.begin(now_us);
     while let Some((&[op, value], tail)) = rest.split_first_chunk::<2>() {
@@ -178,7 +180,8 @@ pub fn congestion(data: &[u8]) {
         rest = tail;
         match op % 8 {
             0 | 1 => {
-                flow.history.record(now_us, usize::from(value) * 8, op / 8);
+                let number = flow.history.record(now_us, usize::from(value) * 8, op / 8);
+                numbers.note(u32::from(value % 3), number, number);
             }
             2 => now_us += u64::from(value) * 1000,
             3 => now_us += 1 << (value % 48),
@@ -192,7 +195,14 @@ pub fn congestion(data: &[u8]) {
             }
             _ => {
                 results.clear();
-                flow.history.take_feedback(body, &mut results);
+                // The numbers of packets are told by either kind of feedback.
+                if op & 8 == 0 {
+                    flow.history.take_feedback(body, &mut results);
+                } else {
+                    numbers.take_report(body, |number, arrived_us| {
+                        flow.history.take_one(number, arrived_us, &mut results);
+                    });
+                }
                 results.sort_by_key(|result| result.sent_us);
                 flow.delay.take(&results, |_| false);
                 controller.take_results(flow.delay.usage(), &results, now_us);

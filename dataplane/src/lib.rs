@@ -7,6 +7,7 @@ mod api;
 pub mod bench;
 mod bucket;
 mod canonical;
+mod ccfb;
 mod checks;
 mod choose;
 #[doc(hidden)]

@@ -52,6 +52,8 @@ pub enum Feedback<'a> {
     },
     /// Transport-wide feedback, the part after the two SSRCs.
     Twcc(&'a [u8]),
+    /// Congestion control feedback (RFC 8888), the part after the sender's SSRC.
+    Ccfb(&'a [u8]),
 }
 
 /// RFC 3550 s6.4.1.
@@ -176,6 +178,7 @@ fn parse_transport_feedback<'a>(
                 });
             }
         }
+        11 => each(Feedback::Ccfb(packet.get(8..)?)),
         15 => each(Feedback::Twcc(packet.get(12..)?)),
         _ => {}
     }
@@ -356,6 +359,11 @@ impl<'a> Writer<'a> {
         self.packet(15, RTPFB, &[&sender.to_be_bytes(), &media.to_be_bytes(), body]);
     }
 
+    /// Congestion control feedback (RFC 8888), `body` as written by `ccfb.rs`.
+    pub fn ccfb(&mut self, sender: u32, body: &[u8]) {
+        self.packet(11, RTPFB, &[&sender.to_be_bytes(), body]);
+    }
+
     fn packet(&mut self, count: u8, packet_type: u8, parts: &[&[u8]]) {
         let body: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(body.is_multiple_of(4));
@@ -377,7 +385,7 @@ pub(crate) fn be_u16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn be_u32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn be_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

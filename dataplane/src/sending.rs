@@ -61,13 +61,18 @@ impl<'a> Packet<'a> {
 fn hop(
     subscriber: &Subscriber,
     egress: &mut Egress,
+    (ssrc, seq): (u32, u64),
     len: usize,
     batch: &mut Batch<'_>,
 ) -> HopFields {
-    match subscriber.is_numbered {
-        true => egress.stamp(len, batch.outbox.leave_us(batch.now_us, batch.counters)),
-        false => HopFields::default(),
+    if !subscriber.is_numbered {
+        return HopFields::default();
     }
+    let hop = egress.stamp(len, batch.outbox.leave_us(batch.now_us, batch.counters));
+    if subscriber.tells_by_ssrc {
+        egress.numbers.note(ssrc, seq as u16, hop.twcc);
+    }
+    hop
 }
 
 /// Whether a viewer's path is a TCP connection that is behind: what would make it later is left out,
@@ -104,7 +109,13 @@ pub fn send(
         rtp_time: placement.rtp_time,
         ssrc: subscriber.ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + payload.len() + padding, batch),
+        hop: hop(
+            subscriber,
+            egress,
+            (subscriber.ssrc, placement.seq),
+            header.len() + payload.len() + padding,
+            batch,
+        ),
         frame_delta: placement.frame_delta,
     };
     let Batch { outbox, counters, .. } = batch;
@@ -185,7 +196,7 @@ pub fn send_rtx(
         rtp_time: placement.rtp_time,
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + len + 2, batch),
+        hop: hop(subscriber, egress, (ssrc, seq), header.len() + len + 2, batch),
         frame_delta: placement.frame_delta,
     };
     let Batch { outbox, counters, .. } = batch;
@@ -221,7 +232,7 @@ pub fn send_padding(
         rtp_time: subscriber.forwarder.last_rtp_time(),
         ssrc,
         mid: subscriber.mid,
-        hop: hop(subscriber, egress, header.len() + PADDING_BYTES, batch),
+        hop: hop(subscriber, egress, (ssrc, seq), header.len() + PADDING_BYTES, batch),
         frame_delta: 0,
     };
     let Batch { outbox, counters, .. } = batch;

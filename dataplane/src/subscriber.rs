@@ -52,6 +52,8 @@ pub struct Subscriber {
     pub ids: Option<Box<[u8; 15]>>,
     /// Whether its packets carry transport-wide numbers.
     pub is_numbered: bool,
+    /// Whether the viewer tells of arrivals by SSRC (RFC 8888).
+    pub tells_by_ssrc: bool,
     /// Packets and payload octets sent, for sender reports.
     pub sent: (u32, u32),
     /// Since when it waits for a keyframe; `None` while media flows.
@@ -93,6 +95,8 @@ pub struct Negotiated {
     pub ids: Option<Box<[u8; 15]>>,
     /// Whether it takes transport-wide numbers, and tells what became of them.
     pub has_feedback: bool,
+    /// Whether it tells by SSRC instead (RFC 8888).
+    pub tells_by_ssrc: bool,
     /// Whether it takes dependency descriptors.
     pub has_dependencies: bool,
 }
@@ -110,8 +114,8 @@ impl Subscriber {
         let Negotiated { ssrc, pt, rtx, red, mid, ids, .. } = negotiated;
         // Without RTX a retransmission must repeat its packet bit by bit, or two packets would
         // share a nonce: then what differs per hop stays zero.
-        let is_numbered =
-            negotiated.has_feedback && (rtx.is_some() || !forwarder.repairs_in_place());
+        let is_numbered = (negotiated.has_feedback || negotiated.tells_by_ssrc)
+            && (rtx.is_some() || !forwarder.repairs_in_place());
         let is_blind = forwarder.codec() == Codec::Av1 && !negotiated.has_dependencies;
         Self {
             key: (publication, 0),
@@ -130,6 +134,7 @@ impl Subscriber {
             mid,
             ids,
             is_numbered,
+            tells_by_ssrc: negotiated.tells_by_ssrc,
             sent: (0, 0),
             waiting_since_us: None,
             lacking_since_us: None,

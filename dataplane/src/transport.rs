@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::api::{ClientKey, Codec, MediaKind, PathReport, PublicationInfo, SubscriptionSpec};
+use crate::ccfb::ReceptionLog;
 use crate::extension::ExtensionMap;
 use crate::forward::Parked;
 use crate::id::TransportId;
@@ -64,6 +65,8 @@ pub struct Publisher {
     pub rtcp_ssrc: u32,
     /// Arrivals for transport-wide feedback, if negotiated.
     pub arrivals: Option<ArrivalLog>,
+    /// Those for RFC 8888 instead, if that is negotiated.
+    pub receptions: Option<ReceptionLog>,
     /// Relates the publisher's clock to ours.
     pub clock: crate::clock::PublisherClock,
     /// All sections' header extensions; with BUNDLE an id means the same everywhere

@@ -67,6 +67,26 @@ impl ArrivalLog {
         share.clamp(*FEEDBACK_US.start(), *FEEDBACK_US.end())
     }
 
+    /// Takes out the next `most` numbers that there is something to tell of, gaps included, and calls
+    /// `each` with when they arrived, if they did. Returns the first number and how many there are.
+    pub fn take(&mut self, most: usize, mut each: impl FnMut(Option<u64>)) -> Option<(u16, u16)> {
+        let &(first, _) = self.arrivals.front()?;
+        self.bytes = 0;
+        let start = self.next.unwrap_or(first).max(first.saturating_sub(SPAN_MAX / 2));
+        let mut next = start;
+        while let Some(&(seq, at_us)) = self.arrivals.front()
+            && seq - start < most as u64
+        {
+            (next..seq).for_each(|_| each(None));
+            each(Some(at_us));
+            next = seq + 1;
+            self.arrivals.pop_front();
+        }
+        // Nothing: the first one lies too far behind the last, and the next time begins with it.
+        self.next = Some(if next == start { first } else { next });
+        (next > start).then_some((start as u16, (next - start) as u16))
+    }
+
     /// Writes the body of the next feedback packet (what follows the two SSRCs) into `out` and
     /// returns its length, a multiple of 4; `None` if there is nothing to report or no room.
     pub fn write(&mut self, out: &mut [u8; 1024]) -> Option<usize> {

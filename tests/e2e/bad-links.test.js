@@ -6,46 +6,10 @@ import { after, before, describe, test } from 'node:test';
 import { launch, openPage } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
+import { publishNoise, received } from './peer/noise.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 import { helpers, play, serversOf } from './peer/web-session.js';
-
-/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes or in one. */
-async function publishNoise({ url, isSingle = false }) {
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [640, 360];
-    const context = canvas.getContext('2d');
-    setInterval(() => {
-        for (let i = 0; i < 200; i++) {
-            context.fillStyle = `hsl(${Math.random() * 360} 80% ${20 + Math.random() * 60}%)`;
-            context.fillRect(Math.random() * 640, Math.random() * 360, 40, 20);
-        }
-    }, 60);
-    const sound = new AudioContext();
-    const [oscillator, speaker] = [sound.createOscillator(), sound.createMediaStreamDestination()];
-    oscillator.connect(speaker);
-    oscillator.start();
-    const pc = window.pc = new RTCPeerConnection();
-    pc.addTransceiver(speaker.stream.getTracks()[0], { direction: 'sendonly' });
-    pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
-        direction: 'sendonly',
-        sendEncodings: isSingle ? [{ maxBitrate: 1_200_000 }] : [
-            { rid: 'h', maxBitrate: 1_200_000 },
-            { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
-        ],
-    });
-    return window.post(pc, url, {});
-}
-
-/** Runs in the page: what it receives. */
-async function received() {
-    const found = {};
-    for (const report of (await window.pc.getStats()).values()) {
-        if (report.type === 'inbound-rtp')
-            found[report.kind] = report;
-    }
-    return found;
-}
 
 async function open(browser, name) {
     const page = await openPage(browser, name);

@@ -122,6 +122,21 @@ impl SendHistory {
         is_whole
     }
 
+    /// Takes what became of one packet, by its number; as [`Self::take_feedback`] otherwise.
+    pub fn take_one(
+        &mut self,
+        number: u16,
+        arrived_us: Option<i64>,
+        results: &mut Vec<PacketResult>,
+    ) {
+        if let Some(seq) = self.extend(number) {
+            self.conclude(seq, arrived_us, results);
+        }
+        while self.packets.front().is_some_and(|sent| sent.bytes == 0) {
+            self.forget_first();
+        }
+    }
+
     fn conclude(&mut self, seq: u64, arrived_us: Option<i64>, results: &mut Vec<PacketResult>) {
         let at = seq.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         let Some(sent) = at.and_then(|at| self.packets.get_mut(at)).filter(|s| s.bytes > 0) else {

@@ -10,6 +10,7 @@ use crate::api::{Codec, Command, Event, MediaKind};
 use crate::describe::{self, Candidates, Ours};
 use crate::error::{CloseReason, PeerError};
 use crate::extension::Extension;
+use crate::format::CCFB;
 use crate::id::TransportId;
 use crate::path::Paths;
 use crate::peer::{Drained, Fault, Peer, PeerConfig};
@@ -270,6 +271,12 @@ fn adopt_sections(publisher: &mut Publisher, agreement: &Agreement) -> usize {
         }
     }
     publisher.bind_signalled();
+    let sections = publisher.publications.iter().flatten().map(|publication| &publication.section);
+    if sections.flat_map(|section| &section.formats).any(|format| format.feedback.has(CCFB)) {
+        publisher.arrivals = None;
+        publisher.receptions.get_or_insert_default();
+        return count;
+    }
     let has_twcc = publisher.extensions.id_of(Extension::Twcc).is_some();
     if has_twcc && publisher.arrivals.is_none() {
         publisher.arrivals = Some(ArrivalLog::default());

@@ -18,6 +18,8 @@ const NACKED_MAX: usize = 256;
 struct Asked<'a> {
     /// Bodies of transport-wide feedback.
     feedback: Vec<&'a [u8]>,
+    /// The same of RFC 8888.
+    arrivals: Vec<&'a [u8]>,
     keyframes: Vec<u32>,
     lost: Vec<(u32, u16)>,
     reports: Vec<ReportBlock>,
@@ -98,6 +100,7 @@ impl Shard {
                 asked.lost.extend(all.take(room).map(|seq_no| (ssrc, seq_no)));
             }
             Feedback::Twcc(body) => asked.feedback.push(body),
+            Feedback::Ccfb(body) => asked.arrivals.push(body),
             Feedback::Report(block) => asked.reports.push(block),
             Feedback::Remb { bitrate_bps } => asked.estimate = Some(bitrate_bps),
             Feedback::SenderReport { .. } | Feedback::Bye(_) => {}
@@ -105,7 +108,7 @@ impl Shard {
         if !is_whole {
             self.count(DropReason::BadRtcp);
         }
-        if !(asked.reports.is_empty() && asked.feedback.is_empty())
+        if !(asked.reports.is_empty() && asked.feedback.is_empty() && asked.arrivals.is_empty())
             && let Some(Some(transport)) = self.slots.get_mut(slot)
             && let Role::Viewer(viewer) = &mut transport.role
         {
@@ -162,13 +165,19 @@ impl Shard {
         if let Some(loss_256) = asked.reports.iter().map(|block| block.fraction_lost).max() {
             client.controller.take_report(loss_256, at_us);
         }
-        if asked.feedback.is_empty() {
+        if asked.feedback.is_empty() && asked.arrivals.is_empty() {
             return;
         }
         let mut is_whole = true;
         self.results.clear();
         for body in &asked.feedback {
             is_whole &= egress.flow.history.take_feedback(body, &mut self.results);
+        }
+        for body in &asked.arrivals {
+            let (results, history) = (&mut self.results, &mut egress.flow.history);
+            is_whole &= egress.numbers.take_report(body, |number, arrived_us| {
+                history.take_one(number, arrived_us, results);
+            });
         }
         // Of packets that the peer heard of out of turn, those that left first come first.
         self.results.sort_by_key(|result| result.sent_us);

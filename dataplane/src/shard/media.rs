@@ -272,6 +272,9 @@ fn stream_of(
             arrivals.record(u16::from_be_bytes([*high, *low]), at_us, packet.len());
         }
     }
+    if let Some(receptions) = publisher.receptions.as_mut() {
+        receptions.record(header.ssrc, header.seq_no, at_us, packet.len());
+    }
     match publisher.stream(header.ssrc) {
         Some(stream) => Ok(stream),
         None => bind(publisher, header, packet, at_us).ok_or(DropReason::UnknownSsrc),

@@ -56,6 +56,7 @@ impl Shard {
     }
 
     fn publisher_tick(&mut self, slot: usize, now_us: u64) {
+        let ntp_now = self.ntp_at(now_us);
         let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
             self.slots.get_mut(slot)
         else {
@@ -93,24 +94,35 @@ impl Shard {
                 }
             }
         }
-        let Some(arrivals) = publisher.arrivals.as_mut() else {
-            return;
-        };
         let passed_us = now_us.saturating_sub(publisher.feedback_at_us);
+        let wait_us = match (&publisher.arrivals, &publisher.receptions) {
+            (Some(arrivals), _) => arrivals.interval_us(passed_us),
+            (None, Some(receptions)) => receptions.interval_us(passed_us),
+            (None, None) => return,
+        };
         // Half a tick early rather than half a tick late.
-        if passed_us + super::TICK.as_micros() as u64 / 2 < arrivals.interval_us(passed_us) {
+        if passed_us.saturating_add(super::TICK.as_micros() as u64 / 2) < wait_us {
             return;
         }
         let media = publisher.streams.first().map_or(0, |stream| stream.ssrc);
         let mut body = [0; 1024];
         // A burst may need more than one packet.
         for _ in 0..4 {
-            let Some(len) = arrivals.write(&mut body) else {
+            let is_wide = publisher.arrivals.is_some();
+            let written = match (&mut publisher.arrivals, &mut publisher.receptions) {
+                (Some(arrivals), _) => arrivals.write(&mut body),
+                (None, Some(receptions)) => {
+                    receptions.write(&mut body, (ntp_now >> 16) as u32, now_us)
+                }
+                (None, None) => None,
+            };
+            let Some(len) = written else {
                 break;
             };
             publisher.feedback_at_us = now_us;
-            send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
-                writer.twcc(sender, media, &body[..len]);
+            send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| match is_wide {
+                true => writer.twcc(sender, media, &body[..len]),
+                false => writer.ccfb(sender, &body[..len]),
             });
         }
     }

@@ -12,6 +12,7 @@ use crate::choose::Target;
 use crate::describe::{self, Offered, Ours, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::extension::Extension;
+use crate::format::CCFB;
 use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, ReaderId, TransportId};
@@ -289,6 +290,7 @@ impl Shard {
             return; // The viewer does not want it.
         }
         let (ssrc, rtx_ssrc) = line_state.ssrc;
+        let is_theirs = !viewer.mids.is_empty();
         let has_mid = section.extensions.id_of(Extension::Mid).is_some();
         let negotiated = Negotiated {
             ssrc,
@@ -298,6 +300,8 @@ impl Shard {
             mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
             ids: extension_ids(section),
             has_feedback: section.extensions.id_of(Extension::Twcc).is_some(),
+            // An answer may not have what we did not offer, so this is of viewers that did.
+            tells_by_ssrc: is_theirs && format.feedback.has(CCFB),
             has_dependencies: section.extensions.id_of(Extension::DependencyDescriptor).is_some(),
         };
         let parked = line_state.parked;

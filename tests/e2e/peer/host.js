@@ -42,14 +42,14 @@ export class Host {
         return execFileSync('nsenter', ['--net', '-t', String(this.pid), 'sh', '-c', line]);
     }
 
-    /** Chromium there. */
-    async launch() {
+    /** Chromium there, with more flags than usual. */
+    async launch(more = []) {
         this.directory ??= mkdtempSync(join(tmpdir(), 'aula-host-'));
         const script = join(this.directory, 'chromium');
         const browser = process.env.CHROMIUM;
         writeFileSync(script, `#!/bin/sh\nexec nsenter --net -t ${this.pid} ${browser} "$@"\n`);
         chmodSync(script, 0o755);
-        return chromium.launch({ executablePath: script, args: FLAGS, timeout: LIMIT_MS });
+        return chromium.launch({ executablePath: script, args: [...FLAGS, ...more], timeout: LIMIT_MS });
     }
 
     end() {

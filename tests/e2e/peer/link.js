@@ -75,8 +75,8 @@ export class Link {
     }
 
     /** Chromium on the far end. */
-    async launch() {
-        return this.host.launch();
+    async launch(more) {
+        return this.host.launch(more);
     }
 
     /** What the link towards the far end carries, in kbit/s, with a queue of 200 ms; 0: anything. */

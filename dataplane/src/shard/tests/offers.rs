@@ -122,6 +122,21 @@ fn what_is_agreed_is_said_and_nothing_else() {
     assert!(!answer.contains("extmap-allow-mixed"));
 }
 
+/// RFC 8888 s6: for all formats, and instead of what else would tell the same.
+#[test]
+fn feedback_by_ssrc_is_answered_to_who_offers_it() {
+    let mut net = Net::new(1);
+    let with_it = |section: &str| format!("{section}a=rtcp-fb:* ack ccfb\n");
+    let sections = [with_it(CHROMIUM_AUDIO), with_it(CHROMIUM_VIDEO)];
+    let offer = text(TWO, &[&sections[0], &sections[1]]);
+    let answer = answer_to(&mut net, &offer, codecs("vp8 opus"), false).expect("an answer");
+    for section in strict::check_answer(&offer, &answer) {
+        let feedback: Vec<&str> = section.values("rtcp-fb").collect();
+        assert_eq!(feedback[0], "* ack ccfb");
+        assert!(!feedback.iter().any(|value| value.contains("transport-cc")), "{feedback:?}");
+    }
+}
+
 /// Two sides that wait, or two that begin, never meet.
 #[test]
 fn the_handshake_has_one_who_begins() {

@@ -1,0 +1,38 @@
+/** What fills the rates of encoders, and what comes of it at a viewer. Both run in pages. */
+
+/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes or in one. */
+export async function publishNoise({ url, isSingle = false }) {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [640, 360];
+    const context = canvas.getContext('2d');
+    setInterval(() => {
+        for (let i = 0; i < 200; i++) {
+            context.fillStyle = `hsl(${Math.random() * 360} 80% ${20 + Math.random() * 60}%)`;
+            context.fillRect(Math.random() * 640, Math.random() * 360, 40, 20);
+        }
+    }, 60);
+    const sound = new AudioContext();
+    const [oscillator, speaker] = [sound.createOscillator(), sound.createMediaStreamDestination()];
+    oscillator.connect(speaker);
+    oscillator.start();
+    const pc = window.pc = new RTCPeerConnection();
+    pc.addTransceiver(speaker.stream.getTracks()[0], { direction: 'sendonly' });
+    pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
+        direction: 'sendonly',
+        sendEncodings: isSingle ? [{ maxBitrate: 1_200_000 }] : [
+            { rid: 'h', maxBitrate: 1_200_000 },
+            { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
+        ],
+    });
+    return window.post(pc, url, {});
+}
+
+/** Runs in the page: what it receives. */
+export async function received() {
+    const found = {};
+    for (const report of (await window.pc.getStats()).values()) {
+        if (report.type === 'inbound-rtp')
+            found[report.kind] = report;
+    }
+    return found;
+}
