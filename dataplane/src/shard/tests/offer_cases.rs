@@ -445,7 +445,7 @@ pub(super) fn spellings() -> Vec<Case> {
             "a=mid:1\n",
             "a=mid:1\na=rtcp-fb:* nack\na=rtcp-fb:* ccm  fir\n",
         ),
-        plain("a feedback of tomorrow", "a=mid:1\n", "a=mid:1\na=rtcp-fb:96 ack ccfb\n"),
+        plain("a feedback of tomorrow", "a=mid:1\n", "a=mid:1\na=rtcp-fb:96 ack tomorrow\n"),
         plain("a format twice", "SAVPF 96\n", "SAVPF 96 96\n"),
         plain("a parameter without a value", "a=mid:1\n", "a=mid:1\na=fmtp:96 x\n"),
         plain(

@@ -117,7 +117,9 @@ fn check_section(section: &Section) {
     for name in ["fmtp", "rtcp-fb"] {
         for value in section.values(name) {
             let pt = value.split(' ').next().expect("a format");
-            assert!(is_listed(pt), "{name} of {pt}");
+            // RFC 4585 s4.2: feedback may be for all formats.
+            let is_for_all = pt == "*" && name == "rtcp-fb";
+            assert!(is_listed(pt) || is_for_all, "{name} of {pt}");
         }
     }
     for (pt, _) in rtpmaps.iter().filter(|(_, encoding)| encoding.starts_with("rtx/")) {
