@@ -1,7 +1,10 @@
 /** What fills the rates of encoders, and what comes of it at a viewer. Both run in pages. */
 
-/** Runs in the page: publishes noise, which fills its encoders' rates, in two sizes or in one. */
-export async function publishNoise({ url, isSingle = false }) {
+/**
+ * Runs in the page: publishes noise, which fills its encoders' rates, in two sizes, in one, or in the
+ * layers of one stream.
+ */
+export async function publishNoise({ url, isSingle = false, codec, scalabilityMode }) {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [640, 360];
     const context = canvas.getContext('2d');
@@ -17,13 +20,23 @@ export async function publishNoise({ url, isSingle = false }) {
     oscillator.start();
     const pc = window.pc = new RTCPeerConnection();
     pc.addTransceiver(speaker.stream.getTracks()[0], { direction: 'sendonly' });
-    pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
+    const video = pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
         direction: 'sendonly',
-        sendEncodings: isSingle ? [{ maxBitrate: 1_200_000 }] : [
+        sendEncodings: isSingle || scalabilityMode ? [{ maxBitrate: 1_200_000, scalabilityMode }] : [
             { rid: 'h', maxBitrate: 1_200_000 },
             { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
         ],
     });
+    if (codec) {
+        const { codecs } = RTCRtpSender.getCapabilities('video');
+        video.setCodecPreferences(codecs.filter(
+            ({ mimeType }) => mimeType.toLowerCase() === `video/${codec}`,
+        ));
+    }
+    // A busy machine shall cost pictures, not layers.
+    const parameters = video.sender.getParameters();
+    parameters.degradationPreference = 'maintain-resolution';
+    await video.sender.setParameters(parameters);
     return window.post(pc, url, {});
 }
 

@@ -30,12 +30,21 @@ export async function publishCanvas({ url, headers = {}, rids = [], codec }) {
     return window.post(pc, url, headers);
 }
 
-/** Runs in the page: plays one sound and one picture. `window.pc` stays. */
-export async function play({ url, headers = {}, pairs = 1 }) {
+/**
+ * Runs in the page: plays one sound and one picture, with dependency descriptors if they are wanted
+ * (Chromium offers them when it is asked to). `window.pc` stays.
+ */
+export async function play({ url, headers = {}, pairs = 1, hasDescriptor = false }) {
     const pc = window.pc = new RTCPeerConnection();
     for (let at = 0; at < pairs; at++) {
         for (const kind of ['audio', 'video']) {
-            const { receiver } = pc.addTransceiver(kind, { direction: 'recvonly' });
+            const transceiver = pc.addTransceiver(kind, { direction: 'recvonly' });
+            const { receiver } = transceiver;
+            if (kind === 'video' && hasDescriptor) {
+                const extensions = transceiver.getHeaderExtensionsToNegotiate();
+                extensions.find(({ uri }) => uri.includes('dependency-descriptor')).direction = 'sendrecv';
+                transceiver.setHeaderExtensionsToNegotiate(extensions);
+            }
             const element = document.createElement(kind);
             element.autoplay = true;
             element.srcObject = new MediaStream([receiver.track]);
