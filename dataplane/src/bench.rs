@@ -1,11 +1,11 @@
 //! Entries for the benches in `benches/`: the steps of a packet's path, each by itself, fed with
 //! fixed input. Not a public interface.
 
-use crate::api::Codec;
 use crate::canonical::{
     HEADER_BYTES_MAX, HopFields, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
 };
 use crate::checks::BindingRequest;
+use crate::codec::Codec;
 use crate::demux::{Class, classify};
 use crate::descriptor::{self, FrameInfo};
 use crate::extension::{Extension, ExtensionMap};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::agree::{Agreement, Outcome, Role};
-use crate::api::{Codec, MediaKind};
+use crate::codec::{Codec, MediaKind};
 use crate::extension::Extension;
 use crate::format::{CCFB, FeedbackSet, Format, H264Profile, clock_of, encoding_name, parameter};
 use crate::sdp::{Description, Section};

@@ -3,7 +3,7 @@
 //! any publisher can send: they never read past the payload, and what they cannot read counts as
 //! an ordinary packet of the base layer.
 
-use crate::api::Codec;
+use crate::codec::Codec;
 use crate::dependency::{Dependency, Descriptor};
 
 /// A picture id field inside a payload (RFC 7741 s4.2, RFC 9628 s4.2).

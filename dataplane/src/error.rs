@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::agree::Unused;
+use crate::unused::Unused;
 
 /// A remote description that cannot be used. The text is fit for the peer's eyes.
 #[derive(Clone, Debug, PartialEq, Eq)]

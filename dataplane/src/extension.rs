@@ -3,7 +3,7 @@
 //! Towards viewers we are the offerer, so every viewer has the same ids: a packet's extension
 //! block is written once for all of them in the *canonical* form (see `canonical.rs`).
 
-use crate::api::MediaKind;
+use crate::codec::MediaKind;
 
 /// A header extension (RFC 8285) that the data plane reads, forwards or writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

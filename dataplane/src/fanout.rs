@@ -1,9 +1,10 @@
 //! The fan-out of one packet, with no network and no peers, for the benches: exactly the code that
 //! runs in a shard, fed with fixed keys.
 
-use crate::api::{Codec, LayerCap};
+use crate::api::LayerCap;
 use crate::canonical::{HEADER_BYTES_MAX, MidBytes, PacketMeta, write_header};
 use crate::choose::Target;
+use crate::codec::Codec;
 use crate::descriptor::{self, FrameInfo};
 use crate::egress::Egress;
 use crate::extension::{Extension, ExtensionMap};

@@ -1,7 +1,7 @@
 //! A format of an m-section: a payload type with its codec, parameters and feedback, and what of
 //! it we take (RFC 3264 s6.1).
 
-use crate::api::{Codec, MediaKind};
+use crate::codec::{Codec, MediaKind};
 
 /// What `a=rtcp-fb` says of a format, as far as we know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

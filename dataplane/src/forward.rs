@@ -3,9 +3,9 @@
 //! SSRC for its whole life; a switch between Encodings shows only as a keyframe. Pure state: no
 //! bytes, no clocks, no keys.
 
-use crate::api::{Codec, MediaKind};
 use crate::canonical::PacketMeta;
 use crate::choose::{Meanwhile, Target};
+use crate::codec::{Codec, MediaKind};
 use crate::dependency::{Dependency, SentFrames, best_target};
 use crate::srtp::ReplayWindow;
 use crate::stats::Switches;

@@ -13,7 +13,9 @@ mod choose;
 #[doc(hidden)]
 pub mod client;
 mod clock;
+mod codec;
 mod congestion;
+mod demand;
 mod demux;
 mod dependency;
 mod describe;
@@ -60,14 +62,14 @@ mod tape;
 mod transport;
 mod twcc;
 mod ufrag;
+mod unused;
 mod voice;
 
-pub use agree::{Unused, Why};
 pub use api::{
-    ClientKey, Codec, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, MediaKind,
-    PathReport, PathStage, PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts,
-    ViewOffer,
+    ClientKey, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, PathReport,
+    PathStage, PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
 };
+pub use codec::{Codec, MediaKind};
 pub use error::{CloseReason, PeerError, StartError};
 pub use framing::{FRAME_BYTES_MAX, FirstFrame, first_frame};
 pub use handle::{Busy, DataPlane, Door};
@@ -76,4 +78,5 @@ pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use path::Over;
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};
 pub use tape::{Tape, Taped, TapedPacket};
+pub use unused::{Unused, Why};
 pub use voice::VoiceReport;

@@ -1,13 +1,13 @@
 //! The receiving end of a Publication on its publisher's shard: SSRC binding, receive statistics,
 //! the NACK list, keyframe requests. Viewers hang on its `Source` (see `source.rs`).
 
-use crate::api::{Codec, MediaKind};
 use crate::clock::ArrivalClock;
+use crate::codec::{Codec, MediaKind};
+use crate::demand::{Demand, Wanted};
 use crate::dependency::Dependencies;
 use crate::id::SHARDS_MAX;
 use crate::rtcp::ReportBlock;
 use crate::sdp::Section;
-use crate::shard::demand::{Demand, Wanted};
 use crate::srtp::ReplayWindow;
 use crate::voice::{Gate, Voice};
 

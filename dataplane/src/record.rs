@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::api::Codec;
 use crate::canonical::PacketMeta;
 use crate::clock::SenderClock;
+use crate::codec::Codec;
 use crate::dependency::Dependency;
 use crate::descriptor::{FrameInfo, PictureId};
 use crate::id::{PublicationId, TransportId};

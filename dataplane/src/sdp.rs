@@ -1,7 +1,7 @@
 //! Reading session descriptions (RFC 8866, RFC 8829), and the limits that one must keep before it
 //! is read. What is made of it is decided in `agree.rs`, and written in `describe.rs`.
 
-use crate::api::{Codec, MediaKind};
+use crate::codec::{Codec, MediaKind};
 use crate::error::PeerError;
 use crate::extension::ExtensionMap;
 use crate::format::Format;

@@ -1,11 +1,11 @@
 //! Sending one packet to one viewer: the viewer's header over the canonical one, the payload edited
 //! where the Forwarder says so, sealed straight into the send batch.
 
-use crate::api::MediaKind;
 use crate::canonical::{
     HEADER_BYTES_MAX, HopFields, PACKET_BYTES_MAX, PacketMeta, PerViewer, patch, translate_ids,
     write_blank_header,
 };
+use crate::codec::MediaKind;
 use crate::descriptor::write_picture_id;
 use crate::egress::Egress;
 use crate::forward::Placement;

@@ -4,16 +4,17 @@
 mod fan_out;
 mod ladder;
 
-use crate::api::{Codec, MediaKind, PublicationInfo};
+use crate::api::PublicationInfo;
 use crate::choose::{Allowance, Meanwhile, Target};
 use crate::clock::SenderClock;
+use crate::codec::{Codec, MediaKind};
+use crate::demand::Demand;
 use crate::egress::Paced;
 use crate::forward::Lack;
 use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
 use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
-use crate::shard::demand::Demand;
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;

@@ -1,6 +1,6 @@
 //! Plain counters of a shard, copied out by value about once per second.
 
-use crate::api::{Codec, MediaKind};
+use crate::codec::{Codec, MediaKind};
 use crate::histogram::Histogram;
 use crate::id::{ReaderId, SHARDS_MAX, ShardId};
 

@@ -1,8 +1,9 @@
 //! A viewer's Subscription on one shard: how it was negotiated, what it gets and how it fares.
 
-use crate::api::{Codec, LayerCap};
+use crate::api::LayerCap;
 use crate::canonical::MidBytes;
 use crate::choose::{Allowance, Bounds};
+use crate::codec::Codec;
 use crate::forward::Forwarder;
 use crate::id::PublicationId;
 use crate::quality::Quality;

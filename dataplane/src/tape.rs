@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::Sender;
 use mio::Waker;
 
-use crate::api::Codec;
+use crate::codec::Codec;
 use crate::handle::{Busy, DataPlane};
 use crate::id::{PublicationId, ReaderId};
 use crate::lane::{self, Consumer};

@@ -3,8 +3,10 @@
 
 use std::time::Instant;
 
-use crate::api::{ClientKey, Codec, MediaKind, PathReport, PublicationInfo, SubscriptionSpec};
+use crate::api::{ClientKey, PathReport, PublicationInfo, SubscriptionSpec};
 use crate::ccfb::ReceptionLog;
+use crate::codec::{Codec, MediaKind};
+use crate::demand::Told;
 use crate::extension::ExtensionMap;
 use crate::forward::Parked;
 use crate::id::TransportId;
@@ -12,7 +14,6 @@ use crate::path::{PathIndex, Paths};
 use crate::peer::Peer;
 use crate::publication::Publication;
 use crate::sdp::Section;
-use crate::shard::demand::Told;
 use crate::srtp::Opener;
 use crate::twcc::ArrivalLog;
 

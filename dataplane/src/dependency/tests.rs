@@ -169,9 +169,9 @@ fn pictures(templates: [(u32, u32); 2], from: u32, count: u32) -> impl Iterator<
 
 mod forwarding {
     use super::*;
-    use crate::api::Codec;
     use crate::canonical::PacketMeta;
     use crate::choose::Target;
+    use crate::codec::Codec;
     use crate::descriptor::FrameInfo;
     use crate::forward::{Forwarder, Lack, Parked};
 

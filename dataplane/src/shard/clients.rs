@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Shard, demand};
+use super::Shard;
 use crate::allocate::{Wish, allocate};
-use crate::api::{ClientKey, Event, MediaKind};
+use crate::api::{ClientKey, Event};
 use crate::choose::Allowance;
+use crate::codec::MediaKind;
 use crate::congestion::{Cluster, Controller};
+use crate::demand;
 use crate::id::PublicationId;
 use crate::red;
 use crate::source::Source;

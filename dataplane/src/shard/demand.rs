@@ -5,8 +5,9 @@
 //! to have are told to the control plane: publishers that understand leave them out.
 
 use super::{PeerMessage, Shard};
-use crate::allocate::Wish;
-use crate::api::{Event, LayerCap, MediaKind};
+use crate::api::{Event, LayerCap};
+use crate::codec::MediaKind;
+use crate::demand::{Demand, NO_BOUND_BPS, is_told};
 use crate::id::{PublicationId, ReaderId, ShardId};
 use crate::publication::Publication;
 use crate::source::Source;
@@ -14,113 +15,12 @@ use crate::transport::{Role, Transport};
 
 /// Between two looks at what is in demand, in ticks.
 const DEMAND_TICKS: u64 = 10;
-/// A demand that has changed by less than one part in so many is not told.
-const CHANGE_PARTS: u64 = 16;
 /// A publisher is not asked for less than this, in bits per second: less is no picture.
 const BOUND_MIN_BPS: u64 = 100_000;
-/// What says that there is no bound any more.
-const NO_BOUND_BPS: u64 = 1_000_000_000;
 /// An encoder overshoots: so much of what fits is asked for, in percent.
 const ASK_PERCENT: u64 = 85;
-/// A bound is repeated after so long, because reports get lost; and its end so many times.
-const REPEAT_US: u64 = 1_000_000;
-const LIFTS: u8 = 3;
 /// Sound beside the picture gets what it has and so much more, in percent.
 const SOUND_PERCENT: u64 = 150;
-/// A picture is at the limit of its path from this share of it on, in percent: then it is of use to
-/// know whether there is more.
-const BINDING_PERCENT: u64 = 75;
-/// What has been sent at most lately must fit with so much to spare, in percent.
-const PEAK_PERCENT: u64 = 130;
-
-/// Encodings must be unwanted for so long before it is told: pages are turned back and forth. What is
-/// wanted is told at once.
-const UNWANTED_US: u64 = 5_000_000;
-
-/// What the viewers on one shard ask of a Publication.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// What the best of them can take, in bits per second; 0 if there are none.
-    pub bits_per_second: u64,
-    /// The Encodings that any of them wishes to have if its path takes them, and all cheaper ones, as
-    /// bits.
-    pub wished: u8,
-}
-
-/// Which Encodings of a Publication the control plane knows to be wanted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
-    /// As bits; nothing as long as all are.
-    told: Option<u8>,
-    /// Since when fewer are.
-    fewer_since_us: Option<u64>,
-}
-
-impl Wanted {
-    /// What to tell now, if anything: of `all` those in `wanted`.
-    fn next(&mut self, wanted: u8, all: u8, now_us: u64) -> Option<u8> {
-        let told = self.told.unwrap_or(all);
-        if wanted & !told != 0 {
-            // What else has become unwanted meanwhile waits.
-            let told = told | wanted;
-            (self.told, self.fewer_since_us) = (Some(told), None);
-            return Some(told);
-        }
-        if wanted == told {
-            self.fewer_since_us = None;
-            return None;
-        }
-        let since_us = *self.fewer_since_us.get_or_insert(now_us);
-        if now_us.saturating_sub(since_us) < UNWANTED_US {
-            return None;
-        }
-        (self.told, self.fewer_since_us) = (Some(wanted), None);
-        Some(wanted)
-    }
-}
-
-/// The bound that a publisher has been told.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Told {
-    bound_bps: Option<u64>,
-    at_us: u64,
-    lifts: u8,
-}
-
-/// What of `budget_bps` each picture could take if it were sent at any rate.
-pub(super) fn takes(budget_bps: u64, wishes: &[Wish]) -> Vec<u64> {
-    let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
-    let spare = budget_bps.saturating_sub(sum);
-    let takes = wishes.iter().map(|wish| {
-        let peers = wishes.iter().filter(|other| other.priority == wish.priority);
-        let is_short = peers.clone().any(|other| other.then.is_none());
-        let own = wish.bits_per_second() + spare;
-        if !is_short {
-            return own;
-        }
-        // Somebody as important gets nothing: then all of them shall get the same.
-        let above = wishes.iter().filter(|other| other.priority < wish.priority);
-        let above: u64 = above.map(Wish::bits_per_second).sum();
-        budget_bps.saturating_sub(above) / peers.count().max(1) as u64
-    });
-    takes.collect()
-}
-
-/// What would be of use to a picture whose publisher is asked for less than it would send, or may be:
-/// one that takes nearly all that it can, or has been better before.
-pub(super) fn stretch(wishes: &[Wish], takes: &[u64]) -> Option<u64> {
-    let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
-    let wanted = wishes.iter().zip(takes).filter(|(wish, _)| wish.peak_bps > 0).filter_map(
-        |(wish, takes)| {
-            let own = wish.bits_per_second();
-            let peak = wish.peak_bps * PEAK_PERCENT / 100;
-            let is_at_limit = own * 100 > *takes * BINDING_PERCENT;
-            let wanted = if is_at_limit { own.max(peak) * 2 } else { peak };
-            (is_at_limit || *takes < peak).then(|| sum - own + wanted.min(takes * 2))
-        },
-    );
-    wanted.max()
-}
 
 impl Shard {
     pub(super) fn look_at_demand(&mut self, now_us: u64) {
@@ -231,41 +131,6 @@ fn bound(publication: &Publication, source: &Source) -> Option<u64> {
     }
 }
 
-/// Whether what has been told last still says it well enough.
-fn is_told(told_bps: u64, bps: u64) -> bool {
-    bps.abs_diff(told_bps) <= told_bps.min(bps) / CHANGE_PARTS
-}
-
-impl Told {
-    /// The bound told last.
-    #[cfg(test)]
-    pub(super) fn bound_bps(&self) -> Option<u64> {
-        self.bound_bps
-    }
-
-    /// What to tell now, if anything.
-    fn next(&mut self, bound_bps: Option<u64>, now_us: u64) -> Option<u64> {
-        let is_repeated = now_us.saturating_sub(self.at_us) >= REPEAT_US;
-        match bound_bps {
-            Some(bound_bps) => {
-                if is_told(self.bound_bps.unwrap_or(0), bound_bps) && !is_repeated {
-                    return None;
-                }
-                *self = Self { bound_bps: Some(bound_bps), at_us: now_us, lifts: LIFTS };
-                Some(bound_bps)
-            }
-            None => {
-                let has_ended = self.bound_bps.take().is_some();
-                if self.lifts == 0 || (!has_ended && !is_repeated) {
-                    return None;
-                }
-                (self.lifts, self.at_us) = (self.lifts - 1, now_us);
-                Some(NO_BOUND_BPS)
-            }
-        }
-    }
-}
-
 impl Source {
     fn demand(&self) -> Demand {
         let mut demand = Demand::default();
@@ -285,45 +150,5 @@ impl Source {
     /// The cheapest Encoding, as a bit.
     fn least(&self) -> u8 {
         self.bits_from_rank(self.encodings_len().saturating_sub(1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::choose::Rung;
-
-    fn wish(bits_per_second: u64, priority: u8, then: Option<usize>) -> Wish {
-        let rung = Rung { encoding: 0, spatial_max: 0, temporal_max: 0, bits_per_second };
-        Wish { rungs: vec![rung], priority, peak_bps: bits_per_second, now: then, then }
-    }
-
-    #[test]
-    fn what_is_left_over_is_for_whoever_could_use_it() {
-        let both = [wish(300, 1, Some(0)), wish(200, 1, Some(0))];
-        assert_eq!(takes(1000, &both), [800, 700]);
-        assert_eq!(stretch(&both, &[800, 700]), None, "there is room");
-        assert_eq!(stretch(&both, &[310, 700]), Some(820), "the first could use twice as much");
-        let before = [Wish { peak_bps: 900, ..wish(100, 1, Some(0)) }];
-        assert_eq!(stretch(&before, &[400]), Some(800), "it has been better");
-        assert_eq!(stretch(&before, &[1000]), Some(1170));
-        assert_eq!(stretch(&before, &[1200]), None, "that fits");
-        let chosen = [Wish { peak_bps: 0, ..wish(100, 1, Some(0)) }];
-        assert_eq!(stretch(&chosen, &[100]), None, "there are other layers");
-        let one_paused = [wish(900, 1, Some(0)), wish(800, 1, None), wish(40, 0, Some(0))];
-        assert_eq!(takes(1000, &one_paused), [480, 480, 100], "halves of what slides leave");
-    }
-
-    #[test]
-    fn a_bound_is_told_when_it_changes_repeated_and_lifted() {
-        let mut told = Told::default();
-        assert_eq!(told.next(None, 1), None);
-        assert_eq!(told.next(Some(1_000_000), 2), Some(1_000_000));
-        assert_eq!(told.next(Some(1_010_000), 3), None);
-        assert_eq!(told.next(Some(500_000), 4), Some(500_000));
-        assert_eq!(told.next(Some(500_000), 4 + REPEAT_US), Some(500_000));
-        let lifted: Vec<_> = (0..10).map(|at| told.next(None, (3 + at) * REPEAT_US)).collect();
-        let ends = lifted.iter().flatten().count();
-        assert_eq!((lifted[0], ends), (Some(NO_BOUND_BPS), usize::from(LIFTS)));
     }
 }

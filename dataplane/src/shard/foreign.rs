@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use super::demand::Demand;
 use super::{ADDRESSES_MAX, PeerMessage, Shard};
-use crate::api::{Codec, MediaKind};
 use crate::canonical::PacketMeta;
+use crate::codec::{Codec, MediaKind};
+use crate::demand::Demand;
 use crate::id::{PublicationId, ReaderId};
 use crate::lane::LANE_BYTES;
 use crate::record::{self, Record};

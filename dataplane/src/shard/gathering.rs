@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use crate::api::MediaKind;
+use crate::codec::MediaKind;
 use crate::id::{PublicationId, ShardId};
 use crate::lane::Producer;
 

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::Shard;
 use super::paths::Home;
-use crate::api::{Codec, Event, MediaKind, PublicationInfo};
+use crate::api::{Event, PublicationInfo};
 use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, Written, write_header};
 use crate::clock::SenderClock;
+use crate::codec::{Codec, MediaKind};
 use crate::descriptor;
 use crate::extension::Extension;
 use crate::id::{PublicationId, ReaderId};

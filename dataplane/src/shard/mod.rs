@@ -7,7 +7,7 @@
 
 mod clients;
 mod commands;
-pub mod demand;
+mod demand;
 mod feedback;
 mod foreign;
 mod gathering;
@@ -33,10 +33,10 @@ use std::time::{Duration, Instant};
 
 use str0m::config::DtlsCert;
 
-use self::demand::Demand;
 use self::paths::{Home, sender};
 use crate::api::{ClientKey, Event};
 use crate::congestion::PacketResult;
+use crate::demand::Demand;
 use crate::describe::Candidates;
 use crate::egress::Egress;
 use crate::error::CloseReason;

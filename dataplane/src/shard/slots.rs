@@ -9,9 +9,8 @@ use super::commands::{Refusal, check_order, ours, read_description};
 use super::paths::sender;
 use super::viewing::offered;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
-use crate::api::{
-    ClientKey, Codec, Event, MediaKind, PublicationInfo, SubscriptionSpec, ViewOffer,
-};
+use crate::api::{ClientKey, Event, PublicationInfo, SubscriptionSpec, ViewOffer};
+use crate::codec::{Codec, MediaKind};
 use crate::describe::{self, Offered, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::format::Format;

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use super::Shard;
-use crate::api::{Event, MediaKind, SubscriptionRate};
+use crate::api::{Event, SubscriptionRate};
+use crate::codec::MediaKind;
 use crate::id::TransportId;
 use crate::publication::ENCODINGS_MAX;
 use crate::quality::REPORT_FOR_US;

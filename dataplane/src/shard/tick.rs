@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Shard, TICKS_PER_SECOND};
-use crate::api::{Codec, EncodingRate, Event, MediaKind};
+use crate::api::{EncodingRate, Event};
+use crate::codec::{Codec, MediaKind};
 use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::id::PublicationId;

@@ -1,7 +1,8 @@
 //! Who speaks: told to the control plane, which compares all of a group, and to shards that show who it is.
 
 use super::{PeerMessage, Shard};
-use crate::api::{Event, MediaKind};
+use crate::api::Event;
+use crate::codec::MediaKind;
 use crate::id::{PublicationId, ReaderId};
 use crate::transport::{Role, Transport};
 use crate::voice::VoiceReport;

@@ -1,7 +1,7 @@
 //! The fan-out of a Source: what has been kept since the last one, viewer by viewer.
 
 use super::{PENDING_MAX, Source, SourceEncoding};
-use crate::api::{Codec, MediaKind};
+use crate::codec::{Codec, MediaKind};
 use crate::egress::{Egress, Paced};
 use crate::forward::{Placement, Skip};
 use crate::ring::PacketRing;

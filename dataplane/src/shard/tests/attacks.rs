@@ -232,7 +232,7 @@ fn claimed_addresses_do_not_misroute_those_who_have_proven_theirs() {
 /// Row 20: a presenter who flips between codecs is announced once per second, not per packet.
 #[test]
 fn flipping_codecs_is_announced_seldom_and_reaches_nobody_who_negotiated_the_other() {
-    use crate::api::Codec;
+    use crate::codec::Codec;
     let mut net = Net::new(1);
     let codecs = [Codec::Vp8, Codec::H264, Codec::Opus];
     let publisher = net.publisher(0, &codecs, &[]);

@@ -6,7 +6,8 @@ use str0m::media::MediaKind as PeerKind;
 use str0m::rtp::RtpPacket;
 
 use super::net::{Net, Rtp};
-use crate::api::{Codec, Event, LayerCap, PublicationInfo};
+use crate::api::{Event, LayerCap, PublicationInfo};
+use crate::codec::Codec;
 use crate::stats::DropReason;
 
 pub(super) const CODECS: &[Codec] = &[Codec::Vp8, Codec::Opus];

@@ -218,7 +218,7 @@ fn leaving_and_returning_across_shards_under_traffic_repeats_nothing() {
     let viewer = net.viewer(1, &publications, LayerCap::High);
     net.connect(viewer);
     let audio: Vec<_> =
-        publications.iter().filter(|p| p.kind == crate::api::MediaKind::Audio).cloned().collect();
+        publications.iter().filter(|p| p.kind == crate::codec::MediaKind::Audio).cloned().collect();
     let mut seq = 2;
     for _ in 0..20 {
         for _ in 0..3 {
@@ -250,7 +250,7 @@ fn a_cap_set_during_a_negotiation_is_kept() {
     let viewer = net.viewer(0, &publications, LayerCap::High);
     net.settle();
     let transport = net.peers[viewer].id;
-    let video = publications.iter().find(|p| p.kind == crate::api::MediaKind::Video);
+    let video = publications.iter().find(|p| p.kind == crate::codec::MediaKind::Video);
     let publication = video.expect("video was announced").id;
     net.command(Command::SetCap { transport, publication, cap: LayerCap::Low });
     net.answer_last_offer(viewer);

@@ -7,7 +7,8 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{CODECS, live_publisher};
 use super::layers;
 use super::net::{Net, Rtp};
-use crate::api::{Codec, Command, Event, LayerCap, MediaKind, PublicationInfo, SubscriptionRate};
+use crate::api::{Command, Event, LayerCap, PublicationInfo, SubscriptionRate};
+use crate::codec::{Codec, MediaKind};
 use crate::rtcp::{ReportBlock, Writer};
 use crate::stats::Counters;
 

@@ -3,7 +3,8 @@
 use str0m::media::{Direction, MediaKind as PeerKind};
 
 use super::net::Net;
-use crate::api::{Codec, Event};
+use crate::api::Event;
+use crate::codec::Codec;
 
 impl Net {
     /// Answers the last offer to a viewer that was left unanswered.

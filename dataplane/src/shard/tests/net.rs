@@ -18,7 +18,8 @@ use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc, RtcConfig};
 
 use super::super::{Shard, ShardConfig};
 pub(super) use super::packets::Rtp;
-use crate::api::{ClientKey, Codec, Command, Event, LayerCap, PublicationInfo, SubscriptionSpec};
+use crate::api::{ClientKey, Command, Event, LayerCap, PublicationInfo, SubscriptionSpec};
+use crate::codec::Codec;
 use crate::id::{ShardId, TransportId};
 use crate::lane::{self, Consumer};
 use crate::outbox::{Outgoing, Wire};

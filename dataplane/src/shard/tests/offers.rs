@@ -7,7 +7,8 @@ use super::offer_cases::{
     encoders, refused, spellings, text,
 };
 use super::strict;
-use crate::api::{ClientKey, Codec, Command, Event, ViewOffer};
+use crate::api::{ClientKey, Command, Event, ViewOffer};
+use crate::codec::Codec;
 
 fn codecs(names: &str) -> Vec<Codec> {
     names.split(' ').map(|name| Codec::from_name(name).expect("a codec")).collect()

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::super::Shard;
 use super::net::Net;
-use crate::api::{LayerCap, MediaKind};
+use crate::api::LayerCap;
+use crate::codec::MediaKind;
 use crate::id::{PublicationId, TransportId};
 use crate::rtcp::Writer;
 use crate::srtp::{DtlsKeys, Sealer};

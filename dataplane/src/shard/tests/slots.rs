@@ -8,9 +8,9 @@ use str0m::media::{Direction, MediaKind as PeerKind};
 use super::forwarding::{CODECS, live_publisher, video_numbers};
 use super::net::{Net, Rtp};
 use crate::api::{
-    ClientKey, Codec, Command, Event, LayerCap, Layers, MediaKind, PublicationInfo,
-    SubscriptionSpec, ViewOffer,
+    ClientKey, Command, Event, LayerCap, Layers, PublicationInfo, SubscriptionSpec, ViewOffer,
 };
+use crate::codec::{Codec, MediaKind};
 use crate::id::PublicationId;
 
 impl Net {

@@ -7,7 +7,8 @@ use str0m::rtp::RtpPacket;
 
 use super::forwarding::{CODECS, live_publisher};
 use super::net::{Net, Rtp};
-use crate::api::{Command, Event, LayerCap, MediaKind};
+use crate::api::{Command, Event, LayerCap};
+use crate::codec::MediaKind;
 use crate::voice::VoiceReport;
 
 /// Sends sound of one level for so many packets.
