@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags::{Flag, Flags};
 use crate::probe::{self, Target};
+use crate::report::Report;
 use crate::ways::{self, TurnServer};
 use crate::{Done, GROUP, machine, say};
 
@@ -41,26 +42,6 @@ const SILENT_MAX: usize = 2;
 const CERTIFICATE_DAYS_MIN: i64 = 14;
 /// Clocks that differ by more make tokens fail.
 const CLOCK_S_MAX: i64 = 5;
-
-/// What was found.
-pub(crate) struct Report {
-    faults: usize,
-}
-
-impl Report {
-    pub(crate) fn good(&self, line: impl std::fmt::Display) -> Done {
-        say(&format!("ok    {line}\n"))
-    }
-
-    pub(crate) fn note(&self, line: impl std::fmt::Display) -> Done {
-        say(&format!("note  {line}\n"))
-    }
-
-    pub(crate) fn bad(&mut self, line: impl std::fmt::Display) -> Done {
-        self.faults += 1;
-        say(&format!("BAD   {line}\n"))
-    }
-}
 
 /// How many transports to try, and how many shards they must reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +72,7 @@ impl Plan {
 /// `doctor`
 pub(crate) fn run(flags: &Flags, client: &Client) -> Done {
     let plan = Plan::of(flags)?;
-    let mut report = Report { faults: 0 };
+    let mut report = Report::default();
     if names(client, &mut report)? && web(client, &mut report)? {
         certificate(client, &mut report)?;
         media(plan, flags, client, &mut report)?;

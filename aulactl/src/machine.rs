@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::Done;
-use crate::doctor::Report;
+use crate::report::Report;
 
 /// What a busy shard's socket should be able to hold.
 const BUFFER_BYTES_MIN: u64 = 4 * 1024 * 1024;

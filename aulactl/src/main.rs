@@ -15,6 +15,7 @@ mod passwords;
 mod pattern;
 mod probe;
 mod recordings;
+mod report;
 mod setup;
 mod tokens;
 mod users;

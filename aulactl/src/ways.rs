@@ -12,8 +12,8 @@ use stun::Heard;
 use crate::Done;
 use crate::answer::Answer;
 use crate::client::Client;
-use crate::doctor::Report;
 use crate::probe::{Question, Target};
+use crate::report::Report;
 
 /// A server that is there answers by then.
 const WITHIN: Duration = Duration::from_secs(5);

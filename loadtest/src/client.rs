@@ -7,7 +7,7 @@ use dataplane::client::{
     Feedback, Opener, ReportBlock, SEAL_OVERHEAD_MAX_BYTES, Sealer, Writer, parse_rtcp,
 };
 
-use crate::engine::Checks;
+use crate::load::Checks;
 use crate::peer::{Peer, Transmit};
 use crate::publisher::Publisher;
 use crate::totals::Totals;

@@ -17,6 +17,7 @@ use str0m::config::DtlsCert;
 use tokio::sync::oneshot;
 
 use crate::client::{Client, Role};
+use crate::load::{Checks, Load};
 use crate::peer::Peer;
 use crate::publisher::Publisher;
 use crate::totals::Totals;
@@ -31,25 +32,6 @@ const FEEDBACK_EVERY: Duration = Duration::from_millis(100);
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Batches read from one socket before the clients' own timers get their turn.
 const BATCHES_PER_LOOP: usize = 16;
-
-/// What a publisher sends.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// The video's codec.
-    pub codec: Codec,
-    /// Whether the video has three encodings.
-    pub simulcast: bool,
-    /// Whether AV1 has three spatial layers; VP9 always has.
-    pub is_svc: bool,
-    /// Bitrate of the video, in simulcast of its best encoding; 0 for none.
-    pub video_bps: u64,
-    /// Video frames per second.
-    pub fps: u64,
-    /// Whether there is audio.
-    pub audio: bool,
-    /// Where the streams' variation comes from.
-    pub seed: u64,
-}
 
 /// What the signalling side asks of the engine.
 pub enum Command {
@@ -95,17 +77,6 @@ impl EngineHandle {
         self.send(command(sender));
         receiver.await.ok()
     }
-}
-
-/// How packets are checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Checks {
-    /// One of so many packets of a stream is authenticated and read.
-    pub verify_every: u64,
-    /// A longer pause between two complete frames is a freeze, in microseconds.
-    pub freeze_us: u64,
-    /// Whether viewers send transport-wide feedback, as browsers do.
-    pub feedback: bool,
 }
 
 /// Starts the media thread. `is_local`: the server is on this machine.

@@ -7,6 +7,7 @@ mod descriptors;
 mod engine;
 mod floor;
 mod ladder;
+mod load;
 mod measure;
 mod media;
 mod options;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dataplane::Codec;
 use loadtest::netem::Impairment;
 
-use crate::engine::Load;
+use crate::load::Load;
 use crate::tunnel::Transport;
 
 /// How to use it, printed by `--help`.

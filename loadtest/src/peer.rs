@@ -14,7 +14,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension as PeerExtension, ExtensionSerializer, ExtensionValues};
 use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
 
-use crate::engine::Load;
+use crate::load::Load;
 use crate::publisher::SIMULCAST;
 
 /// Outputs of one step at most.

@@ -5,7 +5,7 @@ use dataplane::client::{
     Description, Extension, ExtensionMap, ONE_BYTE_PROFILE, Section, TWO_BYTE_PROFILE,
 };
 
-use crate::engine::Load;
+use crate::load::Load;
 use crate::media::{AUDIO_INTERVAL_US, Audio, Packet, Video, next_due};
 
 /// Header and extensions at most: mid, rid, sequence number and the longest dependency descriptor

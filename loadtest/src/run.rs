@@ -8,8 +8,9 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::descriptors;
-use crate::engine::{self, Checks, Command, EngineHandle};
+use crate::engine::{self, Command, EngineHandle};
 use crate::floor;
+use crate::load::Checks;
 use crate::measure::{Outcome, ProcessUse};
 use crate::options::{Options, Protocol};
 use crate::signal::{self, Member};

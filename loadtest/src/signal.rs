@@ -11,7 +11,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::connect::{self, JOIN_TIMEOUT, Stream};
-use crate::engine::{Command, EngineHandle, Load};
+use crate::engine::{Command, EngineHandle};
+use crate::load::Load;
 use crate::target::Target;
 use crate::tunnel::{Relay, Way};
 

@@ -8,7 +8,7 @@ use dataplane::client::{
 
 use dataplane::{Codec, MediaKind};
 
-use crate::engine::Checks;
+use crate::load::Checks;
 use crate::media::{frame_number, read_stamp};
 use crate::totals::Totals;
 

@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use crate::connect::{self, JOIN_TIMEOUT};
-use crate::engine::{Command, EngineHandle, Load};
+use crate::engine::{Command, EngineHandle};
+use crate::load::Load;
 use crate::signal::Member;
 use crate::target::Target;
 use crate::tunnel::{Relay, Way};

@@ -2,13 +2,13 @@
 //! that name file, line, key and the nearest known key.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Value;
 
+use crate::description_error::DescriptionError;
 use crate::json_error::{json_errors, parse_json};
 use crate::key::Key;
 use crate::name::GroupName;
@@ -149,30 +149,6 @@ impl Description {
         })
     }
 }
-
-/// A group file that cannot be used.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DescriptionError {
-    /// The file, as the operator named it.
-    pub file: String,
-    /// From 1; 0 if the whole file is meant.
-    pub line: usize,
-    /// The unknown key, if that is what is wrong.
-    pub key: Option<String>,
-    /// What is wrong and how to put it right.
-    pub message: String,
-}
-
-impl fmt::Display for DescriptionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.file, self.message),
-            line => write!(f, "{}:{line}: {}", self.file, self.message),
-        }
-    }
-}
-
-impl std::error::Error for DescriptionError {}
 
 #[derive(Deserialize, Default)]
 #[serde(remote = "Self", deny_unknown_fields, default)]

@@ -6,7 +6,8 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::caseless::field_of;
-use crate::description::{DescriptionError, parse_description};
+use crate::description::parse_description;
+use crate::description_error::DescriptionError;
 use crate::key::Key;
 use crate::nearest::nearest;
 

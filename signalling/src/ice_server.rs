@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::caseless::{field_of, get};
-use crate::description::DescriptionError;
+use crate::description_error::DescriptionError;
 use crate::json_error::parse_json;
 use crate::nearest::{means_nothing, nearest};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use crate::description::DescriptionError;
+use crate::description_error::DescriptionError;
 use crate::nearest::nearest;
 
 /// Reads a JSON file. A value of the wrong kind is named by its path, as in `users.ann.password`.

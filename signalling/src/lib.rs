@@ -7,6 +7,7 @@ pub mod base64;
 pub mod caseless;
 mod certificate;
 mod description;
+mod description_error;
 mod document;
 mod entropy;
 mod exchange;
@@ -42,9 +43,8 @@ pub mod wire;
 
 pub use authorization::Authorization;
 pub use certificate::not_after;
-pub use description::{
-    Description, DescriptionError, Listing, User, description_errors, parse_description,
-};
+pub use description::{Description, Listing, User, description_errors, parse_description};
+pub use description_error::DescriptionError;
 pub use document::{Document, EditError, Who};
 pub use entropy::Entropy;
 pub use group::{StatusView, unauthenticated_status};

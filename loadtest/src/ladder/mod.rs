@@ -16,7 +16,7 @@ use loadtest::simulation::{RUNGS, Rung};
 use self::pictures::Decoded;
 use self::sound::Heard;
 use self::world::World;
-use crate::engine::Load;
+use crate::load::Load;
 
 /// What goes through a link before it is judged, and for how long it is.
 const SETTLE: Duration = Duration::from_secs(10);

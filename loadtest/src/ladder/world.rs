@@ -14,7 +14,7 @@ use loadtest::netem::{Impairment, Link};
 use super::sound::Sound;
 use super::viewer::Viewer;
 use crate::client::{Client, Role};
-use crate::engine::{Checks, Load};
+use crate::load::{Checks, Load};
 use crate::peer::Peer;
 use crate::publisher::Publisher;
 use crate::totals::Totals;
