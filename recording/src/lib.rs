@@ -12,6 +12,7 @@ mod mp4;
 mod opus;
 mod vp8;
 mod vp9;
+mod vp9_layers;
 
 pub use assemble::{Assembler, Frame, Packet};
 pub use film::{Ending, Film, Form, Fragment, Patch, Sample, Track};
