@@ -72,5 +72,5 @@ pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use path::Over;
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};
-pub use tape::{Tape, Taped, TapedPacket};
+pub use tape::{Lanes, Tape, Taped, TapedPacket};
 pub use voice::VoiceReport;
