@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use dataplane::{
-    Busy, ClientKey, CloseReason, Codec, Command, DataPlane, Event, LayerCap, Layers, PeerError,
-    PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, Tape, TransportId,
-    ViewOffer, Why,
+    Busy, ClientKey, CloseReason, Codec, Command, DataPlane, Event, Lanes, LayerCap, Layers,
+    PeerError, PublicationId, PublicationInfo, ShardId, SubscriptionRate, SubscriptionSpec, Tape,
+    TransportId, ViewOffer, Why,
 };
 use signalling::{
     Cause, ConnId, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest, Over, PathStage,
@@ -88,7 +88,7 @@ impl Bridge {
     }
 
     /// The recorder's end of its lanes; to be asked for once.
-    pub(crate) fn tape(&self) -> Option<Tape> {
+    pub(crate) fn tape(&self) -> Option<(Tape, Lanes)> {
         self.dataplane.tape().ok()
     }
 

@@ -19,6 +19,7 @@ mod http;
 mod ice;
 mod ice_tcp;
 mod journal;
+mod live;
 mod memory;
 mod metrics;
 mod outbox;

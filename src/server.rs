@@ -179,6 +179,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), FatalError> {
         counters,
         ice_tcp: ice_tcp.clone(),
         recorder: recorder.clone(),
+        shows: crate::live::Shows::default(),
+        passes: http::Passes::new(seed()?),
         certificates: certificates.clone(),
         memory: Memory::new(flags.memory_mib),
         is_public_server: flags.public_server,

@@ -77,6 +77,6 @@ pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use path::Over;
 pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};
-pub use tape::{Tape, Taped, TapedPacket};
+pub use tape::{Lanes, Tape, Taped, TapedPacket};
 pub use unused::{Unused, Why};
 pub use voice::VoiceReport;

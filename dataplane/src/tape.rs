@@ -60,18 +60,24 @@ pub struct TapedPacket<'a> {
 
 /// See the module's documentation.
 pub struct Tape {
-    lanes: Vec<Consumer>,
     shards: Vec<(Sender<ShardInput>, Arc<Waker>)>,
     /// Of all shards.
     epoch: Instant,
 }
 
+/// What comes off: one lane of each shard.
+pub struct Lanes {
+    lanes: Vec<Consumer>,
+    epoch: Instant,
+}
+
 impl DataPlane {
-    /// The recorder's end. The shards keep one: it is to be asked for once.
+    /// The recorder's end: what it asks of shards, and what it gets. The shards keep one: it is to be
+    /// asked for once.
     ///
     /// # Errors
     /// [`Busy`] when a shard's queue is full.
-    pub fn tape(&self) -> Result<Tape, Busy> {
+    pub fn tape(&self) -> Result<(Tape, Lanes), Busy> {
         let (ends, epoch) = (self.ends(), self.epoch());
         let mut lanes = Vec::new();
         for (inputs, waker) in &ends {
@@ -80,7 +86,7 @@ impl DataPlane {
             let _ = waker.wake();
             lanes.push(consumer);
         }
-        Ok(Tape { lanes, shards: ends, epoch })
+        Ok((Tape { shards: ends, epoch }, Lanes { lanes, epoch }))
     }
 }
 
@@ -117,6 +123,25 @@ impl Tape {
         Ok(())
     }
 
+    /// The time on the shards' clock, in microseconds.
+    pub fn now_us(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64 + 1
+    }
+
+    /// What the wall clock shows at a time on the shards' clock, as it goes now.
+    pub fn wall_at(&self, at_us: u64) -> SystemTime {
+        let (wall, now_us) = (SystemTime::now(), self.now_us());
+        let before = wall.checked_sub(Duration::from_micros(now_us.saturating_sub(at_us)));
+        before.unwrap_or(wall) + Duration::from_micros(at_us.saturating_sub(now_us))
+    }
+}
+
+impl Lanes {
+    /// The same as [`Tape::now_us`].
+    pub fn now_us(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64 + 1
+    }
+
     /// Calls `each` for up to `max` things of each shard; returns how many there were.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(Taped<'_>)) -> usize {
         let mut taken = 0;
@@ -128,18 +153,6 @@ impl Tape {
             });
         }
         taken
-    }
-
-    /// The time on the shards' clock, in microseconds.
-    pub fn now_us(&self) -> u64 {
-        self.epoch.elapsed().as_micros() as u64 + 1
-    }
-
-    /// What the wall clock shows at a time on the shards' clock, as it goes now.
-    pub fn wall_at(&self, at_us: u64) -> SystemTime {
-        let (wall, now_us) = (SystemTime::now(), self.now_us());
-        let before = wall.checked_sub(Duration::from_micros(now_us.saturating_sub(at_us)));
-        before.unwrap_or(wall) + Duration::from_micros(at_us.saturating_sub(now_us))
     }
 }
 

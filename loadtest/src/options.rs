@@ -34,6 +34,7 @@ aula-loadtest: WebRTC load for Aula and Galene, with real clients
   --verify N         check every Nth packet (16)
   --feedback         viewers send transport-wide feedback every 100 ms, as browsers do
   --transport T      udp|tcp|turn: viewers' media over UDP, ICE-TCP or the server's TURN (udp)
+  --record           the first publisher has the group recorded; it needs the permission record
   --netem SPEC       impair the viewers' media: loss=2%,delay=40ms,jitter=10ms,reorder=1%,
                      duplicate=1%,rate=2m,queue=100ms,burst=1%/30%,rebind=5s
 Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for a wrong command line.
@@ -91,6 +92,8 @@ pub struct Options {
     pub feedback: bool,
     /// `--transport`.
     pub transport: Transport,
+    /// `--record`.
+    pub records: bool,
     /// `--netem`.
     pub netem: Option<Impairment>,
     /// `--duration`.
@@ -150,6 +153,9 @@ impl Options {
                         cannot; use run, class or webinar"
                 .to_owned());
         }
+        if self.records && self.protocol.publishes_by_whip() {
+            return Err("--record: WHIP cannot say so; use --protocol native".to_owned());
+        }
         if self.netem.is_some() && self.transport != Transport::Udp {
             return Err(
                 "--netem: impairs datagrams, so not with --transport tcp or turn".to_owned()
@@ -197,6 +203,7 @@ impl Options {
             protocol: Protocol::Native,
             feedback: false,
             transport: Transport::Udp,
+            records: false,
             netem: None,
             duration: Duration::from_secs(30),
             ramp: 50.0,
@@ -232,6 +239,7 @@ impl Options {
             "audio" => self.load.audio = true,
             "codec" => self.load.codec = codec(&text()?)?,
             "feedback" => self.feedback = true,
+            "record" => self.records = true,
             "simulcast" => self.load.simulcast = true,
             "svc" => self.load.is_svc = true,
             "seed" => self.load.seed = number(name, &text()?)?,
@@ -343,6 +351,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
+        let error = parse("run --record --protocol whip").expect_err("not by WHIP");
+        assert!(error.contains("--protocol native"), "{error}");
         for (line, said) in [
             ("", "missing"),
             ("fly", "unknown command fly"),

@@ -187,6 +187,9 @@ impl Class {
                 let tls = self.tls.clone();
                 let mut joined = signal::join(&self.target, tls, engine, number, member).await?;
                 joined.publish(load, number).await?;
+                if self.options.records && number == 0 {
+                    joined.record().await?;
+                }
                 let views = self.options.is_meeting;
                 let way = self.way.clone();
                 self.members.spawn(async move {

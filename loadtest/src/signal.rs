@@ -184,6 +184,28 @@ impl Joined {
         }
     }
 
+    /// Has the group recorded, and waits until it is.
+    pub async fn record(&mut self) -> Result<(), String> {
+        self.send(json!({
+            "type": "groupaction", "kind": "record", "source": self.id, "username": self.username,
+        }))
+        .await?;
+        loop {
+            let message = self.receive().await?;
+            match message["type"].as_str() {
+                Some("user") if message["username"] == "RECORDING" => return Ok(()),
+                Some("usermessage") => {
+                    let said = message["value"].as_str().unwrap_or("no reason given");
+                    return Err(format!(
+                        "the server does not record: {said}; has the group \"allow-recording\", and \
+                         the user the permission record?"
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Asks for every stream of the group; then serves the connection until it breaks or `self`
     /// is dropped. Media comes by `way`. Returns why it ended.
     pub async fn serve(mut self, views: bool, way: Way) -> String {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::h264::Sets;
+use crate::vp9_layers::Layers;
 use crate::{Codec, Config, Picture, av1, opus, vp8, vp9};
 
 /// How long a gap may wait to be filled: some round trips of a bad path, with NACKs repeated.
@@ -63,8 +64,12 @@ pub struct Assembler {
     rtp_time: u32,
     at_us: u64,
     sets: Sets,
+    layers: Layers,
     /// Pictures cannot be shown before the next keyframe.
     is_broken: bool,
+    /// What the last keyframe says, and whether pictures have become larger since.
+    size: (u16, u16),
+    has_outgrown: bool,
     gaps: u64,
 }
 
@@ -79,7 +84,10 @@ impl Assembler {
             rtp_time: 0,
             at_us: 0,
             sets: Sets::default(),
+            layers: Layers::default(),
             is_broken: !codec.is_audio(),
+            size: (0, 0),
+            has_outgrown: false,
             gaps: 0,
         }
     }
@@ -89,9 +97,9 @@ impl Assembler {
         self.codec
     }
 
-    /// Whether no picture can be shown before the next keyframe.
+    /// Whether no picture can be shown as it should be before the next keyframe.
     pub fn needs_keyframe(&self) -> bool {
-        self.is_broken
+        self.is_broken || self.has_outgrown
     }
 
     /// How often packets were given up.
@@ -166,7 +174,7 @@ impl Assembler {
                 return Some(Frame { rtp_time, at_us, ticks, is_key: true, data, config });
             }
             Codec::Vp8 => vp8::picture(&payloads),
-            Codec::Vp9 => vp9::picture(&payloads),
+            Codec::Vp9 => vp9::picture(&payloads, &mut self.layers),
             Codec::H264 => self.sets.picture(&payloads),
             Codec::Av1 => av1::picture(&payloads),
         };
@@ -180,6 +188,14 @@ impl Assembler {
             return None;
         }
         self.is_broken = false;
+        if let Some(config) = &config {
+            // Who says less with each keyframe than it shows is not asked again and again.
+            let shown = self.layers.shown().filter(|(width, _)| *width > config.size.0);
+            (self.size, self.has_outgrown) = (shown.unwrap_or(config.size), false);
+        } else if let Some((width, _)) = self.layers.shown() {
+            // A layer more, without a keyframe: the file's head says less.
+            self.has_outgrown |= width > self.size.0;
+        }
         Some(Frame { rtp_time, at_us, ticks: 0, is_key, data, config })
     }
 

@@ -11,6 +11,11 @@ impl<'a> Bits<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// How many bits have been read.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
     pub fn bit(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;

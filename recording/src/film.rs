@@ -4,8 +4,10 @@ use crate::matroska::Matroska;
 use crate::mp4::Mp4;
 use crate::{Codec, Config};
 
-/// How long a fragment is: what may be lost at the end when the power fails.
-const FRAGMENT_US: u64 = 1_000_000;
+/// How long a fragment is: what may be lost at the end when the server dies.
+const FRAGMENT_US: u64 = 500_000;
+/// So much longer sound waits for the next picture, which knows how long the one before it was shown.
+const PICTURE_WITHIN_US: u64 = 60_000;
 /// Two samples of a track are at least so far apart, whatever their timestamps say.
 const STEP_US: u64 = 1000;
 /// How long a picture is shown whose successor is not known.
@@ -71,7 +73,11 @@ pub struct Fragment {
     pub bytes: Vec<u8>,
     /// What it covers, in microseconds since the film began.
     pub span_us: (u64, u64),
-    /// Whether it has a keyframe.
+    /// The same of its pictures, and of its sound.
+    pub video_us: Option<(u64, u64)>,
+    /// See `video_us`.
+    pub audio_us: Option<(u64, u64)>,
+    /// Whether its pictures begin with a keyframe: one that follows others begins a fragment.
     pub has_key: bool,
 }
 
@@ -143,16 +149,15 @@ impl Film {
 
     /// Adds a sample; returns the fragment that has become complete before it.
     pub fn push(&mut self, mut sample: Sample) -> Option<Fragment> {
-        let last = self.last.get_mut(sample.track)?;
-        if let Some((at_us, _)) = *last {
+        let last = *self.last.get(sample.track)?;
+        if let Some((at_us, _)) = last {
             sample.at_us = sample.at_us.max(at_us + STEP_US);
         }
-        let earliest_us = self.waiting.iter().map(|sample| sample.at_us).min();
-        let is_due = earliest_us.is_some_and(|us| sample.at_us >= us + FRAGMENT_US);
+        let is_due = self.is_due(&sample);
         // The one before lasts until this one begins.
         let usual_us = last.map_or(PICTURE_US, |(_, usual_us)| usual_us);
         let mut lasted_us = usual_us;
-        if let Some((at_us, _)) = *last {
+        if let Some((at_us, _)) = last {
             let before = self.waiting.iter_mut().rev().find(|other| other.track == sample.track);
             let step_us = sample.at_us - at_us;
             if let Some(before) = before
@@ -162,10 +167,27 @@ impl Film {
             }
             lasted_us = step_us.min(1_000_000);
         }
-        *last = Some((sample.at_us, lasted_us));
+        self.last[sample.track] = Some((sample.at_us, lasted_us));
         let fragment = if is_due { self.flush() } else { None };
         self.waiting.push(sample);
         fragment
+    }
+
+    /// Whether what waits is a fragment without this sample. Pictures decide, where there are any.
+    fn is_due(&self, sample: &Sample) -> bool {
+        let earliest_us = self.waiting.iter().map(|sample| sample.at_us).min();
+        let is_picture = self.is_video(sample);
+        let patience_us = match is_picture || !self.waiting.iter().any(|s| self.is_video(s)) {
+            true => 0,
+            false => PICTURE_WITHIN_US,
+        };
+        let is_long = |us| sample.at_us >= us + FRAGMENT_US + patience_us;
+        let begins = is_picture && sample.is_key && self.waiting.iter().any(|s| self.is_video(s));
+        begins || earliest_us.is_some_and(is_long)
+    }
+
+    fn is_video(&self, sample: &Sample) -> bool {
+        self.tracks.get(sample.track).is_some_and(|track| !track.config.codec.is_audio())
     }
 
     /// What waits, as a fragment.
@@ -179,15 +201,16 @@ impl Film {
         let ends = samples.iter().map(|sample| sample.at_us + sample.duration_us);
         let end_us = ends.max().unwrap_or(start_us);
         self.end_us = self.end_us.max(end_us);
-        let is_video = |sample: &Sample| !self.tracks[sample.track].config.codec.is_audio();
-        let has_key = samples.iter().any(|sample| sample.is_key && is_video(sample));
+        let has_key = samples.iter().find(|s| self.is_video(s)).is_some_and(|s| s.is_key);
+        let video_us = span(samples.iter().filter(|s| self.is_video(s)));
+        let audio_us = span(samples.iter().filter(|s| !self.is_video(s)));
         let at = self.length;
         let bytes = match &mut self.container {
             Container::Mp4(mp4) => mp4.fragment(at, &samples),
             Container::Matroska(matroska) => matroska.fragment(at, &samples),
         };
         self.length += bytes.len() as u64;
-        Some(Fragment { at, bytes, span_us: (start_us, end_us), has_key })
+        Some(Fragment { at, bytes, span_us: (start_us, end_us), video_us, audio_us, has_key })
     }
 
     /// Ends it.
@@ -199,6 +222,11 @@ impl Film {
         };
         Ending { last, index, patches }
     }
+}
+
+fn span<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<(u64, u64)> {
+    let spans = samples.map(|sample| (sample.at_us, sample.at_us + sample.duration_us));
+    spans.reduce(|(start, end), (other, until)| (start.min(other), end.max(until)))
 }
 
 #[cfg(test)]
@@ -230,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_is_a_second_and_says_where_it_is() {
+    fn a_fragment_is_half_a_second_and_says_where_it_is() {
         let (mut film, head) = Film::begin(Form::Mp4, tracks(Codec::Av1));
         let names: Vec<String> = boxes(&head).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["ftyp", "moov"]);
@@ -244,10 +272,9 @@ mod tests {
             for fragment in fragments.into_iter().flatten() {
                 assert_eq!(fragment.at, file.len() as u64);
                 let (start_us, end_us) = fragment.span_us;
-                assert!(
-                    (1_000_000..1_100_000).contains(&(end_us - start_us)),
-                    "{start_us} {end_us}"
-                );
+                assert!((400_000..600_000).contains(&(end_us - start_us)), "{start_us} {end_us}");
+                assert_eq!(fragment.has_key, start_us.is_multiple_of(2_000_000), "{start_us}");
+                assert_eq!(fragment.video_us.map(|(start_us, _)| start_us), Some(start_us));
                 file.extend(fragment.bytes);
             }
         }

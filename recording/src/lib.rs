@@ -10,11 +10,16 @@ mod h264;
 mod matroska;
 mod mp4;
 mod opus;
+mod read;
 mod vp8;
 mod vp9;
+mod vp9_layers;
 
 pub use assemble::{Assembler, Frame, Packet};
 pub use film::{Ending, Film, Form, Fragment, Patch, Sample, Track};
+pub use mp4::{chunk, head};
+pub use opus::SILENCE;
+pub use read::samples;
 
 /// What can be recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +33,20 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Vp8, Self::Vp9, Self::Av1, Self::H264, Self::Opus];
+
+    /// As timelines have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vp8 => "vp8",
+            Self::Vp9 => "vp9",
+            Self::Av1 => "av1",
+            Self::H264 => "h264",
+            Self::Opus => "opus",
+        }
+    }
+
     /// Whether it is sound.
     pub fn is_audio(self) -> bool {
         self == Self::Opus
@@ -56,6 +75,24 @@ impl Config {
     pub fn opus() -> Self {
         Self { codec: Codec::Opus, size: (0, 0), record: opus::record() }
     }
+
+    /// What players call it (RFC 6381, and what AOMedia and WebM add).
+    pub fn mime_codec(&self) -> String {
+        match (self.codec, &*self.record) {
+            (Codec::H264, [_, profile, constraints, level, ..]) => {
+                format!("avc1.{profile:02x}{constraints:02x}{level:02x}")
+            }
+            (Codec::Vp9, [profile, level, format, ..]) => {
+                format!("vp09.{profile:02}.{level:02}.{:02}", format >> 4)
+            }
+            (Codec::Av1, [_, first, second, ..]) => {
+                let tier = if second & 0x80 != 0 { 'H' } else { 'M' };
+                let depth = [8, 10, 12][usize::from((second >> 5 & 3).saturating_sub(1).min(2))];
+                format!("av01.{}.{:02}{tier}.{depth:02}", first >> 5, first & 0x1f)
+            }
+            (codec, _) => codec.name().to_owned(),
+        }
+    }
 }
 
 /// What a codec makes of the payloads of one picture.
@@ -64,4 +101,23 @@ struct Picture {
     is_key: bool,
     /// Of keyframes.
     config: Option<Config>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn players_know_the_names_of_codecs() {
+        let name = |codec, record: &[u8]| {
+            Config { codec, size: (0, 0), record: record.to_vec() }.mime_codec()
+        };
+        assert_eq!(name(Codec::H264, &[1, 0x42, 0xc0, 0x1f, 0xff]), "avc1.42c01f");
+        assert_eq!(name(Codec::Vp9, &[0, 31, 0x82, 2, 2, 2, 0, 0]), "vp09.00.31.08");
+        assert_eq!(name(Codec::Av1, &[0x81, 0x05, 0x0c, 0]), "av01.0.05M.08");
+        assert_eq!(name(Codec::Av1, &[0x81, 0x28, 0xcc, 0]), "av01.1.08H.10");
+        assert_eq!(name(Codec::Vp8, &[]), "vp8");
+        assert_eq!(name(Codec::H264, &[]), "h264", "a damaged timeline");
+        assert_eq!(Config::opus().mime_codec(), "opus");
+    }
 }

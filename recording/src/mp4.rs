@@ -76,6 +76,18 @@ fn ticks(track: &Track, us: u64) -> u64 {
     (us * hz + 500_000) / 1_000_000
 }
 
+/// The beginning of a stream for players, which get the rest by [`chunk`].
+pub fn head(tracks: &[Track]) -> Vec<u8> {
+    Mp4::default().begin(tracks)
+}
+
+/// A piece of such a stream that stands for itself; `sequence` grows from one to the next.
+pub fn chunk(tracks: &[Track], sequence: u32, samples: &[Sample]) -> Vec<u8> {
+    let entries = tracks.iter().map(|_| Vec::new()).collect();
+    let mut mp4 = Mp4 { tracks: tracks.to_vec(), sequence, duration_at: 0, entries };
+    mp4.fragment(0, samples)
+}
+
 impl Mp4 {
     /// The beginning of the file.
     pub fn begin(&mut self, tracks: &[Track]) -> Vec<u8> {
@@ -201,8 +213,11 @@ fn traf(out: &mut Vec<u8>, id: u32, track: &Track, samples: &[&Sample]) -> usize
         put_u32(out, samples.len() as u32);
         offset_at = out.len();
         put_u32(out, 0);
-        for sample in samples {
-            let end = ticks(track, sample.at_us + sample.duration_us);
+        for (number, sample) in samples.iter().enumerate() {
+            // Only the first has a time of its own: what came unevenly, or after a gap, would come to be
+            // in the wrong place.
+            let next = samples.get(number + 1).map(|next| next.at_us);
+            let end = ticks(track, next.unwrap_or(sample.at_us + sample.duration_us));
             put_u32(out, (end - ticks(track, sample.at_us)) as u32);
             put_u32(out, sample.data.len() as u32);
             put_u32(out, if sample.is_key { SYNC } else { NO_SYNC });

@@ -1,5 +1,8 @@
 //! Opus (RFC 6716, RFC 7587).
 
+/// 20 ms in which nothing is heard.
+pub const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
+
 /// How long a packet sounds, in samples of 48 kHz (RFC 6716 s3.1).
 pub fn samples(packet: &[u8]) -> Option<u32> {
     let toc = *packet.first()?;
@@ -43,5 +46,6 @@ mod tests {
         assert_eq!(samples(&[0x18 | 3, 63]), None, "more than 120 ms");
         assert_eq!(samples(&[]), None);
         assert_eq!(samples(&[3]), None);
+        assert_eq!(samples(SILENCE), Some(960));
     }
 }

@@ -1,6 +1,7 @@
 //! VP9 (RFC 9628 and the bitstream's specification).
 
 use crate::bits::Bits;
+use crate::vp9_layers::Layers;
 use crate::{Codec, Config, Picture};
 
 /// Layers of one picture that a superframe index can name.
@@ -14,7 +15,7 @@ struct Descriptor {
 }
 
 /// A picture from the payloads of its packets: its spatial layers as one superframe.
-pub fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
+pub fn picture(payloads: &[Vec<u8>], layers: &mut Layers) -> Option<Picture> {
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut told = None;
     for payload in payloads {
@@ -36,6 +37,7 @@ pub fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
             *level = level_of(size);
         }
     }
+    layers.hide_all_but_last(&mut frames);
     Some(Picture { data: superframe(frames)?, is_key, config })
 }
 

@@ -5,8 +5,10 @@ mod body;
 mod files;
 mod group;
 mod listen;
+mod live;
 mod monitor;
 mod origin;
+mod passes;
 mod plain;
 mod recordings;
 mod upgrade;
@@ -25,6 +27,7 @@ use body::{Body, empty, full};
 pub(crate) use files::Files;
 pub(crate) use listen::{ACCEPT_PAUSE, Listener, serve};
 pub(crate) use monitor::monitor;
+pub(crate) use passes::Passes;
 use signalling::percent_decode;
 pub(crate) use webrtc::Protocol;
 
@@ -51,6 +54,10 @@ pub(crate) struct Context {
     pub(crate) counters: Arc<Counters>,
     pub(crate) ice_tcp: Arc<IceTcp>,
     pub(crate) recorder: Recorder,
+    /// What is watched of recordings.
+    pub(crate) shows: crate::live::Shows,
+    /// Passwords of those who watch.
+    pub(crate) passes: Passes,
     /// Where TLS ends here.
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) memory: Memory,

@@ -1,5 +1,6 @@
 //! `/recordings/GROUP/`: what has been recorded, for those who may record: a listing, downloads, and
-//! the way to delete. The addresses are Galene's. `/recordings/GROUP/SESSION/` replays a session.
+//! the way to delete. The addresses are Galene's. `/recordings/GROUP/SESSION/` replays a session, and
+//! below it players find what they show of it meanwhile.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,7 +16,7 @@ use signalling::{
 
 use super::body::{self, Body, full};
 use super::webrtc::params;
-use super::{Asked, Context, files, origin, page_headers, redirect, text};
+use super::{Asked, Context, files, live, origin, page_headers, redirect, text};
 use crate::metrics::AuthFailure;
 
 /// The permission that opens all of this.
@@ -37,6 +38,10 @@ enum What {
     File(GroupName, String),
     /// A session, which is named as its timeline is.
     Session(GroupName),
+    /// A session as players show it while it is recorded.
+    Live(GroupName, String, live::Address),
+    /// The same of the session that is recorded.
+    Latest(GroupName, String),
 }
 
 /// What names of timelines end with.
@@ -45,15 +50,32 @@ const TIMELINE: &str = ".timeline.jsonl";
 const REPLAY_PAGE: &str = "replay.html";
 
 pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body> {
+    let (headers, host) = (asked.request.headers().clone(), asked.host.clone());
+    let config = asked.config.clone();
+    let mut response = answer(asked, context).await;
+    // Pages of other origins that may use this server may embed what is shown.
+    let is_public = context.is_public_server;
+    origin::annotate(response.headers_mut(), &headers, &host, &config, is_public);
+    response
+}
+
+async fn answer(asked: Asked, context: &Arc<Context>) -> Response<Body> {
     let rest = asked.path.strip_prefix("/recordings").unwrap_or_default();
     let rest = rest.strip_prefix('/').unwrap_or(rest);
     let Some((what, is_tidy)) = find(context.recorder.root(), rest) else {
         return not_found();
     };
-    let (What::Folder(group) | What::File(group, _) | What::Session(group)) = &what;
+    let (What::Folder(group)
+    | What::File(group, _)
+    | What::Session(group)
+    | What::Live(group, ..)
+    | What::Latest(group, _)) = &what;
     if !is_tidy {
         let to = format!("/recordings/{}/{}", encode_path(group.as_str()), asked.query);
         return redirect(StatusCode::PERMANENT_REDIRECT, &to);
+    }
+    if *asked.request.method() == Method::OPTIONS {
+        return preflight();
     }
     if let Err(refusal) = authorise(&asked, group, context).await {
         return *refusal;
@@ -80,16 +102,44 @@ pub(super) async fn serve(asked: Asked, context: &Arc<Context>) -> Response<Body
             page_headers(response.headers_mut(), &asked, context, "");
             response
         }
+        (What::Live(group, session, address), Method::GET | Method::HEAD) => {
+            let timeline = folder.join(format!("{session}{TIMELINE}"));
+            live::serve(&asked, context, (&group, &session), timeline, address).await
+        }
+        (What::Latest(group, name), Method::GET | Method::HEAD) => {
+            let Some(session) = context.recorder.watched().session(group.as_str()) else {
+                return text(
+                    StatusCode::NOT_FOUND,
+                    "Nothing is recorded in this group at present: press Record first\n",
+                );
+            };
+            let (group, session) = (encode_path(group.as_str()), encode_path(&session));
+            let to = format!("/recordings/{group}/{session}/{name}{}", asked.query);
+            redirect(StatusCode::TEMPORARY_REDIRECT, &to)
+        }
         (what, _) => {
             let allowed = match what {
                 What::Folder(_) => "OPTIONS, HEAD, GET, POST",
-                What::File(..) | What::Session(_) => "OPTIONS, HEAD, GET",
+                _ => "OPTIONS, HEAD, GET",
             };
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             response
         }
     }
+}
+
+/// What a page of another origin may send along.
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(super::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("OPTIONS, HEAD, GET");
+    headers.insert(header::ALLOW, methods.clone());
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let allowed = HeaderValue::from_static("Authorization, Range");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    response
 }
 
 fn not_found() -> Response<Body> {
@@ -116,9 +166,28 @@ fn find(root: &Path, path: &str) -> Option<(What, bool)> {
     {
         return Some((What::Folder(group), false));
     }
+    if let Some(live) = find_live(root, path) {
+        return Some((live, true));
+    }
     let (folder, name) = path.rsplit_once('/')?;
     is_plain(name).then_some(())?;
+    if let "live.m3u8" | "sound.m3u8" = name {
+        return Some((What::Latest(GroupName::parse(folder).ok()?, name.to_owned()), true));
+    }
     Some((What::File(GroupName::parse(folder).ok()?, name.to_owned()), true))
+}
+
+/// What is below a session.
+fn find_live(root: &Path, path: &str) -> Option<What> {
+    // Names of users may have slashes, too.
+    path.match_indices('/').find_map(|(at, _)| {
+        let (folder, rest) = (path.get(..at)?, path.get(at + 1..)?);
+        let (group, session) = folder.rsplit_once('/')?;
+        let group = GroupName::parse(group).ok().filter(|_| is_plain(session))?;
+        let address = live::Address::parse(rest)?;
+        let timeline = root.join(group.as_str()).join(format!("{session}{TIMELINE}"));
+        timeline.is_file().then(|| What::Live(group, session.to_owned(), address))
+    })
 }
 
 /// A name of a file in its folder, and of no hidden one.
@@ -148,6 +217,12 @@ async fn authorise(
         return Err(refusal(group));
     };
     let check = check_of(&shown, group, &description, asked);
+    let pass = match &shown {
+        Authorization::Basic { username, password } => {
+            Some(context.passes.pass([group.as_str(), username, password]))
+        }
+        Authorization::Bearer(_) => None,
+    };
     let may_by_name = match &shown {
         Authorization::Basic { username, .. } => {
             let user = description.user(username);
@@ -155,8 +230,14 @@ async fn authorise(
         }
         Authorization::Bearer(_) => false,
     };
+    if may_by_name && pass.is_some_and(|pass| context.passes.is_known(&pass)) {
+        return Ok(());
+    }
     let is_let_in = match context.authenticator.check(check).await {
-        Verdict::Right => may_by_name,
+        Verdict::Right => {
+            pass.into_iter().for_each(|pass| context.passes.remember(pass));
+            may_by_name
+        }
         Verdict::Granted(grant) => grant.permissions.iter().any(|permission| permission == RECORD),
         Verdict::Busy => {
             let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Server busy, try again\n");
@@ -260,7 +341,13 @@ async fn list(
     for Listed { name, bytes } in found {
         let token = escaped(&asked.query);
         let replay = name.strip_suffix(TIMELINE).map_or_else(String::new, |session| {
-            format!("<a href=\"./{}/{token}\">Replay</a>", encode_path(session))
+            let running = context.recorder.watched().is_running(group.as_str(), session);
+            let session = encode_path(session);
+            let live = match running {
+                true => format!(" <a href=\"./{session}/live.m3u8{token}\">Live</a>"),
+                false => String::new(),
+            };
+            format!("<a href=\"./{session}/{token}\">Replay</a>{live}")
         });
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -345,11 +432,14 @@ mod tests {
                 What::Folder(group) => format!("{} {is_tidy}", group.as_str()),
                 What::File(group, name) => format!("{} {name} {is_tidy}", group.as_str()),
                 What::Session(group) => format!("a session of {}", group.as_str()),
+                What::Live(group, ..) => format!("players of {}", group.as_str()),
+                What::Latest(group, name) => format!("the latest {name} of {}", group.as_str()),
             })
         };
         assert_eq!(found("a/").as_deref(), Some("a true"));
         assert_eq!(found("a/b/").as_deref(), Some("a/b true"));
         assert_eq!(found("a/b/x.webm").as_deref(), Some("a/b x.webm true"));
+        assert_eq!(found("a/b/live.m3u8").as_deref(), Some("the latest live.m3u8 of a/b"));
         for path in ["", "/", "a", "../", "a/../b/", "a/.hidden", ".a/x", "a/x\0", "a\\b/x", "/a/x"]
         {
             assert_eq!(found(path), None, "{path:?}");
@@ -363,6 +453,17 @@ mod tests {
         std::fs::write(root.join("a/b/2026.timeline.jsonl"), "").unwrap();
         let is_session = |path: &str| matches!(find(&root, path), Some((What::Session(_), true)));
         assert!(is_session("a/b/2026/"));
+        let is_live = |path: &str| {
+            matches!(find(&root, path), Some((What::Live(group, session, _), true))
+                if group.as_str() == "a/b" && session == "2026")
+        };
+        for path in ["live.m3u8", "live/media.m3u8", "people/ann/3.m4s", "people/x/2026/live.m3u8"]
+        {
+            assert!(is_live(&format!("a/b/2026/{path}")), "{path}");
+        }
+        for path in ["a/b/2027/live.m3u8", "a/b/2026/other.m3u8", "a/2026/live.m3u8"] {
+            assert!(!is_live(path), "{path}");
+        }
         for path in ["a/b/", "a/b/2027/", "a/b/2026", "a/2026/", "a/b/../b/2026/", "a/b/.2026/"] {
             assert!(!is_session(path), "{path}");
         }

@@ -472,7 +472,10 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         labels: "",
         help: "Packets that the recorder was too slow for.",
-        value: Value::Ours(|now, out| out.one(now.sum(|shard| shard.unrecorded))),
+        value: Value::Ours(|now, out| {
+            let left_out = now.counters.recording.left_out.load(Ordering::Relaxed);
+            out.one(now.sum(|shard| shard.unrecorded) + left_out)
+        }),
     },
     Metric {
         name: "aula_lane_drops_total",

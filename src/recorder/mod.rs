@@ -2,6 +2,7 @@
 //! that waits for the disk. It holds up nobody: what it is too slow for is dropped by the shards,
 //! and files go on with the next keyframe.
 
+mod backlog;
 #[cfg(test)]
 mod faults;
 mod file;
@@ -12,6 +13,7 @@ mod reel;
 mod session;
 mod storage;
 mod trouble;
+mod watched;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,29 +22,24 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::{PublicationId, Tape, Taped, TapedPacket};
+use dataplane::{Lanes, PublicationId, Tape, Taped, TapedPacket};
 use tokio::sync::Notify;
 
 use file::Disk;
 pub(crate) use limits::{Limits, Rules};
 use session::{Now, Session, Surroundings, Wish};
 pub(crate) use trouble::Kind as TroubleKind;
+pub(crate) use watched::Watched;
 
 /// How often the tape is looked at while something is recorded: far less than a lane holds.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// What is taken off the tape before files are written and orders looked at.
-const TAPED_MAX: usize = 2048;
-/// Who writes for so long has a slow disk.
-const SLOW: Duration = Duration::from_secs(1);
-/// How often operators hear of it.
-const SLOW_EVERY: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the last bytes.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the recorder is told. Groups are named by their paths.
 pub(crate) enum Job {
     /// Where packets come from; once, before anything else.
-    Tape(Box<Tape>),
+    Tape(Box<(Tape, Lanes)>),
     Begin {
         group: String,
         by: String,
@@ -95,6 +92,8 @@ pub(crate) struct Tally {
     pub(crate) bytes: AtomicU64,
     pub(crate) files: AtomicU64,
     pub(crate) fragments: AtomicU64,
+    /// Packets left out because a disk was too slow.
+    pub(crate) left_out: AtomicU64,
     /// Losses that no retransmission made good.
     pub(crate) gaps: AtomicU64,
     /// Recordings that ended because they could not go on.
@@ -128,6 +127,7 @@ impl Tally {
 pub(crate) struct Recorder {
     jobs: mpsc::Sender<Job>,
     root: Arc<Path>,
+    watched: Arc<Watched>,
 }
 
 impl Recorder {
@@ -140,16 +140,23 @@ impl Recorder {
     ) -> std::io::Result<(Self, mpsc::Receiver<Notice>)> {
         let (jobs, inputs) = mpsc::channel();
         let (told, notices) = mpsc::channel();
-        let tell = move |notice| {
+        let tell = move |notice: Notice| {
             // Nobody listens any more when the process ends.
             let _ = told.send(notice);
             wake.notify_one();
         };
         keeper::start(root, Arc::clone(&tally), Arc::clone(&limits_of))?;
+        let watched = Arc::<Watched>::default();
+        let (begun, has_begun) = mpsc::channel();
+        let intake = backlog::Shared::default();
+        let known = (Arc::clone(&watched), Arc::clone(&tally));
+        intake.look_after(has_begun, known, tell.clone())?;
         let desk = Desk {
+            watched: Arc::clone(&watched),
             root: root.to_owned(),
             limits_of,
-            slow_told_at: None,
+            intake,
+            begun,
             disk: Disk::start()?,
             tally,
             tape: None,
@@ -160,12 +167,17 @@ impl Recorder {
         let _: JoinHandle<()> = std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || desk.run(&inputs))?;
-        Ok((Self { jobs, root: root.into() }, notices))
+        Ok((Self { jobs, root: root.into(), watched }, notices))
     }
 
     /// Where recordings are.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What runs, and what is watched of it.
+    pub(crate) fn watched(&self) -> &Arc<Watched> {
+        &self.watched
     }
 
     /// Gives it something to do.
@@ -187,12 +199,15 @@ impl Recorder {
 
 /// What the thread works with.
 struct Desk {
+    watched: Arc<Watched>,
     root: PathBuf,
     limits_of: LimitsOf,
-    slow_told_at: Option<Instant>,
+    intake: backlog::Shared,
+    /// Tells who looks after it that there is something to look after.
+    begun: mpsc::Sender<()>,
     disk: Disk,
     tally: Arc<Tally>,
-    tape: Option<Box<Tape>>,
+    tape: Option<Tape>,
     sessions: HashMap<String, Session>,
     by_publication: HashMap<PublicationId, String>,
     tell: Box<dyn Fn(Notice) + Send>,
@@ -227,10 +242,14 @@ impl Desk {
 
     fn take(&mut self, job: Job) {
         match job {
-            Job::Tape(tape) => self.tape = Some(tape),
+            Job::Tape(tape) => {
+                let (tape, lanes) = *tape;
+                self.tape = Some(tape);
+                self.intake.set(lanes);
+            }
             Job::Begin { group, by, is_webm } => self.begin(group, &by, is_webm),
             Job::Stream(stream) => {
-                let Some(tape) = self.tape.as_deref() else {
+                let Some(tape) = &self.tape else {
                     return;
                 };
                 if let Some(session) = self.sessions.get_mut(&stream.group) {
@@ -281,12 +300,15 @@ impl Desk {
             storage: Arc::new(storage::System),
             tally: Arc::clone(&self.tally),
             limits: (self.limits_of)(&group),
+            watched: Arc::clone(&self.watched),
         };
         match Session::begin(&group, (by, is_webm), around, now(tape)) {
             Ok(session) => {
                 tracing::info!(group, by, "recording");
                 Tally::add(&self.tally.sessions, 1);
                 self.sessions.insert(group, session);
+                // Without it there is no tape to look after.
+                let _ = self.begun.send(());
             }
             Err(trouble) => {
                 tracing::error!(group, ?trouble, "cannot record");
@@ -314,17 +336,21 @@ impl Desk {
 
     /// Reads the tape, and lets every recording write what is due.
     fn look(&mut self) {
-        let Some(tape) = self.tape.as_deref_mut() else {
+        let Some(tape) = &self.tape else {
             return;
         };
         loop {
-            let (sessions, by_publication) = (&mut self.sessions, &self.by_publication);
-            let taken = tape.drain(TAPED_MAX, |taped| {
+            let kept = self.intake.take();
+            if kept.is_empty() {
+                break;
+            }
+            for kept in &kept {
+                let taped = kept.taped();
                 let (Taped::Packet(TapedPacket { publication, .. })
                 | Taped::Clock { publication, .. }) = taped;
-                let group = by_publication.get(&publication);
-                let Some(session) = group.and_then(|group| sessions.get_mut(group)) else {
-                    return;
+                let group = self.by_publication.get(&publication);
+                let Some(session) = group.and_then(|group| self.sessions.get_mut(group)) else {
+                    continue;
                 };
                 match taped {
                     Taped::Packet(packet) => session.packet(&packet),
@@ -332,32 +358,22 @@ impl Desk {
                         session.clock(publication, encoding, (rtp_time, at_us));
                     }
                 }
-            });
-            if taken < TAPED_MAX {
-                break;
             }
         }
-        let tape = &*tape;
         while let Some(synced) = self.disk.answer() {
             if let Some(session) = self.sessions.get_mut(&synced.group) {
                 session.synced(synced, now(tape));
             }
         }
-        let begun_at = Instant::now();
+        let before = self.tally.fragments.load(Ordering::Relaxed);
         for (group, session) in &mut self.sessions {
             for text in session.work(now(tape), &self.disk) {
                 (self.tell)(Notice { group: group.clone(), text, is_over: false });
             }
             grant(session, tape);
         }
-        let is_news = self.slow_told_at.is_none_or(|at| at.elapsed() >= SLOW_EVERY);
-        if begun_at.elapsed() >= SLOW && is_news {
-            self.slow_told_at = Some(Instant::now());
-            tracing::warn!(took_ms = begun_at.elapsed().as_millis(), "the disk is slow");
-            for group in self.sessions.keys() {
-                let text = "The server's disk is slow: the recording may lack pictures.";
-                (self.tell)(Notice { group: group.clone(), text: text.to_owned(), is_over: false });
-            }
+        if self.tally.fragments.load(Ordering::Relaxed) != before {
+            self.watched.grown();
         }
     }
 }

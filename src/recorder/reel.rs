@@ -85,6 +85,8 @@ struct Section {
     next: Option<u8>,
     chosen_at_us: u64,
     asked_at_us: Option<u64>,
+    /// When the last keyframe was written.
+    keyed_at_us: Option<u64>,
     /// What its pictures are at present.
     config: Option<Config>,
 }
@@ -99,6 +101,7 @@ impl Section {
             next: None,
             chosen_at_us: 0,
             asked_at_us: None,
+            keyed_at_us: None,
             config: None,
         }
     }
@@ -289,15 +292,22 @@ impl Reel {
         }
     }
 
-    /// What a keyframe is needed of, if it is time to ask.
-    pub(super) fn wanted_keyframe(&mut self, now_us: u64) -> Option<(PublicationId, u8)> {
+    /// What a keyframe is needed of, if it is time to ask. Who watches meanwhile gets one from time to
+    /// time: players can begin with nothing else.
+    pub(super) fn wanted_keyframe(
+        &mut self,
+        now_us: u64,
+        is_watched: bool,
+    ) -> Option<(PublicationId, u8)> {
         for section in self.sections.iter_mut().filter(|section| section.is_video) {
             let encoding = section.next.unwrap_or(section.chosen);
+            let is_long = |at: Option<u64>| {
+                at.is_none_or(|us| now_us.saturating_sub(us) >= KEYFRAME_EVERY_US)
+            };
             let needs =
-                section.layers.get(&encoding).is_none_or(|layer| layer.assembler.needs_keyframe());
-            let is_time = section
-                .asked_at_us
-                .is_none_or(|asked_us| now_us.saturating_sub(asked_us) >= KEYFRAME_EVERY_US);
+                section.layers.get(&encoding).is_none_or(|layer| layer.assembler.needs_keyframe())
+                    || (is_watched && is_long(section.keyed_at_us));
+            let is_time = is_long(section.asked_at_us);
             if needs && is_time {
                 section.asked_at_us = Some(now_us);
                 return Some((section.publication, encoding));
@@ -366,6 +376,9 @@ impl Reel {
             return Ok(());
         };
         let is_video = section.is_video;
+        if frame.is_key {
+            section.keyed_at_us = Some(now_us);
+        }
         let has_changed = frame.config.is_some() && frame.config != section.config;
         if has_changed {
             // Until the next file may begin, pictures of another form are left out.
@@ -502,23 +515,32 @@ fn write(
     Tally::add(&place.tally.fragments, 1);
     Tally::add(&place.tally.bytes, fragment.bytes.len() as u64);
     let base_us = open.start_us.saturating_sub(place.start_us);
-    place.timeline.put_json(
-        now_us,
-        json!({
-            "event": "fragment", "file": open.file.name(), "offset": fragment.at,
-            "length": fragment.bytes.len(), "has_key": fragment.has_key,
-            "start_us": base_us + fragment.span_us.0, "end_us": base_us + fragment.span_us.1,
-        }),
-    );
+    let moved = |(start_us, end_us): (u64, u64)| [base_us + start_us, base_us + end_us];
+    let [start_us, end_us] = moved(fragment.span_us);
+    let mut line = json!({
+        "event": "fragment", "file": open.file.name(), "offset": fragment.at,
+        "length": fragment.bytes.len(), "has_key": fragment.has_key,
+        "start_us": start_us, "end_us": end_us,
+    });
+    for (kind, span) in [("video_us", fragment.video_us), ("audio_us", fragment.audio_us)] {
+        if let Some(span) = span {
+            line[kind] = json!(moved(span));
+        }
+    }
+    place.timeline.put_json(now_us, line);
     Ok(())
 }
 
 fn described(track: &Track) -> Value {
-    let Config { codec, size: (width, height), .. } = &track.config;
-    let codec = format!("{codec:?}").to_lowercase();
+    let Config { codec, size: (width, height), record } = &track.config;
+    let (codec, mime) = (codec.name(), track.config.mime_codec());
+    let record: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
     match track.config.codec.is_audio() {
-        true => json!({ "kind": "audio", "codec": codec }),
-        false => json!({ "kind": "video", "codec": codec, "width": width, "height": height }),
+        true => json!({ "kind": "audio", "codec": codec, "mime": mime, "record": record }),
+        false => json!({
+            "kind": "video", "codec": codec, "width": width, "height": height, "mime": mime,
+            "record": record,
+        }),
     }
 }
 

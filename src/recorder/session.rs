@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::reel::Reel;
 use super::storage::Storage;
 use super::trouble::Trouble;
+use super::watched::Watched;
 use super::{Stream, Tally, names};
 
 /// How often it is looked whether the files are still there, and whether there is room for more.
@@ -40,6 +41,7 @@ pub(super) struct Surroundings {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) tally: Arc<Tally>,
     pub(super) limits: Limits,
+    pub(super) watched: Arc<Watched>,
 }
 
 /// What a recording wants of the shards.
@@ -118,6 +120,12 @@ impl Timeline {
         }
     }
 
+    /// What the session is called: the name without its ending.
+    fn session(&self) -> &str {
+        let name = self.file.name();
+        name.strip_suffix(".timeline.jsonl").unwrap_or(name)
+    }
+
     fn write(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -178,6 +186,7 @@ impl Session {
         });
         let (folder, timeline) =
             begun.map_err(|trouble| trouble.or_inodes(storage.room(&around.root)))?;
+        around.watched.begun(group, timeline.session());
         let place = Place {
             storage,
             folder,
@@ -307,10 +316,13 @@ impl Session {
 
     fn write(&mut self, now: Now, disk: &Disk) -> Result<(), Trouble> {
         let mut over = Vec::new();
+        let watched = self.around.watched.streams(&self.place.group);
         for (media, reel) in &mut self.reels {
             reel.work(now.us, &mut self.place, disk)?;
             self.notices.extend(reel.notice.take());
-            if let Some((publication, encoding)) = reel.wanted_keyframe(now.us) {
+            if let Some((publication, encoding)) =
+                reel.wanted_keyframe(now.us, watched.contains(&reel.stream.id))
+            {
                 self.wishes.push(Wish::Keyframe(publication, encoding));
             }
             if reel.is_over {
@@ -395,6 +407,7 @@ impl Session {
                     timeline.put_json(now.us, described(&reel.stream));
                 }
                 timeline.waiting.append(&mut self.place.timeline.waiting);
+                self.around.watched.begun(&group, timeline.session());
                 self.place.timeline = timeline;
             }
             Err(error) => return Err(error.into()),
@@ -425,6 +438,7 @@ impl Session {
         if let Err(error) = self.place.timeline.write() {
             tracing::warn!(%error, "a timeline lacks its end");
         }
+        self.around.watched.ended(&self.place.group);
     }
 }
 

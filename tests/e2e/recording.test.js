@@ -5,7 +5,8 @@ import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
-import { decode, films, folder, group, record, timeline } from './peer/recorded.js';
+import { open, publish } from './peer/layers.js';
+import { decode, films, folder, group, record, shown, timeline, timelines } from './peer/recorded.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { sleep, until } from './peer/wait.js';
@@ -13,6 +14,8 @@ import { sleep, until } from './peer/wait.js';
 const CODECS = ['vp8', 'vp9', 'h264', 'av1'];
 const GROUPS = Object.fromEntries(CODECS.map((codec) => [codec, group(codec)]));
 GROUPS.asked = group('vp8', { 'recording-consent': 'asked' });
+/** Layers within one stream. */
+const MODES = [['vp9', 'L3T3_KEY'], ['vp9', 'L2T2'], ['vp9', 'L3T3'], ['av1', 'L3T3_KEY'], ['av1', 'L2T2']];
 /** How often the server is killed with each codec; more of it by hand. */
 const ROUNDS = Number(process.env.AULA_E2E_KILLS ?? 1);
 /** What is written at the latest so long before the end. */
@@ -108,6 +111,50 @@ describe('recording', { concurrency: 1 }, () => {
                 rmSync(directory, { recursive: true, force: true });
             }
             server = await Server.start({ groups: GROUPS });
+        });
+    }
+
+    for (const [codec, scalabilityMode] of MODES) {
+        test(`${codec} ${scalabilityMode}: the highest layer is recorded, as one track`, async (context) => {
+            const ann = await joinGroup(browser, 'ann', { group: codec, password: 'teacher' });
+            await record(ann);
+            await until('the recording', () => timelines(server, codec).length > 0);
+            const before = new Set(films(server, codec));
+            const page = await open(browser, 'publisher');
+            const sent = await page.evaluate(publish,
+                { url: `${ORIGIN}/group/${codec}/.whip`, codec, scalabilityMode });
+            assert.equal(sent.status, 201, sent.body);
+            // How many layers there are depends on what the encoder thinks of the machine.
+            const { file, width } = await until('six seconds of all layers', async () => {
+                const [width] = Object.values(await page.evaluate(() => window.outgoing()));
+                const lines = timelines(server, codec);
+                const large = lines.findLast(({ event, file, tracks }) => event === 'file' && !before.has(file)
+                    && tracks.some((track) => track.width >= width));
+                const last = lines.findLast(({ event, file }) => event === 'fragment' && file === large?.file);
+                return last && last.end_us - large.at_us > 6e6
+                    && { file: large.file, width };
+            });
+            await ann.click('#record-button');
+            await until('the end', () => timelines(server, codec).some(
+                (line) => line.event === 'file-end' && line.file === file));
+            const path = join(folder(server, codec), file);
+            const { sizes, held, tracks } = await shown(path);
+            assert.equal(tracks, 1);
+            // Each picture once, whatever it is made of.
+            assert.equal(sizes.length, held);
+            const widths = sizes.map((size) => Number(size.split('x')[0]));
+            const largest = Math.max(...widths);
+            assert.ok(largest >= width, `${largest} of ${width}`);
+            // An encoder that is late leaves the highest layer out.
+            context.diagnostic(`${widths.filter((shown) => shown < largest).length} of ${held} are smaller`);
+            await decode(path, ['video']);
+            const viewer = await openPage(browser, 'viewer');
+            await viewer.context().setHTTPCredentials({ username: 'ann', password: 'teacher' });
+            await viewer.goto(`${ORIGIN}/recordings/${codec}/`);
+            const played = await playTo(viewer, `${ORIGIN}/recordings/${codec}/${encodeURIComponent(file)}`);
+            assert.ok(played.width > 0);
+            for (const each of [ann, page, viewer])
+                await each.context().close();
         });
     }
 

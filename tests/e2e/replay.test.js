@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { appendFileSync, copyFileSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { appendFileSync, copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { after, before, describe } from 'node:test';
@@ -220,6 +220,34 @@ describe('replay', { concurrency: 1 }, () => {
         await page.keyboard.press('Enter');
         await page.waitForSelector('.is-large button[aria-label="Show bob large"]');
         await page.close();
+    });
+
+    test('who is large speaks, as the timeline tells', async () => {
+        const path = join(folder(server, 'vp8'), timelineName(server, 'vp8'));
+        const written = readFileSync(path, 'utf8');
+        const streamOf = (name) => lines.find((line) => line.event === 'stream' && line.username === name).stream;
+        const [ann, bob] = ['ann', 'bob'].map(streamOf);
+        // Both beep all the time: what is heard would not tell.
+        const told = [[5, [bob]], [7, [ann, bob]], [9, [ann]], [11, []]].map(([atS, streams]) => (
+            JSON.stringify({ event: 'speakers', streams, at_us: atS * 1e6 })));
+        const others = written.split('\n').filter((line) => !line.includes('"event":"speakers"'));
+        writeFileSync(path, [...others.filter(Boolean), ...told, ''].join('\n'));
+        const page = await openReplay(browser, 'vp8', timelineName(server, 'vp8'));
+        // Back and forth.
+        for (const [atS, large, speaking] of [[6, bob, [bob]], [10, ann, [ann]], [8, bob, [ann, bob]],
+            [12, ann, []]]) {
+            await seekTo(page, atS);
+            await until(`the speaker at ${atS} s`, async () => {
+                const now = await page.evaluate(() => ({
+                    large: window.replay.stage.large?.stream.id,
+                    speaking: window.replay.tiles.filter(({ node }) => node.classList.contains('is-speaking'))
+                        .map(({ stream }) => stream.id),
+                }));
+                return now.large === large && now.speaking.sort().join() === [...speaking].sort().join();
+            });
+        }
+        await page.close();
+        writeFileSync(path, written);
     });
 
     test('on every screen, and for axe-core', async () => {

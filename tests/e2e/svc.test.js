@@ -2,41 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inbound, joinGroup, openPage } from './peer/browser.js';
+import { inbound, joinGroup } from './peer/browser.js';
+import { open, publish } from './peer/layers.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
-import { helpers } from './peer/web-session.js';
 
 const URL = `${ORIGIN}/group/test/`;
 const MODES = [
     ['av1', 'L3T3_KEY'], ['av1', 'L2T2'], ['av1', 'S2T1'], ['av1', 'L1T3'],
     ['vp9', 'L3T3_KEY'], ['vp9', 'L2T2'], ['h264', 'L1T2'],
 ];
-
-/** Runs in the page: publishes a moving canvas in layers. */
-async function publish({ url, codec, scalabilityMode }) {
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [640, 360];
-    const context = canvas.getContext('2d');
-    setInterval(() => {
-        context.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
-        context.fillRect(performance.now() / 5 % 600, 100, 40, 40);
-    }, 50);
-    const pc = window.pc = new RTCPeerConnection();
-    const video = pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
-        direction: 'sendonly', sendEncodings: [{ scalabilityMode, maxBitrate: 800_000 }],
-    });
-    const { codecs } = RTCRtpSender.getCapabilities('video');
-    video.setCodecPreferences(codecs.filter(
-        ({ mimeType }) => mimeType.toLowerCase() === `video/${codec}`,
-    ));
-    // A busy machine shall cost pictures, not layers.
-    const parameters = video.sender.getParameters();
-    parameters.degradationPreference = 'maintain-resolution';
-    await video.sender.setParameters(parameters);
-    return window.post(pc, url, {});
-}
 
 /** Runs in the page: plays the picture, with the dependency descriptor or without. */
 async function play({ url, hasDescriptor }) {
@@ -60,13 +36,6 @@ async function choose(layers) {
         body: JSON.stringify(layers),
     });
     return [response.status, await response.text()];
-}
-
-async function open(browser, name) {
-    const page = await openPage(browser, name);
-    await page.addInitScript(helpers);
-    await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
-    return page;
 }
 
 /** Waits for pictures whose width fits what is sent at that time, and for more of them. */

@@ -8,7 +8,7 @@ const JOINED_S = 0.25;
 
 /** Reads the lines of a timeline; what is no whole line yet is left out. */
 export function parseTimeline(text) {
-    const session = { startMs: 0, group: '', by: '', isOver: false, durationS: 0, streams: [], messages: [] };
+    const session = { startMs: 0, group: '', by: '', isOver: false, durationS: 0, streams: [], messages: [], speeches: [] };
     const streams = new Map();
     const files = new Map();
     for (const line of text.split('\n')) {
@@ -51,6 +51,10 @@ export function parseTimeline(text) {
             if (typeof event.value === 'string')
                 session.messages.push({ atS, kind: event.kind, name: event.username ?? '', text: event.value });
             break;
+        case 'speakers':
+            if (Array.isArray(event.streams))
+                addSpeech(session.speeches, atS, event.streams);
+            break;
         case 'hand-up':
             session.messages.push({ atS, kind: 'hand', name: event.username ?? '', text: '' });
             break;
@@ -82,6 +86,25 @@ function addSpan(file, startS, endS) {
         last[1] = Math.max(last[1], endS);
     else
         file.spans.push([startS, endS]);
+}
+
+/** Whoever speaks longest stays the speaker: others that join in do not take over. */
+function addSpeech(speeches, atS, ids) {
+    const before = speeches.at(-1)?.speaker ?? null;
+    speeches.push({ atS, ids, speaker: ids.length === 0 || ids.includes(before) ? before : ids[0] });
+}
+
+/** Who speaks at a time: ids of streams, and of whose it is to be shown; nothing where nobody has told. */
+export function speechAt(speeches, atS) {
+    let [from, to] = [0, speeches.length];
+    while (from < to) {
+        const middle = (from + to) >> 1;
+        if (speeches[middle].atS <= atS)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return speeches[from - 1];
 }
 
 /** The file of a stream that has something at a time. */

@@ -50,7 +50,7 @@ async function open() {
         byId('tiles').append(tile.node);
         return tile;
     });
-    stage = new ReplayStage(tiles);
+    stage = new ReplayStage(tiles, recorded.speeches);
     messages = new ReplayMessages(recorded.messages, clockOf, (atS) => seek(atS));
     byId('captions').hidden = !messages.hasCaptions;
     byId('position').max = String(Math.ceil(recorded.durationS));
@@ -73,7 +73,7 @@ function look() {
         tile.video.volume = volume;
         tile.video.muted = isMuted;
     }
-    stage.look(nowMs);
+    stage.look(nowMs, clock.positionS);
     messages.show(clock.positionS);
     showPosition();
 }

@@ -28,24 +28,34 @@ export function films(server, name) {
 /** The lines of a group's timeline. */
 export function timeline(server, name) {
     const file = readdirSync(folder(server, name)).find((file) => file.endsWith('.jsonl'));
-    if (!file)
-        return [];
-    return readFileSync(join(folder(server, name), file), 'utf8').trim().split('\n').map(JSON.parse);
+    return file ? linesOf(join(folder(server, name), file)) : [];
 }
 
-/** Decodes all of a file; what is broken is an error. Returns the seconds of pictures and sound. */
-export async function decode(path) {
+/** The lines of all timelines of a group, in order. */
+export function timelines(server, name) {
+    const files = readdirSync(folder(server, name)).filter((file) => file.endsWith('.jsonl')).sort();
+    return files.flatMap((file) => linesOf(join(folder(server, name), file)));
+}
+
+function linesOf(path) {
+    return readFileSync(path, 'utf8').trim().split('\n').map(JSON.parse);
+}
+
+/** What FFmpeg says although all is well. */
+export const FINE = /^(frame|size)=/;
+
+/** Decodes all of a file; what is broken is an error. Returns the seconds of each kind. */
+export async function decode(path, kinds = ['video', 'audio']) {
     const seconds = {};
-    for (const [kind, map] of [['video', '0:v:0'], ['audio', '0:a:0']]) {
+    for (const kind of kinds) {
+        const map = `0:${kind[0]}:0`;
         const { stderr } = await run(process.env.FFMPEG, [
             '-hide_banner', '-v', 'error', '-stats', '-nostdin', '-i', path, '-map', map,
             // Cameras have no constant rate.
             '-fps_mode', 'passthrough', '-enc_time_base', 'demux',
             '-f', 'null', '-',
         ], { maxBuffer: 1 << 24 });
-        // FFmpeg shows the layers of VP9 one by one at one time, of which its null muxer complains.
-        const fine = /^(frame|size)=|^\[null .*non monotonically/;
-        const problems = stderr.split(/[\r\n]/).filter((line) => line && !fine.test(line));
+        const problems = stderr.split(/[\r\n]/).filter((line) => line && !FINE.test(line));
         assert.deepEqual(problems, [], `${kind} of ${path}`);
         const [, h, m, s] = /time=(\d+):(\d+):([\d.]+)(?![^]*time=)/.exec(stderr) ?? [];
         seconds[kind] = Number(h) * 3600 + Number(m) * 60 + Number(s);
@@ -58,4 +68,16 @@ export async function record(page) {
     await page.click('#people-button');
     await page.click('#record-button');
     await page.waitForSelector('#room-recording:not([hidden])');
+}
+
+/** The sizes of all pictures of a file as FFmpeg shows them, one after the other, and how many it holds. */
+export async function shown(path) {
+    const show = (...how) => run(process.env.FFMPEG, [
+        '-hide_banner', '-nostdin', '-i', path, '-map', '0:v', ...how, '-f', 'null', '-',
+    ], { maxBuffer: 1 << 26 });
+    const { stderr } = await show('-vf', 'showinfo', '-noautoscale', '-fps_mode', 'passthrough');
+    const sizes = [...stderr.matchAll(/ n: *\d+ .* s:(\d+x\d+) /g)].map(([, size]) => size);
+    const { stderr: copied } = await show('-c', 'copy');
+    const held = Number(/frame= *(\d+)(?![^]*frame=)/.exec(copied)[1]);
+    return { sizes, held, tracks: stderr.split('Output #0')[0].match(/Stream #0:\d+.*: Video/g).length };
 }
