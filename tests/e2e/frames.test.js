@@ -83,9 +83,15 @@ describe('frames', { concurrency: 1 }, () => {
                 }),
             });
             await page.setViewportSize(viewport);
+            await page.evaluate(() => {
+                window.long = [];
+                new PerformanceObserver((list) => window.long.push(...list.getEntries()
+                    .map(({ duration }) => Math.round(duration)))).observe({ type: 'longtask' });
+            });
             await page.evaluate(fillClass, CLASS);
             const shown = () => page.locator('.tile:not([hidden])').count();
             await until('tiles', async () => pageMax ? await shown() === CLASS : await shown() > 3);
+            context.diagnostic(`long tasks while they came: ${await page.evaluate(() => window.long.join(', ')) || 'none'}`);
             await screenshot(page, `frames-${viewport.width}`);
             for (const deed of ['rest', 'pages', 'chat', 'hands']) {
                 const found = await measure(page, deed);

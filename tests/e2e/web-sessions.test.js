@@ -247,8 +247,8 @@ describe('WHIP and WHEP in browsers', { concurrency: 1 }, () => {
         await screenshot(publisher, 'publish');
         const watcher = await openPage(browser, 'watch page');
         await watcher.goto(`${ORIGIN}/group/test/watch`);
-        const playing = () => watcher.evaluate(() => [...document.querySelectorAll('#grid video')]
-            .filter((video) => !video.hidden && video.videoWidth > 0 && video.currentTime > 0).length);
+        const playing = () => watcher.evaluate(() => [...document.querySelectorAll('#grid figure:not([hidden]) video')]
+            .filter((video) => video.videoWidth > 0 && video.currentTime > 0).length);
         await until('one picture', async () => await playing() === 1);
         await screenshot(watcher, 'watch');
         const member = await joinGroup(browser, 'carol');

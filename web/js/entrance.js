@@ -42,7 +42,8 @@ async function askStatus() {
         const response = await fetch('.status', { cache: 'no-store' });
         if (!response.ok) {
             throw new Error(response.status === 404
-                ? t('There is no group at this address. Is the link complete?')
+                ? t('There is no group at this address. Compare it with the link that you were given, or ask '
+                    + 'whoever gave it to you for it again.')
                 : t('The server says: {text}', { text: response.statusText || response.status }));
         }
         state.status = await response.json();

@@ -6,6 +6,7 @@ import { followEncryption } from './encrypting.js';
 import { stopFilm } from './film.js';
 import { joined, kicked, leave, listen, tell, userChanged } from './happenings.js';
 import * as own from './own.js';
+import { ownPerson } from './person.js';
 import { ServerConnection } from './protocol.js';
 import { Room } from './room.js';
 import { state } from './state.js';
@@ -31,6 +32,7 @@ export function enter(credentials) {
 /** Shows the group of `connection` on the page. */
 function settle(connection, credentials) {
     state.connection = window.aula.connection = connection;
+    connection.ownData.person ??= state.breakouts.main.ownData.person ?? ownPerson(credentials.username ?? '');
     connection.prepare = (stream) => state.encryption.prepare(stream);
     state.room = new Room(connection, {
         stage: state.stage, leave, credentials, attendance: state.breakouts.attendance,
