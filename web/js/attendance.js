@@ -19,8 +19,12 @@ export class Attendance {
             this.#byId.delete(user.id);
             return;
         }
-        if (user.permissions?.includes('system') || this.#byId.has(user.id))
+        if (user.permissions?.includes('system'))
             return;
+        if (this.#byId.has(user.id)) {
+            this.#becomes(user, nowMs);
+            return;
+        }
         const person = this.#recordOf(user, nowMs);
         this.#byId.set(user.id, person);
         // With two devices somebody is present once.
@@ -53,6 +57,23 @@ export class Attendance {
         };
         this.people.set(`${person} ${name}`, made);
         return made;
+    }
+
+    /** Somebody turns out to be one whom we have had before. */
+    #becomes(user, nowMs) {
+        const was = this.#byId.get(user.id);
+        const known = this.people.get(`${personOf(user)} ${user.username}`);
+        if (!known || known === was)
+            return;
+        this.#left(was, user.id, nowMs);
+        if (was.here.size === 0) {
+            known.presentMs += was.presentMs;
+            this.people.delete(`${was.person} ${was.name}`);
+        }
+        if (known.here.size === 0)
+            known.sinceMs = nowMs;
+        known.here.add(user.id);
+        this.#byId.set(user.id, known);
     }
 
     #left(person, id, nowMs) {

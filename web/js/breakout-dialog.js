@@ -18,17 +18,25 @@ export async function openBreakoutDialog(breakouts) {
     const dialog = element('dialog', { className: 'rooms', 'aria-labelledby': 'rooms-title' });
     document.body.append(dialog);
     let shown = '';
+    let plan = null;
     const draw = () => {
         // Drawn anew only when it tells something else: a choice that is open must not vanish.
         const now = JSON.stringify([breakouts.plan, breakouts.isRunning, people(breakouts)]);
         if (now === shown)
             return;
+        const isPlanning = !breakouts.isRunning && plan !== null;
         shown = now;
+        if (isPlanning) {
+            // What was chosen so far is kept.
+            plan.refresh();
+            return;
+        }
+        plan = breakouts.isRunning ? null : planning(breakouts);
         const hadFocus = dialog.contains(document.activeElement);
         const focus = document.activeElement?.id;
         dialog.replaceChildren(
             element('h2', { id: 'rooms-title', tabIndex: -1 }, t('Breakout rooms')),
-            ...breakouts.isRunning ? running(breakouts, dialog) : planning(breakouts),
+            ...plan ? [plan.form] : running(breakouts, dialog),
             element('form', { method: 'dialog' }, element('button', {}, t('Close'))),
         );
         // What was pressed may be gone, with the plan that it changed.
@@ -85,7 +93,7 @@ function people({ main }) {
 // ---- Before ------------------------------------------------------------------------------------
 
 function planning(breakouts) {
-    const here = people(breakouts);
+    let here = people(breakouts);
     const count = field('rooms-count', t('How many rooms'), {
         type: 'number', min: 1, max: ROOMS_MAX, value: Math.max(2, Math.ceil(here.length / 4)), required: true,
     });
@@ -97,12 +105,15 @@ function planning(breakouts) {
     const rooms = () => Array.from({ length: clamp(count.input.valueAsNumber) }, (_, at) => String(at + 1));
     const fill = () => {
         const kept = new Map([...selects].map(([person, select]) => [person, select.value]));
+        const focus = names.contains(document.activeElement) ? document.activeElement.id : '';
         selects.clear();
-        names.replaceChildren(...here.map(({ person, label }, at) => {
-            const select = chooser(`rooms-person-${at}`, label, rooms(), kept.get(person) ?? '');
+        names.replaceChildren(...here.map(({ person, label }) => {
+            const select = chooser(`rooms-person-${person}`, label, rooms(), kept.get(person) ?? '');
             selects.set(person, select);
             return element('li', {}, element('span', { dir: 'auto' }, label), select);
         }));
+        if (focus)
+            (document.getElementById(focus) ?? count.input).focus();
     };
     const atRandom = () => {
         const free = here.filter(({ isTeacher }) => !isTeacher).map(({ person }) => person);
@@ -134,7 +145,11 @@ function planning(breakouts) {
     element('div', { className: 'actions' },
         element('button', { type: 'button', onclick: atRandom }, t('Mix again')),
         element('button', { id: 'rooms-start', className: 'primary' }, t('Send them to their rooms'))));
-    return [form];
+    const refresh = () => {
+        here = people(breakouts);
+        fill();
+    };
+    return { form, refresh };
 }
 
 // ---- While it goes on ----------------------------------------------------------------------------
@@ -160,8 +175,8 @@ function running(breakouts, dialog) {
                 },
             }, t('Visit')));
     });
-    const moves = here.map(({ person, name, label }, at) => {
-        const select = chooser(`rooms-person-${at}`, label, plan.rooms, roomOf(plan, person));
+    const moves = here.map(({ person, name, label }) => {
+        const select = chooser(`rooms-person-${person}`, label, plan.rooms, roomOf(plan, person));
         select.onchange = () => breakouts.change({
             people: { ...plan.people, [person]: { room: select.value, name } },
         });

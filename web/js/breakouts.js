@@ -173,8 +173,10 @@ export class Breakouts {
     }
 
     #tick() {
-        if (!this.plan?.until)
+        if (!this.plan?.until) {
+            this.onTick?.();
             return;
+        }
         const leftMs = this.plan.until - serverNow();
         if (leftMs <= LAST_MS && leftMs > 0 && !this.#isTold) {
             this.#isTold = true;
