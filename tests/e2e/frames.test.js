@@ -90,11 +90,12 @@ describe('frames', { concurrency: 1 }, () => {
             context.diagnostic(`while they came: ${tasksOf(await browser.stopTracing())}`);
             await browser.startTracing(page, { categories: ['toplevel'] });
             // As on the way back from a breakout room.
-            await page.evaluate(() => {
+            await page.evaluate(async () => {
                 const { state: { stage }, connection } = window.aula;
+                const { inSlices } = await import(
+                    new URL('slices.js', document.querySelector('script[type=module]').src));
                 stage.clear();
-                for (const stream of connection.down.values())
-                    stage.add(stream);
+                await inSlices(connection.down.values(), (stream) => stage.add(stream), () => false);
             });
             await until('tiles again', async () => pageMax ? await shown() === CLASS : await shown() > 3);
             context.diagnostic(`all at once: ${tasksOf(await browser.stopTracing())}`);

@@ -9,6 +9,7 @@ import * as own from './own.js';
 import { ownPerson } from './person.js';
 import { ServerConnection } from './protocol.js';
 import { Room } from './room.js';
+import { inSlices } from './slices.js';
 import { state } from './state.js';
 
 /** Enters the group of the page's address. */
@@ -78,8 +79,11 @@ function showAgain(main) {
         (message.kind === 'caption' ? state.room.captions : state.room.chat).show(message, true);
     for (const user of main.users.values())
         userChanged('add', user);
-    for (const stream of main.down.values())
-        state.stage.add(stream);
+    const mine = state.room;
+    // Meanwhile one may have ended, or come by itself.
+    inSlices([...main.down.values()],
+        (stream) => !stream.closed && !state.stage.tiles.has(stream.id) && state.stage.add(stream),
+        () => state.room !== mine);
 }
 
 function endpoint() {
