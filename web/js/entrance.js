@@ -16,7 +16,8 @@ export async function openEntrance(onEnter) {
     enter = onEnter;
     byId('group-name').textContent = state.groupName;
     document.title = `${state.groupName} – Aula`;
-    byId('username').value = preferences.username;
+    // Whoever was faster than the scripts has written a name already.
+    byId('username').value ||= preferences.username;
     byId('start').value = preferences.start;
     byId('join-muted').checked = preferences.joinMuted;
     byId('join-form').addEventListener('submit', submit);
