@@ -347,7 +347,9 @@ fn events_tell_what_changes() {
         .headers
         .iter()
         .find(|(name, value)| *name == "link" && value.contains("server-sent-events"));
-    assert!(link.unwrap().1.contains("; events=\"active,inactive,layers,path,streams,viewercount\""));
+    assert!(
+        link.unwrap().1.contains("; events=\"active,inactive,layers,path,streams,viewercount\"")
+    );
     for bad in ["x", "{}", "[\"nothing\"]"] {
         assert_eq!(status(&mut world, json_post(&created, "events", bad)), 400, "{bad}");
     }
