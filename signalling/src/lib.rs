@@ -52,8 +52,8 @@ pub use hub::{
     ActionRequest, Bearer, Caller, Cause, Census, CredentialCheck, Credentials, EncodingState,
     Event, Failure, GroupFile, Happening, Hub, JoinRequest, Joined, JoinedKind, MediaEvent,
     MediaRequest, Message, NotDone, Operation, Output, Over, PathStage, PathState, Proof,
-    Recipients, RecordOrder, RecordedStream, Refusal, Secret, Sent, SlotState, StatusReply, Traits,
-    UserKind, Utterance, Verdict, ViewRequest, ViewState, What, Whose,
+    Recipients, RecordOrder, RecordedStream, Refusal, Secret, Sent, Shown, SlotState, StatusReply,
+    Traits, UserKind, Utterance, Verdict, ViewRequest, ViewState, What, Whose,
 };
 pub use ice_server::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};

@@ -16,10 +16,11 @@ use crate::whep::Reply;
 /// The path of event streams below a session.
 pub(crate) const EVENTS: &str = "events";
 /// What may be listened to.
-pub(crate) const NAMES: [&str; 5] = ["active", "inactive", "layers", "path", "viewercount"];
+pub(crate) const NAMES: [&str; 6] =
+    ["active", "inactive", "layers", "path", "streams", "viewercount"];
 /// Event streams of one session.
 const STREAMS_MAX: usize = 8;
-/// Names in one wish; there are five that mean something.
+/// Names in one wish; there are six that mean something.
 const NAMES_MAX: usize = 32;
 /// A comment goes out after this many ticks without an event, so that proxies keep the stream.
 const QUIET_TICKS: u32 = 15;
@@ -246,6 +247,10 @@ fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
     if wants("layers") && told.map(|told| &told.slots) != Some(&state.slots) {
         put("layers", &layers(&state));
     }
+    let streams_now = streams(&state);
+    if wants("streams") && told.map(streams).as_ref() != Some(&streams_now) {
+        put("streams", &streams_now);
+    }
     if let Some(path) = state.path
         && wants("path")
         && told.and_then(|told| told.path) != Some(path)
@@ -257,6 +262,16 @@ fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
     }
     stream.told = Some(state);
     (!text.is_empty()).then_some(text)
+}
+
+/// By the index of the m-line, whose stream a slot carries: what a page writes beside the picture.
+fn streams(state: &ViewState) -> Value {
+    let by_line = state.slots.iter().filter_map(|slot| {
+        let shown = slot.shows.as_ref()?;
+        let of_it = json!({ "username": shown.username, "label": shown.label });
+        Some((slot.m_line.to_string(), of_it))
+    });
+    Value::Object(by_line.collect())
 }
 
 /// By the index of the m-line, the Encodings of what a video slot shows.

@@ -347,11 +347,13 @@ fn events_tell_what_changes() {
         .headers
         .iter()
         .find(|(name, value)| *name == "link" && value.contains("server-sent-events"));
-    assert!(link.unwrap().1.contains("; events=\"active,inactive,layers,path,viewercount\""));
+    assert!(
+        link.unwrap().1.contains("; events=\"active,inactive,layers,path,streams,viewercount\"")
+    );
     for bad in ["x", "{}", "[\"nothing\"]"] {
         assert_eq!(status(&mut world, json_post(&created, "events", bad)), 400, "{bad}");
     }
-    let wish = "[\"active\",\"inactive\",\"layers\",\"path\",\"viewercount\"]";
+    let wish = "[\"active\",\"inactive\",\"layers\",\"path\",\"streams\",\"viewercount\"]";
     let made = world.whep(json_post(&created, "events", wish)).unwrap();
     assert_eq!(made.status, 201);
     let location = header(&made, "location").unwrap();
@@ -376,6 +378,9 @@ fn events_tell_what_changes() {
     assert!(text.contains("event: active\n"), "{text}");
     assert!(text.contains("data: {\"1\":[{\"bitrate\":700000}]}\n\n"), "{text}");
     assert!(text.contains("data: {\"viewercount\":2}\n\n"), "{text}");
+    let of_ann = "{\"label\":\"camera\",\"username\":\"ann\"}";
+    let told = format!("event: streams\ndata: {{\"0\":{of_ann},\"1\":{of_ann}}}\n\n");
+    assert!(text.contains(&told), "{text}");
     let path = PathState { stage: PathStage::Flowing, over: Some(signalling::Over::Tcp) };
     world.event(MediaEvent::Path { media: view, path });
     world.advance(Duration::from_secs(2));

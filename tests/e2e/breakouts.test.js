@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { inbound, joinGroup, openPage, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
+import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 import { sleep, until } from './peer/wait.js';
 
@@ -57,6 +58,8 @@ describe('breakout rooms', { concurrency: 1 }, () => {
     const isIn = (page, group) => until(`the page to be in ${group}`,
         async () => await groupOf(page) === group);
 
+    const focused = (page) => page.evaluate(() => document.activeElement.id || document.activeElement.tagName);
+
     async function openRooms() {
         if (!await teacher.isVisible('#people'))
             await teacher.click('#people-button');
@@ -82,6 +85,8 @@ describe('breakout rooms', { concurrency: 1 }, () => {
         for (const [name, room] of [['ann', '1'], ['bob', '1'], ['cem', '2']])
             await teacher.selectOption(`select[aria-label="Room of ${name}"]`, room);
         await teacher.click('#rooms-start');
+        await teacher.waitForSelector('#rooms-end');
+        assert.equal(await focused(teacher), 'rooms-title', 'focus stays in the dialog');
         await isIn(ann, 'class/1');
         await isIn(bob, 'class/1');
         await isIn(cem, 'class/2');
@@ -99,7 +104,7 @@ describe('breakout rooms', { concurrency: 1 }, () => {
         await teacher.fill('#rooms-message', 'five minutes left');
         await teacher.click('button:has-text("Tell all rooms")');
         for (const page of [ann, cem])
-            await page.waitForSelector('.chat-message:has-text("teacher tells all: five minutes left")');
+            await page.waitForSelector('.chat-message:has-text("teacher to all rooms"):has-text("five minutes left")');
         const energy = () => cem.evaluate(async () => {
             let sum = 0;
             for (const { pc } of window.aula.state.breakouts.main.down.values()) {
@@ -134,6 +139,10 @@ describe('breakout rooms', { concurrency: 1 }, () => {
         await ann.click('#breakout-call');
         await teacher.waitForSelector('#hands-chip:has-text("ann")');
         await teacher.waitForSelector('.person:has-text("ann") [aria-label="In room 1"]');
+        await openRooms();
+        await teacher.waitForSelector('.rooms li:has-text("Room 1") .rooms-call:has-text("called by ann")');
+        await screenshot(teacher, 'breakouts-call');
+        await teacher.keyboard.press('Escape');
     });
 
     test('the teacher visits, and comes back', async () => {
@@ -142,8 +151,10 @@ describe('breakout rooms', { concurrency: 1 }, () => {
         await isIn(teacher, 'class/1');
         await seesAndHears(ann, 'teacher');
         await screenshot(teacher, 'breakouts-visit');
-        await teacher.click('#breakout-back');
+        await teacher.focus('#breakout-back');
+        await teacher.keyboard.press('Enter');
         await isIn(teacher, 'class');
+        assert.equal(await focused(teacher), 'room-name');
         await teacher.waitForSelector('#hands-chip:has-text("ann")');
         await teacher.waitForSelector('.chat-message:has-text("five minutes left")', { state: 'attached' });
     });
@@ -152,6 +163,8 @@ describe('breakout rooms', { concurrency: 1 }, () => {
         await teacher.click('#lock-button');
         await openRooms();
         await teacher.click('#rooms-end');
+        await teacher.waitForSelector('#rooms-start');
+        assert.equal(await focused(teacher), 'rooms-title');
         for (const page of [ann, bob, cem]) {
             await isIn(page, 'class');
             assert.equal(await page.isVisible('#breakout'), false);
@@ -178,5 +191,47 @@ describe('breakout rooms', { concurrency: 1 }, () => {
             await isIn(page, 'class');
         await teacher.waitForSelector('#rooms-start');
         assert.equal(await teacher.evaluate(() => window.aula.connection.data.breakouts), false);
+    });
+
+    test('two people of one name go to different rooms, and each comes back to the own one', async () => {
+        const other = await joinGroup(browser, 'ann', { group: 'class' });
+        const marks = async () => (await teacher.evaluate(() => [...document.querySelectorAll(
+            'dialog.rooms select')].map((select) => select.getAttribute('aria-label'))))
+            .filter((label) => label.startsWith('Room of ann ·'));
+        await until('two Annas in the dialog', async () => (await marks()).length === 2);
+        assert.equal(new Set(await marks()).size, 2, 'which can be told apart');
+        const markOf = (page) => page.evaluate(() => window.aula.connection.ownData.person.slice(0, 3));
+        const roomOf = async (page) => `select[aria-label="Room of ann · ${await markOf(page)}"]`;
+        await teacher.fill('#rooms-count', '2');
+        await teacher.press('#rooms-count', 'Tab');
+        await teacher.selectOption(await roomOf(ann), '1');
+        await teacher.selectOption(await roomOf(other), '2');
+        await screenshot(teacher, 'breakouts-namesakes');
+        await teacher.click('#rooms-start');
+        await isIn(ann, 'class/1');
+        await isIn(other, 'class/2');
+        const rejoin = async (page) => {
+            await page.fill('#username', 'ann');
+            await page.click('#join-button:not([disabled])');
+        };
+        await other.reload();
+        await rejoin(other);
+        await isIn(other, 'class/2');
+        // In another tab nobody is known; the place of that name is free, though.
+        await other.close();
+        await until('her to be gone', async () => (await teacher.evaluate(() => (
+            [...window.aula.connection.users.values()].filter(({ username }) => username === 'ann').length))) === 1);
+        const again = await openPage(browser, 'ann again');
+        await again.goto(`${ORIGIN}/group/class/`);
+        await rejoin(again);
+        await isIn(again, 'class/2');
+        assert.equal(await groupOf(ann), 'class/1');
+        const csv = await teacher.evaluate(async () => (
+            await import(new URL('attendance-table.js', document.querySelector('script[type=module]').src))
+        ).csv(window.aula.state.room.attendance));
+        assert.equal(csv.match(/"ann · [0-9a-f]{3}"/g).length, 2, csv);
+        await teacher.click('#rooms-end');
+        await isIn(ann, 'class');
+        await again.close();
     });
 });

@@ -37,6 +37,15 @@ describe('encryption', { concurrency: 1 }, () => {
         await ann.waitForSelector('#empty:has-text("Ask a teacher for the link")');
         await until('nothing to go out of ann\'s page',
             async () => ann.evaluate(() => window.aula.connection.up.size === 0));
+        await ann.click('#mic-button');
+        await ann.waitForSelector('.notice:has-text("Ask a teacher for the link")');
+        assert.equal(await ann.getAttribute('#mic-button', 'aria-pressed'), 'false', 'nothing is open');
+        const late = await joinGroup(browser, 'late', { start: 'both' });
+        await late.waitForSelector('#room-encrypted:has-text("Key missing")');
+        await late.waitForSelector('.notice:has-text("Ask a teacher for the link")');
+        assert.equal(await late.getAttribute('#mic-button', 'aria-pressed'), 'false');
+        assert.equal(await late.getAttribute('#camera-button', 'aria-pressed'), 'false');
+        await late.close();
         await screenshot(ann, 'encryption-without-key');
         link = await teacher.evaluate(() => location.href);
         assert.match(link, /#key=[0-9a-f]{32}$/);

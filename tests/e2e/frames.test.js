@@ -83,9 +83,22 @@ describe('frames', { concurrency: 1 }, () => {
                 }),
             });
             await page.setViewportSize(viewport);
+            await browser.startTracing(page, { categories: ['toplevel'] });
             await page.evaluate(fillClass, CLASS);
             const shown = () => page.locator('.tile:not([hidden])').count();
             await until('tiles', async () => pageMax ? await shown() === CLASS : await shown() > 3);
+            context.diagnostic(`while they came: ${tasksOf(await browser.stopTracing())}`);
+            await browser.startTracing(page, { categories: ['toplevel'] });
+            // As on the way back from a breakout room.
+            await page.evaluate(async () => {
+                const { state: { stage }, connection } = window.aula;
+                const { inSlices } = await import(
+                    new URL('slices.js', document.querySelector('script[type=module]').src));
+                stage.clear();
+                await inSlices(connection.down.values(), (stream) => stage.add(stream), () => false);
+            });
+            await until('tiles again', async () => pageMax ? await shown() === CLASS : await shown() > 3);
+            context.diagnostic(`all at once: ${tasksOf(await browser.stopTracing())}`);
             await screenshot(page, `frames-${viewport.width}`);
             for (const deed of ['rest', 'pages', 'chat', 'hands']) {
                 const found = await measure(page, deed);
@@ -96,3 +109,24 @@ describe('frames', { concurrency: 1 }, () => {
         });
     }
 });
+
+/**
+ * How long the tasks of the page's own thread had the processor, in words: what other programs took
+ * meanwhile is not in it.
+ */
+function tasksOf(trace) {
+    const { traceEvents } = JSON.parse(trace.toString());
+    // The thread that had most to do is that of the page.
+    const byThread = new Map();
+    for (const { name, pid, tid, tdur } of traceEvents) {
+        const thread = `${pid} ${tid}`;
+        if (/RunTask$/.test(name) && tdur > 0)
+            byThread.set(thread, [...byThread.get(thread) ?? [], tdur / 1000]);
+    }
+    const sum = (list) => list.reduce((total, ms) => total + ms, 0);
+    const [busiest = []] = [...byThread.values()].sort((a, b) => sum(b) - sum(a));
+    assert.ok(busiest.length > 0, 'there are tasks at all');
+    const longest = busiest.map((ms) => Math.round(ms)).sort((a, b) => b - a);
+    return `tasks of ${longest.slice(0, 5).join(', ')} ms of the processor, ${longest.filter((ms) => ms > 50).length} `
+        + `of more than 50; ${Math.round(sum(busiest))} in all`;
+}

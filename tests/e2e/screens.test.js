@@ -137,6 +137,13 @@ function allScreens(locale) {
             { kind: 'warning', text: 'the bell rings in five minutes' }));
         await page.evaluate(() => window.aula.connection.emit('silent', {}));
         await look(page, 'notice');
+        await page.evaluate(() => {
+            document.getElementById('film-bar').hidden = false;
+            document.getElementById('film-pause').textContent = 'Pause';
+        });
+        await page.fill('#people-search', 'nobody at all');
+        await page.waitForSelector('#people-none:not(:empty)');
+        await look(page, 'film-and-search');
     });
 }
 

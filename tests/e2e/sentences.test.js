@@ -55,6 +55,33 @@ describe('sentences', { concurrency: 1 }, () => {
         await page.click('#join-button:not([disabled])');
     }
 
+    test('a password that cannot be changed, and why', async () => {
+        const page = await openPage(browser, 'password');
+        await page.goto(`${ORIGIN}/change-password.html`);
+        const fill = async (group, old) => {
+            const values = { group, username: 'teacher', old, new: 'n', again: 'n' };
+            for (const [id, value] of Object.entries(values))
+                await page.fill(`#${id}`, value);
+            await page.click('button.primary');
+        };
+        await fill('nowhere', 'secret');
+        await page.waitForSelector('#error:has-text("no group of this name")');
+        await fill('lockable', 'wrong');
+        await page.waitForSelector('#error:has-text("Wrong name or old password.")');
+        await fill('lockable', 'secret');
+        await page.waitForSelector('#error:has-text("this server writes no group files")');
+        await page.close();
+    });
+
+    test('a wrong link has a next step', async () => {
+        const page = await openPage(browser, 'lost');
+        for (const path of ['/nothing/here', '/group/nowhere/']) {
+            await page.goto(ORIGIN + path);
+            await page.waitForSelector('main:has-text("ask whoever gave it to you")');
+        }
+        await page.close();
+    });
+
     test('UDP is blocked', { skip: !hasOwnNetwork && 'needs a network of its own' }, async () => {
         block(true);
         try {

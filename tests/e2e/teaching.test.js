@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import {
     inbound, joinGroup, openPage, peopleOf, screenshot, seesAndHears,
 } from './peer/browser.js';
+import { fillClass } from './peer/pretend.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
@@ -82,6 +83,13 @@ describe('teaching', { concurrency: 1 }, () => {
         await ann.waitForSelector('.notice:has-text("lets you speak")');
         await ann.click('#mic-button');
         assert.equal(await ann.getAttribute('#mic-button', 'aria-pressed'), 'true');
+        const late = await join('late', { start: 'audio' });
+        await late.waitForSelector('.notice:has-text("Everybody is muted for now. Raise your hand")');
+        assert.match(await late.getAttribute('#mic-button', 'title'), /^Everybody is muted/);
+        await until('the microphone to be open, and off',
+            async () => late.evaluate(() => window.aula.state.own.audio?.enabled === false));
+        assert.equal(await late.getAttribute('#mic-button', 'aria-pressed'), 'false');
+        await late.close();
         await teacher.click('#mute-all');
         await ann.waitForSelector('#room-quiet', { state: 'hidden' });
         await ann.click('#mic-button');
@@ -186,7 +194,100 @@ describe('teaching', { concurrency: 1 }, () => {
         assert.equal(await focused(teacher), 'invite-button');
     });
 
+    test('commands of the other client do here what they do there', async () => {
+        if (!await teacher.isVisible('#chat'))
+            await teacher.click('#chat-button');
+        const say = async (text) => {
+            await teacher.fill('#chat-input', text);
+            await teacher.press('#chat-input', 'Enter');
+        };
+        const answer = async (text) => {
+            const line = teacher.locator('.chat-message', { hasText: text }).last();
+            await line.waitFor();
+            return line;
+        };
+        await say('/help');
+        const help = await answer('/identify NAME');
+        assert.match(await help.textContent(), /\/warn NAME TEXT/);
+        assert.match(await help.textContent(), /^Aula only you see this/, 'not signed by the server');
+        await say('/subgroups');
+        await answer('Nobody is in a group below this one.');
+        await say('/warn ann please sit down');
+        await ann.waitForSelector('.notice-warning:has-text("teacher: please sit down")');
+        await ann.waitForSelector('.chat-message:has-text("please sit down")', { state: 'attached' });
+        await say('/identify bob');
+        await answer('bob has the address ');
+        await say('/invite visitor 7d');
+        const made = await answer('visitor, until');
+        const link = await made.locator('a').getAttribute('href');
+        assert.match(link, /\?token=/);
+        await say('/listtokens');
+        await until('the invitation in the list', async () => (
+            await teacher.locator(`.chat-message a[href="${link}"]`).count()) === 2);
+        await say(`/reinvite ${link} nonsense`);
+        await answer('That is no time');
+        await say(`/reinvite ${link} 2h`);
+        await until('it once more', async () => (
+            await teacher.locator(`.chat-message a[href="${link}"]`).count()) === 3);
+        await say(`/revoke ${link}`);
+        await answer('The invitation is over.');
+        await say('/listtokens');
+        await answer('There are none.');
+        await say('/set receive low');
+        await until('the setting to be another one', async () => (
+            await teacher.inputValue('#receive')) === 'low');
+        await say('/set receive everything');
+        await say('/set receive sometimes');
+        await answer('receive can be everything, low,');
+        await say('/set');
+        await answer('hide-self: off');
+        await teacher.fill('#chat-input', '/sendfile bob');
+        await Promise.all([teacher.waitForEvent('filechooser'), teacher.press('#chat-input', 'Enter')]);
+        await teacher.fill('#chat-input', '/presentfile');
+        await Promise.all([teacher.waitForEvent('filechooser'), teacher.press('#chat-input', 'Enter')]);
+        await teacher.fill('#chat-input', '');
+        await screenshot(teacher, 'commands');
+        const [download] = await Promise.all([
+            teacher.waitForEvent('download'), teacher.click('#chat-save'),
+        ]);
+        assert.match(await readFile(await download.path(), 'utf8'), /^\d{4}-\d\d-\d\dT[\d:]{8}[+-]\d\d:\d\d \S/m);
+    });
+
+    test('diagnostics can be copied by hand, and tell the way of media in words', async () => {
+        const page = await join('facts', { start: 'both' });
+        await page.focus('#grid');
+        await page.keyboard.press('s');
+        await page.waitForSelector('.tile-facts:has-text("Over UDP, the direct way.")');
+        await page.keyboard.press('s');
+        await page.evaluate(() => {
+            navigator.clipboard.writeText = async () => { throw new Error('not allowed'); };
+        });
+        await page.click('#settings-button');
+        await page.click('#copy-facts');
+        await page.waitForSelector('dialog[open] textarea');
+        assert.match(await page.inputValue('dialog[open] textarea'), /"streams"/);
+        assert.equal(await page.evaluate(() => document.activeElement.selectionEnd
+            - document.activeElement.selectionStart > 20), true, 'it is selected already');
+        await page.keyboard.press('Escape');
+        await page.waitForSelector('dialog[open] textarea', { state: 'detached' });
+        assert.equal(await focused(page), 'copy-facts');
+        await page.close();
+    });
+
+    test('a search for somebody who is not there says so', async () => {
+        const page = await join('seeker');
+        await page.evaluate(fillClass, 20);
+        await page.click('#people-button');
+        await page.fill('#people-search', 'nobody at all');
+        await page.waitForSelector('#people-none:has-text("Nobody of that name is here.")');
+        await page.fill('#people-search', 'Ben');
+        await until('the words to go', async () => await page.textContent('#people-none') === '');
+        await page.close();
+    });
+
     test('attendance is saved as a table that no spreadsheet takes for formulas', async () => {
+        if (!await teacher.isVisible('#people'))
+            await teacher.click('#people-button');
         const odd = await join('=1+1');
         await until('them to be seen', async () => (await peopleOf(teacher)).includes('=1+1'));
         await odd.close();
@@ -238,8 +339,33 @@ describe('teaching', { concurrency: 1 }, () => {
         await until('ann to see it large', async () => (await inbound(ann)).some(
             ({ label, framesDecoded }) => label === 'video' && framesDecoded > 3));
         await ann.waitForSelector('.tile.is-large:has-text("film")');
+        await teacher.waitForSelector('#film-bar:has-text("You are showing a film")');
+        await teacher.click('#film-pause');
+        await teacher.waitForSelector('#film-pause:has-text("Go on")');
+        await screenshot(teacher, 'film-paused');
+        // A film of colours that change all the time; what is sent of a still one may still be refined.
+        const change = () => ann.evaluate(async () => {
+            const colour = () => {
+                const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+                canvas.drawImage(document.querySelector('.tile.is-large video'), 0, 0, 1, 1);
+                return [...canvas.getImageData(0, 0, 1, 1).data];
+            };
+            let most = 0;
+            let last = colour();
+            for (let count = 0; count < 10; count += 1) {
+                await new Promise((resolve) => setTimeout(resolve, 150));
+                const now = colour();
+                most = Math.max(most, ...now.map((value, at) => Math.abs(value - last[at])));
+                last = now;
+            }
+            return most;
+        });
+        await until('the film to stand still', async () => await change() < 16);
+        await teacher.click('#film-pause');
+        await until('the film to go on', async () => await change() > 64);
         await until('the end of the film', async () => (await inbound(ann)).every(
             ({ label }) => label !== 'video'));
+        assert.equal(await teacher.isVisible('#film-bar'), false);
         await teacher.setInputFiles('#film-file',
             { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('no film') });
         await teacher.waitForSelector('.notice:has-text("cannot play notes.txt")');

@@ -247,12 +247,22 @@ describe('WHIP and WHEP in browsers', { concurrency: 1 }, () => {
         await screenshot(publisher, 'publish');
         const watcher = await openPage(browser, 'watch page');
         await watcher.goto(`${ORIGIN}/group/test/watch`);
-        const playing = () => watcher.evaluate(() => [...document.querySelectorAll('#grid video')]
-            .filter((video) => !video.hidden && video.videoWidth > 0 && video.currentTime > 0).length);
+        const playing = () => watcher.evaluate(() => [...document.querySelectorAll('#grid figure:not([hidden]) video')]
+            .filter((video) => video.videoWidth > 0 && video.currentTime > 0).length);
         await until('one picture', async () => await playing() === 1);
         await screenshot(watcher, 'watch');
         const member = await joinGroup(browser, 'carol');
         await seesAndHears(member, 'bob');
+        await watcher.waitForSelector('figcaption:has-text("bob")');
+        await member.click('#screen-button');
+        await watcher.waitForSelector('figure.is-slide:not([hidden]):has-text("carol – screen")');
+        await until('both pictures', async () => await playing() === 2);
+        const part = await watcher.evaluate(() => (
+            document.querySelector('figure.is-slide').clientWidth / document.getElementById('grid').clientWidth));
+        assert.ok(part > 0.7, `the slide has ${part} of the width`);
+        await screenshot(watcher, 'watch-slide');
+        await member.click('#screen-button');
+        await until('the camera alone', async () => await playing() === 1);
         // Whoever is thrown out by a restart of the server comes back without being asked.
         await publisher.click('#button');
         await until('the picture to go', async () => await playing() === 0);

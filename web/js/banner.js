@@ -58,7 +58,7 @@ function words({ connection, healer, diagnosis }) {
     }
     if (connection.isSilent)
         return t('The server does not answer. Checking the network…');
-    if (diagnosis.network)
+    if (diagnosis?.network)
         return diagnosis.network;
     const steps = [...healer.ailing.values()];
     if (steps.length === 0)

@@ -1,9 +1,13 @@
 /** The dialog in which operators make breakout rooms, move people, speak to all rooms and end them. */
 
-import { canMakeRooms } from './breakouts.js';
-import { element } from './element.js';
-import { list, t, tn } from './language.js';
-import { serverNow } from './state.js';
+import { roomOf } from './breakout-plan.js';
+import { element, icon, ROOT } from './element.js';
+import { list, need, t, tn } from './language.js';
+import { nameOf } from './names.js';
+import { personOf } from './person.js';
+import { serverNow, state } from './state.js';
+
+await need('tools');
 
 const ROOMS_MAX = 50;
 const MINUTE_MS = 60_000;
@@ -14,20 +18,31 @@ export async function openBreakoutDialog(breakouts) {
     const dialog = element('dialog', { className: 'rooms', 'aria-labelledby': 'rooms-title' });
     document.body.append(dialog);
     let shown = '';
+    let plan = null;
     const draw = () => {
         // Drawn anew only when it tells something else: a choice that is open must not vanish.
         const now = JSON.stringify([breakouts.plan, breakouts.isRunning, people(breakouts)]);
         if (now === shown)
             return;
+        const isPlanning = !breakouts.isRunning && plan !== null;
         shown = now;
+        if (isPlanning) {
+            // What was chosen so far is kept.
+            plan.refresh();
+            return;
+        }
+        plan = breakouts.isRunning ? null : planning(breakouts);
+        const hadFocus = dialog.contains(document.activeElement);
         const focus = document.activeElement?.id;
         dialog.replaceChildren(
-            element('h2', { id: 'rooms-title' }, t('Breakout rooms')),
-            ...breakouts.isRunning ? running(breakouts, dialog) : planning(breakouts),
+            element('h2', { id: 'rooms-title', tabIndex: -1 }, t('Breakout rooms')),
+            ...plan ? [plan.form] : running(breakouts, dialog),
             element('form', { method: 'dialog' }, element('button', {}, t('Close'))),
         );
-        if (focus)
-            dialog.querySelector(`#${CSS.escape(focus)}`)?.focus();
+        // What was pressed may be gone, with the plan that it changed.
+        if (hadFocus)
+            (focus && dialog.querySelector(`#${CSS.escape(focus)}`)
+                || dialog.querySelector('#rooms-title')).focus();
     };
     breakouts.onChange = draw;
     breakouts.onTick = () => {
@@ -49,20 +64,36 @@ export async function openBreakoutDialog(breakouts) {
     }
 }
 
-/** Names of those who could go into rooms, operators last. */
+/** Whether rooms can be made below the main group. */
+async function canMakeRooms() {
+    const path = `${state.mainGroup}/1`.split('/').map(encodeURIComponent).join('/');
+    try {
+        return (await fetch(`${ROOT}group/${path}/.status`, { cache: 'no-store' })).ok;
+    } catch {
+        return false;
+    }
+}
+
+/** Those who could go into rooms, operators last: {person, name, label, isTeacher, isCalling}. */
 function people({ main }) {
     const users = [...main.users.values()].filter(({ id, username, permissions }) => (
         id !== main.id && username !== '' && !permissions.includes('system')));
-    const isOp = ({ permissions }) => permissions.includes('op');
-    users.sort((a, b) => isOp(a) - isOp(b) || a.username.localeCompare(b.username));
-    return [...new Map(users.map((user) => [user.username, isOp(user)]))]
-        .map(([name, isTeacher]) => ({ name, isTeacher }));
+    const here = users.map((user) => ({
+        person: personOf(user),
+        name: user.username,
+        label: nameOf(user, main.users),
+        isTeacher: user.permissions.includes('op'),
+        isCalling: typeof user.data?.room === 'string' && Boolean(user.data.raisehand),
+    }));
+    here.sort((a, b) => a.isTeacher - b.isTeacher || a.label.localeCompare(b.label));
+    // With two devices somebody is one person.
+    return [...new Map(here.reverse().map((one) => [one.person, one])).values()].reverse();
 }
 
 // ---- Before ------------------------------------------------------------------------------------
 
 function planning(breakouts) {
-    const here = people(breakouts);
+    let here = people(breakouts);
     const count = field('rooms-count', t('How many rooms'), {
         type: 'number', min: 1, max: ROOMS_MAX, value: Math.max(2, Math.ceil(here.length / 4)), required: true,
     });
@@ -73,18 +104,21 @@ function planning(breakouts) {
     const selects = new Map();
     const rooms = () => Array.from({ length: clamp(count.input.valueAsNumber) }, (_, at) => String(at + 1));
     const fill = () => {
-        const kept = new Map([...selects].map(([name, select]) => [name, select.value]));
+        const kept = new Map([...selects].map(([person, select]) => [person, select.value]));
+        const focus = names.contains(document.activeElement) ? document.activeElement.id : '';
         selects.clear();
-        names.replaceChildren(...here.map(({ name }, at) => {
-            const select = chooser(`rooms-person-${at}`, name, rooms(), kept.get(name) ?? '');
-            selects.set(name, select);
-            return element('li', {}, element('span', { dir: 'auto' }, name), select);
+        names.replaceChildren(...here.map(({ person, label }) => {
+            const select = chooser(`rooms-person-${person}`, label, rooms(), kept.get(person) ?? '');
+            selects.set(person, select);
+            return element('li', {}, element('span', { dir: 'auto' }, label), select);
         }));
+        if (focus)
+            (document.getElementById(focus) ?? count.input).focus();
     };
     const atRandom = () => {
-        const free = here.filter(({ isTeacher }) => !isTeacher).map(({ name }) => name);
+        const free = here.filter(({ isTeacher }) => !isTeacher).map(({ person }) => person);
         const all = rooms();
-        shuffle(free).forEach((name, at) => { selects.get(name).value = all[at % all.length]; });
+        shuffle(free).forEach((person, at) => { selects.get(person).value = all[at % all.length]; });
     };
     count.input.onchange = () => {
         fill();
@@ -98,8 +132,8 @@ function planning(breakouts) {
             const length = minutes.input.valueAsNumber;
             breakouts.change({
                 rooms: rooms(),
-                people: Object.fromEntries([...selects].map(([name, { value }]) => [name, value])
-                    .filter(([, room]) => room !== '')),
+                people: Object.fromEntries(here.map(({ person, name }) => (
+                    [person, { room: selects.get(person).value, name }]))),
                 until: length > 0 ? Math.round(serverNow() + length * MINUTE_MS) : null,
                 hasVoice: false,
             });
@@ -111,7 +145,11 @@ function planning(breakouts) {
     element('div', { className: 'actions' },
         element('button', { type: 'button', onclick: atRandom }, t('Mix again')),
         element('button', { id: 'rooms-start', className: 'primary' }, t('Send them to their rooms'))));
-    return [form];
+    const refresh = () => {
+        here = people(breakouts);
+        fill();
+    };
+    return { form, refresh };
 }
 
 // ---- While it goes on ----------------------------------------------------------------------------
@@ -120,10 +158,14 @@ function running(breakouts, dialog) {
     const { plan } = breakouts;
     const here = people(breakouts);
     const rooms = plan.rooms.map((room) => {
-        const inside = here.filter(({ name }) => plan.people[name] === room).map(({ name }) => name);
+        const inside = here.filter(({ person }) => roomOf(plan, person) === room);
+        const calling = inside.filter(({ isCalling }) => isCalling).map(({ label }) => label);
         return element('li', {},
             element('span', {}, element('b', {}, t('Room {room}', { room })), ' ',
-                element('small', { dir: 'auto' }, inside.length > 0 ? list(inside) : t('nobody'))),
+                element('small', { dir: 'auto' },
+                    inside.length > 0 ? list(inside.map(({ label }) => label)) : t('nobody')),
+                calling.length > 0 ? element('span', { className: 'rooms-call' }, icon('hand'),
+                    t('A teacher is called by {names}.', { names: list(calling) })) : ''),
             element('button', {
                 type: 'button', id: `rooms-visit-${room}`,
                 'aria-label': t('Visit room {room}', { room }),
@@ -133,12 +175,12 @@ function running(breakouts, dialog) {
                 },
             }, t('Visit')));
     });
-    const moves = here.map(({ name }, at) => {
-        const select = chooser(`rooms-person-${at}`, name, plan.rooms, plan.people[name] ?? '');
+    const moves = here.map(({ person, name, label }) => {
+        const select = chooser(`rooms-person-${person}`, label, plan.rooms, roomOf(plan, person));
         select.onchange = () => breakouts.change({
-            people: { ...plan.people, [name]: select.value || undefined },
+            people: { ...plan.people, [person]: { room: select.value, name } },
         });
-        return element('li', {}, element('span', { dir: 'auto' }, name), select);
+        return element('li', {}, element('span', { dir: 'auto' }, label), select);
     });
     return [
         element('p', { id: 'rooms-left', role: 'timer' }, timeLeft(breakouts)),

@@ -1,15 +1,17 @@
 /**
- * Breakout rooms: subgroups of the main group, and a plan of who goes where. The plan is in the main
- * group's data under `breakouts`, so that those who reload or come later follow it, too:
- * {rooms: [names], people: {username: room}, until?: UTC ms, hasVoice?}; false when there is none.
- * Whoever is in a room keeps the membership of the main group, see lobby.js.
+ * Breakout rooms: subgroups of the main group, and a plan of who goes where (breakout-plan.js). It is in
+ * the main group's data, so that those who reload or come later follow it, too. Whoever is in a room
+ * keeps the membership of the main group, see lobby.js.
  */
 
 import { Attendance } from './attendance.js';
-import { byId, ROOT } from './element.js';
+import { freePlace, isPlan, roomOf } from './breakout-plan.js';
+import { byId } from './element.js';
 import { number, t } from './language.js';
 import { Lobby } from './lobby.js';
+import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
+import { keepPerson, personOf } from './person.js';
 import { serverNow, state } from './state.js';
 
 const TICK_MS = 1_000;
@@ -36,6 +38,8 @@ export class Breakouts {
         const on = (name, handler) => main.addEventListener(name, ({ detail }) => handler(detail));
         on('user', ({ kind, user }) => this.attendance.update(kind, user));
         on('state', ({ state: now }) => now === 'waiting' && this.attendance.blind());
+        // Then it is known who else is here.
+        on('joined', ({ kind }) => kind === 'join' && main.whenDealtWith(() => this.#takePlace()));
         on('chat', (said) => {
             this.said.push(said);
             if (this.said.length > SAID_MAX)
@@ -111,8 +115,21 @@ export class Breakouts {
             || id && message.id !== id);
     }
 
+    /** A class that is in its rooms may know us from another tab, which is gone. */
+    #takePlace() {
+        const { main, plan } = this;
+        if (!this.isRunning || Object.hasOwn(plan.people, main.ownData.person))
+            return;
+        const place = freePlace(plan, main.username, new Set([...main.users.values()].map(personOf)));
+        if (place === null)
+            return;
+        keepPerson(main.username, place);
+        main.tellOfUs({ person: place });
+        this.#follow();
+    }
+
     #follow() {
-        const assigned = this.isRunning ? this.plan.people[this.main.username] ?? '' : '';
+        const assigned = this.isRunning ? roomOf(this.plan, this.main.ownData.person) : '';
         const mayVisit = this.isRunning && this.main.can('op');
         const wanted = mayVisit && this.#visits !== null ? this.#visits : assigned;
         if (!this.isRunning) {
@@ -156,8 +173,10 @@ export class Breakouts {
     }
 
     #tick() {
-        if (!this.plan?.until)
+        if (!this.plan?.until) {
+            this.onTick?.();
             return;
+        }
         const leftMs = this.plan.until - serverNow();
         if (leftMs <= LAST_MS && leftMs > 0 && !this.#isTold) {
             this.#isTold = true;
@@ -185,7 +204,11 @@ export class Breakouts {
 
     #show() {
         const isInRoom = this.room !== '';
-        byId('breakout').hidden = !isInRoom;
+        const bar = byId('breakout');
+        const hadFocus = !isInRoom && bar.contains(document.activeElement);
+        bar.hidden = !isInRoom;
+        if (hadFocus)
+            byId('room-name').focus();
         if (isInRoom) {
             const text = this.left
                 ? t('Room {room}, back in {time}', { room: this.room, time: this.left })
@@ -200,18 +223,4 @@ export class Breakouts {
         byId('breakout-call').setAttribute('aria-pressed', String(isCalling));
         this.onTick?.();
     }
-}
-
-/** Whether rooms can be made below the main group. */
-export async function canMakeRooms() {
-    const path = `${state.mainGroup}/1`.split('/').map(encodeURIComponent).join('/');
-    try {
-        return (await fetch(`${ROOT}group/${path}/.status`, { cache: 'no-store' })).ok;
-    } catch {
-        return false;
-    }
-}
-
-function isPlan(value) {
-    return Array.isArray(value?.rooms) && typeof value.people === 'object' && value.people !== null;
 }

@@ -8,6 +8,7 @@ import { byId, element } from './element.js';
 import { nameOf } from './names.js';
 import { preferences } from './preferences.js';
 import { state } from './state.js';
+import { localTime } from './time.js';
 
 const LINES_MAX = 3;
 const SHOWN_MS = 8_000;
@@ -27,7 +28,8 @@ export class Captions {
         if (typeof message.value !== 'string')
             return;
         const name = nameOf({ id: message.source ?? '', username: message.username });
-        const time = message.time ?? new Date().toISOString();
+        const at = new Date(message.time ?? Date.now());
+        const time = localTime(Number.isNaN(at.getTime()) ? new Date() : at);
         this.transcript.push(`${time} ${name}: ${message.value}`);
         if (this.transcript.length > TRANSCRIPT_MAX)
             this.transcript.shift();

@@ -21,6 +21,12 @@ async function change(event) {
         return;
     }
     try {
+        if (!await isThere(group)) {
+            byId('error').textContent = t('There is no group of this name. It stands behind /group/ in the address '
+                + 'of the group’s page.');
+            byId('group').focus();
+            return;
+        }
         const response = await fetch(
             `/galene-api/v0/.groups/${groupPath(group)}/.users/${encodeURIComponent(username)}/.password`,
             {
@@ -49,11 +55,21 @@ async function change(event) {
     byId('done').textContent = t('Your password is changed.');
 }
 
+/** Whether there is a group of this name; the answer to a wrong one would not tell. */
+async function isThere(group) {
+    return (await fetch(`/group/${groupPath(group)}/.status`, { cache: 'no-store' })).status !== 404;
+}
+
 async function words(response) {
     switch (response.status) {
     case 401:
     case 403:
-        return t('Wrong group, name or old password; or passwords cannot be changed here.');
+        // Whoever is asked for a password once more has shown a wrong one.
+        return response.headers.has('WWW-Authenticate')
+            ? t('Wrong name or old password.')
+            : t('Passwords cannot be changed here: this server writes no group files. Ask whoever runs it.');
+    case 404:
+        return t('Your password is not in this group’s own file, and cannot be changed here. Ask whoever gave it to you.');
     case 429:
         return t('Too many attempts. Try again in a minute.');
     default:

@@ -46,7 +46,7 @@ export class Chat {
             this.writeTo(null);
             this.input.focus();
         };
-        byId('chat-save').onclick = () => this.#save();
+        byId('chat-save').onclick = async () => (await import('./chat-file.js')).save(this.list);
         this.writeTo(null);
         this.markRead();
     }
@@ -74,6 +74,10 @@ export class Chat {
     show(message, isHistory) {
         if (typeof message.value !== 'string' || !['', 'me', undefined].includes(message.kind))
             return;
+        if (isList(message)) {
+            this.tell(message.value.trim() || t('Nobody is in a group below this one.'));
+            return;
+        }
         const known = message.id && this.#line(message.id);
         if (known) {
             // Ours has come back, or history repeats what was seen before the connection broke.
@@ -96,9 +100,10 @@ export class Chat {
         announce(message.dest ? t('{name}, in private: {text}', said) : t('{name}: {text}', said));
     }
 
-    /** Shows something that only we are told. */
+    /** Shows something that only we are told: an answer of this page to a command. */
     tell(value) {
-        this.#add({ value }, true);
+        this.#add({ value, isAnswer: true }, true);
+        announce(value);
     }
 
     /** Removes what an operator cleared: everything, one author's messages, or one message. */
@@ -133,7 +138,7 @@ export class Chat {
         const line = element('li', { className: 'chat-message' },
             element('div', { className: 'chat-head' },
                 element('b', { dir: 'auto' }, author),
-                message.dest ? this.#privateNote(message, isOwn) : '',
+                message.dest || message.isAnswer || message.isToAllRooms ? this.#note(message, isOwn) : '',
                 this.#deleteButton(message, author),
                 clock(message.time)),
             body);
@@ -166,11 +171,13 @@ export class Chat {
         }, '×');
     }
 
-    #privateNote(message, isOwn) {
+    /** Who else can read it. */
+    #note(message, isOwn) {
         const peer = this.connection.users.get(isOwn ? message.dest : message.source);
-        const text = isOwn
-            ? t('to {name}, in private', { name: peer ? nameOf(peer) : t('one person') })
-            : t('to you, in private');
+        const text = message.isAnswer ? t('only you see this')
+            : message.isToAllRooms ? t('to all rooms')
+                : isOwn ? t('to {name}, in private', { name: peer ? nameOf(peer) : t('one person') })
+                    : t('to you, in private');
         return element('span', { className: 'chat-private' }, ` ${text}`);
     }
 
@@ -232,20 +239,6 @@ export class Chat {
             draft('');
         }
     }
-
-    /** Gives the chat as a text file. */
-    #save() {
-        const lines = [...this.list.querySelectorAll('.chat-message')].map((line) => {
-            const time = line.querySelector('time').dateTime;
-            const note = line.querySelector('.chat-private')?.textContent ?? '';
-            return `${time} ${line.querySelector('b').textContent}${note}: `
-                + line.querySelector('.chat-text').textContent;
-        });
-        const url = URL.createObjectURL(new Blob([`${lines.join('\n')}\n`], { type: 'text/plain' }));
-        element('a', { href: url, download: `${state.groupName.replaceAll('/', '-')}-chat.txt` })
-            .click();
-        setTimeout(() => URL.revokeObjectURL(url), 10_000);
-    }
 }
 
 /** What was being written, kept over a reload; with an argument it is kept anew. */
@@ -260,7 +253,14 @@ function draft(text) {
     return '';
 }
 
+/** The server's answer to `/subgroups`, which nobody wrote. */
+function isList({ source, username, privileged, dest, id }) {
+    return !source && username === 'Server' && privileged !== false && Boolean(dest) && !id;
+}
+
 function authorOf(message) {
+    if (message.isAnswer)
+        return 'Aula';
     if (!message.source && !message.username)
         return t('The server');
     return nameOf({ id: message.source ?? '', username: message.username });

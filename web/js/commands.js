@@ -1,31 +1,49 @@
 /** What can be typed in the chat with a slash before it. */
 
-import { t } from './language.js';
+import { need, t } from './language.js';
+import { nameOf } from './names.js';
+
+await need('tools');
 
 const help = () => [
     t('/me TEXT: say what you are doing'),
     t('/msg NAME TEXT: write to one person'),
     t('/raise, /lower: raise or lower your hand'),
+    t('/sendfile NAME: give somebody a file, which shows each of you the other’s network address'),
+    t('/presentfile: show a video or sound file to all; /sharescreen, /unsharescreen: share your screen, or stop'),
+    t('/set: your settings; /set NAME VALUE: change one; /unset NAME: switch one off'),
+    t('/renegotiate: set all connections for sound and pictures up again'),
     t('/leave: leave the group'),
-    t('For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /record, /unrecord, /wall TEXT'),
-    t('For operators, with a name: /mute, /kick, /op, /unop, /present, /unpresent, /shutup, /unshutup'),
+    t('For who may invite: /invite [NAME] [TIME], with a time such as 2h, 7d or 2027-01-31'),
+    t('For operators: /muteall, /lock [TEXT], /unlock, /clear, /subgroups, /record, /unrecord, /wall TEXT, /listtokens'),
+    t('For operators, with a name: /mute, /kick, /op, /unop, /present, /unpresent, /shutup, /unshutup, /warn NAME TEXT, /identify NAME (its network address)'),
+    t('For operators, with the link of an invitation: /reinvite LINK [TIME], /revoke LINK'),
     t('//TEXT: a message that begins with a slash'),
 ].join('\n');
 
 const DONE = { isDone: true };
 const tell = (text, isDone = false) => ({ text, isDone });
 
+/** Those that go to one person, and need a name. */
+const TO_ONE = ['msg', 'sendfile', 'mute', 'kick', 'op', 'unop', 'present', 'unpresent', 'shutup', 'unshutup',
+    'identify', 'warn'];
+
 export class Commands {
-    /** `deeds` has raise(isRaised), say(text, {kind, dest}), muteAll() and leave(). */
+    /**
+     * `deeds` has raise(isRaised), say(text, {kind, dest}), muteAll(), leave(), giveFile(user), showFilm(),
+     * shareScreen(isOn) and restart().
+     */
     constructor(connection, deeds) {
         this.connection = connection;
         this.deeds = deeds;
     }
 
-    /** Carries out `text`, which begins as a command does: {isDone, text?} with what to tell the user. */
+    /** Carries out `text`, which begins as a command does: {isDone, text?}, or a promise of that. */
     obey(text) {
         const [, command, rest] = /^\/(\w+)\s*([^]*)$/.exec(text);
         const { connection, deeds } = this;
+        if (TO_ONE.includes(command))
+            return this.#toOne(command, rest);
         switch (command) {
         case 'help':
             return tell(help(), true);
@@ -46,10 +64,8 @@ export class Commands {
             return DONE;
         case 'record':
         case 'unrecord':
-            connection.groupAction(command);
-            return DONE;
         case 'subgroups':
-            connection.groupAction('subgroups');
+            connection.groupAction(command);
             return DONE;
         case 'clear':
             connection.groupAction('clearchat');
@@ -60,30 +76,47 @@ export class Commands {
         case 'wall':
             connection.userMessage('warning', '', rest);
             return DONE;
-        case 'msg':
-        case 'mute':
-        case 'kick':
-        case 'op':
-        case 'unop':
-        case 'present':
-        case 'unpresent':
-        case 'shutup':
-        case 'unshutup':
-        case 'identify':
-        case 'warn':
-            return this.#toOne(command, rest);
+        case 'presentfile':
+        case 'sharescreen':
+        case 'unsharescreen':
+            return this.#show(command);
+        case 'renegotiate':
+            deeds.restart();
+            return DONE;
+        case 'invite':
+        case 'reinvite':
+        case 'revoke':
+        case 'listtokens':
+            return import('./invite-commands.js').then(({ obey }) => obey(command, rest));
+        case 'set':
+        case 'unset':
+            return import('./set-commands.js').then(({ obey }) => obey(command, rest));
         default:
             return tell(t('There is no command {command}. Try /help.', { command: `/${command}` }));
         }
     }
 
+    #show(command) {
+        if (!this.connection.can('present'))
+            return tell(t('You may not do that here.'));
+        if (command === 'presentfile')
+            this.deeds.showFilm();
+        else
+            this.deeds.shareScreen(command === 'sharescreen');
+        return DONE;
+    }
+
     #toOne(command, rest) {
-        const { user, text } = this.#addressee(rest);
+        const { user, text, isShared } = this.#addressee(rest);
+        if (isShared)
+            return tell(t('Several people have that name. Write it as the list of people does, with its mark.'));
         if (!user)
             return tell(rest === '' ? t('Whom? Write {command} NAME.', { command: `/${command}` })
                 : t('Nobody of that name is here.'));
         if (command === 'msg')
             this.deeds.say(text, { dest: user });
+        else if (command === 'sendfile')
+            this.deeds.giveFile(user);
         else if (command === 'mute')
             this.connection.userMessage('mute', user.id);
         else if (command === 'warn')
@@ -97,14 +130,16 @@ export class Commands {
     #addressee(rest) {
         const [, quoted, after] = /^"([^"]*)"\s*([^]*)$/.exec(rest) ?? [];
         const users = [...this.connection.users.values()];
-        if (quoted !== undefined)
-            return { user: users.find(({ username, id }) => [username, id].includes(quoted)), text: after };
-        const user = users
-            .filter(({ username, id }) => id === rest.split(/\s/)[0]
-                || (username && `${rest} `.startsWith(`${username} `)))
-            .sort((a, b) => b.username.length - a.username.length)[0];
-        const length = user && (`${rest} `.startsWith(`${user.username} `)
-            ? user.username.length : user.id.length);
-        return { user, text: rest.slice(length).trim() };
+        const called = (user) => [nameOf(user), user.username, user.id].filter(Boolean);
+        const [longest] = quoted !== undefined ? [quoted]
+            : users.flatMap(called).filter((name) => `${rest} `.startsWith(`${name} `))
+                .sort((a, b) => b.length - a.length);
+        const found = users.filter((user) => called(user).includes(longest));
+        return {
+            user: found[0],
+            // Of several Annas it is not known who is meant.
+            isShared: found.length > 1,
+            text: quoted !== undefined ? after : rest.slice(longest?.length ?? 0).trim(),
+        };
     }
 }

@@ -1,8 +1,10 @@
 /** Asks whether we may be recorded, where the group records only those who agree. */
 
 import { element } from './element.js';
-import { t } from './language.js';
+import { need, t } from './language.js';
 import { state } from './state.js';
+
+await need('tools');
 
 /** What was said on this page; it holds when the connection comes back. */
 let answer = null;

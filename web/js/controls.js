@@ -65,7 +65,9 @@ function closePanel() {
 /** Shows what we send. Names of controls stay; their states tell. */
 export function showOwn() {
     show('mic-button', state.own.audio?.enabled,
-        t('Your microphone is on. M turns it off.'), t('Your microphone is off. M turns it on.'));
+        t('Your microphone is on. M turns it off.'),
+        deeds.isQuiet() ? t('Everybody is muted. Raise your hand to be let speak.')
+            : t('Your microphone is off. M turns it on.'));
     show('camera-button', state.own.video,
         t('Your camera is on. V turns it off.'), t('Your camera is off. V turns it on.'));
     show('screen-button', state.own.screen,

@@ -3,8 +3,10 @@
  * looked at until its media has come once; what breaks afterwards is the business of healer.js.
  */
 
-import { t } from './language.js';
+import { need, t } from './language.js';
 import { state } from './state.js';
+
+await need('tools');
 
 const TICK_MS = 1_500;
 /** Transports are up within a second or two, unless something is wrong. */

@@ -8,8 +8,6 @@ import * as own from './own.js';
 import { state } from './state.js';
 
 let isAsking = false;
-/** What was on before it had to be switched off. */
-let silenced = null;
 
 /** The main group may have been switched; at a join nothing is sent yet that would have to change. */
 export function followEncryption({ isNew = false } = {}) {
@@ -21,12 +19,14 @@ export function followEncryption({ isNew = false } = {}) {
     if (encryption.objection !== '') {
         const { audio, video } = state.own;
         if (audio || video)
-            silenced = { audio: Boolean(audio), video: Boolean(video), isMuted: !audio?.enabled };
+            state.own.wanted = { audio: Boolean(audio), video: Boolean(video), isMuted: !audio?.enabled };
         own.stopScreen();
         own.stopCamera();
         stopFilm();
         connection.request({});
     } else if (hasChanged && !isNew) {
+        // Nobody's camera comes on by itself: whoever was shut out switches it on.
+        state.own.wanted = null;
         publishAll();
     }
 }
@@ -51,8 +51,15 @@ async function doubt() {
     state.encryption.forget();
     show();
     publishAll();
-    if (silenced)
-        own.setCapture(silenced);
+    resume();
+}
+
+/** What was on before it had to be switched off, or was wished for meanwhile, is on again. */
+function resume() {
+    const { wanted } = state.own;
+    state.own.wanted = null;
+    if (wanted && state.connection.can('present'))
+        own.setCapture(wanted);
 }
 
 /** The chip and the button, in the language of the page. */

@@ -2,9 +2,11 @@
 
 import { ask } from './ask.js';
 import { canEncrypt } from './encryption.js';
-import { t } from './language.js';
+import { need, t } from './language.js';
 import { notify } from './notices.js';
 import { state } from './state.js';
+
+await need('tools');
 
 /** Switches the class, by an operator; asks first. */
 export async function toggleEncryption() {

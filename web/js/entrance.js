@@ -16,7 +16,8 @@ export async function openEntrance(onEnter) {
     enter = onEnter;
     byId('group-name').textContent = state.groupName;
     document.title = `${state.groupName} – Aula`;
-    byId('username').value = preferences.username;
+    // Whoever was faster than the scripts has written a name already.
+    byId('username').value ||= preferences.username;
     byId('start').value = preferences.start;
     byId('join-muted').checked = preferences.joinMuted;
     byId('join-form').addEventListener('submit', submit);
@@ -42,7 +43,8 @@ async function askStatus() {
         const response = await fetch('.status', { cache: 'no-store' });
         if (!response.ok) {
             throw new Error(response.status === 404
-                ? t('There is no group at this address. Is the link complete?')
+                ? t('There is no group at this address. Compare it with the link that you were given, or ask '
+                    + 'whoever gave it to you for it again.')
                 : t('The server says: {text}', { text: response.statusText || response.status }));
         }
         state.status = await response.json();

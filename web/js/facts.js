@@ -1,7 +1,10 @@
 /** What the browser knows of each stream: rates, losses, layer, codec and path, on its tile. */
 
-import { t } from './language.js';
+import { element } from './element.js';
+import { need, t } from './language.js';
 import { notify } from './notices.js';
+
+await need('tools');
 
 const TICK_MS = 2_000;
 
@@ -32,7 +35,7 @@ export class Facts {
             await navigator.clipboard.writeText(text);
             notify(t('Copied. Paste it into your message to whoever helps you.'), 'info');
         } catch {
-            notify(t('The browser does not allow copying here.'));
+            byHand(text);
         }
     }
 
@@ -42,8 +45,9 @@ export class Facts {
                 continue;
             const { media, ...path } = await this.#of(tile.stream);
             tile.facts.textContent = [
-                ...media.map((line) => Object.values(line).join(' ')),
+                ...media.map(({ layer, ...line }) => [...Object.values(line), layerName(layer)].filter(Boolean).join(' ')),
                 Object.values(path).filter(Boolean).join(' '),
+                wayOf(tile.stream, path.path),
             ].join('\n');
             tile.facts.hidden = this.timer === 0;
         }
@@ -60,7 +64,9 @@ export class Facts {
                 media.push(this.#line(stats, report, isUp));
             if (report.type === 'candidate-pair' && report.nominated) {
                 const local = stats.get(report.localCandidateId);
-                path = `${local?.candidateType ?? '?'}/${local?.protocol ?? '?'}`;
+                // Of a relay: what leads to it.
+                const over = local?.relayProtocol ?? local?.protocol;
+                path = `${local?.candidateType ?? '?'}/${over ?? '?'}`;
                 rtt = t('round trip {ms} ms', { ms: Math.round(1000 * (report.currentRoundTripTime ?? 0)) });
             }
         }
@@ -86,4 +92,34 @@ export class Facts {
         }
         return line;
     }
+}
+
+/** What the letters of our encodings stand for. */
+function layerName(layer) {
+    return { h: t('the large picture'), l: t('the small picture') }[layer] ?? layer;
+}
+
+/** The way that media takes, in a sentence; `path` is what this end knows, the server may know more. */
+function wayOf({ path: told }, path) {
+    const over = told?.over ?? '';
+    if (/^relay/.test(path) || /^turn/.test(over)) {
+        return /(tcp|tls)$/.test(over || path)
+            ? t('Over the relay of the server, by TCP: UDP is blocked here, so pictures may lag.')
+            : t('Over the relay of the server: the direct way is blocked here.');
+    }
+    return /tcp$/.test(over || path) ? t('Over TCP: UDP is blocked here, so pictures may lag.')
+        : /udp$/.test(path) ? t('Over UDP, the direct way.') : '';
+}
+
+/** For browsers that do not let pages copy: a text to take by hand. */
+function byHand(text) {
+    const area = element('textarea', { readOnly: true, rows: 8, value: text, 'aria-labelledby': 'facts-title' });
+    const dialog = element('dialog', { 'aria-labelledby': 'facts-title', onclose: () => dialog.remove() },
+        element('form', { method: 'dialog' },
+            element('h2', { id: 'facts-title' }, t('The browser does not let this page copy. Copy it from here:')),
+            area,
+            element('button', { className: 'primary' }, t('Done'))));
+    document.body.append(dialog);
+    dialog.showModal();
+    area.select();
 }

@@ -1,11 +1,13 @@
 /** Files that members give each other, each a line with its progress. */
 
 import { byId, element } from './element.js';
-import { number, t } from './language.js';
+import { need, number, t } from './language.js';
 import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
 import { randomId } from './random.js';
 import { FILE_MAX_BYTES, Transfer } from './transfer.js';
+
+await need('tools');
 
 /** Offers of one person that wait at a time; more are declined. */
 const OFFERS_MAX = 3;

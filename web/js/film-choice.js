@@ -2,10 +2,15 @@
 
 import { element } from './element.js';
 import { begin, stopFilm } from './film.js';
-import { t } from './language.js';
+import { need, t } from './language.js';
 import { notify } from './notices.js';
+import { isShutOut } from './own.js';
+
+await need('tools');
 
 export async function show(file) {
+    if (isShutOut())
+        return;
     stopFilm();
     const player = element('video', { src: URL.createObjectURL(file), playsInline: true });
     const captureStream = player.captureStream ?? player.mozCaptureStream;

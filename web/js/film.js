@@ -5,6 +5,24 @@ import { state } from './state.js';
 
 /** What is being shown: {player, media, stream}; null when nothing is. */
 let film = null;
+/** Called when a film begins, ends, pauses or goes on. */
+let changed = () => {};
+
+export function onFilmChange(handler) {
+    changed = handler;
+}
+
+/** `playing` or `paused`; empty when no film is shown. */
+export function filmState() {
+    return !film ? '' : film.player.paused ? 'paused' : 'playing';
+}
+
+export async function toggleFilm() {
+    if (film?.player.paused)
+        await film.player.play().catch(() => {});
+    else
+        film?.player.pause();
+}
 
 /** Lets the user choose a file when `film-button` is pressed. */
 export function wireFilm() {
@@ -21,7 +39,9 @@ export function wireFilm() {
 export function begin(player, media) {
     film = { player, media, stream: null };
     player.onended = stopFilm;
+    player.onpause = player.onplay = () => changed();
     publishFilm();
+    changed();
 }
 
 /** Sends what is being shown, again after a lost connection. */
@@ -38,11 +58,13 @@ export function stopFilm() {
         return;
     const { player, media, stream } = film;
     film = null;
+    player.onpause = player.onplay = null;
     player.pause();
     URL.revokeObjectURL(player.src);
     for (const track of media.getTracks())
         track.stop();
     state.connection?.unpublish(stream?.id);
+    changed();
 }
 
 /** One of our streams has ended; perhaps the server ended this one. */

@@ -4,6 +4,7 @@
  * clients, as muting is; whoever breaks it can be forbidden to present.
  */
 
+import { showOwn } from './controls.js';
 import { byId } from './element.js';
 import { t } from './language.js';
 import { notify } from './notices.js';
@@ -32,7 +33,7 @@ export class Floor {
         // For those whose client does not know the agreement.
         if (isQuiet)
             this.connection.userMessage('mute', '', undefined, true);
-        notify(isQuiet ? t('Everybody is muted. “Let all speak” in the list of people ends this.')
+        notify(isQuiet ? t('Everybody is muted, and so is who comes later. “Let all speak” in the list of people ends this.')
             : t('Everybody may speak again.'), 'info');
     }
 
@@ -59,11 +60,19 @@ export class Floor {
     refresh() {
         const button = byId('mute-all');
         button.textContent = this.isQuiet ? t('Let all speak') : t('Mute all');
+        button.title = this.isQuiet ? '' : t('Who comes later is muted, too, until you let all speak.');
         byId('room-quiet').hidden = !this.isQuiet;
         if (!this.isQuiet)
             this.#maySpeak = false;
         if (this.isTaken)
             this.mute('');
+        showOwn();
+    }
+
+    /** Tells somebody new what is agreed here. */
+    greet() {
+        if (this.isTaken)
+            notify(t('Everybody is muted for now. Raise your hand, and a teacher can let you speak.'), 'info');
     }
 
     /** Says why the microphone stays off, if it must; whether it must. */

@@ -12,7 +12,7 @@ import { byId } from './element.js';
 import { show as showEncryption } from './encrypting.js';
 import { Encryption } from './encryption.js';
 import { openEntrance } from './entrance.js';
-import { stopFilm, wireFilm } from './film.js';
+import { filmState, onFilmChange, stopFilm, toggleFilm, wireFilm } from './film.js';
 import { leave, refresh } from './happenings.js';
 import { t } from './language.js';
 import { enter } from './membership.js';
@@ -31,6 +31,13 @@ const stage = state.stage = new Stage({
 });
 
 let madeFacts = null;
+/** What we show to all, and how it is paused. */
+function showFilm() {
+    const now = filmState();
+    byId('film-bar').hidden = now === '';
+    byId('film-pause').textContent = now === 'paused' ? t('Go on') : t('Pause');
+}
+
 /** Statistics on the tiles; loaded when somebody looks. */
 const facts = async () => {
     const { Facts } = await import('./facts.js');
@@ -76,11 +83,19 @@ byId('rooms-button').addEventListener('click', async () => {
     const { openBreakoutDialog } = await import('./breakout-dialog.js');
     openBreakoutDialog(state.breakouts);
 });
-byId('attendance-button').addEventListener('click', () => state.room.attendance.save());
+byId('attendance-button').addEventListener('click',
+    async () => (await import('./attendance-table.js')).save(state.room.attendance));
 wireFilm();
+onFilmChange(showFilm);
+byId('film-pause').addEventListener('click', toggleFilm);
+byId('film-stop').addEventListener('click', () => {
+    stopFilm();
+    byId('room-name').focus();
+});
 wireSettings(stage, () => state.room?.reception);
 document.addEventListener('languagechange', () => {
     showOwn();
+    showFilm();
     own.refreshDevices();
     stage.rename();
     state.room?.hands.refresh();

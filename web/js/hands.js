@@ -110,7 +110,7 @@ export class Hands {
         const isOp = this.connection.can('op');
         const chip = byId('hands-chip');
         chip.hidden = queue.length === 0;
-        const names = users.slice(0, NAMES_MAX).map(nameOf).join(', ');
+        const names = users.slice(0, NAMES_MAX).map((user) => nameOf(user)).join(', ');
         const more = users.length > NAMES_MAX ? ` +${users.length - NAMES_MAX}` : '';
         byId('hands-count').textContent = number(queue.length);
         byId('hands-names').textContent = names + more;

@@ -9,6 +9,7 @@ import { failureText, refuse, showStatus } from './entrance.js';
 import { filmClosed, publishFilm, stopFilm } from './film.js';
 import { t } from './language.js';
 import { closeMenu } from './menu.js';
+import { nameOf } from './names.js';
 import { notify, sentence } from './notices.js';
 import * as own from './own.js';
 import { showPowers } from './powers.js';
@@ -23,10 +24,20 @@ const RETRY_MS = 2_000;
 
 /** What an operator tells all rooms is a notice, and stays in the chat. */
 export function tell(name, text) {
-    const told = t('{name} tells all: {text}', { name: name || t('An operator'), text });
-    notify(told, 'info');
-    state.room.chat.tell(told);
-    state.breakouts.said.push({ message: { value: told } });
+    const author = name || t('An operator');
+    notify(t('{name} tells all: {text}', { name: author, text }), 'info');
+    const message = { username: author, value: text, isToAllRooms: true };
+    state.room.chat.show(message, true);
+    state.breakouts.said.push({ message });
+}
+
+/** The server's notices vanish; what an operator writes stays in the chat, too. */
+function notice({ kind, text, by }) {
+    if (kind === 'error' && state.room.chat.outbox.takeError(text))
+        return;
+    notify(by ? t('{name}: {text}', { name: by, text }) : sentence(text), kind);
+    if (by)
+        state.room.chat.show({ username: by, value: text }, true);
 }
 
 /** Carries out what the membership of the room `mine` brings, until it is left. */
@@ -53,10 +64,7 @@ export function listen(mine) {
         const place = message.kind === 'caption' ? state.room.captions : state.room.chat;
         place.show(message, isHistory);
     });
-    on('notice', ({ kind, text }) => {
-        if (kind !== 'error' || !state.room.chat.outbox.takeError(text))
-            notify(sentence(text), kind);
-    });
+    on('notice', notice);
     on('order', ({ kind, message }) => obey(kind, message));
 }
 
@@ -141,6 +149,7 @@ function entered() {
         keepAwake();
         openPanel(matchMedia('(min-width: 60rem)').matches ? 'chat' : null);
         byId('room-name').focus();
+        state.room.floor.greet();
     }
     if (!state.room.connection.can('present')) {
         // Permission may have gone while we were away.
@@ -237,8 +246,16 @@ function obey(kind, message) {
         state.room.hands.raise(false);
     else if (kind === 'broadcast')
         tell(message.username, String(message.value ?? ''));
+    else if (kind === 'userinfo')
+        tellAddress(message.value ?? {});
     else if (kind === 'token' || kind === 'tokenlist')
         state.room.invitations().then((invitations) => invitations.took(kind, message));
+}
+
+/** The answer to `/identify`. */
+function tellAddress({ id = '', username = '', address }) {
+    state.room.chat.tell(t('{name} has the address {address}.',
+        { name: nameOf({ id, username }), address: address || t('unknown') }));
 }
 
 /** Leaves for good; asks whoever teaches. */

@@ -12,6 +12,8 @@ const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 const ATTRIBUTES = ['aria-label', 'title', 'placeholder', 'content'];
 
 let messages = {};
+/** Messages beside those that all pages have, by folder: the page's own, and those of parts loaded later. */
+const parts = new Map();
 let tag = 'en';
 let locale = 'en';
 let plural;
@@ -21,6 +23,13 @@ let collator;
 export function t(text, values = {}) {
     const found = messages[text];
     return fill(typeof found === 'string' ? found : text, values);
+}
+
+/** Loads the messages of a folder; modules that are loaded late have theirs there, and wait for them. */
+export function need(part) {
+    if (!parts.has(part))
+        parts.set(part, loadPart(part));
+    return parts.get(part);
 }
 
 /** The same for so many of something: `one` and `other` are the English forms, with `{count}`. */
@@ -139,17 +148,32 @@ async function load() {
 
 async function take(wanted, name) {
     try {
-        // A page may have messages of its own, which others need not load.
-        const own = document.documentElement.dataset.messages;
-        const files = await Promise.all([name, ...own ? [`${own}/${name}`] : []].map(
-            async (file) => (await fetch(new URL(`${file}.json`, FOLDER))).json()));
-        messages = Object.assign({}, ...files);
+        messages = await fetchMessages(name);
         [tag, locale] = [name, wanted];
+        await Promise.all([...parts.keys()].map(loadPart));
     } catch {
         // English is better than nothing.
     }
 }
 
+async function loadPart(part) {
+    if (tag === 'en')
+        return;
+    try {
+        const found = await fetchMessages(`${part}/${tag}`);
+        messages = { ...found, ...messages };
+    } catch {
+        // As above, for this part.
+    }
+}
+
+async function fetchMessages(name) {
+    return (await fetch(new URL(`${name}.json`, FOLDER))).json();
+}
+
+// A page may have messages of its own, which others need not load.
+if (document.documentElement.dataset.messages)
+    parts.set(document.documentElement.dataset.messages, null);
 await load();
 translatePage();
 document.documentElement.classList.add('is-translated');

@@ -6,8 +6,10 @@ import { followEncryption } from './encrypting.js';
 import { stopFilm } from './film.js';
 import { joined, kicked, leave, listen, tell, userChanged } from './happenings.js';
 import * as own from './own.js';
+import { ownPerson } from './person.js';
 import { ServerConnection } from './protocol.js';
 import { Room } from './room.js';
+import { inSlices } from './slices.js';
 import { state } from './state.js';
 
 /** Enters the group of the page's address. */
@@ -31,6 +33,7 @@ export function enter(credentials) {
 /** Shows the group of `connection` on the page. */
 function settle(connection, credentials) {
     state.connection = window.aula.connection = connection;
+    connection.ownData.person ??= state.breakouts.main.ownData.person ?? ownPerson(credentials.username ?? '');
     connection.prepare = (stream) => state.encryption.prepare(stream);
     state.room = new Room(connection, {
         stage: state.stage, leave, credentials, attendance: state.breakouts.attendance,
@@ -76,8 +79,11 @@ function showAgain(main) {
         (message.kind === 'caption' ? state.room.captions : state.room.chat).show(message, true);
     for (const user of main.users.values())
         userChanged('add', user);
-    for (const stream of main.down.values())
-        state.stage.add(stream);
+    const mine = state.room;
+    // Meanwhile one may have ended, or come by itself.
+    inSlices([...main.down.values()],
+        (stream) => !stream.closed && !state.stage.tiles.has(stream.id) && state.stage.add(stream),
+        () => state.room !== mine);
 }
 
 function endpoint() {

@@ -5,6 +5,7 @@
  */
 
 import { t } from './language.js';
+import { hasPerson, personOf } from './person.js';
 import { randomId } from './random.js';
 
 /** Errors of the server that mean a message that was just sent. */
@@ -71,8 +72,9 @@ export class Outbox {
             return;
         if (entry.dest && !this.connection.users.has(entry.dest.id)) {
             const { username } = entry.dest;
-            const namesakes = [...this.connection.users.values()]
-                .filter((user) => user.username === username);
+            const person = personOf(entry.dest);
+            const namesakes = [...this.connection.users.values()].filter((user) => (
+                user.username === username && (!hasPerson(entry.dest.data) || personOf(user) === person)));
             // They may be back under another id, but nobody else must read it.
             if (namesakes.length !== 1) {
                 entry.reason = t('they have left');

@@ -17,6 +17,11 @@ export function onOwnChange(handler) {
 
 /** Opens what is wanted and not open yet, closes what is no longer wanted, and publishes. */
 export async function setCapture({ audio, video, isMuted = false }) {
+    if ((audio || video) && isShutOut()) {
+        // For when nothing is in the way any more.
+        own.wanted = { audio, video, isMuted };
+        return;
+    }
     await open({ audio: audio && !own.audio, video: video && !own.video });
     if (isMuted && own.audio)
         own.audio.enabled = false;
@@ -74,7 +79,7 @@ function drop(kind) {
 export function publishCamera() {
     const { connection } = state;
     const tracks = [own.audio, own.video].filter(Boolean);
-    if (connection?.isJoined && !isShutOut()) {
+    if (connection?.isJoined && state.encryption.objection === '') {
         // Forgotten first, so that its end is not taken for the server's doing.
         const replaces = own.cameraStream?.id;
         own.cameraStream = null;
@@ -93,7 +98,7 @@ export function publishCamera() {
 
 export function publishScreen() {
     const { connection } = state;
-    if (own.screen && connection?.isJoined && !isShutOut()) {
+    if (own.screen && connection?.isJoined && state.encryption.objection === '') {
         const replaces = own.screenStream?.id;
         own.screenStream = null;
         own.screenStream = connection.publish('screenshare', own.screen, { replaces });
@@ -111,6 +116,8 @@ export function stopCamera() {
 }
 
 export async function startScreen() {
+    if (isShutOut())
+        return;
     try {
         own.screen = await captureScreen();
     } catch (error) {
@@ -200,10 +207,10 @@ export async function refreshDevices() {
     await listDevices(byId('speaker'), 'audiooutput', preferences.speaker);
 }
 
-/** Nothing of ours may go out that the others could not read, or the server could. */
-function isShutOut() {
+/** Nothing of ours may go out that the others could not read, or the server could: says so. */
+export function isShutOut() {
     const { objection } = state.encryption;
-    if (objection !== '' && (own.audio || own.video || own.screen))
+    if (objection !== '')
         notify(objection);
     return objection !== '';
 }

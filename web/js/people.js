@@ -142,6 +142,10 @@ export class People {
         const wanted = byId('people-search').value.trim().toLowerCase();
         for (const row of only ? [only] : this.rows.values())
             row.node.hidden = !row.name.textContent.toLowerCase().includes(wanted);
+        const isFound = wanted === '' || [...this.rows.values()].some(({ node }) => !node.hidden);
+        const text = isFound ? '' : t('Nobody of that name is here.');
+        if (byId('people-none').textContent !== text)
+            byId('people-none').textContent = text;
         if (!only)
             refreshStops();
     }

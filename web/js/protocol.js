@@ -30,7 +30,7 @@ const RETRY_UNHEARD_MS = 500;
  * - `stream`   {kind: add|track|state|close|error|renew, stream, replaces?, error?}
  * - `chat`     {message, isHistory}
  * - `speakers` {} the list of that name has changed
- * - `notice`   {kind: error|warning|info, text}
+ * - `notice`   {kind: error|warning|info, text, by} `by` is empty if the server says it
  * - `stopping` {seconds}: the server ends then
  * - `file`     {message} a member speaks of a file, see transfer.js
  * - `order`    {kind, message} what an operator asks of this client; it need not be known
@@ -131,16 +131,17 @@ export class ServerConnection extends Listener {
         this.speakers = null;
     }
 
-    #open() {
+    /** `ready` is a WebSocket that is open already. */
+    #open(ready = null) {
         this.#reset();
         this.#setState('connecting');
         this.#socket = new Socket(this.endpoint, {
             opened: () => this.#opened(),
             message: (message) => this.#take(message),
-            closed: ({ text, isTimeout }) => this.#drop(text, isTimeout),
+            closed: ({ text, isTimeout, other }) => this.#drop(text, isTimeout, other),
             silent: (isSilent) => this.emit('silent', { isSilent }),
-            hearsMedia: () => [...this.down.values()].some((stream) => stream.heardMedia()),
-        });
+            hearsMedia: () => [...this.down.values()].filter((stream) => stream.heardMedia()).length > 0,
+        }, ready);
     }
 
     async #opened() {
@@ -164,7 +165,7 @@ export class ServerConnection extends Listener {
     }
 
     /** The connection is gone: come back, unless we meant to leave. */
-    #drop(text, isUnheard = false) {
+    #drop(text, isUnheard = false, ready = null) {
         this.#socket?.close();
         this.#socket = null;
         const streams = [...this.up.values(), ...this.down.values()];
@@ -172,6 +173,7 @@ export class ServerConnection extends Listener {
         this.state = 'closed';
         if (!this.#wanted || !this.#hasJoined) {
             this.#wanted = false;
+            ready?.close();
             for (const stream of streams)
                 stream.dispose();
             this.#orphans.disposeAll();
@@ -184,6 +186,10 @@ export class ServerConnection extends Listener {
             * (0.5 + Math.random() / 2);
         this.attempts += 1;
         this.#setState('waiting', { text });
+        if (ready) {
+            this.#open(ready);
+            return;
+        }
         this.#retry = setTimeout(() => this.#open(), isUnheard ? RETRY_UNHEARD_MS : backoffMs);
     }
 

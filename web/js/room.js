@@ -4,10 +4,11 @@ import { showBanner } from './banner.js';
 import { Captions } from './captions.js';
 import { Chat } from './chat.js';
 import { openPanel } from './controls.js';
-import { Diagnosis } from './diagnosis.js';
+import { byId } from './element.js';
 import { Floor } from './floor.js';
 import { Hands } from './hands.js';
 import { Healer } from './healer.js';
+import { startScreen, stopScreen } from './own.js';
 import { People } from './people.js';
 import { Reception } from './reception.js';
 
@@ -48,6 +49,11 @@ export class Room {
             say: (text, how) => this.chat.send(text, how),
             muteAll: () => this.floor.muteAll(true),
             leave,
+            giveFile: async (user) => (await this.files()).choose(user),
+            showFilm: () => byId('film-file').click(),
+            shareScreen: (isOn) => (isOn ? startScreen() : stopScreen()),
+            restart: () => [...connection.up.keys(), ...connection.down.keys()]
+                .forEach((id) => connection.restart(id)),
         };
         this.chat = new Chat(connection, async (text) => {
             const { Commands } = await import('./commands.js');
@@ -55,10 +61,20 @@ export class Room {
         }, signal);
         const changed = () => showBanner(this);
         this.healer = new Healer(connection, changed, signal);
-        this.diagnosis = new Diagnosis(connection, () => {
-            changed();
-            stage.showNotes(this.diagnosis);
-        }, signal);
+        /** Why media does not come; loaded when there could be any. */
+        this.diagnosis = null;
+        const diagnose = async () => {
+            const { Diagnosis } = await import('./diagnosis.js');
+            if (signal.aborted)
+                return;
+            this.diagnosis ??= new Diagnosis(connection, () => {
+                changed();
+                stage.showNotes(this.diagnosis);
+            }, signal);
+        };
+        connection.addEventListener('joined', diagnose, { signal });
+        if (connection.isJoined)
+            diagnose();
     }
 
     /** Files under way; loaded when there is the first. */

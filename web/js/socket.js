@@ -20,18 +20,29 @@ const DEAD_AFTER_MS = 6_000;
  * connection is answered while this one is not, as after a change of address that nobody reports.
  */
 const DOUBTED_AFTER_MS = 2_500;
+/**
+ * The same, when media came and stopped together with the answers, and another connection has been answered
+ * for a while: the network is another one. A slow device is none, since what has come in meanwhile is dealt
+ * with between two ticks, and a slow server answers the other one no sooner.
+ */
+const CUT_OFF_AFTER_MS = 1_500;
+const OTHER_OPEN_MS = 300;
+const OTHER_OPEN_TICKS = 2;
 
 export class Socket {
     /**
-     * `handlers` are opened(), message(object), closed({text, isTimeout}), silent(isSilent) and
-     * hearsMedia(), which tells whether media has come since it was last asked.
+     * `handlers` are opened(), message(object), closed({text, isTimeout, other}), silent(isSilent) and
+     * hearsMedia(), which tells whether media has come since it was last asked. `other` is a WebSocket
+     * that is open already, for a Socket in this one's place: it is given as `ready` there.
      */
-    constructor(endpoint, handlers) {
+    constructor(endpoint, handlers, ready = null) {
         this.handlers = handlers;
         this.#endpoint = endpoint;
         this.#startedAt = this.#heardAt = this.#tickedAt = performance.now();
-        this.#socket = new WebSocket(endpoint);
+        this.#socket = ready ?? new WebSocket(endpoint);
         this.#socket.onopen = () => handlers.opened();
+        if (ready)
+            queueMicrotask(() => this.isOpen && handlers.opened());
         this.#socket.onmessage = ({ data }) => this.#take(data);
         this.#socket.onclose = ({ reason }) => this.#end(reason, false);
         this.#ticker = setInterval(() => this.#tick(), TICK_MS);
@@ -77,6 +88,11 @@ export class Socket {
     #socket;
     /** The connection that this one is compared with while it is silent. */
     #other = null;
+    #otherOpenAt = 0;
+    #otherTicks = 0;
+    /** Whether media has ever come over this network, and whether it has since we asked for a sign of life. */
+    #hasHeardMedia = false;
+    #hearsMedia = false;
     #ticker;
     #startedAt;
     #heardAt;
@@ -121,13 +137,24 @@ export class Socket {
                 this.#end('', true);
             return;
         }
-        const pingAfterMs = this.handlers.hearsMedia() ? PING_WITH_MEDIA_MS : PING_AFTER_MS;
+        const hearsMedia = this.handlers.hearsMedia();
+        this.#hasHeardMedia ||= hearsMedia;
+        this.#hearsMedia ||= hearsMedia;
+        const pingAfterMs = hearsMedia ? PING_WITH_MEDIA_MS : PING_AFTER_MS;
         if (now - this.#heardAt >= pingAfterMs && now - this.#pingedAt >= PING_EVERY_MS)
             this.#ping(now);
         const waitedMs = this.#askedAt === null ? 0 : now - this.#askedAt;
         this.#setSilent(waitedMs >= SILENT_AFTER_MS);
-        if (waitedMs >= this.#limitMs)
+        if (waitedMs >= this.#limitMs || waitedMs >= CUT_OFF_AFTER_MS && this.#isCutOff(now))
             this.#end('', true);
+    }
+
+    /** Whether everything speaks for another network. */
+    #isCutOff(now) {
+        if (this.#other?.readyState !== WebSocket.OPEN || !this.#hasHeardMedia || this.#hearsMedia)
+            return false;
+        this.#otherTicks += 1;
+        return this.#otherTicks >= OTHER_OPEN_TICKS && now - this.#otherOpenAt >= OTHER_OPEN_MS;
     }
 
     #ping(now, done = null) {
@@ -135,7 +162,10 @@ export class Socket {
             return;
         this.#pongs.push(done);
         this.#pingedAt = now;
-        this.#askedAt ??= now;
+        if (this.#askedAt === null) {
+            this.#askedAt = now;
+            this.#hearsMedia = false;
+        }
     }
 
     #setSilent(isSilent) {
@@ -149,14 +179,20 @@ export class Socket {
     #compare(isWanted) {
         this.#other?.close();
         this.#other = isWanted ? new WebSocket(this.#endpoint) : null;
+        this.#otherTicks = 0;
         if (isWanted)
             this.#other.onopen = () => {
                 this.#limitMs = DOUBTED_AFTER_MS;
+                this.#otherOpenAt = performance.now();
             };
     }
 
     #end(text, isTimeout) {
+        let other = null;
+        // It is there already, and has shown that it works.
+        if (isTimeout && this.#other?.readyState === WebSocket.OPEN)
+            [other, this.#other] = [this.#other, null];
         this.close();
-        this.handlers.closed({ text, isTimeout });
+        this.handlers.closed({ text, isTimeout, other });
     }
 }

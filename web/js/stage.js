@@ -5,7 +5,9 @@ import { byId } from './element.js';
 import { t } from './language.js';
 import { announce } from './notices.js';
 import { showPager } from './pager.js';
+import { personOf } from './person.js';
 import { prefer, preferences } from './preferences.js';
+import { largeOf, rankOf } from './ranking.js';
 import { LARGE_FROM_PX } from './reception.js';
 import { rove } from './roving.js';
 import { showShares } from './share-picker.js';
@@ -16,6 +18,10 @@ import { entriesOf } from './tile-menu.js';
 
 /** A page that nobody looks at gets no pictures after so long. */
 const HIDDEN_AFTER_MS = 10_000;
+/** So many tiles come up in one frame: the page answers in between while a large class comes in. */
+const NEW_AT_ONCE = 8;
+/** Without frames, as in a window that nobody sees, the page is laid out all the same. */
+const FRAMELESS_MS = 100;
 
 export class Stage {
     /** `deeds` has stopSharing(stream), volume(user) and shown(Map of stream ids to large or small). */
@@ -81,7 +87,7 @@ export class Stage {
         if (tile?.stream !== stream)
             return;
         tile.update(state.connection?.users.get(stream.source));
-        tile.video.volume = this.volumes.get(stream.username) ?? 1;
+        tile.video.volume = this.volumeOf(stream.source);
         if (stream.media.getTracks().length > 0)
             this.#play(tile);
         this.layOut();
@@ -119,11 +125,16 @@ export class Stage {
             tile.showHand(places.get(tile.stream.source));
     }
 
-    setVolume(user, volume) {
-        this.volumes.set(user.username, volume);
+    /** How loud the person with this id is, from 0 to 1. */
+    volumeOf(id) {
+        return this.volumes.get(this.#personOf(id)) ?? 1;
+    }
+
+    setVolume(id, volume) {
+        this.volumes.set(this.#personOf(id), volume);
         for (const tile of this.tiles.values()) {
-            if (!tile.isOwn && tile.stream.username === user.username)
-                tile.video.volume = volume;
+            if (!tile.isOwn)
+                tile.video.volume = this.volumeOf(tile.stream.source);
         }
     }
 
@@ -163,7 +174,20 @@ export class Stage {
         this.layOut();
     }
 
+    /** Lays out with the next frame, once for all that happens until then. */
     layOut() {
+        if (this.#isDue)
+            return;
+        this.#isDue = true;
+        const now = () => this.#isDue && this.#layOutNow();
+        requestAnimationFrame(now);
+        setTimeout(now, FRAMELESS_MS);
+    }
+
+    #isDue = false;
+
+    #layOutNow() {
+        this.#isDue = false;
         const all = [...this.tiles.values()];
         byId('empty').hidden = all.length > 0 || !state.connection?.isJoined;
         byId('empty').textContent = state.encryption.objection || (preferences.receive === 'nothing'
@@ -176,11 +200,11 @@ export class Stage {
             this.shareId = tile.stream.id;
             this.layOut();
         });
-        const main = this.#main(all);
+        const main = largeOf(all, this.tiles.get(this.shareId), this.tiles.get(this.speakerId));
         const rest = all.filter((tile) => !main.includes(tile)
             && !(tile.isScreen && !tile.isOwn)
             && !(tile.isOwn && !tile.isScreen && preferences.hideSelf))
-            .sort((a, b) => this.#rank(a) - this.#rank(b));
+            .sort((a, b) => rankOf(a) - rankOf(b));
         const { clientWidth: width, clientHeight: height } = this.grid;
         const plan = arrange({
             width, height, main: main.length, rest: rest.length, page: this.page,
@@ -190,17 +214,24 @@ export class Stage {
         this.onPage = rest.slice(plan.first, plan.first + plan.shown);
         const shown = [...main, ...this.onPage];
         const visible = new Map();
+        let newcomers = 0;
         for (const tile of all) {
-            const at = shown.indexOf(tile);
-            tile.place(plan.boxes[at]);
-            if (at >= 0) {
-                const { isLarge, width } = plan.boxes[at];
-                visible.set(tile.stream.id, isLarge || width >= LARGE_FROM_PX ? 'large' : 'small');
-            }
+            const box = plan.boxes[shown.indexOf(tile)];
+            if (box)
+                visible.set(tile.stream.id, box.isLarge || box.width >= LARGE_FROM_PX ? 'large' : 'small');
+            newcomers += Boolean(box) && tile.node.hidden;
+            if (newcomers <= NEW_AT_ONCE || !tile.node.hidden)
+                tile.place(box);
         }
+        if (newcomers > NEW_AT_ONCE)
+            this.layOut();
         showPager(plan);
         this.refreshStops();
         this.deeds.shown(this.isLookedAt ? visible : new Map());
+    }
+
+    #personOf(id) {
+        return personOf(state.connection?.users.get(id) ?? { id });
     }
 
     /** Puts a new tile where the one before it was, or at the end. */
@@ -221,34 +252,6 @@ export class Stage {
         this.tiles = new Map([...this.tiles].map(([id, other]) => (
             other === old ? [tile.stream.id, tile] : [id, other])));
         tile.showPin();
-    }
-
-    /** Who is large: what is pinned, else the chosen slide, else the speaker if so wished. */
-    #main(all) {
-        const pinned = all.filter((tile) => tile.isPinned);
-        const share = this.tiles.get(this.shareId);
-        // A slide stays large: pinned cameras lead the strip then.
-        if (share && !pinned.some((tile) => tile.isScreen))
-            return [share];
-        if (pinned.length > 0)
-            return pinned.some((tile) => tile.isScreen) ? pinned.filter((tile) => tile.isScreen) : pinned;
-        if (preferences.view !== 'speaker')
-            return [];
-        const speaker = this.tiles.get(this.speakerId)
-            ?? all.find((tile) => !tile.isOwn && tile.hasVideo) ?? all.find((tile) => !tile.isOwn);
-        return speaker ? [speaker] : [];
-    }
-
-    /** The order of strip and grid: pinned, ourselves, pictures, mere voices. */
-    #rank(tile) {
-        if (tile.isPinned)
-            return 0;
-        if (tile.isOwn)
-            return 1;
-        const { data } = state.connection?.users.get(tile.stream.source) ?? {};
-        // A picture that is off the page is not sent, so its owner's word must do.
-        const tells = data && ('muted' in data || 'camera' in data);
-        return tile.hasVideo || !tells || data.camera ? 2 : 3;
     }
 
     async #play(tile) {

@@ -23,7 +23,7 @@ export const state = {
     /** Whether the room is on the screen, connected or not. */
     isInside: false,
     /** Our own tracks, which outlive the streams that carry them so that they can be published again. */
-    own: { audio: null, video: null, screen: null, cameraStream: null, screenStream: null },
+    own: { audio: null, video: null, screen: null, cameraStream: null, screenStream: null, wanted: null },
     /** Which panel is open: `chat`, `people` or null. */
     panel: null,
 };

@@ -1,5 +1,6 @@
 /** What can be done with one tile. */
 
+import { filmState, toggleFilm } from './film.js';
 import { t } from './language.js';
 
 /** The entries of the menu of `tile` on `stage`, for menu.js. */
@@ -26,6 +27,8 @@ export function entriesOf(tile, stage) {
     }
     if (tile.isOwn && !tile.isScreen)
         entries.push({ text: t('Hide my picture'), onclick: () => stage.setSelfHidden(true) });
+    if (tile.isOwn && tile.stream.label === 'video')
+        entries.push({ text: filmState() === 'paused' ? t('Go on') : t('Pause'), onclick: toggleFilm });
     if (tile.isOwn && tile.isScreen)
         entries.push({ text: t('Stop sharing'), onclick: () => stage.deeds.stopSharing(tile.stream) });
     return entries;

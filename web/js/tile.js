@@ -34,7 +34,7 @@ export class Tile {
         if (this.isOwn && this.isScreen)
             buttons.append(button('close', t('Stop sharing'), () => stop(this)));
         buttons.append(this.pinButton, this.menu);
-        this.node = element('figure', { className: 'tile', ondblclick: () => pin(this) },
+        this.node = element('figure', { className: 'tile', hidden: true, ondblclick: () => pin(this) },
             this.avatar, this.video, this.note, this.facts,
             element('figcaption', {}, icon('mic-off'), this.hand, this.caption), buttons);
         this.node.classList.toggle('is-own', this.isOwn);

@@ -3,7 +3,9 @@
  * only what they agree. The protocol is Galene's, version 1.
  */
 
-import { t } from './language.js';
+import { need, t } from './language.js';
+
+await need('tools');
 
 const CHUNK_BYTES = 16_384;
 /** Sending pauses while so much waits in the browser. */

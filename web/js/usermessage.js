@@ -5,7 +5,7 @@ const SHUTDOWN_TEXT = 'server is shutting down';
 
 /** The event that a user message becomes, as [name, detail]; null if it is none. */
 export function meaningOf(message) {
-    const { kind, value, username } = message;
+    const { kind, value, username, source } = message;
     if (kind === 'filetransfer')
         return ['file', { message }];
     // Anybody may send user messages: only those of the server and of operators are obeyed.
@@ -20,7 +20,8 @@ export function meaningOf(message) {
         // falls through
     case 'error':
     case 'info':
-        return ['notice', { kind, text: String(value ?? '') }];
+        // The server itself has no id.
+        return ['notice', { kind, text: String(value ?? ''), by: source ? username : '' }];
     default:
         return ['order', { kind, message }];
     }

@@ -11,6 +11,9 @@ const query = new URLSearchParams(location.search);
 /** Streams shown at once; later ones wait for a free place. */
 const PLACES = Math.min(Number(query.get('places')) || 4, 8);
 
+/** What is to be read or watched by all, by the sender's own word for it. */
+const LARGE = ['screenshare', 'video'];
+
 let authorization = '';
 let stop;
 
@@ -22,11 +25,12 @@ async function open() {
     for (let place = 0; place < PLACES; place++) {
         const { receiver } = pc.addTransceiver('video', { direction: 'recvonly' });
         const video = element('video', {
-            autoplay: true, muted: true, hidden: true,
+            autoplay: true, muted: true,
             srcObject: new MediaStream([receiver.track]),
         });
         video.playsInline = true;
-        tiles.push(video);
+        tiles.push(element('figure', { hidden: true }, video,
+            element('figcaption', { dir: 'auto', hidden: true })));
     }
     takeDescriptors(pc);
     const sound = byId('sound');
@@ -38,12 +42,13 @@ async function open() {
     );
     await session.open(pc);
     // By the index of the m-line: the video sections come after those for sound.
-    session.listen(['active', 'inactive', 'layers'], (name, data) => {
-        if (name !== 'layers')
+    session.listen(['active', 'inactive', 'layers', 'streams'], (name, data) => {
+        if (name === 'streams')
+            tiles.forEach((tile, place) => label(tile, data[PLACES + place]));
+        else if (name === 'layers')
+            tiles.forEach((tile, place) => { tile.hidden = !(PLACES + place in data); });
+        else
             return;
-        tiles.forEach((tile, place) => {
-            tile.hidden = !(PLACES + place in data);
-        });
         arrange();
     }).catch(() => {
         // Without events every place is shown.
@@ -64,12 +69,30 @@ async function play() {
     }
 }
 
+/** Writes whose picture it is; {username, label} is not there while nothing comes. */
+function label(tile, shown) {
+    const name = shown?.username ?? '';
+    const isSlide = LARGE.includes(shown?.label);
+    const text = !name || !isSlide ? name
+        : shown.label === 'video' ? t('{name} – film', { name }) : t('{name} – screen', { name });
+    const caption = tile.querySelector('figcaption');
+    caption.textContent = text;
+    caption.hidden = text === '';
+    tile.querySelector('video').setAttribute('aria-label', text);
+    tile.classList.toggle('is-slide', isSlide);
+}
+
+/** Slides and films have most of the screen, side by side if there are several; cameras a column beside them. */
 function arrange() {
-    const shown = [...byId('grid').children].filter((tile) => !tile.hidden).length;
-    const columns = Math.ceil(Math.sqrt(shown)) || 1;
-    byId('grid').style.setProperty('--columns', columns);
-    byId('grid').style.setProperty('--rows', Math.ceil(shown / columns) || 1);
-    byId('empty').hidden = shown > 0;
+    const shown = [...byId('grid').children].filter((tile) => !tile.hidden);
+    const slides = shown.filter((tile) => tile.classList.contains('is-slide')).length;
+    const rest = shown.length - slides;
+    const columns = slides > 0 ? slides : Math.ceil(Math.sqrt(shown.length)) || 1;
+    const { style } = byId('grid');
+    byId('grid').classList.toggle('has-slides', slides > 0 && rest > 0);
+    style.setProperty('--columns', columns);
+    style.setProperty('--rows', slides > 0 ? Math.max(1, rest) : Math.ceil(shown.length / columns) || 1);
+    byId('empty').hidden = shown.length > 0;
 }
 
 function show(state, error) {

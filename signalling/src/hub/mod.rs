@@ -45,7 +45,7 @@ pub use recording::{RecordOrder, RecordedStream};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
 pub(crate) use view::View;
-pub use view::{EncodingState, SlotState, ViewRequest, ViewState};
+pub use view::{EncodingState, Shown, SlotState, ViewRequest, ViewState};
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.

@@ -62,6 +62,17 @@ pub struct SlotState {
     pub is_active: bool,
     /// The Encodings to choose from.
     pub encodings: Vec<EncodingState>,
+    /// Whose stream it carries, and what that is.
+    pub shows: Option<Shown>,
+}
+
+/// The stream that a slot carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// The name of its sender.
+    pub username: String,
+    /// What its sender calls it, such as `camera` or `screenshare`.
+    pub label: String,
 }
 
 /// One Encoding of what a slot shows.
@@ -273,6 +284,7 @@ impl Hub {
                 encodings: publication
                     .map(|key| self.encodings(group, key, view.has_descriptors))
                     .unwrap_or_default(),
+                shows: publication.and_then(|key| self.shown(group, key)),
             }
         });
         let viewers = *counts.entry(name.clone()).or_insert_with(|| {
@@ -280,6 +292,14 @@ impl Hub {
             members.filter(|member| member.traits.receives || member.view.is_some()).count()
         });
         Some(ViewState { slots: slots.collect(), viewers, path: view.path })
+    }
+
+    /// Whose stream a publication belongs to.
+    fn shown(&self, group: &Group, key: PublicationKey) -> Option<Shown> {
+        let owner = self.media.get(&key.media)?;
+        let member = group.members.get(&owner.conn)?;
+        let up = member.ups.get(&owner.stream)?;
+        Some(Shown { username: member.username.as_str().to_owned(), label: up.label.clone() })
     }
 
     /// The Encodings of a section, as its publisher's last report has them.

@@ -10,8 +10,9 @@ const STRINGS = String.raw`(?:${STRING}(?:\s*\+\s*${STRING})*)`;
 const CALL = new RegExp(String.raw`\bt\(\s*(${STRINGS})`, 'g');
 const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})`, 'g');
 
-/** Pages that have messages of their own, in a folder of that name, and the names of their files. */
+/** Pages, and parts of pages that are loaded late, with messages of their own in a folder of that name: their files. */
 const FILES_OF = {
+    tools: /^(attendance-table|breakout-dialog|commands|consent|diagnosis|encryption-switch|facts|files|film-choice|invitations|invite-commands|set-commands|transfer|volume)\b/,
     replay: /^replay/,
     statistics: /^(stats|statistics|sums|chart)\b/,
     sessions: /^(publish|watch)\b/,

@@ -1,7 +1,7 @@
 /** A class that exists in one page only: no server sends what its members show. */
 
 /** Runs in the page: members whose streams come from a canvas, told as the server would tell them. */
-export function fillClass(count) {
+export async function fillClass(count) {
     const { connection } = window.aula;
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [320, 180];
@@ -37,6 +37,8 @@ export function fillClass(count) {
         },
     }));
     for (const user of users) {
+        // Each message of a server is a task of its own.
+        await new Promise((resolve) => setTimeout(resolve));
         connection.users.set(user.id, user);
         connection.emit('user', { kind: 'add', user });
         const stream = streamOf(user, 'camera');

@@ -1,0 +1,18 @@
+/** The chat as a text file; loaded when somebody wants it. */
+
+import { element } from './element.js';
+import { state } from './state.js';
+import { localTime } from './time.js';
+
+/** Saves what stands in `list`, in local time. */
+export function save(list) {
+    const lines = [...list.querySelectorAll('.chat-message')].map((line) => {
+        const { dateTime: at } = line.querySelector('time');
+        const note = line.querySelector('.chat-private')?.textContent ?? '';
+        return `${at && localTime(new Date(at))} ${line.querySelector('b').textContent}${note}: `
+            + line.querySelector('.chat-text').textContent;
+    });
+    const url = URL.createObjectURL(new Blob([`${lines.join('\n')}\n`], { type: 'text/plain' }));
+    element('a', { href: url, download: `${state.groupName.replaceAll('/', '-')}-chat.txt` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
