@@ -121,10 +121,13 @@ describe('live view', { concurrency: 1 }, () => {
                 const seconds = await play(server, url, 6, map);
                 assert.ok(seconds > 5, `${seconds} s of ${url}`);
             }
+            const { headers: { location } } = await request(`/recordings/${codec}/live.m3u8${query}`);
             await ann.click('#record-button');
             await until('the end', () => timeline(server, codec).some(({ event }) => event === 'end'));
-            await until('the player to know of the end', () => viewer.evaluate(
-                () => window.player.hls.latestLevelDetails.live === false));
+            await until('the playlist to say so', async () => {
+                const { body } = await request(location.replace('live.m3u8', 'live/media.m3u8'));
+                return body.toString().includes('#EXT-X-ENDLIST');
+            });
             await ann.context().close();
             await viewer.context().close();
         });
