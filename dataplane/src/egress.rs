@@ -101,7 +101,7 @@ impl Egress {
 
     /// Whether the next packet of a picture may leave now.
     pub fn may_send(&mut self, now_us: u64) -> bool {
-        self.paced.is_empty() && self.has_turn(now_us)
+        self.paced.is_empty() && self.pace.has_some(now_us)
     }
 
     /// Lets a packet wait; says whether there was room.
@@ -115,14 +115,10 @@ impl Egress {
 
     /// The next packet whose turn has come.
     pub fn next_paced(&mut self, now_us: u64) -> Option<Paced> {
-        if !self.has_turn(now_us) {
+        if !self.pace.has_some(now_us) {
             return None;
         }
         self.paced.pop_front()
-    }
-
-    fn has_turn(&mut self, now_us: u64) -> bool {
-        self.pace.has_some(now_us)
     }
 
     /// Whether a retransmission fits the path.

@@ -78,8 +78,6 @@ pub struct Format {
     pub has_nack: bool,
     /// Whether `a=rtcp-fb` has `nack pli` or `ccm fir`.
     pub has_pli: bool,
-    /// Whether `a=rtcp-fb` has `transport-cc`.
-    pub has_twcc: bool,
 }
 
 impl Format {
@@ -102,7 +100,6 @@ impl Format {
             fmtp: String::new(),
             has_nack: false,
             has_pli: false,
-            has_twcc: false,
         }
     }
 

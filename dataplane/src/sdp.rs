@@ -408,7 +408,6 @@ impl Section {
                 format.feedback = format.feedback.with(&feedback);
                 format.has_nack |= feedback == "nack";
                 format.has_pli |= feedback == "nack pli" || feedback == "ccm fir";
-                format.has_twcc |= feedback == "transport-cc";
             }
         }
     }

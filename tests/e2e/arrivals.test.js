@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { launch, openPage } from './peer/browser.js';
+import { launch } from './peer/browser.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { publishNoise, received } from './peer/noise.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
-import { helpers, play } from './peer/web-session.js';
+import { openBlank, play } from './peer/web-session.js';
 
 const TRIAL = '--force-fieldtrials=WebRTC-RFC8888CongestionControlFeedback/Enabled,offer:true/';
 
@@ -34,13 +34,6 @@ describe('arrivals by SSRC', { concurrency: 1, skip: canMakeLinks() ? false : 'n
             async () => (await seen()).video.framesDecoded >= framesDecoded + more);
     };
 
-    async function open(browser, name) {
-        const page = await openPage(browser, name);
-        await page.addInitScript(helpers);
-        await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
-        return page;
-    }
-
     before(async () => {
         const group = {
             codecs: ['vp8', 'opus'],
@@ -49,8 +42,8 @@ describe('arrivals by SSRC', { concurrency: 1, skip: canMakeLinks() ? false : 'n
         server = await Server.start({ groups: { test: group } });
         link = await Link.make();
         browsers = [await launch([TRIAL]), await link.launch([TRIAL])];
-        publisher = await open(browsers[0], 'publisher');
-        viewer = await open(browsers[1], 'viewer');
+        publisher = await openBlank(browsers[0], 'publisher');
+        viewer = await openBlank(browsers[1], 'viewer');
     });
 
     after(async () => {

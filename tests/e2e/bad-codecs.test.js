@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { launch, openPage } from './peer/browser.js';
+import { launch } from './peer/browser.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { publishNoise, received } from './peer/noise.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
-import { helpers, play } from './peer/web-session.js';
+import { openBlank, play } from './peer/web-session.js';
 
 const STREAMS = [
     { codec: 'vp9', scalabilityMode: 'L3T3_KEY' },
@@ -35,17 +35,10 @@ describe('codecs on bad links', { concurrency: 1, skip: canMakeLinks() ? false :
         assert.equal(await server?.stop(), 0);
     });
 
-    async function open(browser, name) {
-        const page = await openPage(browser, name);
-        await page.addInitScript(helpers);
-        await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
-        return page;
-    }
-
     for (const { codec, scalabilityMode } of STREAMS) {
         test(`${codec} ${scalabilityMode ?? 'in two sizes'}`, async () => {
-            const publisher = await open(browsers[0], 'publisher');
-            const viewer = await open(browsers[1], 'viewer');
+            const publisher = await openBlank(browsers[0], 'publisher');
+            const viewer = await openBlank(browsers[1], 'viewer');
             const seen = async () => (await viewer.evaluate(received)).video
                 ?? { frameWidth: 0, framesDecoded: 0 };
             const more = async (what, count) => {

@@ -3,20 +3,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { launch, openPage } from './peer/browser.js';
+import { launch } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { publishNoise, received } from './peer/noise.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
-import { helpers, play, serversOf } from './peer/web-session.js';
-
-async function open(browser, name) {
-    const page = await openPage(browser, name);
-    await page.addInitScript(helpers);
-    await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
-    return page;
-}
+import { helpers, openBlank, play, serversOf } from './peer/web-session.js';
 
 describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs namespaces' }, () => {
     let server, link, browsers, viewer;
@@ -40,10 +33,10 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
         });
         link = await Link.make();
         browsers = [await launch(), await link.launch()];
-        const publisher = await open(browsers[0], 'publisher');
+        const publisher = await openBlank(browsers[0], 'publisher');
         const url = `${ORIGIN}/group/test/.whip`;
         assert.equal((await publisher.evaluate(publishNoise, { url })).status, 201);
-        viewer = await open(browsers[1], 'viewer');
+        viewer = await openBlank(browsers[1], 'viewer');
         await until('the viewer to be let in', async () => {
             const { status } = await viewer.evaluate(play, { url: `${ORIGIN}/group/test/.whep` });
             return status === 201;
@@ -161,7 +154,7 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
     });
 
     test('ten viewers at full rate feel nothing of one that is slow', async () => {
-        const others = await open(browsers[0], 'others');
+        const others = await openBlank(browsers[0], 'others');
         /** What each of the ten has got. */
         const state = () => others.evaluate(async () => Promise.all(window.ten.map(async (pc) => {
             const found = {};
@@ -226,7 +219,7 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
     });
 
     test('who sends one picture only is asked for what the only viewer can take', async () => {
-        const pages = [await open(browsers[0], 'single'), await open(browsers[1], 'sole')];
+        const pages = [await openBlank(browsers[0], 'single'), await openBlank(browsers[1], 'sole')];
         const [publisher, sole] = pages;
         const target = () => publisher.evaluate(async () => {
             const stats = [...(await window.pc.getStats()).values()];
@@ -267,7 +260,7 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
 
     for (const way of ['ICE-TCP', 'TURN over TLS']) {
         test(`a slow link over ${way}: the sound goes on, and nothing is cut off`, async () => {
-            const page = await open(browsers[1], way);
+            const page = await openBlank(browsers[1], way);
             const shown = () => page.evaluate(received);
             const more = async (what, kind, field, count) => {
                 const before = (await shown())[kind]?.[field] ?? 0;

@@ -6,12 +6,11 @@ import { once } from 'node:events';
 import { after, before, describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Aiortc } from './peer/python-peer.js';
-import { openPage } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { ADDRESS, ORIGIN, PORT } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
-import { helpers, play, publishCanvas } from './peer/web-session.js';
+import { helpers, openBlank, play, publishCanvas } from './peer/web-session.js';
 
 const METRICS = '127.0.0.1:9099';
 /** A third party: an address of this machine at which nothing takes part. */
@@ -36,13 +35,6 @@ function credentials() {
     return [username, find(remoteDescription, 'ice-pwd')];
 }
 
-async function open(browser, name) {
-    const page = await openPage(browser, name);
-    await page.addInitScript(helpers);
-    await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
-    return page;
-}
-
 describe('paths', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network of its own' }, () => {
     const url = `${ORIGIN}/group/test/.whep`;
     let server, browser, viewer;
@@ -61,7 +53,7 @@ describe('paths', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network of 
     before(async () => {
         execFileSync('ip', ['address', 'add', `${VICTIM}/24`, 'dev', 'aula1']);
         ({ server, browser } = await raise({ args: ['--metrics', METRICS] }));
-        const publisher = await open(browser, 'publisher');
+        const publisher = await openBlank(browser, 'publisher');
         const published = await publisher.evaluate(publishCanvas, { url: `${ORIGIN}/group/test/.whip` });
         assert.equal(published.status, 201);
     });
@@ -73,7 +65,7 @@ describe('paths', { concurrency: 1, skip: !hasOwnNetwork && 'needs a network of 
     const step = stepsWith(() => server);
 
     step('Chromium answers our checks', async () => {
-        viewer = await open(browser, 'viewer');
+        viewer = await openBlank(browser, 'viewer');
         await until('the viewer to be let in', async () =>
             (await viewer.evaluate(play, { url })).status === 201);
         await until('a picture', () => viewer.evaluate(framesDecoded));

@@ -5,11 +5,12 @@ import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
-import { open, publish } from './peer/layers.js';
+import { publish } from './peer/layers.js';
 import { decode, films, folder, group, record, shown, timeline, timelines } from './peer/recorded.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { sleep, until } from './peer/wait.js';
+import { openBlank } from './peer/web-session.js';
 
 const CODECS = ['vp8', 'vp9', 'h264', 'av1'];
 const GROUPS = Object.fromEntries(CODECS.map((codec) => [codec, group(codec)]));
@@ -120,7 +121,7 @@ describe('recording', { concurrency: 1 }, () => {
             await record(ann);
             await until('the recording', () => timelines(server, codec).length > 0);
             const before = new Set(films(server, codec));
-            const page = await open(browser, 'publisher');
+            const page = await openBlank(browser, 'publisher');
             const sent = await page.evaluate(publish,
                 { url: `${ORIGIN}/group/${codec}/.whip`, codec, scalabilityMode });
             assert.equal(sent.status, 201, sent.body);

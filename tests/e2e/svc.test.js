@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { inbound, joinGroup } from './peer/browser.js';
-import { open, publish } from './peer/layers.js';
+import { publish } from './peer/layers.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
+import { openBlank } from './peer/web-session.js';
 
 const URL = `${ORIGIN}/group/test/`;
 const MODES = [
@@ -70,7 +71,7 @@ describe('layers', { concurrency: 1 }, () => {
     for (const [codec, scalabilityMode] of MODES) {
         test(`${codec} ${scalabilityMode}`, async () => {
             const pages = [];
-            const page = async (name) => pages[pages.push(await open(browser, name)) - 1];
+            const page = async (name) => pages[pages.push(await openBlank(browser, name)) - 1];
             try {
                 const publisher = await page('publisher');
                 const sent = await publisher.evaluate(publish,

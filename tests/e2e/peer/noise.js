@@ -27,16 +27,9 @@ export async function publishNoise({ url, isSingle = false, codec, scalabilityMo
             { rid: 'l', maxBitrate: 200_000, scaleResolutionDownBy: 2 },
         ],
     });
-    if (codec) {
-        const { codecs } = RTCRtpSender.getCapabilities('video');
-        video.setCodecPreferences(codecs.filter(
-            ({ mimeType }) => mimeType.toLowerCase() === `video/${codec}`,
-        ));
-    }
-    // A busy machine shall cost pictures, not layers.
-    const parameters = video.sender.getParameters();
-    parameters.degradationPreference = 'maintain-resolution';
-    await video.sender.setParameters(parameters);
+    if (codec)
+        window.prefer(video, `video/${codec}`);
+    await window.keepSize(video);
     return window.post(pc, url, {});
 }
 

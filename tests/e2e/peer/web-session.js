@@ -1,6 +1,8 @@
 /** What a page does over WHIP and WHEP with nothing but the browser's own API and fetch. */
 
 import assert from 'node:assert/strict';
+import { openPage } from './browser.js';
+import { ORIGIN } from './server.js';
 
 /** Runs in the page: publishes a moving canvas and a tone. `window.pc` stays. */
 export async function publishCanvas({ url, headers = {}, rids = [], codec }) {
@@ -22,11 +24,8 @@ export async function publishCanvas({ url, headers = {}, rids = [], codec }) {
     const video = pc.addTransceiver(canvas.captureStream(15).getTracks()[0], {
         direction: 'sendonly', ...(rids.length > 0 && { sendEncodings }),
     });
-    if (codec) {
-        const { codecs } = RTCRtpSender.getCapabilities('video');
-        const named = codecs.filter((known) => known.mimeType.toLowerCase() === codec);
-        video.setCodecPreferences(named);
-    }
+    if (codec)
+        window.prefer(video, codec);
     return window.post(pc, url, headers);
 }
 
@@ -54,8 +53,27 @@ export async function play({ url, headers = {}, pairs = 1, hasDescriptor = false
     return window.post(pc, url, headers);
 }
 
+/** A page of our origin from which WHIP and WHEP work. */
+export async function openBlank(browser, name) {
+    const page = await openPage(browser, name);
+    await page.addInitScript(helpers);
+    await page.goto(`${ORIGIN}/404-not-there`).catch(() => {});
+    return page;
+}
+
 /** Goes into every page first: the HTTP part, as any web developer would write it. */
 export function helpers() {
+    /** Offers one codec of pictures alone, by its media type. */
+    window.prefer = (transceiver, codec) => {
+        const { codecs } = RTCRtpSender.getCapabilities('video');
+        transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType.toLowerCase() === codec));
+    };
+    /** A busy machine shall cost pictures, not their size. */
+    window.keepSize = async ({ sender }) => {
+        const parameters = sender.getParameters();
+        parameters.degradationPreference = 'maintain-resolution';
+        await sender.setParameters(parameters);
+    };
     window.post = async (pc, url, headers) => {
         await pc.setLocalDescription();
         while (pc.iceGatheringState !== 'complete')
