@@ -1,7 +1,9 @@
 //! The STUN gate (RFC 8489, RFC 8445): which Transport a binding request is for, and whether its
 //! sender knows that Transport's password. Requests that do not pass get no answer at all, so
-//! that nobody can use the server as a reflector. And the checks that we make ourselves, to see
-//! whether a path leads to the peer (`path.rs`), with their answers.
+//! that nobody can use the server as a reflector. The answers to those that do. And the checks that we
+//! make ourselves, to see whether a path leads to the peer (`path.rs`), with their answers.
+
+use std::net::SocketAddr;
 
 use stun::{Attribute, Class, Draft, INTEGRITY_BYTES, Raw, attribute as at, integrity, method};
 
@@ -20,13 +22,14 @@ struct Message<'a> {
     username: Option<&'a [u8]>,
     priority: u32,
     nominates: bool,
+    is_plain: bool,
 }
 
 impl<'a> Message<'a> {
     fn parse(bytes: &'a [u8], kind: u16) -> Option<Self> {
         let raw = Raw::parse(bytes).filter(|raw| raw.kind == kind)?;
         let (mut username, mut integrity_at, mut nominates) = (None, None, false);
-        let mut priority = 0;
+        let (mut priority, mut is_plain) = (0, true);
         for attribute in raw.attributes() {
             let Attribute { at: begin, name, value } = attribute?;
             match name {
@@ -37,11 +40,13 @@ impl<'a> Message<'a> {
                 at::USERNAME => username = Some(value),
                 at::PRIORITY => priority = value.try_into().map_or(0, u32::from_be_bytes),
                 at::USE_CANDIDATE => nominates = true,
+                at::CONTROLLED | ..at::OPTIONAL => is_plain = false,
                 _ => {}
             }
         }
         let integrity_at = integrity_at?;
-        Some(Self { bytes, id: raw.id, integrity_at, username, priority, nominates })
+        let id = raw.id;
+        Some(Self { bytes, id, integrity_at, username, priority, nominates, is_plain })
     }
 
     /// Whether MESSAGE-INTEGRITY was made with `password` (RFC 8489 s14.5, short-term credential).
@@ -62,6 +67,9 @@ pub struct BindingRequest<'a> {
     pub nominates: bool,
     /// The priority of its candidate; 0 if it does not say.
     pub priority: u32,
+    /// Nothing in it but what every controlling agent says: no conflict of roles (RFC 8445 s7.3.1.1),
+    /// and nothing that must be refused for not being understood (RFC 8489 s6.3.1).
+    pub is_plain: bool,
 }
 
 impl<'a> BindingRequest<'a> {
@@ -71,13 +79,20 @@ impl<'a> BindingRequest<'a> {
         let message = Message::parse(bytes, BINDING_REQUEST)?;
         let username = message.username.filter(|name| name.len() <= USERNAME_BYTES_MAX)?;
         let (local_ufrag, _) = std::str::from_utf8(username).ok()?.split_once(':')?;
-        let Message { nominates, priority, .. } = message;
-        Some(Self { message, local_ufrag, nominates, priority })
+        let Message { nominates, priority, is_plain, .. } = message;
+        Some(Self { message, local_ufrag, nominates, priority, is_plain })
     }
 
     /// Whether MESSAGE-INTEGRITY was made with `password`.
     pub fn is_authentic(&self, password: &str) -> bool {
         self.message.is_authentic(password)
+    }
+
+    /// The answer that it gets if it is authentic: where it came from (RFC 8445 s7.3.1).
+    pub fn answer(&self, from: SocketAddr, password: &str) -> Vec<u8> {
+        Draft::new(Class::Success, method::BINDING, self.message.id)
+            .with_address(at::MAPPED_ADDRESS, from)
+            .finish_check(password.as_bytes())
     }
 }
 
@@ -235,6 +250,41 @@ pub(crate) mod tests {
         assert!(OwnCheck { remote: (&long, "p"), ..check }.write(&mut out) > 0);
         let long = "x".repeat(600);
         assert_eq!(OwnCheck { remote: (&long, "p"), ..check }.write(&mut out), 0);
+    }
+
+    /// A foreign implementation takes our answer to its check.
+    #[test]
+    fn an_answer_is_one_by_the_book() {
+        let message = request("ours:theirs", "secret", true);
+        let parsed = BindingRequest::parse(&message).expect("well formed");
+        assert!(parsed.is_plain);
+        for from in ["192.0.2.7:5000", "[2001:db8::7]:5000"] {
+            let from: SocketAddr = from.parse().expect("an address");
+            let answer = parsed.answer(from, "secret");
+            let read = str0m::ice::StunMessage::parse(&answer).expect("well formed");
+            assert!(read.is_successful_binding_response());
+            assert_eq!(read.mapped_address(), Some(from));
+            let ours = BindingResponse::parse(&answer).expect("well formed");
+            assert!(ours.is_authentic("secret") && !ours.is_authentic("other"));
+            assert_eq!(ours.id, [7; 12]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_or_claims_our_role_is_not_plain() {
+        for (name, is_plain) in [(at::CONTROLLED, false), (0x7777, false), (0x8777, true)] {
+            let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+            message.extend([7; 12]);
+            attribute(&mut message, at::USERNAME, b"ours:theirs");
+            attribute(&mut message, name, &[0; 8]);
+            let tag = integrity(&message, b"secret");
+            attribute(&mut message, at::INTEGRITY, tag.as_ref());
+            let len = (message.len() - HEADER_BYTES) as u16;
+            message[2..4].copy_from_slice(&len.to_be_bytes());
+            let parsed = BindingRequest::parse(&message).expect("well formed");
+            assert!(parsed.is_authentic("secret"));
+            assert_eq!(parsed.is_plain, is_plain, "{name:#06x}");
+        }
     }
 
     /// An answer to a check, as a client would send it.

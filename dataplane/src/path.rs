@@ -35,6 +35,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const ASK_APART: Duration = Duration::from_millis(100);
 /// Questions without an answer, since the last check, after which a path is left alone.
 const ASK_TIMES_MAX: u8 = 3;
+/// The engine forgets a pair that it has not heard of for 15 s: as often it sees a check, however many
+/// are answered without it.
+const ENGINE_EVERY: Duration = Duration::from_secs(5);
 /// Answers after which a peer is known to give them always: some answer in the handshake only.
 const ANSWERS_ENOUGH: u8 = 2;
 
@@ -122,6 +125,8 @@ struct Known {
     /// The number of the check that it was first seen by.
     since: u64,
     heard_at: Instant,
+    /// When the engine last saw a check.
+    engine_at: Option<Instant>,
     proof: Proof,
     question: Option<Question>,
     /// Its connection has ended.
@@ -286,6 +291,7 @@ impl Paths {
         if known.generation != check.generation {
             known.generation = check.generation;
             known.nomination = Nomination::Never;
+            known.engine_at = None;
         }
         known.nomination = match (check.nominates, known.nomination) {
             (true, _) => Nomination::At(number),
@@ -312,6 +318,7 @@ impl Paths {
             nomination: Nomination::Never,
             since: self.checks,
             heard_at: now,
+            engine_at: None,
             proof: if path.stream.is_some() { Proof::Handshake } else { Proof::None },
             question: None,
             is_gone: false,
@@ -333,6 +340,19 @@ impl Paths {
     pub fn standing(&self) -> Option<(u64, u32)> {
         let PathIndex(at) = self.current?;
         self.known.get(usize::from(at)).map(|known| (known.priority, known.generation))
+    }
+
+    /// Whether the engine is to see the check that has come over a path.
+    pub fn is_for_engine(&mut self, at: PathIndex, now: Instant) -> bool {
+        let Some(known) = self.known.get_mut(usize::from(at.0)) else {
+            return false;
+        };
+        let is_due = |at: Instant| now.saturating_duration_since(at) >= ENGINE_EVERY;
+        let is_it = known.engine_at.is_none_or(is_due);
+        if is_it {
+            known.engine_at = Some(now);
+        }
+        is_it
     }
 
     /// An authentic packet came over a path.

@@ -18,6 +18,10 @@ use crate::transport::{Role, Transport};
 
 /// Between two looks at what a client gets, in ticks; sooner when its path gets worse.
 pub(super) const LOOK_TICKS: u64 = 5;
+/// The same for clients at ease.
+const EASY_LOOK_TICKS: u64 = 5 * LOOK_TICKS;
+/// A client whose path takes so many times what it gets, and who could get nothing better, is at ease.
+const EASE: u64 = 2;
 /// Between two packets of a probe, at least.
 const PROBE_STEP: Duration = Duration::from_millis(5);
 /// Packets of a probe in one step.
@@ -46,6 +50,8 @@ pub struct Client {
     hold: Hold,
     /// Some picture does not even get its least.
     is_starved: bool,
+    /// Its path is no bound, for some time to come: see [`EASE`].
+    is_at_ease: bool,
     /// The last estimate that was divided.
     divided_bps: u64,
 }
@@ -119,9 +125,12 @@ impl Shard {
 
     /// Looks at a part of the clients, so that each has its turn every [`LOOK_TICKS`] ticks.
     pub(super) fn look_at_clients(&mut self, now: Instant) {
-        let phase = self.tick % LOOK_TICKS;
+        let is_due = |(key, client): &(&ClientKey, &Client)| {
+            let every = if client.is_at_ease { EASY_LOOK_TICKS } else { LOOK_TICKS };
+            key.0 % every == self.tick % every
+        };
         let keys: Vec<ClientKey> =
-            self.clients.keys().copied().filter(|key| key.0 % LOOK_TICKS == phase).collect();
+            self.clients.iter().filter(is_due).map(|(key, _)| *key).collect();
         for key in keys {
             self.divide(key, now);
             self.begin_probe(key, now);
@@ -142,6 +151,13 @@ impl Shard {
         let divided_bps = self.clients.get(&key).map_or(0, |client| client.divided_bps);
         if estimate_bps.is_some_and(|estimate_bps| estimate_bps < divided_bps * 9 / 10) {
             self.divide(key, now);
+        }
+    }
+
+    /// Something else than before is sent to a viewer.
+    pub(super) fn disturb(&mut self, slot: usize) {
+        if let Some(client) = self.client_of(slot).and_then(|key| self.clients.get_mut(&key)) {
+            client.is_at_ease = false;
         }
     }
 
@@ -183,6 +199,7 @@ impl Shard {
             }
         };
         let media_bps = audio_bps + wishes.iter().map(Wish::bits_per_second).sum::<u64>();
+        self.note_ease(key, estimate_bps, media_bps);
         self.set_pace(key, estimate_bps, media_bps, now_us);
         self.set_redundancy(key, &sounds, estimate_bps, alone_bps);
         self.note_moves(key, &wishes, now_us);
@@ -267,6 +284,17 @@ impl Shard {
                 subscriber.red_blocks = fits.unwrap_or(0);
             }
         }
+    }
+
+    /// How soon a client is to be looked at again. A connection is asked how it is: it tells nothing.
+    fn note_ease(&mut self, key: ClientKey, estimate_bps: Option<u64>, media_bps: u64) {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        let mut egresses = client.slots.iter().filter_map(|slot| self.egress.get(*slot)?.as_ref());
+        client.is_at_ease = estimate_bps.is_none_or(|bps| bps > EASE * media_bps)
+            && client.wanted_bps.is_none()
+            && egresses.all(|egress| egress.path.stream.is_none());
     }
 
     /// Bounds what leaves at once, and what retransmissions take.

@@ -303,9 +303,7 @@ impl Shard {
                 .transport(slot)
                 .is_some_and(|transport| transport.id == id && transport.timer_at == Some(at));
             if is_current {
-                self.step_peer(slot, None, now, |peer, transmit| {
-                    peer.handle_timeout(now, transmit)
-                });
+                self.run_engine(slot, now);
             }
         }
         if now >= self.tick_at {
@@ -344,6 +342,11 @@ impl Shard {
 
     fn transport(&self, slot: usize) -> Option<&Transport> {
         self.slots.get(slot)?.as_ref()
+    }
+
+    /// Lets time pass for a Transport's engine.
+    fn run_engine(&mut self, slot: usize, now: Instant) {
+        self.step_peer(slot, None, now, |peer, transmit| peer.handle_timeout(now, transmit));
     }
 
     /// Runs one step of a Transport's engine and follows up on what it brought. `via` is the path
@@ -388,16 +391,20 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return;
         };
-        // Once connected an ICE-lite peer has nothing that is urgent: it answers when asked.
-        let earliest = if transport.is_connected { now + IDLE_STEP } else { now };
-        if let Some(at) = drained.timeout.map(|at| at.max(earliest))
+        // Once connected an ICE-lite peer has nothing that is urgent: it answers when asked, and looks
+        // at its clock when the shard looks at its Transport anyway.
+        if transport.is_connected {
+            transport.timer_at = drained.timeout.map(|at| at.max(now + IDLE_STEP));
+            return;
+        }
+        if let Some(at) = drained.timeout
             && transport.timer_at != Some(at)
             && at < now + Duration::from_secs(3600)
         {
             transport.timer_at = Some(at);
             self.timers.push(Reverse((at, slot, transport.id)));
         }
-        if !transport.is_connected && transport.peer.keys().is_some() {
+        if transport.peer.keys().is_some() {
             self.connect(slot, now);
         }
     }

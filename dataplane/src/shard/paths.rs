@@ -49,12 +49,37 @@ impl Shard {
         let Some(at) = self.note_check(slot, path, request, now) else {
             return;
         };
-        if let Some(candidate) = self.candidate_for(path) {
+        if !self.answer_check(slot, at, request, now)
+            && let Some(candidate) = self.candidate_for(path)
+        {
             self.step_peer(slot, Some(at), now, |peer, transmit| {
                 peer.handle_datagram(path.peer, candidate, datagram, now, transmit)
             });
         }
         self.choose_path(slot, now);
+    }
+
+    /// Answers an authentic check of a connected peer, most of which say that all is as it was, without
+    /// its engine, which takes twenty times as long. Says whether that is done.
+    fn answer_check(
+        &mut self,
+        slot: usize,
+        at: PathIndex,
+        request: &BindingRequest<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+            return false;
+        };
+        if !transport.is_connected || !request.is_plain || transport.paths.is_for_engine(at, now) {
+            return false;
+        }
+        let Some(path) = transport.paths.get(at) else {
+            return false;
+        };
+        let (_, password) = transport.peer.credentials();
+        self.outbox.push(&request.answer(path.peer, password), path, &mut self.counters);
+        true
     }
 
     /// Lets an authentic check count. Returns its path's place.

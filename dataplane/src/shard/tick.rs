@@ -192,13 +192,17 @@ impl Shard {
                 false => Event::Reconnected { transport },
             });
         }
-        match transport.role {
-            Role::Publisher(_) => {
+        if transport.timer_at.take_if(|at| *at <= now).is_some() {
+            self.run_engine(slot, now);
+        }
+        match self.transport(slot).map(|transport| &transport.role) {
+            None => {}
+            Some(Role::Publisher(_)) => {
                 self.receiver_report(slot, now_us);
                 self.rates(slot, now_us);
                 self.look_at_voices(slot, now_us);
             }
-            Role::Viewer(_) => {
+            Some(Role::Viewer(_)) => {
                 self.sender_reports(slot, now_us);
                 self.look_at_viewer(slot, now_us);
             }

@@ -355,6 +355,10 @@ impl Shard {
         let needed = source.start(at, now_us, &mut sending);
         // Layers that cannot be stepped up to need a keyframe as well.
         let needed = needed.or_else(|| source.lacking(at, now_us));
+        let viewer = source.subscribers.get(at).and_then(|s| Some(s.as_ref()?.viewer));
+        if let Some(viewer) = viewer {
+            self.disturb(viewer);
+        }
         if let Some(encoding) = needed {
             self.want_keyframe(publication, encoding);
         }
