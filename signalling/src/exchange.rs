@@ -12,12 +12,13 @@ use crate::fragment::{FRAGMENT, Fragment, polished, with_credentials};
 use crate::http::{
     Request, Response, attribute, challenge, digest, is_media_type, options, server_links,
 };
-use crate::hub::{Cause, Failure, Hub, JoinRequest, Joined, JoinedKind, Traits};
+use crate::hub::{Cause, Failure, Hub, JoinRequest, Joined, JoinedKind};
 use crate::ids::{ConnId, StreamId, Ticket};
 use crate::limit::TokenBucket;
 use crate::name::encode_path;
 use crate::relay::Relay;
 use crate::time::Now;
+use crate::traits::Traits;
 
 /// The content type of descriptions.
 pub(crate) const SDP: &str = "application/sdp";

@@ -79,6 +79,15 @@ impl Response {
     }
 }
 
+/// What the server does with a response.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// Sends it.
+    Whole(Response),
+    /// Sends it and keeps its body open: more follows.
+    Stream(Response),
+}
+
 /// 401, with what the client may try.
 pub(crate) fn challenge(is_from_page: bool) -> Response {
     let detail = "give the group's user and password (Basic), or a bearer token";

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::hub::{
     ActionRequest, Cause, Credentials, Event, Failure, Hub, JoinRequest, Joined, JoinedKind,
-    Message, NOT_AUTHORISED, Refusal, Secret, UserKind, Utterance,
+    NOT_AUTHORISED, Refusal, Secret, UserKind, Utterance,
 };
 use crate::ids::{ClientId, ConnId, StreamId};
+use crate::message::Message;
 use crate::name::Username;
 use crate::stream::{Request, wishes_from_value};
 use crate::time::Now;

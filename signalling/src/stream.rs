@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::hub::PathState;
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use crate::path::PathState;
 
 /// The label of shared screens (docs/protocol.md).
 pub(crate) const SCREEN_LABEL: &str = "screenshare";

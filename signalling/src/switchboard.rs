@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::group::StatusView;
 use crate::http::ice_links;
 use crate::hub::{
     Bearer, Caller, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent,
-    MediaRequest, NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Traits,
-    Verdict, Whose,
+    MediaRequest, NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Verdict,
+    Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
 use crate::native::{self, Reply, Session, close_reason};
 use crate::relay::Relay;
+use crate::status::StatusView;
 use crate::time::Now;
 use crate::token::{TokenReply, TokenRequest};
+use crate::traits::Traits;
 use crate::{whep, whip};
 
 /// How often sessions are looked at.

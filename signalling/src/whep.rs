@@ -4,11 +4,13 @@
 
 use crate::exchange::{Exchanges, Patch, SDP, Stage, offer_of};
 use crate::fragment::directions;
+pub use crate::http::Reply;
 use crate::http::{Request, Response, is_media_type, options};
-use crate::hub::{Event, Hub, JoinedKind, ViewRequest};
+use crate::hub::{Event, Hub, JoinedKind};
 use crate::ids::{ConnId, Ticket};
 use crate::relay::Relay;
 use crate::time::Now;
+use crate::view::ViewRequest;
 use crate::whep_events::{EVENTS, Streams};
 use crate::whip::overdue;
 
@@ -38,15 +40,6 @@ impl Default for Endpoint {
         let exchanges = Exchanges::new(".whep");
         Self { exchanges, streams: Streams::default(), refuses_empty: false }
     }
-}
-
-/// What the server does with a response.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reply {
-    /// Sends it.
-    Whole(Response),
-    /// Sends it and keeps its body open: more follows.
-    Stream(Response),
 }
 
 impl Endpoint {

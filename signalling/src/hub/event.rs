@@ -6,35 +6,19 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::cause::Cause;
 use super::credential::{CredentialCheck, Credentials};
-use super::media::{MediaRequest, PathState};
+use super::media::MediaRequest;
 use super::recording::RecordOrder;
 use crate::description::Description;
 use crate::description_error::DescriptionError;
-use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, StreamId, Ticket};
+use crate::message::Message;
 use crate::name::{GroupName, Username};
+use crate::path::PathState;
 use crate::permission::Permissions;
+use crate::status::StatusView;
 use crate::token::TokenRequest;
-
-/// What a kind of client can do at all, whatever its permissions.
-#[derive(Clone, Debug, Default)]
-pub struct Traits {
-    /// It takes streams of others.
-    pub receives: bool,
-    /// It takes chat and notifications.
-    pub chats: bool,
-    /// It wants to know who speaks.
-    pub follows_speakers: bool,
-    /// It wants to know which Encodings of its streams anybody wishes to have.
-    pub spares_encodings: bool,
-    /// Its address, for `identify`.
-    pub address: Option<String>,
-    /// Our address that it has reached, which media can probably reach as well.
-    pub reached: Option<IpAddr>,
-    /// How it calls us, as in its `Host` header.
-    pub host: Option<String>,
-}
 
 /// Who has opened a WebSocket.
 #[derive(Clone, Debug, Default)]
@@ -120,43 +104,6 @@ pub struct Joined {
     pub failure: Option<Failure>,
     /// Why refused, or where to go instead.
     pub value: Option<String>,
-}
-
-/// A chat message, or a message between user interfaces.
-#[derive(Clone, Debug, Default)]
-pub struct Message {
-    /// Free, such as `me` or `filetransfer`.
-    pub kind: String,
-    /// May be empty.
-    pub id: String,
-    /// Nothing for the server.
-    pub source: Option<ClientId>,
-    /// The sender's name.
-    pub username: Option<Username>,
-    /// Nothing for everyone.
-    pub dest: Option<ClientId>,
-    /// The sender may moderate.
-    pub is_privileged: bool,
-    /// The sender does not get a copy.
-    pub is_noecho: bool,
-    /// RFC 3339; empty if none.
-    pub time: String,
-    /// A word for programs; empty if none.
-    pub error: &'static str,
-    /// Anything.
-    pub value: Option<Value>,
-}
-
-/// Why something did not work, for programs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Cause {
-    /// It will not work the same way again.
-    #[default]
-    Other,
-    /// The server has too much to do; the same may work later.
-    Busy,
-    /// What was sent cannot be read.
-    Malformed,
 }
 
 /// What members are told.

@@ -10,9 +10,10 @@ use super::{
     JoinRequest, Joined, JoinedKind, Message, Output, Place, Proof, Secret, StatusReply,
     USER_DATA_BYTES_MAX, UserKind, Verdict, Waiting, What, user_event,
 };
-use crate::group::{Group, LOCKED_TEXT, Member};
+use crate::group::{Group, LOCKED_TEXT};
 use crate::ids::{ClientId, ConnId};
 use crate::limit::TokenBucket;
+use crate::member::Member;
 use crate::name::{GroupName, Username};
 use crate::password::Password;
 use crate::permission::{OP, Permissions};

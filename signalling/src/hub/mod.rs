@@ -5,6 +5,7 @@
 //! [`Hub::poll_timeout`] may change with every call.
 
 mod action;
+mod cause;
 mod credential;
 mod event;
 mod invitation;
@@ -26,26 +27,29 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::entropy::Entropy;
-use crate::group::{Group, LOCKED_TEXT, Member, StatusView};
+use crate::group::{Group, LOCKED_TEXT};
 use crate::ids::{ConnId, MediaId, StreamId, Ticket};
+use crate::member::Member;
+use crate::message::Message;
 use crate::name::{GroupName, Username};
 use crate::permission::RECORD;
+use crate::status::StatusView;
 use crate::time::Now;
+use crate::traits::Traits;
 
 pub use action::{NOT_AUTHORISED, Refusal};
+pub use cause::Cause;
 pub use credential::{Bearer, CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
-    ActionRequest, Caller, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined,
-    JoinedKind, Message, Output, Recipients, StatusReply, Traits, UserKind, What, Whose,
+    ActionRequest, Caller, Event, Failure, GroupFile, Happening, JoinRequest, Joined, JoinedKind,
+    Output, Recipients, StatusReply, UserKind, What, Whose,
 };
 use join::Joining;
 pub use live::{NotDone, Operation};
-pub use media::{MediaEvent, MediaRequest, Over, PathStage, PathState};
+pub use media::{MediaEvent, MediaRequest};
 pub use recording::{RecordOrder, RecordedStream};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
-pub(crate) use view::View;
-pub use view::{EncodingState, Shown, SlotState, ViewRequest, ViewState};
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.

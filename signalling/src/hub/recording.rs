@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::action::Refusal::{self, Error};
-use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, user_event};
-use crate::group::{Group, Member};
-use crate::hub::UserKind;
+use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, UserKind, user_event};
+use crate::group::Group;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId};
 use crate::limit::TokenBucket;
+use crate::member::Member;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
 use crate::recording_rules::Consent;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::{Hub, PathState};
-use crate::group::Member;
+use super::Hub;
 use crate::ids::MediaId;
+use crate::member::Member;
+use crate::path::PathState;
 use crate::stream::{Rate, SentRate, Up};
 
 /// How many there are of what, at one moment.
