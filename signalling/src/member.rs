@@ -13,6 +13,14 @@ use crate::stream::{Down, Request, Up};
 use crate::traits::Traits;
 use crate::view::View;
 
+/// How many messages a client may send at once, and per second after that. Browsers that
+/// exchange files trickle their candidates through user messages.
+const CHAT_BURST: u32 = 100;
+const CHAT_PER_SECOND: u32 = 10;
+/// How many offers a client may make at once, and per second after that.
+const OFFER_BURST: u32 = 40;
+const OFFERS_PER_SECOND: u32 = 4;
+
 /// A client in a group.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -42,6 +50,34 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Without streams, and without wishes.
+    pub(crate) fn new(
+        id: ClientId,
+        username: Username,
+        traits: Traits,
+        permissions: Permissions,
+        now: Duration,
+    ) -> Self {
+        Self {
+            id,
+            username,
+            traits,
+            permissions,
+            data: Map::new(),
+            request: Request::default(),
+            ups: BTreeMap::new(),
+            downs: BTreeMap::new(),
+            view: None,
+            failures: BTreeMap::new(),
+            restarted_at: None,
+            consent: None,
+            is_recorded: false,
+            chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now),
+            offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now),
+            request_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now),
+        }
+    }
+
     /// The sections that its view carries.
     pub(crate) fn carried(&self) -> impl Iterator<Item = &PublicationKey> {
         self.view.iter().flat_map(View::carried)

@@ -5,9 +5,11 @@
 //! [`Hub::poll_timeout`] may change with every call.
 
 mod action;
+mod admission;
 mod cause;
 mod credential;
 mod event;
+mod files;
 mod invitation;
 mod join;
 mod leave;
@@ -450,7 +452,7 @@ impl Hub {
         if group.description.is_autokick && !group.members.is_empty() {
             let conns: Vec<ConnId> = group.members.keys().copied().collect();
             for conn in conns {
-                self.kick(name, conn, None, join::NO_OP_TEXT.to_owned(), now);
+                self.kick(name, conn, None, admission::NO_OP_TEXT.to_owned(), now);
             }
         }
     }

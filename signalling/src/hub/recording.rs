@@ -9,12 +9,11 @@ use super::action::Refusal::{self, Error};
 use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, UserKind, user_event};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId};
-use crate::limit::TokenBucket;
 use crate::member::Member;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
 use crate::recording_rules::Consent;
-use crate::stream::{MediaKind, Request};
+use crate::stream::MediaKind;
 use crate::time::Now;
 
 /// The name of the member that records.
@@ -112,25 +111,8 @@ impl Hub {
         if let Some(client) = self.clients.get_mut(&conn) {
             client.place = Place::In(name.clone());
         }
-        let budget = || TokenBucket::new(1, 1, now.mono);
-        let member = Member {
-            id,
-            username,
-            traits: Traits::default(),
-            permissions: Permissions::from_list(&["system".to_owned()]),
-            data: Map::new(),
-            request: Request::default(),
-            ups: Default::default(),
-            downs: Default::default(),
-            view: None,
-            failures: Default::default(),
-            restarted_at: None,
-            consent: None,
-            is_recorded: false,
-            chat_budget: budget(),
-            offer_budget: budget(),
-            request_budget: budget(),
-        };
+        let permissions = Permissions::from_list(&["system".to_owned()]);
+        let member = Member::new(id, username, Traits::default(), permissions, now.mono);
         let Some(group) = self.groups.get_mut(name) else {
             return Ok(());
         };
