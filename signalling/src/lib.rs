@@ -9,6 +9,7 @@ mod certificate;
 mod description;
 mod description_error;
 mod document;
+mod encode;
 mod entropy;
 mod exchange;
 mod fragment;
@@ -53,6 +54,7 @@ pub use certificate::not_after;
 pub use description::{Description, Listing, User, description_errors, parse_description};
 pub use description_error::DescriptionError;
 pub use document::{Document, EditError, Who};
+pub use encode::encode;
 pub use entropy::Entropy;
 pub use hub::{
     ActionRequest, Bearer, Caller, Cause, Census, CredentialCheck, Credentials, Event, Failure,
@@ -67,7 +69,7 @@ pub use key::{Key, KeyError};
 pub use limit::TokenBucket;
 pub use message::Message;
 pub use name::{GroupName, NameError, Username, encode_path, percent_decode};
-pub use native::{Reply, Session, encode};
+pub use native::{Reply, Session};
 pub use nearest::nearest;
 pub use password::{Password, PasswordError};
 pub use path::{Over, PathStage, PathState};

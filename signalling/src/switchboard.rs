@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::encode::encode;
 use crate::http::ice_links;
 use crate::hub::{
     Bearer, Caller, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent,
@@ -14,7 +15,7 @@ use crate::hub::{
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
-use crate::native::{self, Reply, Session, close_reason};
+use crate::native::{Reply, Session, close_reason};
 use crate::relay::Relay;
 use crate::status::StatusView;
 use crate::time::Now;
@@ -456,7 +457,7 @@ impl Switchboard {
             Recipients::Many(conns) => {
                 let (native, others): (Vec<ConnId>, Vec<ConnId>) =
                     conns.into_iter().partition(|conn| self.sessions.contains_key(conn));
-                if let Some(text) = native::encode(event, "", &self.rtc_configuration) {
+                if let Some(text) = encode(event, "", &self.rtc_configuration) {
                     self.actions.push_back(Action::Send { to: Recipients::Many(native), text });
                 }
                 for conn in others {
@@ -477,7 +478,7 @@ impl Switchboard {
             return;
         };
         if let Some(text) =
-            native::encode(event, session.id(), own.as_ref().unwrap_or(&self.rtc_configuration))
+            encode(event, session.id(), own.as_ref().unwrap_or(&self.rtc_configuration))
         {
             self.actions.push_back(Action::Send { to: Recipients::One(conn), text });
         }
