@@ -1,8 +1,9 @@
 //! A film: one file with the tracks of one stream, made fragment by fragment.
 
+use crate::Codec;
+use crate::container::{Patch, Sample, Track};
 use crate::matroska::Matroska;
 use crate::mp4::Mp4;
-use crate::{Codec, Config};
 
 /// How long a fragment is: what may be lost at the end when the server dies.
 const FRAGMENT_US: u64 = 500_000;
@@ -42,28 +43,6 @@ impl Form {
     }
 }
 
-/// One track.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Track {
-    /// What it holds.
-    pub config: Config,
-}
-
-/// One frame in its place.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sample {
-    /// An index into the tracks.
-    pub track: usize,
-    /// When it begins, in microseconds since the film does.
-    pub at_us: u64,
-    /// How long it lasts; 0 if the next one tells.
-    pub duration_us: u64,
-    /// Whether a decoder may begin with it.
-    pub is_key: bool,
-    /// The frame.
-    pub data: Vec<u8>,
-}
-
 /// What is appended to the file at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fragment {
@@ -79,15 +58,6 @@ pub struct Fragment {
     pub audio_us: Option<(u64, u64)>,
     /// Whether its pictures begin with a keyframe: one that follows others begins a fragment.
     pub has_key: bool,
-}
-
-/// Bytes that replace others.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Patch {
-    /// Where in the file.
-    pub at: u64,
-    /// As many as there were.
-    pub bytes: Vec<u8>,
 }
 
 /// How a film ends in good order. Without it, it plays as well, but is sought slowly.
@@ -232,6 +202,7 @@ fn span<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
 
     fn tracks(codec: Codec) -> Vec<Track> {
         let config = |codec, size| Track { config: Config { codec, size, record: vec![1; 8] } };

@@ -5,6 +5,7 @@
 mod assemble;
 mod av1;
 mod bits;
+mod container;
 mod film;
 mod h264;
 mod matroska;
@@ -16,7 +17,8 @@ mod vp9;
 mod vp9_layers;
 
 pub use assemble::{Assembler, Frame, Packet};
-pub use film::{Ending, Film, Form, Fragment, Patch, Sample, Track};
+pub use container::{Patch, Sample, Track};
+pub use film::{Ending, Film, Form, Fragment};
 pub use mp4::{chunk, head};
 pub use opus::SILENCE;
 pub use read::samples;

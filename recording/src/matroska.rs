@@ -1,6 +1,6 @@
 //! WebM and Matroska (RFC 9559): a header of known size, then clusters that stand for themselves.
 
-use crate::film::{Patch, Sample, Track};
+use crate::container::{Patch, Sample, Track};
 use crate::{Codec, opus};
 
 const VOID: u32 = 0xec;

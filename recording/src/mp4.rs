@@ -1,7 +1,7 @@
 //! Fragmented MP4 (ISO/IEC 14496-12, CMAF): a header without samples, then fragments that stand for
 //! themselves.
 
-use crate::film::{Patch, Sample, Track};
+use crate::container::{Patch, Sample, Track};
 use crate::{Codec, opus};
 
 /// Ticks per second of the whole film.
