@@ -8,9 +8,9 @@ use serde::Deserialize;
 use signalling::{DescriptionError, Flags, Password, User, parse_json};
 
 use crate::forwarded::Proxy;
-use crate::hooks::Webhook;
 use crate::recorder::Rules;
 use crate::reread::{Look, Reread, Seen};
+use crate::webhook::Webhook;
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

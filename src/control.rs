@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use signalling::whip;
 use signalling::{
     Action, Bearer, Caller, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now,
-    Operation, Recipients, Relay, StatusReply, StatusView, Switchboard, Ticket, TokenReply,
-    TokenRequest, Verdict,
+    Operation, Protocol, Recipients, Relay, StatusReply, StatusView, Switchboard, Ticket,
+    TokenReply, TokenRequest, Verdict,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::authenticator::{Authenticator, unix_now};
+use crate::authenticator::Authenticator;
 use crate::bridge::{Bridge, ShardCounters};
-use crate::http::Protocol;
+use crate::clock::unix_now;
 use crate::journal::Journal;
 use crate::outbox::{Item, Outbox};
 use crate::recorder::{Job, Notice, Recorder};

@@ -3,7 +3,7 @@
 
 use signalling::{Relay, RelayKey, RelayPort, RelayUser};
 
-use crate::authenticator::unix_now;
+use crate::clock::unix_s;
 use crate::control::Control;
 use crate::flags::{Flags, TurnAt};
 use crate::ice::IceServers;
@@ -76,9 +76,4 @@ pub(crate) fn plan(
         }
     }
     (!ports.is_empty()).then(|| Relay { key: RelayKey::new(secret), ports })
-}
-
-/// Seconds since 1970.
-pub(crate) fn unix_s() -> u64 {
-    unix_now().0.max(0) as u64 / 1000
 }

@@ -15,8 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::addresses;
-use crate::authenticator::{Authenticator, unix_now};
+use crate::authenticator::Authenticator;
 use crate::bridge::{Bridge, MediaConfig, SHARDS_MAX, UdpPorts};
+use crate::clock::unix_now;
 use crate::config::ConfigFile;
 use crate::control::Control;
 use crate::counter::Counter;

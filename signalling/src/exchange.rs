@@ -37,6 +37,15 @@ const REQUESTS: (u32, u32) = (64, 16);
 /// late PATCHes of that age.
 const UFRAGS_MAX: usize = 16;
 
+/// Which way the media goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// To us (RFC 9725).
+    Whip,
+    /// From us (draft-ietf-wish-whep).
+    Whep,
+}
+
 /// Where a session stands.
 #[derive(Debug)]
 pub(crate) enum Stage {

@@ -19,9 +19,11 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::plain::{self, Rewound};
-use super::{Context, Peer, route};
+use super::{Context, route};
 use crate::counter::Counter;
+use crate::descriptors::ACCEPT_PAUSE;
 use crate::ice_tcp::{self, carry_media};
+use crate::peer::Peer;
 use crate::redacted::Redacted;
 use crate::tls::Certificates;
 
@@ -43,8 +45,6 @@ const RESETS_MAX: usize = 32;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// RFC 7443.
 pub(crate) const ALPN_TURN: &[u8] = b"stun.turn";
-/// How long accepting pauses after an error such as EMFILE.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often such errors are logged.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -9,9 +9,11 @@ mod file;
 mod keeper;
 mod limits;
 mod names;
+mod place;
 mod reel;
 mod session;
 mod storage;
+mod timeline;
 mod trouble;
 mod watched;
 
@@ -27,7 +29,8 @@ use tokio::sync::Notify;
 
 use file::Disk;
 pub(crate) use limits::{Limits, Rules};
-use session::{Now, Session, Surroundings, Wish};
+use session::{Session, Surroundings, Wish};
+use timeline::Now;
 pub(crate) use trouble::Kind as TroubleKind;
 pub(crate) use watched::Watched;
 

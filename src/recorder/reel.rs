@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::file::{Disk, Growing};
 use super::names;
-use super::session::Place;
+use super::place::Place;
 use super::{Stream, Tally};
 
 /// Between two requests for a keyframe: a keyframe costs all viewers a worse picture.

@@ -22,8 +22,9 @@ use tokio::net::{UdpSocket, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::clock::unix_s;
 use crate::metrics::{Counters, StreamRefusal};
-use crate::relay::{Credentials, unix_s};
+use crate::relay::Credentials;
 
 /// An allocation must have been made by then.
 const ALLOCATED_WITHIN: Duration = Duration::from_secs(10);
