@@ -28,6 +28,7 @@ mod peer;
 mod recorder;
 mod redacted;
 mod relay;
+mod reload;
 mod reread;
 mod server;
 mod store;
@@ -37,6 +38,7 @@ mod tokens;
 mod turn;
 mod watch;
 mod webhook;
+mod welcome;
 mod ws;
 
 use std::io::Write as _;
