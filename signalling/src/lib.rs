@@ -33,6 +33,7 @@ mod password;
 mod path;
 mod permission;
 mod problem;
+mod protocol;
 mod reach;
 mod recording_rules;
 mod relay;
@@ -56,7 +57,6 @@ pub use description_error::DescriptionError;
 pub use document::{Document, EditError, Who};
 pub use encode::encode;
 pub use entropy::Entropy;
-pub use exchange::Protocol;
 pub use hub::{
     ActionRequest, Bearer, Caller, Cause, Census, CredentialCheck, Credentials, Event, Failure,
     GroupFile, Happening, Hub, JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, NotDone,
@@ -76,6 +76,7 @@ pub use password::{Password, PasswordError};
 pub use path::{Over, PathStage, PathState};
 pub use permission::{Flags, Grant, Permissions, Role};
 pub use problem::problem_json;
+pub use protocol::Protocol;
 pub use reach::{is_public, is_taken_by_browsers};
 pub use recording_rules::{Consent, Days, RecordingRules};
 pub use relay::{CREDENTIALS_FOR_S, Relay, RelayKey, RelayPort, RelayUser};

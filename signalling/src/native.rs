@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::encode::{SPEAKERS, bare, encode, encode_message};
 use crate::hub::{
-    ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, NOT_AUTHORISED,
-    Refusal, Secret, Utterance,
+    ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Refusal,
+    Secret, Utterance,
 };
 use crate::ids::{ConnId, StreamId};
 use crate::message::Message;
@@ -345,15 +345,11 @@ impl Session {
                 };
                 match done {
                     Ok(()) => {}
-                    Err(Refusal::Told(_)) => {
+                    Err(Refusal::NotAuthorised { text }) => {
                         self.audit = Some(if is_user { "useraction" } else { "groupaction" });
+                        return Ok(text.and_then(|text| self.error(text)));
                     }
-                    Err(Refusal::Error(text)) => {
-                        if text == NOT_AUTHORISED {
-                            self.audit = Some(if is_user { "useraction" } else { "groupaction" });
-                        }
-                        return Ok(self.error(text));
-                    }
+                    Err(Refusal::Error(text)) => return Ok(self.error(text)),
                     Err(Refusal::Fatal(text)) => return Err(Fault::Fatal(text)),
                 }
             }

@@ -16,6 +16,7 @@ use crate::hub::{
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
 use crate::native::{Reply, Session, close_reason};
+use crate::protocol::Protocol;
 use crate::relay::Relay;
 use crate::status::StatusView;
 use crate::time::Now;
@@ -232,25 +233,17 @@ impl Switchboard {
         self.drain(now);
     }
 
-    /// A WHIP request, answered by [`Action::Respond`].
-    pub fn whip(&mut self, ticket: Ticket, request: whip::Request, now: Now) {
-        if let Some(response) = self.whip.handle(ticket, request, now, &mut self.hub) {
-            self.actions.push_back(Action::Respond(ticket, response));
-        }
-        self.drain(now);
-    }
-
-    /// A WHEP request, answered by [`Action::Respond`] or [`Action::RespondOpen`].
-    pub fn whep(&mut self, ticket: Ticket, request: whip::Request, now: Now) {
-        match self.whep.handle(ticket, request, now, &mut self.hub) {
-            Some(whep::Reply::Whole(response)) => {
-                self.actions.push_back(Action::Respond(ticket, response));
-            }
-            Some(whep::Reply::Stream(response)) => {
-                self.actions.push_back(Action::RespondOpen(ticket, response));
-            }
-            None => {}
-        }
+    /// A WHIP or WHEP request, answered by [`Action::Respond`] or [`Action::RespondOpen`].
+    pub fn webrtc(&mut self, ticket: Ticket, protocol: Protocol, request: whip::Request, now: Now) {
+        let hub = &mut self.hub;
+        let reply = match protocol {
+            Protocol::Whip => self.whip.handle(ticket, request, now, hub).map(whep::Reply::Whole),
+            Protocol::Whep => self.whep.handle(ticket, request, now, hub),
+        };
+        self.actions.extend(reply.map(|reply| match reply {
+            whep::Reply::Whole(response) => Action::Respond(ticket, response),
+            whep::Reply::Stream(response) => Action::RespondOpen(ticket, response),
+        }));
         self.drain(now);
     }
 
@@ -470,11 +463,13 @@ impl Switchboard {
     fn deliver_one(&mut self, conn: ConnId, event: &Event, now: Now) {
         let own = matches!(event, Event::Joined(_)).then(|| self.configuration_for(conn, now));
         let Some(session) = self.sessions.get_mut(&conn) else {
-            let whip = self.whip.event(conn, event, now, &mut self.hub);
-            let answer = whip.or_else(|| self.whep.event(conn, event, now, &mut self.hub));
-            if let Some((ticket, response)) = answer {
-                self.actions.push_back(Action::Respond(ticket, response));
-            }
+            let answer = match self.hub.traits(conn).and_then(|traits| traits.protocol) {
+                Some(Protocol::Whip) => self.whip.event(conn, event, now, &mut self.hub),
+                Some(Protocol::Whep) => self.whep.event(conn, event, now, &mut self.hub),
+                // A recorder, or somebody who has left meanwhile.
+                None => None,
+            };
+            self.actions.extend(answer.map(|(ticket, reply)| Action::Respond(ticket, reply)));
             return;
         };
         if let Some(text) =

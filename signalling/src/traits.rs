@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use crate::protocol::Protocol;
+
 /// What a kind of client can do at all, whatever its permissions.
 #[derive(Clone, Debug, Default)]
 pub struct Traits {
+    /// What it speaks over HTTP; nothing for the native protocol.
+    pub protocol: Option<Protocol>,
     /// It takes streams of others.
     pub receives: bool,
     /// It takes chat and notifications.

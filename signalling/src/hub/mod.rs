@@ -39,7 +39,7 @@ use crate::status::StatusView;
 use crate::time::Now;
 use crate::traits::Traits;
 
-pub use action::{NOT_AUTHORISED, Refusal};
+pub use action::Refusal;
 pub use cause::Cause;
 pub use credential::{Bearer, CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
@@ -388,6 +388,10 @@ impl Hub {
         Some((name, group))
     }
 
+    fn member(&self, conn: ConnId) -> Option<&Member> {
+        self.groups.get(self.place_of(conn)?)?.members.get(&conn)
+    }
+
     fn member_of(&mut self, conn: ConnId) -> Option<(GroupName, &mut Member)> {
         let (name, group) = self.group_of(conn)?;
         let member = group.members.get_mut(&conn)?;
@@ -399,6 +403,11 @@ impl Hub {
         let name = self.place_of(conn)?;
         let member = self.groups.get(name)?.members.get(&conn)?;
         Some((name, &member.username))
+    }
+
+    /// Whether a connection is a member with this permission.
+    pub fn may(&self, conn: ConnId, permission: &str) -> bool {
+        self.member(conn).is_some_and(|member| member.may(permission))
     }
 
     /// Tells every member of its standing and the group's, each with its own permissions.

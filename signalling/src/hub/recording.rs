@@ -141,7 +141,7 @@ impl Hub {
         let group = self.groups.get_mut(name).ok_or(Error("join a group first"))?;
         let member = group.members.get_mut(&conn).ok_or(Error("join a group first"))?;
         if action.dest != member.id.as_str() {
-            return Err(Error(super::NOT_AUTHORISED));
+            return Err(Refusal::NOT_AUTHORISED);
         }
         let Some(Value::Bool(agrees)) = action.value else {
             return Err(Error("Bad value in consent"));

@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use signalling::{
     Action, Caller, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, Happening,
-    MediaEvent, MediaId, MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients,
-    RecordOrder, StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs,
-    Verdict, jwt, parse_description, whip,
+    MediaEvent, MediaId, MediaKind, MediaRequest, Now, Password, Proof, Protocol, PublicationKey,
+    Recipients, RecordOrder, StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest,
+    UnixMs, Verdict, jwt, parse_description, whip,
 };
 
 pub const OPEN: &str = r#"{"op":[{}]}"#;
@@ -159,7 +159,7 @@ impl World {
     pub fn whip(&mut self, request: whip::Request) -> Option<whip::Response> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.board.whip(ticket, request, self.now);
+        self.board.webrtc(ticket, Protocol::Whip, request, self.now);
         self.settle();
         self.responses.remove(&ticket)
     }
@@ -167,7 +167,7 @@ impl World {
     pub fn whep(&mut self, request: whip::Request) -> Option<whip::Response> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.board.whep(ticket, request, self.now);
+        self.board.webrtc(ticket, Protocol::Whep, request, self.now);
         self.settle();
         self.responses.remove(&ticket)
     }
