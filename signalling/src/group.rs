@@ -16,8 +16,27 @@ use crate::recording_rules::Consent;
 use crate::status::StatusView;
 use crate::voices::Voices;
 
-/// What members read when a group without an op is locked.
-pub(crate) const LOCKED_TEXT: &str = "this group is locked";
+/// What would-be members read unless somebody has found other words.
+const LOCKED_TEXT: &str = "this group is locked";
+
+/// Why nobody but operators gets in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Lock {
+    /// The group's file wants that while no operator is there.
+    ByFile,
+    /// Somebody has said so, in these words; they may be empty.
+    BySomebody(String),
+}
+
+impl Lock {
+    /// What would-be members read.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::BySomebody(text) if !text.is_empty() => text,
+            Self::BySomebody(_) | Self::ByFile => LOCKED_TEXT,
+        }
+    }
+}
 
 /// A group in memory.
 #[derive(Debug)]
@@ -26,8 +45,8 @@ pub(crate) struct Group {
     pub(crate) description: Arc<Description>,
     /// The file has vanished: present members stay, nobody new gets in.
     pub(crate) is_orphan: bool,
-    /// What would-be members are told; nothing if unlocked.
-    pub(crate) lock: Option<String>,
+    /// Nothing if it is open.
+    pub(crate) lock: Option<Lock>,
     pub(crate) data: Map<String, Value>,
     pub(crate) history: History,
     pub(crate) members: BTreeMap<ConnId, Member>,
@@ -61,6 +80,29 @@ impl Group {
             touched_at: now,
             told_broken: None,
         }
+    }
+
+    /// Brings it in line with its file. Says whether that has changed anything.
+    pub(crate) fn adopt(&mut self, description: Arc<Description>) -> bool {
+        self.is_orphan = false;
+        self.told_broken = None;
+        if self.description == description {
+            return false;
+        }
+        if !description.is_autolock && self.lock == Some(Lock::ByFile) {
+            self.lock = None;
+        }
+        self.description = description;
+        true
+    }
+
+    /// Locks it if its file wants that, as no operator is there. Says whether that is news.
+    pub(crate) fn lock_without_op(&mut self) -> bool {
+        let locks = self.description.is_autolock && self.lock.is_none() && !self.has_op();
+        if locks {
+            self.lock = Some(Lock::ByFile);
+        }
+        locks
     }
 
     pub(crate) fn has_op(&self) -> bool {

@@ -285,17 +285,17 @@ impl Session {
             "ping" => return Ok(Some(Reply::Text(bare("pong")))),
             "pong" => {}
             "join" => self.handle_join(message, now, hub)?,
-            "request" => match message
-                .request
-                .as_ref()
-                .map_or_else(|| Some(Request::default()), Request::from_value)
-            {
-                Some(request) if hub.membership(conn).is_some() => {
-                    hub.request(conn, request, now);
+            "request" => {
+                let request = message.request.as_ref();
+                let request = request.map_or_else(|| Some(Request::default()), Request::from_value);
+                match request {
+                    Some(request) if hub.membership(conn).is_some() => {
+                        hub.request(conn, request, now);
+                    }
+                    Some(_) => return Ok(self.error("join a group first")),
+                    None => return Ok(self.error("bad request")),
                 }
-                Some(_) => return Ok(self.error("join a group first")),
-                None => return Ok(self.error("bad request")),
-            },
+            }
             "requestStream" => {
                 let wishes = match &message.request {
                     None => None,
@@ -334,28 +334,34 @@ impl Session {
                 };
                 hub.speak(conn, utterance, now);
             }
-            "useraction" | "groupaction" => {
-                let is_user = kind == "useraction";
-                let action =
-                    ActionRequest { kind: message.kind, dest: message.dest, value: message.value };
-                let done = if is_user {
-                    hub.user_action(conn, action, now)
-                } else {
-                    hub.group_action(conn, action, now)
-                };
-                match done {
-                    Ok(()) => {}
-                    Err(Refusal::NotAuthorised { text }) => {
-                        self.audit = Some(if is_user { "useraction" } else { "groupaction" });
-                        return Ok(text.and_then(|text| self.error(text)));
-                    }
-                    Err(Refusal::Error(text)) => return Ok(self.error(text)),
-                    Err(Refusal::Fatal(text)) => return Err(Fault::Fatal(text)),
-                }
-            }
+            "useraction" | "groupaction" => return self.handle_action(message, now, hub),
             _ => return Err(Fault::Protocol("unexpected message")),
         }
         Ok(None)
+    }
+
+    /// A member acts on another, or on the group.
+    fn handle_action(
+        &mut self,
+        message: Incoming,
+        now: Now,
+        hub: &mut Hub,
+    ) -> Result<Option<Reply>, Fault> {
+        let Incoming { kind, dest, value, .. } = message;
+        let action = ActionRequest { kind, dest, value };
+        let (done, what) = match message.kind_of_message.as_str() {
+            "useraction" => (hub.user_action(self.conn, action, now), "useraction"),
+            _ => (hub.group_action(self.conn, action, now), "groupaction"),
+        };
+        match done {
+            Ok(()) => Ok(None),
+            Err(Refusal::NotAuthorised { text }) => {
+                self.audit = Some(what);
+                Ok(text.and_then(|text| self.error(text)))
+            }
+            Err(Refusal::Error(text)) => Ok(self.error(text)),
+            Err(Refusal::Fatal(text)) => Err(Fault::Fatal(text)),
+        }
     }
 
     fn handle_join(&mut self, message: Incoming, now: Now, hub: &mut Hub) -> Result<(), Fault> {

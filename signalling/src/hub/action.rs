@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge};
+use crate::group::Lock;
 use crate::ids::{ClientId, ConnId};
 use crate::name::{GroupName, Username};
 use crate::permission::{MESSAGE, OP, PRESENT, RECORD};
@@ -252,7 +253,7 @@ impl Hub {
             _ => {
                 let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
                 let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
-                group.lock = lock;
+                group.lock = lock.map(Lock::BySomebody);
                 self.tell_changed(&name, true);
                 Ok(())
             }

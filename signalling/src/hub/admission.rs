@@ -9,7 +9,7 @@ use super::{
     Event, Failure, Hub, JoinRequest, Joined, JoinedKind, Place, USER_DATA_BYTES_MAX, UserKind,
     What, merge, user_event,
 };
-use crate::group::{Group, LOCKED_TEXT};
+use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::member::Member;
 use crate::name::{GroupName, Username};
@@ -143,9 +143,8 @@ impl Hub {
 /// What ops need not care about.
 fn check_open(group: &Group, now: UnixMs) -> Result<(), Refused> {
     let description = &group.description;
-    if let Some(text) = &group.lock {
-        let text = if text.is_empty() { LOCKED_TEXT } else { text };
-        return Err(Refused::new(Failure::Closed, text));
+    if let Some(lock) = &group.lock {
+        return Err(Refused::new(Failure::Closed, lock.text()));
     }
     if description.not_before.is_some_and(|not_before| now < not_before) {
         return Err(Refused::new(Failure::Closed, "this group is not open yet"));

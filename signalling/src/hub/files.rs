@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Event, GROUPS_MAX, GroupFile, Hub, Message, Output, StatusReply, Waiting};
-use crate::group::{Group, LOCKED_TEXT};
+use crate::group::Group;
 use crate::name::GroupName;
 use crate::permission::OP;
 use crate::time::Now;
@@ -52,16 +52,7 @@ impl Hub {
             }
             GroupFile::Found(description) => match self.groups.get_mut(name) {
                 Some(group) => {
-                    group.is_orphan = false;
-                    group.told_broken = None;
-                    if group.description != description {
-                        let locks_no_more =
-                            group.description.is_autolock && !description.is_autolock;
-                        if locks_no_more && group.lock.as_deref() == Some(LOCKED_TEXT) {
-                            // Nobody has locked it but the old file.
-                            group.lock = None;
-                        }
-                        group.description = description;
+                    if group.adopt(description) {
                         self.tell_changed(name, true);
                         self.follow_all_consents(name);
                     }

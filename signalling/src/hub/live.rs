@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Event, Hub};
+use crate::group::Lock;
 use crate::ids::{ConnId, StreamId};
 use crate::name::GroupName;
 use crate::permission::OP;
@@ -153,7 +154,7 @@ impl Hub {
 
     fn set_lock(&mut self, name: &GroupName, lock: Option<String>) {
         if let Some(group) = self.groups.get_mut(name) {
-            group.lock = lock;
+            group.lock = lock.map(Lock::BySomebody);
             self.tell_changed(name, true);
         }
     }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::entropy::Entropy;
-use crate::group::{Group, LOCKED_TEXT};
+use crate::group::{Group, Lock};
 use crate::ids::{ConnId, MediaId, StreamId, Ticket};
 use crate::member::Member;
 use crate::message::Message;
@@ -338,7 +338,7 @@ impl Hub {
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         for name in names {
             if let Some(group) = self.groups.get_mut(&name) {
-                group.lock = Some(text.to_owned());
+                group.lock = Some(Lock::BySomebody(text.to_owned()));
             }
             self.tell_changed(&name, true);
             let conns: Vec<ConnId> = match self.groups.get(&name) {
@@ -390,6 +390,19 @@ impl Hub {
 
     fn member(&self, conn: ConnId) -> Option<&Member> {
         self.groups.get(self.place_of(conn)?)?.members.get(&conn)
+    }
+
+    /// A member of a group that is known.
+    fn member_in(&mut self, name: &GroupName, conn: ConnId) -> Option<&mut Member> {
+        self.groups.get_mut(name)?.members.get_mut(&conn)
+    }
+
+    /// Gives a transport its number, by which the data plane speaks of it.
+    fn new_media(&mut self, owner: MediaOwner) -> MediaId {
+        self.next_media += 1;
+        let media = MediaId(self.next_media);
+        self.media.insert(media, owner);
+        media
     }
 
     fn member_of(&mut self, conn: ConnId) -> Option<(GroupName, &mut Member)> {
@@ -445,17 +458,10 @@ impl Hub {
 
     /// Locks or empties a group that has lost its last op, if its file says so.
     fn settle(&mut self, name: &GroupName, now: Now) {
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
-        if group.has_op() {
-            return;
-        }
-        if group.description.is_autolock && group.lock.is_none() {
-            group.lock = Some(LOCKED_TEXT.to_owned());
+        if self.groups.get_mut(name).is_some_and(Group::lock_without_op) {
             self.tell_changed(name, true);
         }
-        let Some(group) = self.groups.get(name) else {
+        let Some(group) = self.groups.get(name).filter(|group| !group.has_op()) else {
             return;
         };
         if group.description.is_autokick && !group.members.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
 use crate::group::Group;
-use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use crate::ids::{ConnId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::stream::{Layers, SCREEN_LABEL, Want};
 use crate::time::Now;
@@ -58,10 +58,8 @@ impl Hub {
         let media = match &mut member.view {
             Some(view) => view.media(),
             None => {
-                self.next_media += 1;
-                let media = MediaId(self.next_media);
-                let owner = MediaOwner { group: name, conn, stream, role: MediaRole::View };
-                self.media.insert(media, owner);
+                let role = MediaRole::View;
+                let media = self.new_media(MediaOwner { group: name, conn, stream, role });
                 if let Some((_, member)) = self.member_of(conn) {
                     member.view = Some(View::new(media, request));
                 }
@@ -176,9 +174,8 @@ impl Hub {
 
     /// Whether a member has a stream of this id, or a view.
     pub fn has_media(&self, conn: ConnId, stream: &StreamId) -> bool {
-        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
-        let member = group.and_then(|group| group.members.get(&conn));
-        member.is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
+        self.member(conn)
+            .is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
     }
 
     /// The codecs that the member's group takes.
@@ -216,8 +213,7 @@ impl Hub {
 
     /// A publication is not what it was: views that carry it need to be told anew.
     pub(super) fn spoil_view(&mut self, name: &GroupName, viewer: ConnId, key: PublicationKey) {
-        let group = self.groups.get_mut(name);
-        let member = group.and_then(|group| group.members.get_mut(&viewer));
+        let member = self.member_in(name, viewer);
         if let Some(view) = member.and_then(|member| member.view.as_mut()) {
             view.spoil(key);
         }
@@ -237,7 +233,7 @@ impl Hub {
 
     pub(super) fn view_event(&mut self, owner: MediaOwner, event: MediaEvent) {
         let MediaOwner { group: name, conn, .. } = owner;
-        let member = self.groups.get_mut(&name).and_then(|group| group.members.get_mut(&conn));
+        let member = self.member_in(&name, conn);
         let Some(view) = member.and_then(|member| member.view.as_mut()) else {
             return;
         };
@@ -282,7 +278,7 @@ impl Hub {
 
     /// Ends a member's view, if it has one.
     pub(super) fn close_view(&mut self, name: &GroupName, conn: ConnId) {
-        let member = self.groups.get_mut(name).and_then(|group| group.members.get_mut(&conn));
+        let member = self.member_in(name, conn);
         if let Some(view) = member.and_then(|member| member.view.take()) {
             self.media.remove(&view.media());
             self.want_media(MediaRequest::Close { media: view.media() });
