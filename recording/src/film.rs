@@ -137,7 +137,9 @@ impl Film {
             }
             lasted_us = step_us.min(1_000_000);
         }
-        self.last[sample.track] = Some((sample.at_us, lasted_us));
+        if let Some(last) = self.last.get_mut(sample.track) {
+            *last = Some((sample.at_us, lasted_us));
+        }
         let fragment = if is_due { self.flush() } else { None };
         self.waiting.push(sample);
         fragment

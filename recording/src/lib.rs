@@ -2,6 +2,9 @@
 //! payloads, [`Film`] makes a file of frames, fragment by fragment, so that what has been written
 //! plays whatever happens afterwards. Threads, files and clocks are the server's.
 
+// It reads what others have written: what is not there must not end the process.
+#![warn(clippy::indexing_slicing)]
+
 mod assemble;
 mod av1;
 mod bits;
@@ -89,7 +92,11 @@ impl Config {
             }
             (Codec::Av1, [_, first, second, ..]) => {
                 let tier = if second & 0x80 != 0 { 'H' } else { 'M' };
-                let depth = [8, 10, 12][usize::from((second >> 5 & 3).saturating_sub(1).min(2))];
+                let depth = match second >> 5 & 3 {
+                    0 | 1 => 8,
+                    2 => 10,
+                    _ => 12,
+                };
                 format!("av01.{}.{:02}{tier}.{depth:02}", first >> 5, first & 0x1f)
             }
             (codec, _) => codec.name().to_owned(),

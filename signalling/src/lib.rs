@@ -1,6 +1,9 @@
 //! Galene-compatible signalling as state machines without I/O: no sockets, no clock, no threads.
 //! Time and randomness come in as arguments, effects go out as values.
 
+// It reads what others have written: what is not there must not end the process.
+#![warn(clippy::indexing_slicing)]
+
 mod authorization;
 pub mod base64;
 #[doc(hidden)]

@@ -361,7 +361,7 @@ fn http_date(at: SystemTime) -> String {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let text = signalling::UnixMs(i64::try_from(seconds).unwrap_or_default() * 1000).to_rfc3339();
-    let weekday = DAYS[(seconds / 86_400 % 7) as usize];
+    let weekday = DAYS.get((seconds / 86_400 % 7) as usize).copied().unwrap_or("Thu");
     let month: usize = text.get(5..7).and_then(|month| month.parse().ok()).unwrap_or(1);
     let month = MONTHS.get(month - 1).copied().unwrap_or("Jan");
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();

@@ -99,6 +99,7 @@ pub(crate) struct Counters {
     pub(crate) recording: Arc<Tally>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "each array is as long as what is counted in it")]
 impl Counters {
     /// A credential was refused.
     pub(crate) fn auth_failed(&self, why: AuthFailure) {

@@ -276,6 +276,7 @@ impl Session {
         if before.is_none() {
             self.around.tally.interrupted.fetch_add(1, Ordering::Relaxed);
         }
+        #[expect(clippy::indexing_slicing, reason = "there is one counter for each kind")]
         self.around.tally.interruptions[trouble.kind() as usize].fetch_add(1, Ordering::Relaxed);
         let retry_after_us = before.map_or(RETRY_AFTER_US, |before| before.retry_after_us);
         self.interruption = Some(Interruption {

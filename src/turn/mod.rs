@@ -211,7 +211,7 @@ impl Turn {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let message = &datagram[..len];
+            let message = datagram.get(..len).unwrap_or_default();
             let sender = known.lock().unwrap_or_else(PoisonError::into_inner).get(&from).cloned();
             if let Some(sender) = sender {
                 // One who sends faster than it can be taken loses some, as on any network.
