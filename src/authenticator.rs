@@ -24,7 +24,7 @@ const WAITING_MAX: usize = 256;
 /// stored password nor its absence shows in the time.
 const PENALTY: Duration = Duration::from_millis(300);
 
-/// The pool.
+/// Where credentials are checked, a few at a time.
 #[derive(Clone)]
 pub(crate) struct Authenticator {
     inner: Arc<Inner>,

@@ -183,7 +183,7 @@ impl Bridge {
         }
     }
 
-    /// Closes every transport.
+    /// Closes every transport and ends the shards.
     pub(crate) fn shut_down(self) {
         self.dataplane.shut_down();
     }

@@ -145,7 +145,7 @@ impl Control {
         self.tell(move |task, now| task.disconnected(conn, now)).await;
     }
 
-    /// A group's status.
+    /// What anyone may know of a group, once its file has been looked at.
     pub(crate) async fn status(&self, name: String) -> Option<StatusReply> {
         self.ask_later(move |task, reply, now| {
             let ticket = task.ticket();

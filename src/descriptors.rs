@@ -8,7 +8,7 @@ const WANTED: u64 = 65_535;
 /// at once would fail again.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The limit now.
+/// How many files may be open, soft and hard; nothing if the system does not say.
 pub(crate) fn limit() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the result.

@@ -8,7 +8,7 @@ use crate::control::Control;
 use crate::flags::{Flags, TurnAt};
 use crate::ice::IceServers;
 
-/// Proves credentials.
+/// Tells good credentials from others.
 pub(crate) struct Credentials {
     key: RelayKey,
     control: Control,
@@ -18,7 +18,7 @@ pub(crate) struct Credentials {
 pub(crate) struct Known {
     /// What belongs to the name.
     pub(crate) password: String,
-    /// Whose they are.
+    /// The number of the connection that they were made for.
     pub(crate) client: u64,
     /// Whether they are good whoever it is.
     pub(crate) is_fresh: bool,

@@ -48,7 +48,7 @@ const UDP_PORT_DEFAULT: u16 = 8443;
 /// What everybody is told at the end.
 const SHUTTING_DOWN: &str = "server is shutting down";
 
-/// The web client.
+/// The web client: the built-in one, or that of `--static`.
 pub(crate) fn open_files(flags: &Flags) -> Result<Files, FatalError> {
     Files::open(flags.statics.as_deref(), &flags.data).map_err(|error| {
         let folder = flags.statics.as_deref().unwrap_or_else(|| Path::new(""));
@@ -153,7 +153,7 @@ impl Parts {
         ice_servers
     }
 
-    /// What requests need.
+    /// Gathers what requests need.
     fn context(
         &self,
         flags: &Flags,
@@ -193,7 +193,7 @@ impl Signals {
         Ok(Self { terminate, interrupt })
     }
 
-    /// Waits for one.
+    /// Waits for one of them.
     async fn come(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -2,10 +2,10 @@
 
 use crate::Config;
 
-/// One track.
+/// Sound or pictures of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Track {
-    /// What it holds.
+    /// What a decoder of it must know.
     pub config: Config,
 }
 
@@ -20,7 +20,7 @@ pub struct Sample {
     pub duration_us: u64,
     /// Whether a decoder may begin with it.
     pub is_key: bool,
-    /// The frame.
+    /// The frame, as its decoder takes it.
     pub data: Vec<u8>,
 }
 

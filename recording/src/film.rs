@@ -19,7 +19,7 @@ const SAMPLE_US_MAX: u64 = 600_000_000;
 /// The form of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// Fragmented MP4.
+    /// Fragmented MP4, which browsers play from a growing file.
     Mp4,
     /// WebM, or Matroska for what WebM does not know.
     WebM,
@@ -48,7 +48,7 @@ impl Form {
 pub struct Fragment {
     /// Where in the file.
     pub at: u64,
-    /// The bytes.
+    /// What is to be written there.
     pub bytes: Vec<u8>,
     /// What it covers, in microseconds since the film began.
     pub span_us: (u64, u64),
@@ -107,7 +107,7 @@ impl Film {
         (Self { container, tracks, last, waiting, length, end_us: 0 }, head)
     }
 
-    /// Its tracks.
+    /// The tracks, as they were at its beginning.
     pub fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -185,7 +185,7 @@ impl Film {
         Some(Fragment { at, bytes, span_us: (start_us, end_us), video_us, audio_us, has_key })
     }
 
-    /// Ends it.
+    /// Writes what waits, and what makes the file quick to seek in.
     pub fn end(&mut self) -> Ending {
         let last = self.flush();
         let (index, patches) = match &self.container {

@@ -38,7 +38,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Every one.
+    /// Every codec that can be recorded.
     pub const ALL: [Self; 5] = [Self::Vp8, Self::Vp9, Self::Av1, Self::H264, Self::Opus];
 
     /// As timelines have it.
@@ -66,7 +66,7 @@ impl Codec {
 /// What a decoder must know before the first frame. When it changes, so must the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Of what.
+    /// The codec that it configures.
     pub codec: Codec,
     /// Width and height in pixels; zeros for sound.
     pub size: (u16, u16),
@@ -108,7 +108,7 @@ impl Config {
 struct Picture {
     data: Vec<u8>,
     is_key: bool,
-    /// Of keyframes.
+    /// What keyframes say; others say nothing.
     config: Option<Config>,
 }
 

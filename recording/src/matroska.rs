@@ -17,7 +17,7 @@ const PRE_ROLL_NS: u64 = 80_000_000;
 /// Relative times of blocks have 16 bits.
 const BLOCK_MS_MAX: i64 = 30_000;
 
-/// Writes one film.
+/// The writer of one file, which remembers what its index will need.
 #[derive(Default)]
 pub(crate) struct Matroska {
     tracks: Vec<Track>,

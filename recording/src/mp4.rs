@@ -17,7 +17,7 @@ struct Entry {
     sample: u32,
 }
 
-/// Writes one film.
+/// The writer of one file, which remembers what its index will need.
 #[derive(Default)]
 pub(crate) struct Mp4 {
     tracks: Vec<Track>,

@@ -30,7 +30,7 @@ const CODECS: [&str; 8] = ["vp8", "vp9", "av1", "h264", "opus", "g722", "pcmu", 
 pub struct User {
     /// Absent means that nobody can log in with a password.
     pub password: Option<Password>,
-    /// Absent means none.
+    /// A user without one cannot log in.
     #[serde(deserialize_with = "null_as_default")]
     pub permissions: Grant,
 }
@@ -86,7 +86,7 @@ pub struct Description {
     pub flags: Flags,
     /// In a large group, of how many of the loudest the others hear; 0 for all. Nothing for the default.
     pub loudest: Option<usize>,
-    /// Of its recordings.
+    /// Who is recorded, in what form, and how long that is kept.
     pub recording: RecordingRules,
     /// Whether groups below this one exist without files.
     pub has_auto_subgroups: bool,
@@ -94,7 +94,7 @@ pub struct Description {
     pub is_autolock: bool,
     /// Kick everyone while there is no op.
     pub is_autokick: bool,
-    /// By name.
+    /// Those who log in under a name of their own.
     pub users: BTreeMap<String, User>,
     /// For names that are not in `users`.
     pub wildcard_user: Option<User>,

@@ -68,7 +68,7 @@ const LEGACY: [(&str, &str); 3] = [("op", "op"), ("presenter", "present"), ("oth
 pub enum Who {
     /// One of `users`; the empty name is the anonymous one.
     Named(String),
-    /// The `wildcard-user`.
+    /// Whoever is not named, `wildcard-user` in the file.
     Wildcard,
 }
 

@@ -51,7 +51,7 @@ pub(crate) enum Stage {
     Restarting { ufrag: String, pwd: String },
 }
 
-/// One session.
+/// A session over HTTP, from its POST on.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     group: String,
@@ -92,7 +92,7 @@ impl Exchange {
 /// What a PATCH with a fragment turns out to be.
 #[derive(Debug)]
 pub(crate) enum Patch {
-    /// It is answered.
+    /// It was answered before: the same once more.
     Done(Response),
     /// It adds candidates; answer it with 204.
     Trickle(Vec<String>),
@@ -223,6 +223,7 @@ impl Exchanges {
             last_restart: None,
             requests: TokenBucket::new(REQUESTS.0, REQUESTS.1, now.mono),
         };
+        // Later fragments name these if they belong to this ICE session.
         exchange.adopt_credentials(&exchange.offer.clone());
         self.by_secret.insert(exchange.secret.clone(), conn);
         self.by_conn.insert(conn, exchange);
@@ -255,6 +256,7 @@ impl Exchanges {
         match (&exchange.authorization, request.authorization.as_deref().map(digest)) {
             (None, _) => Ok(conn),
             (Some(_), None) => Err(Box::new(challenge(request.is_from_page))),
+            // Who guesses learns nothing from the time that it takes.
             (Some(own), Some(given)) if bool::from(own.ct_eq(&given)) => Ok(conn),
             (Some(_), Some(_)) => Err(problem(403, "not yours", "use the credentials of the POST")),
         }
@@ -360,6 +362,7 @@ impl Exchanges {
         let stage = std::mem::replace(&mut exchange.stage, Stage::Live);
         if let Stage::Restarting { ufrag, pwd } = stage {
             let old = std::mem::replace(&mut exchange.ufrag, ufrag);
+            // Candidates of the ICE session before may still be on their way: they are stale, not new.
             exchange.old_ufrags.push(old);
             if exchange.old_ufrags.len() > UFRAGS_MAX {
                 exchange.old_ufrags.remove(0);

@@ -50,7 +50,7 @@ pub(crate) struct Group {
     pub(crate) data: Map<String, Value>,
     pub(crate) history: History,
     pub(crate) members: BTreeMap<ConnId, Member>,
-    /// Who speaks.
+    /// Who speaks, who has lately, and what members have been told of it.
     pub(crate) voices: Voices,
     /// When members are told of that next, if there is news, and when they last were.
     pub(crate) tell_speakers_at: Option<Duration>,

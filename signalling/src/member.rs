@@ -40,7 +40,7 @@ pub(crate) struct Member {
     pub(crate) restarted_at: Option<Duration>,
     /// Whether it may be recorded, if it has said so.
     pub(crate) consent: Option<bool>,
-    /// Whether it is.
+    /// Whether it is recorded at present, as others can see.
     pub(crate) is_recorded: bool,
     pub(crate) chat_budget: TokenBucket,
     /// Offers and restarts, which cost the data plane a handshake each.

@@ -10,13 +10,13 @@ use crate::name::Username;
 pub struct Message {
     /// Free, such as `me` or `filetransfer`.
     pub kind: String,
-    /// May be empty.
+    /// By which it can be deleted; may be empty.
     pub id: String,
     /// Nothing for the server.
     pub source: Option<ClientId>,
-    /// The sender's name.
+    /// The name of the sender, as the server knows it.
     pub username: Option<Username>,
-    /// Nothing for everyone.
+    /// The only receiver; nothing if it is for everyone.
     pub dest: Option<ClientId>,
     /// The sender may moderate.
     pub is_privileged: bool,
@@ -26,6 +26,6 @@ pub struct Message {
     pub time: String,
     /// A word for programs; empty if none.
     pub error: &'static str,
-    /// Anything.
+    /// The text, or whatever user interfaces agree on.
     pub value: Option<Value>,
 }

@@ -46,11 +46,11 @@ pub(crate) mod code {
 /// What a session does to its own connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// Send this text.
+    /// Send this message.
     Text(String),
     /// Send a close frame, and end.
     Close {
-        /// RFC 6455 s7.4.
+        /// The code of the close frame (RFC 6455 s7.4).
         code: u16,
         /// At most 123 bytes.
         reason: String,
@@ -123,6 +123,7 @@ impl Session {
     /// A message has come. It waits while a join is being decided.
     pub fn handle_text(&mut self, text: String, now: Now, hub: &mut Hub) -> Vec<Reply> {
         self.heard_at = now.mono;
+        // What waits must not be overtaken by what came later.
         if !self.inbox.is_empty() || hub.is_joining(self.conn) {
             self.inbox_bytes += text.len();
             self.inbox.push_back(text);
@@ -216,7 +217,7 @@ impl Session {
         }
     }
 
-    /// Time has passed.
+    /// Ends what is silent for too long, and asks who is silent for a while.
     pub fn tick(&mut self, now: Now) -> Vec<Reply> {
         match self.state {
             State::Ended => return Vec::new(),

@@ -8,9 +8,9 @@ use crate::name::GroupName;
 /// What the world may know of a group, before it becomes JSON.
 #[derive(Clone, Debug)]
 pub struct StatusView {
-    /// Its name.
+    /// The name of the group.
     pub name: GroupName,
-    /// From its file.
+    /// What its file says for everybody to read.
     pub listing: Listing,
     /// Whether it is locked; told only if the group is public.
     pub is_locked: bool,

@@ -21,7 +21,7 @@ const REQUEST_WISHES_MAX: usize = 16;
 /// So many reports, which come once per second, without anything mean that a stream is silent.
 const QUIET_REPORTS: u8 = 2;
 
-/// Audio or video.
+/// What a media section brings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum MediaKind {
@@ -32,7 +32,7 @@ pub enum MediaKind {
 /// One media section that a viewer shall get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
-    /// Which.
+    /// The section that it is about.
     pub publication: PublicationKey,
     /// Only its lowest layer.
     pub is_low: bool,
@@ -143,7 +143,7 @@ pub struct Rate {
 /// What a viewer is sent of one section, and what it says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SentRate {
-    /// The section.
+    /// The section that is sent on.
     pub publication: PublicationKey,
     /// The spatial layer that it gets, and the highest one that there is.
     pub spatial: (u8, u8),

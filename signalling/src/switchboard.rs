@@ -32,23 +32,23 @@ const SESSION_TICK: Duration = Duration::from_secs(1);
 pub enum Action {
     /// Send a text message to WebSockets.
     Send {
-        /// To whom.
+        /// One connection, or several.
         to: Recipients,
-        /// The message.
+        /// The message, as JSON.
         text: String,
     },
     /// Log that a client tried what is not its right.
     Audit {
-        /// Who.
+        /// The connection that tried.
         conn: ConnId,
-        /// What.
+        /// What it tried, in a few words.
         what: &'static str,
     },
     /// Close a WebSocket.
     Close {
-        /// Which.
+        /// The connection to close.
         conn: ConnId,
-        /// How.
+        /// Whether with a word, and which.
         code: CloseCode,
     },
     /// Tell the data plane.
@@ -61,7 +61,7 @@ pub enum Action {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
-    /// Tell the recorder.
+    /// Have the recorder begin, end or note something.
     Record(Box<RecordOrder>),
     /// Keep it in the books.
     Happened(Box<Happening>),
@@ -78,16 +78,16 @@ pub enum Action {
 pub enum CloseCode {
     /// With a close frame (RFC 6455 s7.4).
     Frame {
-        /// The code.
+        /// The status code (RFC 6455 s7.4.1).
         code: u16,
         /// At most 123 bytes.
         reason: String,
     },
-    /// Without one.
+    /// Without a close frame: nobody is there who would read it.
     Abrupt,
 }
 
-/// See the module.
+/// The hub with its adapters. See the module for how to call it.
 pub struct Switchboard {
     hub: Hub,
     sessions: HashMap<ConnId, Session>,
@@ -105,7 +105,7 @@ pub struct Switchboard {
 }
 
 impl Switchboard {
-    /// An empty one.
+    /// One that nobody is connected to, whose random ids follow from `seed`.
     pub fn new(seed: [u8; 32]) -> Self {
         Self {
             hub: Hub::new(seed),
@@ -414,9 +414,11 @@ impl Switchboard {
             while let Some((ticket, chunk)) = self.whep.poll_chunk() {
                 self.actions.push_back(Action::Chunk(ticket, chunk));
             }
+            // Behind what the message itself gave rise to: an error after what it is about.
             for (conn, reply) in replies.drain(..) {
                 self.reply(conn, reply);
             }
+            // Who is closed leaves its group now, and not when the client closes its side.
             if let Some(conn) = self.ended.pop() {
                 self.hub.disconnect(conn, now);
                 continue;

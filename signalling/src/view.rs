@@ -56,7 +56,7 @@ pub struct SlotState {
     pub mid: String,
     /// The index of its m-section.
     pub m_line: usize,
-    /// Audio or video.
+    /// What its m-section is for.
     pub kind: MediaKind,
     /// Whether it carries anything that the member's path has room for.
     pub is_active: bool,
@@ -246,6 +246,7 @@ impl View {
                 Want { layers: self.chosen(publication), is_screen, ..Want::of(publication) }
             })
         });
+        // The least important are left out, as they are sorted.
         wants.take(WANTS_MAX).collect()
     }
 

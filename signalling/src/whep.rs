@@ -26,7 +26,7 @@ const OFFER_FOR_S: u64 = 30;
 const SLOTS: u8 = 1;
 const SLOTS_MAX: u8 = 8;
 
-/// All sessions.
+/// All sessions of players.
 #[derive(Debug)]
 pub struct Endpoint {
     exchanges: Exchanges,

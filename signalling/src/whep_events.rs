@@ -46,7 +46,7 @@ struct Session {
     streams: Vec<Stream>,
 }
 
-/// All event streams.
+/// The event streams of all sessions, and what is still to be written to them.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     sessions: HashMap<ConnId, Session>,

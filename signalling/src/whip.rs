@@ -15,7 +15,7 @@ use crate::time::Now;
 const ENDPOINT_METHODS: &str = "OPTIONS, GET, HEAD, POST";
 const SESSION_METHODS: &str = "OPTIONS, GET, HEAD, PATCH, DELETE";
 
-/// All sessions.
+/// All sessions of publishers.
 #[derive(Debug)]
 pub struct Endpoint {
     exchanges: Exchanges,

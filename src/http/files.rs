@@ -33,7 +33,7 @@ static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded.rs")
 
 /// Where static files come from.
 pub(crate) enum Files {
-    /// The binary.
+    /// Those that were built into the binary.
     BuiltIn {
         /// Where an administrator may have put what blurs backgrounds.
         blur: PathBuf,
@@ -354,7 +354,7 @@ fn range(headers: &HeaderMap, length: u64, etag: &str) -> Option<Result<(u64, u6
     Some(if start >= length || end <= start { Err(()) } else { Ok((start, end)) })
 }
 
-/// RFC 9110 s5.6.7.
+/// A date as HTTP has it (RFC 9110 s5.6.7).
 fn http_date(at: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =

@@ -43,12 +43,12 @@ const STREAMS_MAX: u32 = 64;
 const RESETS_MAX: usize = 32;
 /// HTTP/2: a client that does not answer pings is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// RFC 7443.
+/// What TURN inside TLS calls itself (RFC 7443).
 pub(crate) const ALPN_TURN: &[u8] = b"stun.turn";
 /// How often such errors are logged.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A listening socket.
+/// Where connections come in.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     /// With its path, removed at the end.

@@ -62,7 +62,7 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     pub(crate) is_public_server: bool,
     pub(crate) is_draining: AtomicBool,
-    /// WebSockets alive.
+    /// Counts WebSockets, which a shutdown waits for.
     pub(crate) sockets: Counter,
 }
 
@@ -81,7 +81,7 @@ struct Asked {
     peer: Peer,
 }
 
-/// Answers one request.
+/// Answers a request, whatever its path.
 async fn route(
     request: Request<Incoming>,
     peer: Peer,

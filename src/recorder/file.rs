@@ -79,7 +79,7 @@ impl Disk {
     }
 }
 
-/// One file.
+/// A file that is only ever appended to, but for a few places.
 pub(super) struct Growing {
     file: Box<dyn Stored>,
     group: String,

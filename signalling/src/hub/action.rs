@@ -67,6 +67,7 @@ impl Hub {
                 | "setdata"
                 | "consent"
         );
+        // Not an answer to go on with: the client speaks another protocol than we do.
         if !is_known {
             return Err(Fatal("unknown user action"));
         }
@@ -109,6 +110,7 @@ impl Hub {
         let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
         let records = group.description.flags.allow_recording;
         let member = group.members.get_mut(&dest).ok_or(Error("no such user"))?;
+        // Behind WHIP and WHEP is nobody who could do with it what a person does.
         if !member.traits.chats {
             return Err(Error("this is not a real user"));
         }

@@ -37,6 +37,7 @@ impl Hub {
         if group.is_orphan {
             return Err(Refused::no_such_group());
         }
+        // Before the rules: who is sent elsewhere takes no place here.
         if let Some(url) = group.description.listing.redirect.clone() {
             self.tell_redirect(conn, request, username, url);
             return Ok(());

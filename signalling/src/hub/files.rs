@@ -27,6 +27,7 @@ impl Hub {
     /// What came of [`Output::Load`].
     pub fn group_file(&mut self, name: &GroupName, file: GroupFile, now: Now) {
         let usable = self.adopt(name, file, now);
+        // The new file may want it locked or empty while no operator is there; before anybody is let in.
         self.settle(name, now);
         for waiting in self.loads.remove(name).unwrap_or_default() {
             match waiting {

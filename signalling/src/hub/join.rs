@@ -127,6 +127,7 @@ impl Hub {
         let Place::Joining(joining) = &mut client.place else {
             return;
         };
+        // It has given up meanwhile, and joins another group.
         if joining.name != *name {
             return;
         }
@@ -173,6 +174,7 @@ impl Hub {
         if !matches!(client.place, Place::Joining(_)) {
             return;
         }
+        // Whatever comes of it, the join is decided.
         let Place::Joining(joining) = std::mem::replace(&mut client.place, Place::Outside) else {
             return;
         };

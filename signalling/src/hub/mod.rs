@@ -105,7 +105,7 @@ enum Waiting {
     Nobody,
 }
 
-/// See the module.
+/// All groups with their members, and what is still to be done. See the module for how to call it.
 pub struct Hub {
     groups: HashMap<GroupName, Group>,
     clients: HashMap<ConnId, Client>,
@@ -131,7 +131,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub.
+    /// A hub without groups, whose random ids follow from `seed`.
     pub fn new(seed: [u8; 32]) -> Self {
         Self {
             groups: HashMap::new(),
@@ -207,6 +207,8 @@ impl Hub {
         }
         if now.mono >= self.next_eviction {
             self.next_eviction = now.mono + EVICTION_INTERVAL;
+            // Public groups are listed, so that they stay. Others stay for as long as there is chat in
+            // them that a newcomer would be shown.
             self.groups.retain(|_, group| {
                 let age = Duration::from_millis(group.description.history_age_ms);
                 let is_idle = group.members.is_empty() && group.touched_at + age < now.mono;
@@ -233,7 +235,7 @@ impl Hub {
         &mut self.entropy
     }
 
-    /// A new connection.
+    /// A connection is there, in no group so far.
     pub fn connect(&mut self, traits: Traits) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
@@ -292,6 +294,7 @@ impl Hub {
     pub fn public_groups(&self) -> Vec<StatusView> {
         let public = self.groups.values();
         let public = public.filter(|group| group.description.listing.is_public && !group.is_orphan);
+        // Without an order lists would jump each time that they are read.
         let mut views: Vec<StatusView> = public.map(Group::view).collect();
         views.sort_by(|left, right| left.name.cmp(&right.name));
         views
@@ -351,7 +354,7 @@ impl Hub {
         }
     }
 
-    /// Connections known now.
+    /// How many connections there are, in groups or not.
     pub fn connections(&self) -> usize {
         self.clients.len()
     }

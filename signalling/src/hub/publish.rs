@@ -70,7 +70,9 @@ impl Hub {
             self.tell(conn, Event::Abort { stream });
             return self.tell_error(conn, "join a group first");
         };
+        // Offers that are refused count as well: reading them is what costs.
         let is_in_budget = member.offer_budget.take(now.mono);
+        // Its transport is gone. The same id again is another stream, not a renegotiation.
         if member.ups.get(&stream).is_some_and(|up| up.is_ended) {
             self.close_up(&name, conn, &stream, false);
         }
@@ -171,6 +173,7 @@ impl Hub {
         let Some(member) = self.member_in(name, conn) else {
             return;
         };
+        // Their viewer is leaving, and need not be told.
         for (_, down) in std::mem::take(&mut member.downs) {
             self.drop_down(&down);
         }
@@ -361,6 +364,7 @@ impl Hub {
             return;
         };
         let was_silent = up.is_silent();
+        // Several of its paths may say the same.
         if std::mem::replace(&mut up.is_cut, is_cut) == is_cut {
             return;
         }

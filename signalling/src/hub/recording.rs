@@ -24,9 +24,9 @@ const USERNAME: &str = "RECORDING";
 pub enum RecordOrder {
     /// A recording begins.
     Begin {
-        /// Of which group.
+        /// The group that is recorded.
         group: GroupName,
-        /// Who started it.
+        /// The name of who has started it; may be empty.
         by: String,
         /// WebM is wished for whatever it can hold.
         is_webm: bool,
@@ -35,21 +35,21 @@ pub enum RecordOrder {
     Stream(RecordedStream),
     /// A stream is over.
     StreamEnded {
-        /// Of which group.
+        /// The group that is recorded.
         group: GroupName,
-        /// Its transport.
+        /// The transport that brought it.
         media: MediaId,
     },
     /// Something was said or has happened, for the timeline.
     Note {
-        /// In which group.
+        /// The group that is recorded.
         group: GroupName,
-        /// What.
+        /// A line of the timeline, without its time.
         what: Map<String, Value>,
     },
     /// The recording is over.
     End {
-        /// Of which group.
+        /// The group that is recorded.
         group: GroupName,
     },
 }
@@ -57,19 +57,19 @@ pub enum RecordOrder {
 /// A stream that is to be recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordedStream {
-    /// The group.
+    /// The group that is recorded.
     pub group: GroupName,
     /// The publisher's client id.
     pub client: String,
     /// Its name; may be empty.
     pub username: String,
-    /// The stream's id.
+    /// The id of the stream, as its publisher gave it.
     pub stream: String,
     /// Its label, such as `camera`.
     pub label: String,
     /// Its publisher has only just agreed: nothing from before is to be recorded.
     pub is_from_now: bool,
-    /// Its sections.
+    /// Its media sections, as far as they have brought anything.
     pub sections: Vec<(PublicationKey, MediaKind)>,
 }
 

@@ -70,6 +70,7 @@ impl Hub {
                 down.negotiation = Negotiation::Stable;
                 let media = down.media;
                 self.want_media(MediaRequest::AcceptAnswer { media, answer });
+                // What has changed while the offer was out.
                 self.offer_again(conn, stream);
             }
             // An answer that nobody waits for: a late one after a restart, or a mistake. What
@@ -106,6 +107,7 @@ impl Hub {
         let Some(member) = self.member_in(name, conn) else {
             return;
         };
+        // Each of its transports falls silent at a time of its own.
         if member.restarted_at.is_some_and(|at| now.mono < at + RESTART_AGAIN) {
             return;
         }
@@ -205,6 +207,7 @@ impl Hub {
         else {
             return;
         };
+        // Viewers know nothing of it yet, or keep what they have until its owner says what follows.
         if !up.is_announced || up.is_ended {
             return;
         }
@@ -216,6 +219,7 @@ impl Hub {
         if !member.traits.receives {
             return;
         }
+        // What takes the place of another stream is watched as that one was.
         let old = replace.and_then(|old| Some((member.downs.remove(&old)?, old)));
         let inherited = old.as_ref().and_then(|(down, _)| down.wishes.clone());
         let down = member.downs.get_mut(stream);
@@ -416,6 +420,7 @@ impl Hub {
         let Some((name, group)) = self.group_of(viewer) else {
             return;
         };
+        // The stream may have ended meanwhile, or come back from another member.
         let publisher = group.members.iter().find(|(_, member)| member.ups.contains_key(stream));
         if let Some(publisher) = publisher.map(|(conn, _)| *conn) {
             self.refresh_viewer(&name, viewer, publisher, stream);
@@ -431,6 +436,7 @@ impl Hub {
         else {
             return;
         };
+        // It comes too late: the viewer has ended this, or something newer is on its way.
         if down.negotiation != Negotiation::Offering {
             return;
         }
