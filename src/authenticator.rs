@@ -4,13 +4,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use signalling::jwt::{self, Audience, JwtError};
-use signalling::{CredentialCheck, GroupName, Password, Proof, TokenGrant, UnixMs, Verdict};
+use signalling::{CredentialCheck, GroupName, Password, Proof, TokenGrant, Verdict};
 use tokio::sync::Semaphore;
 
 use crate::backoff::{Admission, Attempt, Backoff, Claim};
+use crate::clock::unix_now;
 use crate::config::ConfigFile;
 use crate::guesses::Guesses;
 use crate::metrics::{AuthFailure, Counters};
@@ -23,7 +24,7 @@ const WAITING_MAX: usize = 256;
 /// stored password nor its absence shows in the time.
 const PENALTY: Duration = Duration::from_millis(300);
 
-/// The pool.
+/// Where credentials are checked, a few at a time.
 #[derive(Clone)]
 pub(crate) struct Authenticator {
     inner: Arc<Inner>,
@@ -275,12 +276,6 @@ impl Authenticator {
         };
         tokio::task::spawn_blocking(work).await.unwrap_or(Verdict::Busy)
     }
-}
-
-/// The wall clock.
-pub(crate) fn unix_now() -> UnixMs {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(unix.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn verdict(result: Result<bool, signalling::PasswordError>) -> Verdict {

@@ -65,7 +65,7 @@ impl Record {
 pub(crate) struct Claim<'a> {
     /// Where the name is one.
     pub realm: &'a str,
-    /// Who it is.
+    /// The name under which it tries to log in.
     pub username: &'a str,
     /// Any other name would be compared with the same password.
     pub is_wildcard: bool,
@@ -127,7 +127,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Nobody has guessed.
+    /// Without anybody who has guessed wrong.
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::new(),

@@ -183,7 +183,7 @@ impl Bridge {
         }
     }
 
-    /// Closes every transport.
+    /// Closes every transport and ends the shards.
     pub(crate) fn shut_down(self) {
         self.dataplane.shut_down();
     }
@@ -358,6 +358,7 @@ impl Bridge {
         events
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: what their events are to the other side")]
     fn translate(&mut self, event: Event) -> Option<MediaEvent> {
         let media = |bridge: &Self, transport| bridge.media.get(&transport).copied();
         Some(match event {

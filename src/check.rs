@@ -10,7 +10,7 @@ use crate::store::GroupStore;
 use crate::tls::Certificates;
 use crate::tokens::TokenStore;
 
-/// What was found.
+/// What is wrong in the files, and what may be.
 #[derive(Default)]
 struct Findings {
     /// What keeps the server, or something in it, from working.

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use signalling::{DescriptionError, Flags, Password, User, parse_json};
 
 use crate::forwarded::Proxy;
-use crate::hooks::Webhook;
 use crate::recorder::Rules;
 use crate::reread::{Look, Reread, Seen};
+use crate::webhook::Webhook;
 
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -40,7 +40,7 @@ pub(crate) struct Config {
     pub(crate) recordings: Rules,
     /// Administrators of the whole server: those with the permission `admin`.
     pub(crate) users: BTreeMap<String, User>,
-    /// Of older Galenes.
+    /// What older Galenes had in place of `users`; it is told that it has no effect.
     admin: Option<serde_json::Value>,
 }
 signalling::only_objects!(Config);
@@ -97,7 +97,7 @@ impl Config {
     }
 }
 
-/// Reads a configuration.
+/// Reads the text of a configuration; `file` is for errors only.
 pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError> {
     parse_json(file, text)
 }

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use signalling::whip;
 use signalling::{
-    Action, Bearer, Caller, Census, CloseCode, ConnId, GroupFile, GroupName, NotDone, Now,
-    Operation, Recipients, Relay, StatusReply, StatusView, Switchboard, Ticket, TokenReply,
-    TokenRequest, Verdict,
+    Action, Bearer, Caller, Census, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName,
+    NotDone, Now, Operation, Protocol, Recipients, RecordOrder, Relay, StatusReply, StatusView,
+    Switchboard, Ticket, TokenReply, TokenRequest,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::authenticator::{Authenticator, unix_now};
+use crate::authenticator::Authenticator;
 use crate::bridge::{Bridge, ShardCounters};
-use crate::http::Protocol;
+use crate::clock::unix_now;
 use crate::journal::Journal;
 use crate::outbox::{Item, Outbox};
 use crate::recorder::{Job, Notice, Recorder};
@@ -35,33 +35,12 @@ const SURVEY_WITHIN: Duration = Duration::from_secs(1);
 /// The answer to a WHIP or WHEP request, and what its body brings later, if it stays open.
 pub(crate) type Answered = (whip::Response, Option<mpsc::Receiver<String>>);
 
+/// Something that the task does for others, in its turn.
+type Work = Box<dyn FnOnce(&mut Task, Now) + Send>;
+
 /// What others tell the task.
 enum Input {
-    Connected { caller: Caller, outbox: Outbox, reply: oneshot::Sender<ConnId> },
-    IsHere { conn: ConnId, reply: oneshot::Sender<bool> },
-    Relay { relay: Option<Relay> },
-    Text { conn: ConnId, text: String },
-    Disconnected { conn: ConnId },
-    GroupFile { name: GroupName, file: GroupFile },
-    Verdict { conn: ConnId, verdict: Verdict },
-    Tokens { conn: ConnId, is_list: bool, reply: TokenReply },
-    Writable { is_writable: bool },
-    Bearers { reply: oneshot::Sender<Vec<Bearer>> },
-    Revoke { conns: Vec<ConnId> },
-    Stats { reply: oneshot::Sender<Arc<serde_json::Value>> },
-    Census { reply: oneshot::Sender<(Census, Vec<ShardCounters>)> },
-    Status { name: String, reply: oneshot::Sender<StatusReply> },
-    PublicGroups { reply: oneshot::Sender<Vec<StatusView>> },
-    WebRtc { protocol: Protocol, request: Box<whip::Request>, reply: oneshot::Sender<Answered> },
-    Refresh { also: Vec<GroupName> },
-    RefreshThese { changed: BTreeSet<GroupName>, also: Vec<GroupName> },
-    Reload { name: GroupName },
-    IceServers { configuration: serde_json::Value },
-    HttpRules { needs_if_match: bool, refuses_empty: bool },
-    Members { name: GroupName, reply: oneshot::Sender<Option<serde_json::Value>> },
-    Operate { name: GroupName, operation: Operation, reply: oneshot::Sender<Result<(), NotDone>> },
-    AnnounceEnd { text: String, seconds: u32, reply: oneshot::Sender<()> },
-    ShutDown { text: String, reply: oneshot::Sender<()> },
+    Do(Work),
     Stop { reply: oneshot::Sender<Bridge> },
 }
 
@@ -106,50 +85,79 @@ impl Control {
         (control, tokio::spawn(task.run(inputs, wake)))
     }
 
-    async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.inputs.send(input(reply)).await.ok()?;
-        answer.await.ok()
+    /// Has something done, of which nobody hears.
+    async fn tell(&self, work: impl FnOnce(&mut Task, Now) + Send + 'static) {
+        // The task is gone only when the process is about to end.
+        let _ = self.inputs.send(Input::Do(Box::new(work))).await;
     }
 
-    async fn tell(&self, input: Input) {
-        // The task is gone only when the process is about to end.
-        let _ = self.inputs.send(input).await;
+    /// Has something done, and waits for what comes of it.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Task, Now) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.ask_later(|task, reply, now| {
+            // Nobody waits any more if this fails.
+            let _ = reply.send(work(task, now));
+        })
+        .await
+    }
+
+    /// The same where the task is not the one that knows the answer: `work` keeps the way back.
+    async fn ask_later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Task, oneshot::Sender<T>, Now) + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(|task, now| work(task, reply, now)).await;
+        answer.await.ok()
     }
 
     /// A WebSocket has been opened.
     pub(crate) async fn connected(&self, caller: Caller, outbox: Outbox) -> Option<ConnId> {
-        self.ask(|reply| Input::Connected { caller, outbox, reply }).await
+        self.ask_later(|task, reply, now| {
+            let conn = task.switchboard.connected(caller, now);
+            task.outboxes.insert(conn, outbox);
+            if reply.send(conn).is_err() {
+                task.disconnected(conn, now);
+            }
+        })
+        .await
     }
 
     /// Whether a client is still there.
     pub(crate) async fn is_here(&self, conn: ConnId) -> bool {
-        self.ask(|reply| Input::IsHere { conn, reply }).await.unwrap_or(false)
+        self.ask(move |task, _| task.switchboard.is_here(conn)).await.unwrap_or(false)
     }
 
     /// Clients are told of our own TURN server from now on.
     pub(crate) async fn set_relay(&self, relay: Option<Relay>) {
-        self.tell(Input::Relay { relay }).await;
+        self.tell(|task, _| task.switchboard.set_relay(relay)).await;
     }
 
     /// A WebSocket has said something.
     pub(crate) async fn text(&self, conn: ConnId, text: String) {
-        self.tell(Input::Text { conn, text }).await;
+        self.tell(move |task, now| task.switchboard.text(conn, text, now)).await;
     }
 
     /// A WebSocket is gone.
     pub(crate) async fn disconnected(&self, conn: ConnId) {
-        self.tell(Input::Disconnected { conn }).await;
+        self.tell(move |task, now| task.disconnected(conn, now)).await;
     }
 
-    /// A group's status.
+    /// What anyone may know of a group, once its file has been looked at.
     pub(crate) async fn status(&self, name: String) -> Option<StatusReply> {
-        self.ask(|reply| Input::Status { name, reply }).await
+        self.ask_later(move |task, reply, now| {
+            let ticket = task.ticket();
+            task.statuses.insert(ticket, reply);
+            task.switchboard.status(ticket, &name, now);
+        })
+        .await
     }
 
     /// Public groups in memory.
     pub(crate) async fn public_groups(&self) -> Option<Vec<StatusView>> {
-        self.ask(|reply| Input::PublicGroups { reply }).await
+        self.ask(|task, _| task.switchboard.public_groups()).await
     }
 
     /// A WHIP or WHEP request.
@@ -158,64 +166,96 @@ impl Control {
         protocol: Protocol,
         request: whip::Request,
     ) -> Option<Answered> {
-        let request = Box::new(request);
-        self.ask(|reply| Input::WebRtc { protocol, request, reply }).await
+        self.ask_later(move |task, reply, now| {
+            let ticket = task.ticket();
+            task.webrtc.insert(ticket, reply);
+            task.switchboard.webrtc(ticket, protocol, request, now);
+        })
+        .await
     }
 
     /// How strict to be with WHIP and WHEP clients.
     pub(crate) async fn set_http_rules(&self, needs_if_match: bool, refuses_empty: bool) {
-        self.tell(Input::HttpRules { needs_if_match, refuses_empty }).await;
+        self.tell(move |task, _| task.switchboard.set_http_rules(needs_if_match, refuses_empty))
+            .await;
     }
 
     /// Looks at the files of all groups in memory, and of these.
     pub(crate) async fn refresh(&self, also: Vec<GroupName>) {
-        self.tell(Input::Refresh { also }).await;
+        self.tell(|task, now| {
+            for name in task.switchboard.groups().into_iter().chain(also) {
+                task.switchboard.refresh(name, now);
+            }
+        })
+        .await;
     }
 
     /// Looks at the files of those groups in memory that live off one that has changed, and of
     /// these.
     pub(crate) async fn refresh_these(&self, changed: BTreeSet<GroupName>, also: Vec<GroupName>) {
-        self.tell(Input::RefreshThese { changed, also }).await;
+        self.tell(move |task, now| {
+            let mut names = task.switchboard.groups();
+            names.retain(|name| {
+                let mut above = std::iter::successors(Some(name.clone()), GroupName::parent);
+                above.any(|name| changed.contains(&name))
+            });
+            for name in names.into_iter().chain(also) {
+                task.switchboard.refresh(name, now);
+            }
+        })
+        .await;
     }
 
     /// A group's file has been changed.
     pub(crate) async fn reload(&self, name: GroupName) {
-        self.tell(Input::Reload { name }).await;
+        self.tell(|task, now| {
+            if task.switchboard.groups().contains(&name) {
+                task.switchboard.refresh(name, now);
+            }
+        })
+        .await;
     }
 
     /// Whether group files may be changed over the administration API, from now on.
     pub(crate) async fn set_writable(&self, is_writable: bool) {
-        self.tell(Input::Writable { is_writable }).await;
+        self.tell(move |task, _| task.switchboard.set_writable(is_writable)).await;
     }
 
     /// Who is in by which kept token without a person in front of it.
     pub(crate) async fn bearers(&self) -> Vec<Bearer> {
-        self.ask(|reply| Input::Bearers { reply }).await.unwrap_or_default()
+        self.ask(|task, _| task.switchboard.bearers()).await.unwrap_or_default()
     }
 
     /// Sends those out whose token has been taken back.
     pub(crate) async fn revoke(&self, conns: Vec<ConnId>) {
-        self.tell(Input::Revoke { conns }).await;
+        self.tell(move |task, now| task.switchboard.revoke(&conns, now)).await;
     }
 
     /// All groups in memory with their members and streams, as administrators see them.
     pub(crate) async fn stats(&self) -> Option<Arc<serde_json::Value>> {
-        self.ask(|reply| Input::Stats { reply }).await
+        self.ask_later(|task, reply, _| {
+            if task.stats_by.is_none() {
+                task.bridge.begin_survey();
+                task.stats_by = Some(Instant::now() + SURVEY_WITHIN);
+            }
+            task.stats.push(reply);
+        })
+        .await
     }
 
     /// How many there are of what, with the latest counters of each shard.
     pub(crate) async fn census(&self) -> Option<(Census, Vec<ShardCounters>)> {
-        self.ask(|reply| Input::Census { reply }).await
+        self.ask(|task, _| (task.switchboard.census(), task.bridge.counters())).await
     }
 
     /// What browsers are told of ICE servers from now on.
     pub(crate) async fn set_ice_servers(&self, configuration: serde_json::Value) {
-        self.tell(Input::IceServers { configuration }).await;
+        self.tell(|task, _| task.switchboard.set_rtc_configuration(configuration)).await;
     }
 
     /// The members of a group; nothing in it if it is not in memory.
     pub(crate) async fn members(&self, name: GroupName) -> Option<Option<serde_json::Value>> {
-        self.ask(|reply| Input::Members { name, reply }).await
+        self.ask(move |task, _| task.switchboard.members(&name)).await
     }
 
     /// Does to a group what an administrator wishes.
@@ -224,22 +264,33 @@ impl Control {
         name: GroupName,
         operation: Operation,
     ) -> Option<Result<(), NotDone>> {
-        self.ask(|reply| Input::Operate { name, operation, reply }).await
+        self.ask(move |task, now| task.switchboard.operate(&name, operation, now)).await
     }
 
-    /// Lets nobody in any more, and tells members how long they may stay.
+    /// Lets nobody in any more, and tells members how long they may stay. They have been told once
+    /// this returns.
     pub(crate) async fn announce_end(&self, text: String, seconds: u32) {
-        self.ask(|reply| Input::AnnounceEnd { text, seconds, reply }).await;
+        self.ask(move |task, now| {
+            task.switchboard.announce_end(&text, seconds, now);
+            task.act();
+        })
+        .await;
     }
 
-    /// Locks all groups and sends everybody out.
+    /// Locks all groups and sends everybody out. They have been told once this returns.
     pub(crate) async fn shut_down(&self, text: String) {
-        self.ask(|reply| Input::ShutDown { text, reply }).await;
+        self.ask(move |task, now| {
+            task.switchboard.shut_down(&text, now);
+            task.act();
+        })
+        .await;
     }
 
     /// Ends the task, and gives the data plane back.
     pub(crate) async fn stop(&self) -> Option<Bridge> {
-        self.ask(|reply| Input::Stop { reply }).await
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Stop { reply }).await.ok()?;
+        answer.await.ok()
     }
 }
 
@@ -279,25 +330,24 @@ impl Task {
                 () = tokio::time::sleep_until(deadline.into()) => None,
             };
             let mut next = input;
-            for _ in 0..INPUT_BATCH_MAX {
-                let Some(input) = next else { break };
-                if let Input::Stop { reply } = input {
-                    // A receiver that is gone has no use for the data plane.
-                    let _ = reply.send(self.bridge);
-                    return;
+            // The last one of a batch has been taken out of the queue before the batch was over.
+            for at in 0..=INPUT_BATCH_MAX {
+                match next.take() {
+                    Some(Input::Do(work)) => {
+                        let now = self.now();
+                        work(&mut self, now);
+                        self.act();
+                    }
+                    Some(Input::Stop { reply }) => {
+                        // A receiver that is gone has no use for the data plane.
+                        let _ = reply.send(self.bridge);
+                        return;
+                    }
+                    None => break,
                 }
-                self.take(input);
-                self.act();
-                next = inputs.try_recv().ok();
-            }
-            if let Some(input) = next {
-                // The batch is over, but this one has been taken out of the queue.
-                if let Input::Stop { reply } = input {
-                    let _ = reply.send(self.bridge);
-                    return;
+                if at < INPUT_BATCH_MAX {
+                    next = inputs.try_recv().ok();
                 }
-                self.take(input);
-                self.act();
             }
             self.take_media();
             self.take_notices();
@@ -356,124 +406,16 @@ impl Task {
         Ticket(self.next_ticket)
     }
 
-    fn take(&mut self, input: Input) {
-        let now = self.now();
-        match input {
-            Input::IsHere { conn, reply } => {
-                let _ = reply.send(self.switchboard.is_here(conn));
-            }
-            Input::Relay { relay } => self.switchboard.set_relay(relay),
-            Input::Connected { caller, outbox, reply } => {
-                let conn = self.switchboard.connected(caller, now);
-                self.outboxes.insert(conn, outbox);
-                if reply.send(conn).is_err() {
-                    self.outboxes.remove(&conn);
-                    self.switchboard.disconnected(conn, now);
-                }
-            }
-            Input::Text { conn, text } => self.switchboard.text(conn, text, now),
-            Input::Disconnected { conn } => {
-                self.outboxes.remove(&conn);
-                self.switchboard.disconnected(conn, now);
-            }
-            Input::GroupFile { name, file } => self.switchboard.group_file(&name, file, now),
-            Input::Tokens { conn, is_list, reply } => {
-                self.switchboard.token_reply(conn, is_list, reply, now);
-            }
-            Input::Bearers { reply } => {
-                let _ = reply.send(self.switchboard.bearers());
-            }
-            Input::Revoke { conns } => self.switchboard.revoke(&conns, now),
-            Input::Writable { is_writable } => self.switchboard.set_writable(is_writable),
-            Input::Stats { reply } => {
-                if self.stats_by.is_none() {
-                    self.bridge.begin_survey();
-                    self.stats_by = Some(Instant::now() + SURVEY_WITHIN);
-                }
-                self.stats.push(reply);
-            }
-            Input::Census { reply } => {
-                let _ = reply.send((self.switchboard.census(), self.bridge.counters()));
-            }
-            Input::Verdict { conn, verdict } => self.switchboard.verdict(conn, verdict, now),
-            Input::Status { name, reply } => {
-                let ticket = self.ticket();
-                self.statuses.insert(ticket, reply);
-                self.switchboard.status(ticket, &name, now);
-            }
-            Input::PublicGroups { reply } => {
-                // Nobody waits any more if this fails; so below.
-                let _ = reply.send(self.switchboard.public_groups());
-            }
-            Input::WebRtc { protocol, request, reply } => {
-                let ticket = self.ticket();
-                self.webrtc.insert(ticket, reply);
-                match protocol {
-                    Protocol::Whip => self.switchboard.whip(ticket, *request, now),
-                    Protocol::Whep => self.switchboard.whep(ticket, *request, now),
-                }
-            }
-            Input::HttpRules { needs_if_match, refuses_empty } => {
-                self.switchboard.set_http_rules(needs_if_match, refuses_empty);
-            }
-            Input::Refresh { also } => {
-                for name in self.switchboard.groups().into_iter().chain(also) {
-                    self.switchboard.refresh(name, now);
-                }
-            }
-            Input::RefreshThese { changed, also } => {
-                let mut names = self.switchboard.groups();
-                names.retain(|name| {
-                    let mut above = std::iter::successors(Some(name.clone()), GroupName::parent);
-                    above.any(|name| changed.contains(&name))
-                });
-                for name in names.into_iter().chain(also) {
-                    self.switchboard.refresh(name, now);
-                }
-            }
-            Input::Reload { name } => {
-                if self.switchboard.groups().contains(&name) {
-                    self.switchboard.refresh(name, now);
-                }
-            }
-            Input::IceServers { configuration } => {
-                self.switchboard.set_rtc_configuration(configuration);
-            }
-            Input::Members { name, reply } => {
-                let _ = reply.send(self.switchboard.members(&name));
-            }
-            Input::Operate { name, operation, reply } => {
-                let _ = reply.send(self.switchboard.operate(&name, operation, now));
-            }
-            Input::AnnounceEnd { text, seconds, reply } => {
-                self.switchboard.announce_end(&text, seconds, now);
-                self.act();
-                let _ = reply.send(());
-            }
-            Input::ShutDown { text, reply } => {
-                self.switchboard.shut_down(&text, now);
-                self.act();
-                let _ = reply.send(());
-            }
-            Input::Stop { .. } => {}
-        }
+    fn disconnected(&mut self, conn: ConnId, now: Now) {
+        self.outboxes.remove(&conn);
+        self.switchboard.disconnected(conn, now);
     }
 
     /// Does what the switchboard says.
     fn act(&mut self) {
         while let Some(action) = self.switchboard.poll_action() {
             match action {
-                Action::Send { to, text } => {
-                    let text = Utf8Bytes::from(text);
-                    match to {
-                        Recipients::One(conn) => self.push(conn, Item::Text(text)),
-                        Recipients::Many(conns) => {
-                            for conn in conns {
-                                self.push(conn, Item::Text(text.clone()));
-                            }
-                        }
-                    }
-                }
+                Action::Send { to, text } => self.send(to, text),
                 Action::Audit { conn, what } => {
                     tracing::warn!(target: "audit", ?conn, what, "refused: not authorised");
                 }
@@ -483,26 +425,10 @@ impl Task {
                     let span = self.journal.span(whose.as_ref());
                     span.in_scope(|| self.bridge.request(request));
                 }
-                Action::Record(order) => {
-                    if !self.has_tape
-                        && let Some(tape) = self.bridge.tape()
-                    {
-                        self.has_tape = true;
-                        self.recorder.order(Job::Tape(Box::new(tape)));
-                    }
-                    let job = self.bridge.job(*order);
-                    self.recorder.order(job);
-                }
+                Action::Record(order) => self.record(*order),
                 Action::Happened(happening) => self.journal.note(&happening),
                 Action::Load(name) => self.load(name),
-                Action::Check(conn, check) => {
-                    let authenticator = self.authenticator.clone();
-                    let control = self.control.clone();
-                    tokio::spawn(async move {
-                        let verdict = authenticator.check(check).await;
-                        control.tell(Input::Verdict { conn, verdict }).await;
-                    });
-                }
+                Action::Check(conn, check) => self.check(conn, check),
                 Action::Token(conn, request) => self.ask_tokens(conn, request),
                 Action::Status(ticket, status) => {
                     if let Some(reply) = self.statuses.remove(&ticket) {
@@ -522,18 +448,53 @@ impl Task {
                         self.bodies.insert(ticket, sender);
                     }
                 }
-                Action::Chunk(ticket, chunk) => {
-                    let body = self.bodies.get(&ticket);
-                    let is_taken = chunk
-                        .is_some_and(|text| body.is_some_and(|body| body.try_send(text).is_ok()));
-                    if !is_taken {
-                        // The end, a reader that has left, or one that does not read.
-                        self.bodies.remove(&ticket);
-                        self.switchboard.reader_left(ticket);
-                    }
+                Action::Chunk(ticket, chunk) => self.give_chunk(ticket, chunk),
+            }
+        }
+    }
+
+    fn send(&self, to: Recipients, text: String) {
+        let text = Utf8Bytes::from(text);
+        match to {
+            Recipients::One(conn) => self.push(conn, Item::Text(text)),
+            Recipients::Many(conns) => {
+                for conn in conns {
+                    self.push(conn, Item::Text(text.clone()));
                 }
             }
         }
+    }
+
+    fn record(&mut self, order: RecordOrder) {
+        // A server that never records has no lanes for it.
+        if !self.has_tape
+            && let Some(tape) = self.bridge.tape()
+        {
+            self.has_tape = true;
+            self.recorder.order(Job::Tape(Box::new(tape)));
+        }
+        let job = self.bridge.job(order);
+        self.recorder.order(job);
+    }
+
+    fn give_chunk(&mut self, ticket: Ticket, chunk: Option<String>) {
+        let body = self.bodies.get(&ticket);
+        let is_taken =
+            chunk.is_some_and(|text| body.is_some_and(|body| body.try_send(text).is_ok()));
+        if !is_taken {
+            // The end, a reader that has left, or one that does not read.
+            self.bodies.remove(&ticket);
+            self.switchboard.reader_left(ticket);
+        }
+    }
+
+    /// Has a credential looked at. Hashing takes its time, and so it is done elsewhere.
+    fn check(&self, conn: ConnId, check: CredentialCheck) {
+        let (authenticator, control) = (self.authenticator.clone(), self.control.clone());
+        tokio::spawn(async move {
+            let verdict = authenticator.check(check).await;
+            control.tell(move |task, now| task.switchboard.verdict(conn, verdict, now)).await;
+        });
     }
 
     fn ask_tokens(&self, conn: ConnId, request: TokenRequest) {
@@ -542,7 +503,9 @@ impl Task {
         tokio::spawn(async move {
             let reply = tokio::task::spawn_blocking(move || tokens.answer(request)).await;
             let reply = reply.unwrap_or(TokenReply::Failed);
-            control.tell(Input::Tokens { conn, is_list, reply }).await;
+            control
+                .tell(move |task, now| task.switchboard.token_reply(conn, is_list, reply, now))
+                .await;
         });
     }
 
@@ -562,7 +525,7 @@ impl Task {
             let looked_for = name.clone();
             let file = tokio::task::spawn_blocking(move || store.load(&looked_for)).await;
             let file = file.unwrap_or(GroupFile::Missing);
-            control.tell(Input::GroupFile { name, file }).await;
+            control.tell(move |task, now| task.switchboard.group_file(&name, file, now)).await;
         });
     }
 }

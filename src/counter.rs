@@ -8,11 +8,11 @@ pub(crate) struct Counter {
     count: watch::Sender<usize>,
 }
 
-/// One counted thing.
+/// Counts for as long as it lives.
 pub(crate) struct Counted(watch::Sender<usize>);
 
 impl Counter {
-    /// Nothing is alive.
+    /// Counts nothing so far.
     pub(crate) fn new() -> Self {
         Self { count: watch::Sender::new(0) }
     }

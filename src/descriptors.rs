@@ -1,9 +1,14 @@
 //! The limit on open files: a class needs one per client.
 
+use std::time::Duration;
+
 /// With fewer than this, a large class does not fit.
 const WANTED: u64 = 65_535;
+/// How long accepting pauses after an error, most likely that no more files may be open: asking again
+/// at once would fail again.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The limit now.
+/// How many files may be open, soft and hard; nothing if the system does not say.
 pub(crate) fn limit() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the result.

@@ -27,7 +27,7 @@ impl FatalError {
         Self { code: EXIT_CONFIG, lines }
     }
 
-    /// The system refused.
+    /// The system has refused what the server cannot do without.
     pub(crate) fn system(message: impl fmt::Display) -> Self {
         Self { code: EXIT_SYSTEM, lines: vec![message.to_string()] }
     }

@@ -20,7 +20,7 @@ pub(crate) enum Udp {
 /// Where the built-in TURN server is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TurnAt {
-    /// Nowhere.
+    /// There is no TURN server of ours.
     Off,
     /// On the port of HTTPS, unless `ice-servers.json` names another server.
     Auto,
@@ -68,7 +68,7 @@ pub(crate) struct Flags {
     given: Vec<&'static str>,
 }
 
-/// What to do.
+/// What the command line asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Run(Box<Flags>),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::header::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
-use crate::http::Peer;
+use crate::peer::Peer;
 use crate::redacted::Redacted;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

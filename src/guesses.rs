@@ -33,7 +33,7 @@ pub(crate) struct Guesses {
 }
 
 impl Guesses {
-    /// None yet.
+    /// Remembers nothing so far.
     pub(crate) fn new() -> Self {
         Self { hasher: RandomState::new(), minutes: HashMap::new() }
     }

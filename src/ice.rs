@@ -2,12 +2,13 @@
 //! none itself.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use serde_json::{Map, Value};
 use signalling::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, base64, parse_ice_servers};
 
+use crate::clock::unix_s;
 use crate::reread::{self, Look, Reread};
 
 /// How long credentials made from a shared secret are good for.
@@ -68,8 +69,7 @@ impl IceServers {
             }
         }
         self.made_at = Some(Instant::now());
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(configuration(self.servers.clone(), self.is_relay_only, unix.as_secs()))
+        Some(configuration(self.servers.clone(), self.is_relay_only, unix_s()))
     }
 
     /// Whether the last good file names a TURN server.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::http::ACCEPT_PAUSE;
+use crate::descriptors::ACCEPT_PAUSE;
 use crate::metrics::{Counters, StreamRefusal};
 use crate::tls::{Certificates, TLS_HANDSHAKE};
 use crate::turn::Turn;

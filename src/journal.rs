@@ -7,7 +7,7 @@ use tracing::Span;
 
 use crate::hooks::Hooks;
 
-/// Writes the books.
+/// Where everything is written down that happens to members.
 pub(crate) struct Journal {
     /// Members appear by their ids only, what they said not at all.
     is_redacted: bool,

@@ -30,14 +30,14 @@ pub(crate) struct Outbox {
     overflow: watch::Sender<bool>,
 }
 
-/// The WebSocket's end.
+/// The end of the WebSocket, which writes.
 pub(crate) struct OutboxReader {
     items: mpsc::Receiver<Item>,
     bytes: Arc<AtomicUsize>,
     overflow: watch::Receiver<bool>,
 }
 
-/// A new queue.
+/// Both ends of an empty queue.
 pub(crate) fn outbox() -> (Outbox, OutboxReader) {
     let (sender, receiver) = mpsc::channel(OUTBOX_MESSAGES_MAX);
     let (overflow, overflown) = watch::channel(false);

@@ -3,12 +3,12 @@
 
 use signalling::{Relay, RelayKey, RelayPort, RelayUser};
 
-use crate::authenticator::unix_now;
+use crate::clock::unix_s;
 use crate::control::Control;
 use crate::flags::{Flags, TurnAt};
 use crate::ice::IceServers;
 
-/// Proves credentials.
+/// Tells good credentials from others.
 pub(crate) struct Credentials {
     key: RelayKey,
     control: Control,
@@ -18,7 +18,7 @@ pub(crate) struct Credentials {
 pub(crate) struct Known {
     /// What belongs to the name.
     pub(crate) password: String,
-    /// Whose they are.
+    /// The number of the connection that they were made for.
     pub(crate) client: u64,
     /// Whether they are good whoever it is.
     pub(crate) is_fresh: bool,
@@ -76,9 +76,4 @@ pub(crate) fn plan(
         }
     }
     (!ports.is_empty()).then(|| Relay { key: RelayKey::new(secret), ports })
-}
-
-/// Seconds since 1970.
-pub(crate) fn unix_s() -> u64 {
-    unix_now().0.max(0) as u64 / 1000
 }

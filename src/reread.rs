@@ -8,7 +8,7 @@ use crate::durable::{Stamp, is_absent};
 
 /// What a look at the file gives.
 pub(crate) enum Look {
-    /// Nothing new.
+    /// It is what it was.
     Same,
     /// What is in it; nothing if there is no file.
     Contents(Option<Vec<u8>>),

@@ -33,7 +33,7 @@ struct Cached {
     result: Read,
 }
 
-/// The groups directory.
+/// The folder of group files, and what has been read of it.
 pub(crate) struct GroupStore {
     root: PathBuf,
     cache: Mutex<HashMap<GroupName, Cached>>,

@@ -72,7 +72,7 @@ impl Certificates {
         Ok(Self { current: Mutex::new(Current { cert, key, usable }) })
     }
 
-    /// For one connection.
+    /// Accepts a connection with the certificate of this moment.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current().usable.config.clone())
     }

@@ -15,7 +15,7 @@ const PATHS_MAX: usize = 1000;
 /// What has changed.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Changed {
-    /// Anything, perhaps.
+    /// Anything may have: it was too much, or the kernel does not know.
     All,
     /// These files and folders, with canonical paths.
     Paths(BTreeSet<PathBuf>),
@@ -32,7 +32,7 @@ impl Changes {
         Self { changed: Mutex::new(Changed::Paths(BTreeSet::new())), wake: Notify::new() }
     }
 
-    /// Waits for one.
+    /// Waits until something has changed.
     pub(crate) async fn notified(&self) {
         self.wake.notified().await;
     }
@@ -71,7 +71,7 @@ fn is_reading(kind: EventKind) -> bool {
     )
 }
 
-/// Watches folders.
+/// The kernel's watch over some folders and all below them.
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// Those that are not watched yet, because they did not exist.

@@ -70,11 +70,11 @@ pub(crate) async fn serve(
     let _ = tokio::time::timeout(CLOSE_WITHIN, say_goodbye(&mut socket, ended)).await;
 }
 
-/// Who ended it.
+/// Which side has ended a WebSocket.
 enum Ended {
     /// The client, with this code; the library answers its close frame.
     Theirs(Option<u16>),
-    /// This server.
+    /// We have, in this way.
     Ours(CloseCode),
 }
 

@@ -33,7 +33,10 @@ impl Admin {
     fn start_with(more: Value) -> Self {
         let root = json!({"password": "pw", "permissions": "admin"});
         let mut config = json!({"writableGroups": true, "users": {"root": root}});
-        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        config
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         let server = Server::start_with(&["-insecure"], |scratch| {
             scratch.write("data/config.json", config.to_string());
         });
@@ -78,7 +81,9 @@ impl Admin {
     async fn join(&self, credentials: Value) -> Value {
         let mut client = self.server.greet(&format!("{:p}", &credentials)).await;
         let mut join = json!({"type": "join", "kind": "join", "group": "maths/algebra"});
-        join.as_object_mut().unwrap().extend(credentials.as_object().unwrap().clone());
+        join.as_object_mut()
+            .expect("an object")
+            .extend(credentials.as_object().expect("an object").clone());
         client.say(join).await;
         client.hear().await
     }

@@ -171,6 +171,7 @@ fn logins_and_closed_websockets_are_counted() {
 
 /// A publisher over WHIP, a viewer over the native protocol and one over WHEP, with real media.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn numbers_follow_real_media_and_statistics_show_it() {
     let server = start(&[]);
     let mut publisher = Peer::new();

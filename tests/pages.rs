@@ -343,17 +343,17 @@ fn other_web_origins_are_shut_out_unless_invited() {
 /// The status of a WebSocket handshake.
 fn upgrade(port: u16, origin: &str) -> u16 {
     use std::io::{Read as _, Write as _};
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(server::LIMIT)).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    stream.set_read_timeout(Some(server::LIMIT)).expect("a limit");
     let head = format!(
         "GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
          Origin: {origin}\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes()).expect("it is read");
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer[9..]).parse().unwrap()
+    stream.read_exact(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[9..]).parse().expect("a number")
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn start() -> Server {
 async fn join(server: &Server, id: &str, group: &str, more: Value) -> (Client, Value) {
     let mut client = server.greet(id).await;
     let mut join = json!({"type": "join", "kind": "join", "group": group});
-    join.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    join.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     client.say(join).await;
     let answer = client.hear().await;
     (client, answer)
@@ -28,7 +28,7 @@ async fn ask(op: &mut Client, kind: &str, value: Value) -> Value {
     op.say(json!({"type": "groupaction", "kind": kind, "value": value})).await;
     let heard =
         op.hear_until(|said| said["kind"].as_str().is_some_and(|kind| kind.starts_with("token")));
-    heard.await.pop().unwrap()
+    heard.await.pop().expect("an answer")
 }
 
 #[tokio::test]

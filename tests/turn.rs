@@ -84,7 +84,12 @@ fn admitted(server: &Server) -> (SocketAddr, (String, String)) {
     let candidate = answer.lines().find_map(|line| {
         let fields: Vec<&str> = line.strip_prefix("a=candidate:")?.split(' ').collect();
         let is_udp = fields[2].eq_ignore_ascii_case("udp");
-        is_udp.then(|| SocketAddr::new(fields[4].parse().unwrap(), fields[5].parse().unwrap()))
+        is_udp.then(|| {
+            SocketAddr::new(
+                fields[4].parse().expect("a number"),
+                fields[5].parse().expect("a number"),
+            )
+        })
     });
     let credentials = part("username").zip(part("credential"));
     (candidate.expect("a candidate"), credentials.expect("credentials"))

@@ -25,8 +25,13 @@ impl Scratch {
 
     fn import(&self) -> (Option<i32>, String) {
         let (groups, data) = (self.0.join("groups"), self.0.join("data"));
-        let output =
-            run(&["import", "-groups", groups.to_str().unwrap(), "-data", data.to_str().unwrap()]);
+        let output = run(&[
+            "import",
+            "-groups",
+            groups.to_str().expect("a path that is text"),
+            "-data",
+            data.to_str().expect("a path that is text"),
+        ]);
         (output.status.code(), text(&output.stdout))
     }
 }

@@ -23,7 +23,7 @@ const VIEWER_SSRC: u32 = 1;
 const PACKET_BYTES_MAX: usize = 1400;
 
 /// See the module's documentation.
-pub struct Client {
+pub(crate) struct Client {
     /// Where it is reached.
     pub address: SocketAddr,
     /// ICE and DTLS.
@@ -39,7 +39,7 @@ pub struct Client {
 }
 
 /// Sends or receives.
-pub enum Role {
+pub(crate) enum Role {
     /// Sends.
     Publisher(Publisher),
     /// Receives.
@@ -48,13 +48,13 @@ pub enum Role {
 
 impl Client {
     /// A client that has not connected.
-    pub fn new(address: SocketAddr, peer: Peer, role: Role, checks: Checks) -> Self {
+    pub(crate) fn new(address: SocketAddr, peer: Peer, role: Role, checks: Checks) -> Self {
         let (sealer, opener, server) = (None, None, None);
         Self { address, peer, role, sealer, opener, server, armed: None, checks }
     }
 
     /// A timer to set, if it has changed.
-    pub fn take_timer(&mut self) -> Option<Instant> {
+    pub(crate) fn take_timer(&mut self) -> Option<Instant> {
         if self.armed == Some(self.peer.timeout) {
             return None;
         }
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// Lets time pass, if this timer is still the one that counts.
-    pub fn handle_timeout(&mut self, at: Instant, now: Instant, transmit: Transmit<'_>) {
+    pub(crate) fn handle_timeout(&mut self, at: Instant, now: Instant, transmit: Transmit<'_>) {
         if self.armed == Some(at) {
             self.armed = None;
             self.peer.handle_timeout(now, transmit);
@@ -72,7 +72,11 @@ impl Client {
     }
 
     /// Takes the server's answer to our offer.
-    pub fn accept_answer(&mut self, sdp: &str, transmit: Transmit<'_>) -> Result<(), String> {
+    pub(crate) fn accept_answer(
+        &mut self,
+        sdp: &str,
+        transmit: Transmit<'_>,
+    ) -> Result<(), String> {
         if let Role::Publisher(publisher) = &mut self.role {
             // A refused codec is said better here than by the SDP parser.
             publisher.configure(sdp, |_, _| Some(0))?;
@@ -91,7 +95,11 @@ impl Client {
     }
 
     /// Answers the server's offer to a viewer.
-    pub fn accept_offer(&mut self, sdp: &str, transmit: Transmit<'_>) -> Result<String, String> {
+    pub(crate) fn accept_offer(
+        &mut self,
+        sdp: &str,
+        transmit: Transmit<'_>,
+    ) -> Result<String, String> {
         let answer = self.peer.accept_offer(sdp, transmit)?;
         if let Role::Viewer(viewer) = &mut self.role {
             viewer.configure(sdp);
@@ -108,7 +116,7 @@ impl Client {
     }
 
     /// Takes a datagram of the server.
-    pub fn handle_datagram(
+    pub(crate) fn handle_datagram(
         &mut self,
         from: SocketAddr,
         datagram: &mut [u8],
@@ -147,7 +155,7 @@ impl Client {
     }
 
     /// Sends what is due.
-    pub fn publish(&mut self, at_us: u64, totals: &mut Totals, transmit: Transmit<'_>) {
+    pub(crate) fn publish(&mut self, at_us: u64, totals: &mut Totals, transmit: Transmit<'_>) {
         let (Role::Publisher(publisher), Some(sealer), Some(server)) =
             (&mut self.role, &self.sealer, self.server)
         else {
@@ -163,7 +171,7 @@ impl Client {
     }
 
     /// A viewer's receiver report, as browsers send it about every second.
-    pub fn report(&mut self, transmit: Transmit<'_>) {
+    pub(crate) fn report(&mut self, transmit: Transmit<'_>) {
         let (Role::Viewer(viewer), Some(sealer), Some(server)) =
             (&self.role, &mut self.sealer, self.server)
         else {
@@ -178,7 +186,7 @@ impl Client {
     }
 
     /// A viewer's transport-wide feedback about what has come since the last one.
-    pub fn feedback(&mut self, transmit: Transmit<'_>) {
+    pub(crate) fn feedback(&mut self, transmit: Transmit<'_>) {
         let (Role::Viewer(viewer), Some(sealer), Some(server)) =
             (&mut self.role, &mut self.sealer, self.server)
         else {
@@ -193,21 +201,21 @@ impl Client {
     }
 
     /// Counts from zero again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         if let Role::Viewer(viewer) = &mut self.role {
             viewer.reset();
         }
     }
 
     /// Adds which streams are there.
-    pub fn count(&self, at_us: u64, totals: &mut Totals) {
+    pub(crate) fn count(&self, at_us: u64, totals: &mut Totals) {
         if let Role::Viewer(viewer) = &self.role {
             viewer.count(at_us, totals);
         }
     }
 
     /// Adds the packets that this client has counted.
-    pub fn add_to(&self, totals: &mut Totals) {
+    pub(crate) fn add_to(&self, totals: &mut Totals) {
         if let Role::Viewer(viewer) = &self.role {
             viewer.add_to(totals);
         }

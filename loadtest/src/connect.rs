@@ -10,16 +10,19 @@ use tokio_rustls::TlsConnector;
 use crate::target::Target;
 
 /// Either kind of byte stream.
-pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream:
+    tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send
+{
+}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
 
 /// How long a client tries to get in.
-pub const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// EMFILE and ENFILE: this process, or the machine, has no descriptor left.
 const NO_DESCRIPTORS: [i32; 2] = [24, 23];
 
 /// Connects; an error says what to do.
-pub async fn connect(
+pub(crate) async fn connect(
     target: &Target,
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> Result<Box<dyn Stream>, String> {

@@ -5,7 +5,7 @@ const RESERVE: u64 = 64;
 
 /// Raises the soft limit as far as it goes; an error says what to do if `clients` descriptors do
 /// not fit into it.
-pub fn ensure(clients: usize) -> Result<(), String> {
+pub(crate) fn ensure(clients: usize) -> Result<(), String> {
     let needed = clients as u64 + RESERVE;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the result.

@@ -34,7 +34,7 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 const BATCHES_PER_LOOP: usize = 16;
 
 /// What the signalling side asks of the engine.
-pub enum Command {
+pub(crate) enum Command {
     /// A new publisher, the how-manieth of its run; answered with its id and offer.
     Publish(Load, usize, oneshot::Sender<Option<(usize, String)>>),
     /// A new viewer of so many publishers that makes the offer itself and began to join at this
@@ -57,14 +57,14 @@ pub enum Command {
 
 /// The signalling side's end.
 #[derive(Clone)]
-pub struct EngineHandle {
+pub(crate) struct EngineHandle {
     commands: Sender<Command>,
     waker: Arc<Waker>,
 }
 
 impl EngineHandle {
     /// Sends a command.
-    pub fn send(&self, command: Command) {
+    pub(crate) fn send(&self, command: Command) {
         // The engine lives as long as the run; its queue holds several commands per client.
         if self.commands.send(command).is_ok() {
             let _ = self.waker.wake();
@@ -72,7 +72,10 @@ impl EngineHandle {
     }
 
     /// Asks and waits.
-    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
         let (sender, receiver) = oneshot::channel();
         self.send(command(sender));
         receiver.await.ok()
@@ -80,7 +83,7 @@ impl EngineHandle {
 }
 
 /// Starts the media thread. `is_local`: the server is on this machine.
-pub fn start(is_local: bool, checks: Checks) -> io::Result<EngineHandle> {
+pub(crate) fn start(is_local: bool, checks: Checks) -> io::Result<EngineHandle> {
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (sender, commands) = bounded(COMMANDS_MAX);
@@ -467,6 +470,6 @@ fn outside_address(port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Whether an address is one of this machine's.
-pub fn is_local(ip: IpAddr) -> bool {
+pub(crate) fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }

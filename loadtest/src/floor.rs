@@ -14,7 +14,7 @@ const PAYLOAD_BYTES: usize = 1150;
 
 /// Seals and sends packets of video size for about `seconds` and returns microseconds of CPU per
 /// packet (user and system time of this process, which does nothing else meanwhile).
-pub fn measure(seconds: f64) -> Result<f64, String> {
+pub(crate) fn measure(seconds: f64) -> Result<f64, String> {
     let describe = |error: std::io::Error| format!("the floor cannot be measured: {error}");
     // Sinks that nobody reads: once full, the kernel drops at the receiving socket, after all the
     // work that a sender pays for.

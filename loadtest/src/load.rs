@@ -4,7 +4,7 @@ use dataplane::Codec;
 
 /// What a publisher sends.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// The video's codec.
     pub codec: Codec,
     /// Whether the video has three encodings.
@@ -23,7 +23,7 @@ pub struct Load {
 
 /// How packets are checked.
 #[derive(Clone, Copy, Debug)]
-pub struct Checks {
+pub(crate) struct Checks {
     /// One of so many packets of a stream is authenticated and read.
     pub verify_every: u64,
     /// A longer pause between two complete frames is a freeze, in microseconds.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Latencies in logarithmic buckets of about 4 %, from 1 us to over an hour.
 #[derive(Clone, Debug)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     counts: Vec<u64>,
     total: u64,
 }
@@ -22,14 +22,14 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Adds a value in microseconds.
-    pub fn add(&mut self, us: u64) {
+    pub(crate) fn add(&mut self, us: u64) {
         let at = ((us.max(1) as f64).log2() * STEPS_PER_OCTAVE) as usize;
         self.counts[at.min(BUCKETS - 1)] += 1;
         self.total += 1;
     }
 
     /// The value below which a share (0..=1) of all lies; `None` without values.
-    pub fn quantile(&self, share: f64) -> Option<u64> {
+    pub(crate) fn quantile(&self, share: f64) -> Option<u64> {
         let rank = (share * self.total as f64).ceil() as u64;
         let mut seen = 0;
         for (at, count) in self.counts.iter().enumerate() {
@@ -42,7 +42,7 @@ impl Histogram {
     }
 
     /// `(us, count)` of the buckets that hold something, for plots.
-    pub fn buckets(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
         let value = |at: usize| ((at as f64 + 0.5) / STEPS_PER_OCTAVE).exp2() as u64;
         let all = self.counts.iter().enumerate();
         all.filter(|(_, count)| **count > 0).map(|(at, count)| (value(at), *count)).collect()
@@ -51,7 +51,7 @@ impl Histogram {
 
 /// CPU time and memory of a process, from `/proc`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProcessUse {
+pub(crate) struct ProcessUse {
     /// User time.
     pub user: Duration,
     /// System time.
@@ -62,7 +62,7 @@ pub struct ProcessUse {
 
 impl ProcessUse {
     /// Reads a process's use; an error says which process is not there.
-    pub fn read(pid: u32) -> Result<Self, String> {
+    pub(crate) fn read(pid: u32) -> Result<Self, String> {
         let gone = |error| format!("cannot read /proc/{pid}: {error}; is the server running?");
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(gone)?;
         let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).map_err(gone)?;
@@ -81,7 +81,7 @@ impl ProcessUse {
     }
 
     /// CPU time since an earlier reading.
-    pub fn cpu_since(&self, earlier: &Self) -> Duration {
+    pub(crate) fn cpu_since(&self, earlier: &Self) -> Duration {
         (self.user + self.system).saturating_sub(earlier.user + earlier.system)
     }
 }
@@ -89,7 +89,7 @@ impl ProcessUse {
 /// One run's result; what the table shows and the JSON holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// What was run.
     pub title: String,
     /// One of so many packets was verified.

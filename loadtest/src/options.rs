@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::tunnel::Transport;
 
 /// How to use it, printed by `--help`.
-pub const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 aula-loadtest: WebRTC load for Aula and Galene, with real clients
 
   aula-loadtest run --url https://HOST:8443/group/test/ [OPTION..]
@@ -42,7 +42,7 @@ Exit status: 0 if every viewer was served within --max-loss; 1 otherwise; 2 for 
 
 /// How clients speak to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// Galene's native protocol.
     Native,
     /// WHIP for publishers and WHEP for viewers.
@@ -53,19 +53,19 @@ pub enum Protocol {
 
 impl Protocol {
     /// Whether publishers use WHIP.
-    pub fn publishes_by_whip(self) -> bool {
+    pub(crate) fn publishes_by_whip(self) -> bool {
         self != Self::Native
     }
 
     /// Whether viewers use WHEP.
-    pub fn views_by_whep(self) -> bool {
+    pub(crate) fn views_by_whep(self) -> bool {
         self == Self::Whip
     }
 }
 
 /// Everything that can be said.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// `run`, `floor`, ..
     pub command: String,
     /// Arguments that are no options.
@@ -122,7 +122,7 @@ pub struct Options {
 
 impl Options {
     /// Reads the command line.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         let command = arguments.next().ok_or("a command is missing; try --help")?;
         let mut options = Self::new(command)?;

@@ -21,7 +21,7 @@ use crate::publisher::SIMULCAST;
 const OUTPUTS_MAX: usize = 256;
 
 /// See the module's documentation.
-pub struct Peer {
+pub(crate) struct Peer {
     rtc: Rtc,
     /// Where the SRTP keys appear.
     pub keys: KeySlot,
@@ -32,12 +32,17 @@ pub struct Peer {
 }
 
 /// A way for datagrams out.
-pub type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, &[u8]);
+pub(crate) type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, &[u8]);
 
 impl Peer {
     /// A client that will send and receive at `address`; a publisher knows its own video codec
     /// only, a viewer all.
-    pub fn new(address: SocketAddr, cert: &DtlsCert, video: Option<Codec>, now: Instant) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        cert: &DtlsCert,
+        video: Option<Codec>,
+        now: Instant,
+    ) -> Self {
         let dependency = Extension::DependencyDescriptor;
         let build = || {
             let mut config = RtcConfig::new()
@@ -68,7 +73,7 @@ impl Peer {
     }
 
     /// An offer that sends what the load wants, audio first.
-    pub fn offer(&mut self, load: &Load) -> Option<String> {
+    pub(crate) fn offer(&mut self, load: &Load) -> Option<String> {
         let simulcast = load.simulcast.then(|| Simulcast {
             send: SIMULCAST.iter().map(|(rid, _)| SimulcastLayer::new(rid)).collect(),
             recv: Vec::new(),
@@ -88,7 +93,7 @@ impl Peer {
 
     /// An offer that receives audio and video of so many publishers; of one, should there be none
     /// yet: then the viewers only stay connected.
-    pub fn offer_to_receive(&mut self, publishers: usize) -> Option<String> {
+    pub(crate) fn offer_to_receive(&mut self, publishers: usize) -> Option<String> {
         let mut changes = self.rtc.sdp_api();
         for _ in 0..publishers.max(1) {
             for kind in [MediaKind::Audio, MediaKind::Video] {
@@ -101,14 +106,18 @@ impl Peer {
     }
 
     /// Our SSRC for an m-section of [`Peer::offer`], and a rid in simulcast.
-    pub fn ssrc(&mut self, section: usize, rid: &str) -> Option<u32> {
+    pub(crate) fn ssrc(&mut self, section: usize, rid: &str) -> Option<u32> {
         let mid = *self.mids.get(section)?;
         let rid = (!rid.is_empty()).then(|| Rid::from(rid));
         Some(*self.rtc.direct_api().stream_tx_by_mid(mid, rid)?.ssrc())
     }
 
     /// Takes the answer to [`Peer::offer`].
-    pub fn accept_answer(&mut self, answer: &str, transmit: Transmit<'_>) -> Result<(), String> {
+    pub(crate) fn accept_answer(
+        &mut self,
+        answer: &str,
+        transmit: Transmit<'_>,
+    ) -> Result<(), String> {
         let pending = self.pending.take().ok_or("an answer without an offer")?;
         let answer = SdpAnswer::from_sdp_string(answer).map_err(|error| error.to_string())?;
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
@@ -118,7 +127,11 @@ impl Peer {
     }
 
     /// Answers an offer of the server.
-    pub fn accept_offer(&mut self, offer: &str, transmit: Transmit<'_>) -> Result<String, String> {
+    pub(crate) fn accept_offer(
+        &mut self,
+        offer: &str,
+        transmit: Transmit<'_>,
+    ) -> Result<String, String> {
         let offer = SdpOffer::from_sdp_string(offer).map_err(|error| error.to_string())?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
         self.drain(transmit);
@@ -126,7 +139,7 @@ impl Peer {
     }
 
     /// Takes STUN or DTLS.
-    pub fn handle_datagram(
+    pub(crate) fn handle_datagram(
         &mut self,
         from: SocketAddr,
         to: SocketAddr,
@@ -142,13 +155,13 @@ impl Peer {
     }
 
     /// Lets time pass.
-    pub fn handle_timeout(&mut self, now: Instant, transmit: Transmit<'_>) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, transmit: Transmit<'_>) {
         let _ = self.rtc.handle_input(Input::Timeout(now));
         self.drain(transmit);
     }
 
     /// Says goodbye.
-    pub fn close(&mut self, transmit: Transmit<'_>) {
+    pub(crate) fn close(&mut self, transmit: Transmit<'_>) {
         let _ = self.rtc.close();
         self.drain(transmit);
     }

@@ -10,13 +10,13 @@ use crate::media::{AUDIO_INTERVAL_US, Audio, Packet, Video, next_due};
 
 /// Header and extensions at most: mid, rid, sequence number and the longest dependency descriptor
 /// take less than half of it.
-pub const HEADER_BYTES_MAX: usize = 128;
+pub(crate) const HEADER_BYTES_MAX: usize = 128;
 /// The rids of simulcast, with each encoding's share of the rate of the best one: a quarter of the
 /// pixels each.
-pub const SIMULCAST: [(&str, u64); 3] = [("h", 1), ("m", 4), ("l", 16)];
+pub(crate) const SIMULCAST: [(&str, u64); 3] = [("h", 1), ("m", 4), ("l", 16)];
 
 /// What one publisher sends.
-pub struct Publisher {
+pub(crate) struct Publisher {
     codec: Codec,
     audio: Option<(Audio, Outgoing)>,
     audio_at_us: u64,
@@ -26,7 +26,7 @@ pub struct Publisher {
 
 /// An RTP stream.
 #[derive(Clone, Debug, Default)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     ssrc: u32,
     pt: u8,
     seq: u64,
@@ -38,7 +38,7 @@ pub struct Outgoing {
 impl Publisher {
     /// Media that begin at once when the connection is up. `number` makes the streams of one run
     /// differ.
-    pub fn new(load: Load, number: usize, at_us: u64) -> Self {
+    pub(crate) fn new(load: Load, number: usize, at_us: u64) -> Self {
         let encodings = if load.simulcast { &SIMULCAST[..] } else { &SIMULCAST[..1] };
         let encodings = if load.video_bps > 0 { encodings } else { &[] };
         let videos = (0..).zip(encodings).map(|(at, (rid, share))| {
@@ -60,14 +60,14 @@ impl Publisher {
     }
 
     /// When something is to be sent.
-    pub fn next_at_us(&self) -> u64 {
+    pub(crate) fn next_at_us(&self) -> u64 {
         let audio = self.audio.as_ref().map(|_| self.audio_at_us);
         let videos = self.videos.iter().map(|(video, _)| video.next_at_us());
         videos.chain(audio).min().unwrap_or(u64::MAX / 2)
     }
 
     /// The next frame of every encoding is to be a keyframe.
-    pub fn want_keyframe(&mut self, ssrc: u32) {
+    pub(crate) fn want_keyframe(&mut self, ssrc: u32) {
         for (video, _) in self.videos.iter_mut().filter(|(_, outgoing)| outgoing.ssrc == ssrc) {
             video.keyframe_wanted = true;
         }
@@ -75,7 +75,7 @@ impl Publisher {
 
     /// Takes payload types and extension ids from the server's answer. `ssrc_of` knows our SSRCs
     /// by m-section and rid.
-    pub fn configure(
+    pub(crate) fn configure(
         &mut self,
         answer: &str,
         mut ssrc_of: impl FnMut(usize, &str) -> Option<u32>,
@@ -103,7 +103,7 @@ impl Publisher {
     }
 
     /// Calls `send` with SSRC's rollover counter, header and payload of every packet that is due.
-    pub fn poll(&mut self, at_us: u64, mut send: impl FnMut(u32, &[u8], &[u8])) {
+    pub(crate) fn poll(&mut self, at_us: u64, mut send: impl FnMut(u32, &[u8], &[u8])) {
         let twcc = &mut self.twcc;
         if let Some((audio, outgoing)) = &mut self.audio
             && at_us >= self.audio_at_us

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::measure::Outcome;
 
 /// The table of one result.
-pub fn table(outcome: &Outcome) -> String {
+pub(crate) fn table(outcome: &Outcome) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: String| {
         // Writing to a string cannot fail.
@@ -80,7 +80,7 @@ pub fn table(outcome: &Outcome) -> String {
 }
 
 /// A self-contained page: latency distributions and cost against viewers.
-pub fn page(results: &[(String, Outcome)]) -> String {
+pub(crate) fn page(results: &[(String, Outcome)]) -> String {
     let mut out = String::from(
         "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Load test</title>\n\
          <style>body{font:16px system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\

@@ -32,7 +32,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 const FLOOR_SECONDS: f64 = 1.5;
 
 /// Runs the load once and returns the result; an error is a run that could not begin.
-pub async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, String> {
+pub(crate) async fn run(options: &Options, url: &str, pids: &[u32]) -> Result<Outcome, String> {
     let target = Target::parse(url)?;
     let tls = if target.is_tls { Some(tls_config(options.is_insecure)?) } else { None };
     let is_local = engine::is_local(target.address.ip());
@@ -364,6 +364,31 @@ impl Class {
         }
     }
 
+    /// What did not go as it should.
+    async fn complaints(&self, totals: &crate::totals::Totals) -> Vec<String> {
+        let mut failures = self.failures.lock().await.clone();
+        if totals.streams_up < self.streams_wanted() {
+            failures.push(format!(
+                "{} of {} streams are not up",
+                self.streams_wanted() - totals.streams_up,
+                self.streams_wanted()
+            ));
+        }
+        if totals.silent > 0 {
+            failures.push(format!("{} of {} flows have stopped", totals.silent, totals.flows));
+        }
+        if totals.breaks > 0 {
+            failures.push(format!("picture ids broke {} times", totals.breaks));
+        }
+        if totals.verified == 0 {
+            failures.push("no packet was verified".to_owned());
+        }
+        if totals.bad > 0 {
+            failures.push(format!("{} packets were not authentic or not ours", totals.bad));
+        }
+        failures
+    }
+
     async fn outcome(&self, seconds: f64, totals: crate::totals::Totals) -> Outcome {
         let Options { publishers, viewers, load, .. } = self.options;
         let mut join_ms = totals.join_ms.clone();
@@ -390,26 +415,7 @@ impl Class {
         };
         let sound = if load.audio { " and opus" } else { "" };
         let among = if self.options.is_meeting { " among themselves" } else { "" };
-        let mut failures = self.failures.lock().await.clone();
-        if totals.streams_up < self.streams_wanted() {
-            failures.push(format!(
-                "{} of {} streams are not up",
-                self.streams_wanted() - totals.streams_up,
-                self.streams_wanted()
-            ));
-        }
-        if totals.silent > 0 {
-            failures.push(format!("{} of {} flows have stopped", totals.silent, totals.flows));
-        }
-        if totals.breaks > 0 {
-            failures.push(format!("picture ids broke {} times", totals.breaks));
-        }
-        if totals.verified == 0 {
-            failures.push("no packet was verified".to_owned());
-        }
-        if totals.bad > 0 {
-            failures.push(format!("{} packets were not authentic or not ours", totals.bad));
-        }
+        let failures = self.complaints(&totals).await;
         Outcome {
             title: format!(
                 "{publishers} publishers{among} to {viewers} viewers, {kbps} kbit/s {codec}{sound}\

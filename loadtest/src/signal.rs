@@ -18,7 +18,7 @@ use crate::tunnel::{Relay, Way};
 
 /// Who joins.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     /// The user name.
     pub username: String,
     /// The password, if any.
@@ -28,7 +28,7 @@ pub struct Member {
 }
 
 /// A joined client; it lives until dropped or stopped.
-pub struct Joined {
+pub(crate) struct Joined {
     socket: WebSocketStream<Box<dyn Stream>>,
     engine: EngineHandle,
     since: Instant,
@@ -49,7 +49,7 @@ impl Drop for Joined {
 }
 
 /// Connects, shakes hands and joins.
-pub async fn join(
+pub(crate) async fn join(
     target: &Target,
     tls: Option<Arc<rustls::ClientConfig>>,
     engine: EngineHandle,
@@ -150,7 +150,7 @@ impl Joined {
     }
 
     /// Publishes a stream and returns its number at the engine. `number` counts the publishers.
-    pub async fn publish(&mut self, load: Load, number: usize) -> Result<usize, String> {
+    pub(crate) async fn publish(&mut self, load: Load, number: usize) -> Result<usize, String> {
         let made = self.engine.ask(|reply| Command::Publish(load, number, reply)).await.flatten();
         let (client, sdp) = made.ok_or("cannot make an offer")?;
         let stream = format!("{}{client:08x}", &self.id[8..]);
@@ -185,7 +185,7 @@ impl Joined {
     }
 
     /// Has the group recorded, and waits until it is.
-    pub async fn record(&mut self) -> Result<(), String> {
+    pub(crate) async fn record(&mut self) -> Result<(), String> {
         self.send(json!({
             "type": "groupaction", "kind": "record", "source": self.id, "username": self.username,
         }))
@@ -208,7 +208,7 @@ impl Joined {
 
     /// Asks for every stream of the group; then serves the connection until it breaks or `self`
     /// is dropped. Media comes by `way`. Returns why it ended.
-    pub async fn serve(mut self, views: bool, way: Way) -> String {
+    pub(crate) async fn serve(mut self, views: bool, way: Way) -> String {
         if views {
             let request = json!({"type": "request", "request": {"": ["audio", "video"]}});
             if let Err(error) = self.send(request).await {

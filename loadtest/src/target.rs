@@ -14,7 +14,7 @@ const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A parsed `--url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// As given.
     pub url: String,
     /// Whether HTTPS.
@@ -31,7 +31,7 @@ pub struct Target {
 
 impl Target {
     /// Parses `https://HOST[:PORT]/group/NAME/` and looks the host up.
-    pub fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let wrong = || format!("--url {url}: want https://HOST[:PORT]/group/NAME/");
         let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
         let is_tls = match scheme {
@@ -60,14 +60,14 @@ impl Target {
     }
 
     /// Where the native protocol is spoken.
-    pub fn websocket_url(&self) -> String {
+    pub(crate) fn websocket_url(&self) -> String {
         let scheme = if self.is_tls { "wss" } else { "ws" };
         format!("{scheme}://{}:{}/ws", self.host, self.port)
     }
 }
 
 /// The TLS configuration: system certificates, or none checked with `--insecure`.
-pub fn tls_config(is_insecure: bool) -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn tls_config(is_insecure: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

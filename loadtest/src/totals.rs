@@ -4,7 +4,7 @@ use crate::measure::Histogram;
 
 /// Sums since the last reset.
 #[derive(Clone, Debug, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Packets sent by publishers.
     pub published: u64,
     /// Packets that the streams' sequence numbers say there were.

@@ -24,7 +24,7 @@ const REFRESH_EVERY: Duration = Duration::from_secs(120);
 
 /// What media goes over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// UDP.
     Udp,
     /// ICE-TCP.
@@ -35,7 +35,7 @@ pub enum Transport {
 
 /// A TURN server, as it is offered to one client.
 #[derive(Clone, Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     url: String,
     username: String,
     credential: String,
@@ -43,7 +43,7 @@ pub struct Relay {
 
 impl Relay {
     /// Those of a `joined` message of the native protocol.
-    pub fn of_configuration(configuration: &Value) -> Vec<Self> {
+    pub(crate) fn of_configuration(configuration: &Value) -> Vec<Self> {
         let servers = configuration["iceServers"].as_array().map(Vec::as_slice).unwrap_or_default();
         let urls = |server: &Value| server["urls"].as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -58,7 +58,7 @@ impl Relay {
     }
 
     /// Those of `Link` headers (RFC 9725 s4.6).
-    pub fn of_links<'a>(links: impl Iterator<Item = &'a str>) -> Vec<Self> {
+    pub(crate) fn of_links<'a>(links: impl Iterator<Item = &'a str>) -> Vec<Self> {
         let parse = |link: &str| {
             let (url, parameters) = link.split_once('>')?;
             let parameter = |name: &str| {
@@ -87,7 +87,7 @@ impl Relay {
 
 /// The way of viewers' media.
 #[derive(Clone)]
-pub enum Way {
+pub(crate) enum Way {
     /// As it is.
     Direct,
     /// An impaired one.
@@ -98,7 +98,7 @@ pub enum Way {
 
 impl Way {
     /// The server's description, with the way's own address in place of the server's.
-    pub async fn redirect(&self, sdp: String, relays: &[Relay]) -> Result<String, String> {
+    pub(crate) async fn redirect(&self, sdp: String, relays: &[Relay]) -> Result<String, String> {
         match self {
             Self::Direct => Ok(sdp),
             Self::Impaired(detour) => {
@@ -114,7 +114,7 @@ impl Way {
 }
 
 /// All tunnels of a run.
-pub struct Tunnels {
+pub(crate) struct Tunnels {
     transport: Transport,
     tls: Option<Arc<rustls::ClientConfig>>,
     /// Where those are that have been made, by the server's user fragment.
@@ -123,7 +123,7 @@ pub struct Tunnels {
 
 impl Tunnels {
     /// None yet.
-    pub fn new(transport: Transport, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
+    pub(crate) fn new(transport: Transport, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
         Self { transport, tls, made: Mutex::default() }
     }
 

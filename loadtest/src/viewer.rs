@@ -13,13 +13,13 @@ use crate::media::{frame_number, read_stamp};
 use crate::totals::Totals;
 
 /// RTP streams of one connection; a viewer of more publishers over one WHEP session is unusual.
-pub const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 64;
 
 /// A stream without a packet for so long has stopped, in microseconds.
 const SILENCE_US: u64 = 3_000_000;
 
 /// A viewer's connection: one stream of the group, or all of them over WHEP.
-pub struct Viewer {
+pub(crate) struct Viewer {
     since_us: u64,
     first_at_us: Option<u64>,
     /// Publishers whose streams this connection carries.
@@ -39,7 +39,7 @@ struct Format {
 
 impl Viewer {
     /// A viewer of `wanted` publishers that began to join at `since_us`.
-    pub fn new(since_us: u64, wanted: usize) -> Self {
+    pub(crate) fn new(since_us: u64, wanted: usize) -> Self {
         Self {
             since_us,
             first_at_us: None,
@@ -52,7 +52,7 @@ impl Viewer {
     }
 
     /// Learns payload types and extension ids from the server's description.
-    pub fn configure(&mut self, sdp: &str) {
+    pub(crate) fn configure(&mut self, sdp: &str) {
         for section in Description::read(sdp).sections {
             // All sections have the same ids (RFC 8843 s9.2), and video has the most of them.
             if section.kind == Some(MediaKind::Video) || self.ids == ExtensionMap::default() {
@@ -67,7 +67,7 @@ impl Viewer {
     }
 
     /// Takes an SRTP packet.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         datagram: &mut [u8],
         opener: &mut Opener,
@@ -146,7 +146,7 @@ impl Viewer {
     }
 
     /// Blocks of a receiver report; returns how many.
-    pub fn report(&self, blocks: &mut [ReportBlock]) -> usize {
+    pub(crate) fn report(&self, blocks: &mut [ReportBlock]) -> usize {
         for (stream, block) in self.streams.iter().zip(&mut *blocks) {
             *block = ReportBlock {
                 ssrc: stream.ssrc,
@@ -158,7 +158,7 @@ impl Viewer {
     }
 
     /// Counts from zero again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         for stream in &mut self.streams {
             (stream.base, stream.received) = (stream.highest + 1, 0);
             (stream.duplicate, stream.freezes, stream.breaks, stream.frames) = (0, 0, 0, 0);
@@ -166,7 +166,7 @@ impl Viewer {
     }
 
     /// Adds which streams are there at this time, and which have fallen silent.
-    pub fn count(&self, at_us: u64, totals: &mut Totals) {
+    pub(crate) fn count(&self, at_us: u64, totals: &mut Totals) {
         let of = |is_video| self.streams.iter().filter(|s| s.is_video() == is_video).count();
         totals.streams_up += of(true).max(of(false)).min(self.wanted);
         totals.flows += self.streams.len();
@@ -175,7 +175,7 @@ impl Viewer {
     }
 
     /// Adds the packets that have been counted.
-    pub fn add_to(&self, totals: &mut Totals) {
+    pub(crate) fn add_to(&self, totals: &mut Totals) {
         for stream in &self.streams {
             totals.expected += (stream.highest + 1).saturating_sub(stream.base);
             totals.received += stream.received;

@@ -24,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// How to reach the server.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     /// Where it is.
     pub target: Arc<Target>,
     /// TLS, if the URL says so.
@@ -32,7 +32,7 @@ pub struct Server {
 }
 
 /// A session; it ends with [`Session::end`], or for the server when media ends.
-pub struct Session {
+pub(crate) struct Session {
     server: Server,
     engine: EngineHandle,
     client: usize,
@@ -48,7 +48,7 @@ impl Drop for Session {
 }
 
 /// Publishes; `number` counts the publishers.
-pub async fn publish(
+pub(crate) async fn publish(
     server: Server,
     engine: EngineHandle,
     member: &Member,
@@ -60,7 +60,7 @@ pub async fn publish(
 }
 
 /// Views so many publishers.
-pub async fn view(
+pub(crate) async fn view(
     server: Server,
     engine: EngineHandle,
     member: &Member,
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Ends the session at the server too.
-    pub async fn end(self) -> Result<(), String> {
+    pub(crate) async fn end(self) -> Result<(), String> {
         let response = self.ask(Method::DELETE, &self.location, String::new()).await?;
         if response.status().is_success() {
             return Ok(());

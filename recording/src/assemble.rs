@@ -19,7 +19,7 @@ const PICTURE_PACKETS_MAX: usize = 4096;
 pub struct Packet<'a> {
     /// Its number, extended so that it never wraps.
     pub seq: u64,
-    /// Its RTP timestamp.
+    /// Its RTP timestamp, in ticks of its codec.
     pub rtp_time: u32,
     /// When it came, in microseconds on a clock that only goes on.
     pub at_us: u64,
@@ -32,7 +32,7 @@ pub struct Packet<'a> {
 /// What a decoder gets at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// Its RTP timestamp.
+    /// Its RTP timestamp, in ticks of its codec.
     pub rtp_time: u32,
     /// When the last packet of it came.
     pub at_us: u64,
@@ -74,7 +74,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// For one stream.
+    /// Waits for the first packet of a stream of this codec.
     pub fn new(codec: Codec) -> Self {
         Self {
             codec,

@@ -11,7 +11,7 @@ const TILE_LIST: u8 = 8;
 const PADDING: u8 = 15;
 
 /// A temporal unit from the payloads of its packets, each unit with its size.
-pub fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
+pub(crate) fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
     let (mut data, mut config, mut is_key) = (Vec::new(), None, None);
     for unit in units(payloads)? {
         let (kind, head, body) = parts(&unit)?;
@@ -85,45 +85,49 @@ fn units(payloads: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     (!is_open).then_some(units)
 }
 
+/// Reads the timing and the operating points of a sequence header. Gives level and tier of the first
+/// point, which is that of the whole stream.
+fn read_operating_points(bits: &mut Bits<'_>) -> Option<(u8, u8)> {
+    let (mut level, mut tier) = (0, 0);
+    let mut delay_len = None;
+    if bits.bit()? {
+        bits.skip(64)?;
+        if bits.bit()? {
+            bits.golomb()?;
+        }
+        if bits.bit()? {
+            delay_len = Some(bits.take(5)? + 1);
+            bits.skip(32 + 5 + 5)?;
+        }
+    }
+    let has_display_delay = bits.bit()?;
+    for point in 0..=bits.take(5)? {
+        bits.skip(12)?;
+        let own_level = bits.take(5)? as u8;
+        let own_tier = if own_level > 7 { bits.take(1)? as u8 } else { 0 };
+        if point == 0 {
+            (level, tier) = (own_level, own_tier);
+        }
+        if let Some(len) = delay_len
+            && bits.bit()?
+        {
+            bits.skip(2 * len + 1)?;
+        }
+        if has_display_delay && bits.bit()? {
+            bits.skip(4)?;
+        }
+    }
+    Some((level, tier))
+}
+
 /// Reads a sequence header (s5.5.1) as far as the colours.
 fn read_sequence(body: &[u8], own: Vec<u8>) -> Option<Config> {
     let mut bits = Bits::new(body);
     let profile = bits.take(3)? as u8;
     bits.skip(1)?;
     let is_reduced = bits.bit()?;
-    let (mut level, mut tier) = (0, 0);
-    if is_reduced {
-        level = bits.take(5)? as u8;
-    } else {
-        let mut delay_len = None;
-        if bits.bit()? {
-            bits.skip(64)?;
-            if bits.bit()? {
-                bits.golomb()?;
-            }
-            if bits.bit()? {
-                delay_len = Some(bits.take(5)? + 1);
-                bits.skip(32 + 5 + 5)?;
-            }
-        }
-        let has_display_delay = bits.bit()?;
-        for point in 0..=bits.take(5)? {
-            bits.skip(12)?;
-            let own_level = bits.take(5)? as u8;
-            let own_tier = if own_level > 7 { bits.take(1)? as u8 } else { 0 };
-            if point == 0 {
-                (level, tier) = (own_level, own_tier);
-            }
-            if let Some(len) = delay_len
-                && bits.bit()?
-            {
-                bits.skip(2 * len + 1)?;
-            }
-            if has_display_delay && bits.bit()? {
-                bits.skip(4)?;
-            }
-        }
-    }
+    let (level, tier) =
+        if is_reduced { (bits.take(5)? as u8, 0) } else { read_operating_points(&mut bits)? };
     let (width_len, height_len) = (bits.take(4)? + 1, bits.take(4)? + 1);
     let width = u16::try_from(bits.take(width_len)? + 1).ok()?;
     let height = u16::try_from(bits.take(height_len)? + 1).ok()?;

@@ -1,22 +1,22 @@
 //! Reading bit by bit, and the numbers of variable length that codecs use.
 
 /// Reads bits, the highest first. Behind the end everything is `None`.
-pub struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bits have been read.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    pub fn bit(&mut self) -> Option<bool> {
+    pub(crate) fn bit(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;
         self.at += 1;
@@ -24,16 +24,16 @@ impl<'a> Bits<'a> {
     }
 
     /// Up to 32 bits.
-    pub fn take(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn take(&mut self, count: u32) -> Option<u32> {
         (0..count).try_fold(0u32, |all, _| Some(all << 1 | u32::from(self.bit()?)))
     }
 
-    pub fn skip(&mut self, count: u32) -> Option<()> {
+    pub(crate) fn skip(&mut self, count: u32) -> Option<()> {
         (0..count).try_for_each(|_| self.bit().map(|_| ()))
     }
 
     /// Exp-Golomb (H.264 s9.1), and AV1's `uvlc`.
-    pub fn golomb(&mut self) -> Option<u32> {
+    pub(crate) fn golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.bit()? {
             zeros += 1;
@@ -45,7 +45,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The same with a sign.
-    pub fn signed_golomb(&mut self) -> Option<i32> {
+    pub(crate) fn signed_golomb(&mut self) -> Option<i32> {
         let code = i64::from(self.golomb()?);
         let size = ((code + 1) / 2) as i32;
         Some(if code % 2 == 1 { size } else { -size })
@@ -53,7 +53,7 @@ impl<'a> Bits<'a> {
 }
 
 /// AV1's `leb128`: the number, and how many bytes it takes.
-pub fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for (at, byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * at);
@@ -65,7 +65,7 @@ pub fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Writes a `leb128`.
-pub fn put_leb128(out: &mut Vec<u8>, mut value: usize) {
+pub(crate) fn put_leb128(out: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -1,8 +1,9 @@
 //! A film: one file with the tracks of one stream, made fragment by fragment.
 
+use crate::Codec;
+use crate::container::{Patch, Sample, Track};
 use crate::matroska::Matroska;
 use crate::mp4::Mp4;
-use crate::{Codec, Config};
 
 /// How long a fragment is: what may be lost at the end when the server dies.
 const FRAGMENT_US: u64 = 500_000;
@@ -18,7 +19,7 @@ const SAMPLE_US_MAX: u64 = 600_000_000;
 /// The form of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// Fragmented MP4.
+    /// Fragmented MP4, which browsers play from a growing file.
     Mp4,
     /// WebM, or Matroska for what WebM does not know.
     WebM,
@@ -42,34 +43,12 @@ impl Form {
     }
 }
 
-/// One track.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Track {
-    /// What it holds.
-    pub config: Config,
-}
-
-/// One frame in its place.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sample {
-    /// An index into the tracks.
-    pub track: usize,
-    /// When it begins, in microseconds since the film does.
-    pub at_us: u64,
-    /// How long it lasts; 0 if the next one tells.
-    pub duration_us: u64,
-    /// Whether a decoder may begin with it.
-    pub is_key: bool,
-    /// The frame.
-    pub data: Vec<u8>,
-}
-
 /// What is appended to the file at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fragment {
     /// Where in the file.
     pub at: u64,
-    /// The bytes.
+    /// What is to be written there.
     pub bytes: Vec<u8>,
     /// What it covers, in microseconds since the film began.
     pub span_us: (u64, u64),
@@ -79,15 +58,6 @@ pub struct Fragment {
     pub audio_us: Option<(u64, u64)>,
     /// Whether its pictures begin with a keyframe: one that follows others begins a fragment.
     pub has_key: bool,
-}
-
-/// Bytes that replace others.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Patch {
-    /// Where in the file.
-    pub at: u64,
-    /// As many as there were.
-    pub bytes: Vec<u8>,
 }
 
 /// How a film ends in good order. Without it, it plays as well, but is sought slowly.
@@ -137,7 +107,7 @@ impl Film {
         (Self { container, tracks, last, waiting, length, end_us: 0 }, head)
     }
 
-    /// Its tracks.
+    /// The tracks, as they were at its beginning.
     pub fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -167,7 +137,9 @@ impl Film {
             }
             lasted_us = step_us.min(1_000_000);
         }
-        self.last[sample.track] = Some((sample.at_us, lasted_us));
+        if let Some(last) = self.last.get_mut(sample.track) {
+            *last = Some((sample.at_us, lasted_us));
+        }
         let fragment = if is_due { self.flush() } else { None };
         self.waiting.push(sample);
         fragment
@@ -213,7 +185,7 @@ impl Film {
         Some(Fragment { at, bytes, span_us: (start_us, end_us), video_us, audio_us, has_key })
     }
 
-    /// Ends it.
+    /// Writes what waits, and what makes the file quick to seek in.
     pub fn end(&mut self) -> Ending {
         let last = self.flush();
         let (index, patches) = match &self.container {
@@ -232,6 +204,7 @@ fn span<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
 
     fn tracks(codec: Codec) -> Vec<Track> {
         let config = |codec, size| Track { config: Config { codec, size, record: vec![1; 8] } };

@@ -16,7 +16,7 @@ const SETS_MAX: usize = 16;
 
 /// What has been said of the stream so far, by id.
 #[derive(Default)]
-pub struct Sets {
+pub(crate) struct Sets {
     sps: BTreeMap<u32, Vec<u8>>,
     pps: BTreeMap<u32, Vec<u8>>,
 }
@@ -24,7 +24,7 @@ pub struct Sets {
 impl Sets {
     /// A picture from the payloads of its packets, as units behind their lengths. Parameter sets of
     /// keyframes are in the configuration only.
-    pub fn picture(&mut self, payloads: &[Vec<u8>]) -> Option<Picture> {
+    pub(crate) fn picture(&mut self, payloads: &[Vec<u8>]) -> Option<Picture> {
         let units = units(payloads)?;
         let is_key = units.iter().any(|unit| kind(unit) == IDR);
         let mut data = Vec::with_capacity(units.iter().map(|unit| unit.len() + 4).sum());

@@ -2,9 +2,13 @@
 //! payloads, [`Film`] makes a file of frames, fragment by fragment, so that what has been written
 //! plays whatever happens afterwards. Threads, files and clocks are the server's.
 
+// It reads what others have written: what is not there must not end the process.
+#![warn(clippy::indexing_slicing)]
+
 mod assemble;
 mod av1;
 mod bits;
+mod container;
 mod film;
 mod h264;
 mod matroska;
@@ -16,7 +20,8 @@ mod vp9;
 mod vp9_layers;
 
 pub use assemble::{Assembler, Frame, Packet};
-pub use film::{Ending, Film, Form, Fragment, Patch, Sample, Track};
+pub use container::{Patch, Sample, Track};
+pub use film::{Ending, Film, Form, Fragment};
 pub use mp4::{chunk, head};
 pub use opus::SILENCE;
 pub use read::samples;
@@ -33,7 +38,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Every one.
+    /// Every codec that can be recorded.
     pub const ALL: [Self; 5] = [Self::Vp8, Self::Vp9, Self::Av1, Self::H264, Self::Opus];
 
     /// As timelines have it.
@@ -61,7 +66,7 @@ impl Codec {
 /// What a decoder must know before the first frame. When it changes, so must the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Of what.
+    /// The codec that it configures.
     pub codec: Codec,
     /// Width and height in pixels; zeros for sound.
     pub size: (u16, u16),
@@ -87,7 +92,11 @@ impl Config {
             }
             (Codec::Av1, [_, first, second, ..]) => {
                 let tier = if second & 0x80 != 0 { 'H' } else { 'M' };
-                let depth = [8, 10, 12][usize::from((second >> 5 & 3).saturating_sub(1).min(2))];
+                let depth = match second >> 5 & 3 {
+                    0 | 1 => 8,
+                    2 => 10,
+                    _ => 12,
+                };
                 format!("av01.{}.{:02}{tier}.{depth:02}", first >> 5, first & 0x1f)
             }
             (codec, _) => codec.name().to_owned(),
@@ -99,7 +108,7 @@ impl Config {
 struct Picture {
     data: Vec<u8>,
     is_key: bool,
-    /// Of keyframes.
+    /// What keyframes say; others say nothing.
     config: Option<Config>,
 }
 

@@ -1,6 +1,6 @@
 //! WebM and Matroska (RFC 9559): a header of known size, then clusters that stand for themselves.
 
-use crate::film::{Patch, Sample, Track};
+use crate::container::{Patch, Sample, Track};
 use crate::{Codec, opus};
 
 const VOID: u32 = 0xec;
@@ -17,9 +17,9 @@ const PRE_ROLL_NS: u64 = 80_000_000;
 /// Relative times of blocks have 16 bits.
 const BLOCK_MS_MAX: i64 = 30_000;
 
-/// Writes one film.
+/// The writer of one file, which remembers what its index will need.
 #[derive(Default)]
-pub struct Matroska {
+pub(crate) struct Matroska {
     tracks: Vec<Track>,
     /// Where the segment's contents begin: positions count from there.
     segment_at: u64,
@@ -32,7 +32,7 @@ pub struct Matroska {
 
 fn put_id(out: &mut Vec<u8>, id: u32) {
     let bytes = id.to_be_bytes();
-    out.extend_from_slice(&bytes[id.leading_zeros() as usize / 8..]);
+    out.extend(bytes.into_iter().skip(id.leading_zeros() as usize / 8));
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) {
@@ -51,7 +51,8 @@ fn put(out: &mut Vec<u8>, id: u32, contents: &[u8]) {
 
 fn put_uint(out: &mut Vec<u8>, id: u32, value: u64) {
     let bytes = value.to_be_bytes();
-    put(out, id, &bytes[(value.leading_zeros() as usize / 8).min(7)..]);
+    let zeros = (value.leading_zeros() as usize / 8).min(7);
+    put(out, id, bytes.get(zeros..).unwrap_or_default());
 }
 
 fn put_float(out: &mut Vec<u8>, id: u32, value: f64) {
@@ -67,7 +68,7 @@ fn put_all(out: &mut Vec<u8>, id: u32, fill: impl FnOnce(&mut Vec<u8>)) {
 
 impl Matroska {
     /// The beginning of the file.
-    pub fn begin(&mut self, tracks: &[Track]) -> Vec<u8> {
+    pub(crate) fn begin(&mut self, tracks: &[Track]) -> Vec<u8> {
         self.tracks = tracks.to_vec();
         let is_webm = tracks.iter().all(|track| track.config.codec != Codec::H264);
         let mut out = Vec::with_capacity(1024);
@@ -102,7 +103,7 @@ impl Matroska {
     }
 
     /// A cluster that begins at `at` in the file.
-    pub fn fragment(&mut self, at: u64, samples: &[Sample]) -> Vec<u8> {
+    pub(crate) fn fragment(&mut self, at: u64, samples: &[Sample]) -> Vec<u8> {
         let mut sorted: Vec<&Sample> = samples.iter().collect();
         sorted.sort_by_key(|sample| sample.at_us);
         let start_ms = sorted.first().map_or(0, |sample| sample.at_us / 1000);
@@ -112,7 +113,7 @@ impl Matroska {
         for sample in sorted {
             let at_ms = sample.at_us / 1000;
             let relative = (at_ms as i64 - start_ms as i64).min(BLOCK_MS_MAX) as i16;
-            let track = &self.tracks[sample.track];
+            let Some(track) = self.tracks.get(sample.track) else { continue };
             if sample.is_key && !track.config.codec.is_audio() {
                 self.cues.push((at_ms, sample.track, at - self.segment_at));
             }
@@ -129,7 +130,7 @@ impl Matroska {
     }
 
     /// What is appended at the end `at`, and what is filled in at the beginning.
-    pub fn end(&self, at: u64, duration_us: u64) -> (Vec<u8>, Vec<Patch>) {
+    pub(crate) fn end(&self, at: u64, duration_us: u64) -> (Vec<u8>, Vec<Patch>) {
         let mut out = Vec::new();
         let mut seeks = vec![(INFO, self.info_at), (TRACKS, self.tracks_at)];
         if !self.cues.is_empty() {

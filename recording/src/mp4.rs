@@ -1,7 +1,7 @@
 //! Fragmented MP4 (ISO/IEC 14496-12, CMAF): a header without samples, then fragments that stand for
 //! themselves.
 
-use crate::film::{Patch, Sample, Track};
+use crate::container::{Patch, Sample, Track};
 use crate::{Codec, opus};
 
 /// Ticks per second of the whole film.
@@ -17,9 +17,9 @@ struct Entry {
     sample: u32,
 }
 
-/// Writes one film.
+/// The writer of one file, which remembers what its index will need.
 #[derive(Default)]
-pub struct Mp4 {
+pub(crate) struct Mp4 {
     tracks: Vec<Track>,
     sequence: u32,
     duration_at: u64,
@@ -33,7 +33,14 @@ fn put(out: &mut Vec<u8>, name: &[u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(name);
     fill(out);
     let len = (out.len() - start) as u32;
-    out[start..start + 4].copy_from_slice(&len.to_be_bytes());
+    set_u32(out, start, len);
+}
+
+/// Fills in what was not known when its place was written.
+fn set_u32(out: &mut [u8], at: usize, value: u32) {
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
 }
 
 /// The same with version and flags.
@@ -90,7 +97,7 @@ pub fn chunk(tracks: &[Track], sequence: u32, samples: &[Sample]) -> Vec<u8> {
 
 impl Mp4 {
     /// The beginning of the file.
-    pub fn begin(&mut self, tracks: &[Track]) -> Vec<u8> {
+    pub(crate) fn begin(&mut self, tracks: &[Track]) -> Vec<u8> {
         self.tracks = tracks.to_vec();
         self.entries = tracks.iter().map(|_| Vec::new()).collect();
         let mut out = Vec::with_capacity(2048);
@@ -132,7 +139,7 @@ impl Mp4 {
     }
 
     /// A fragment that begins at `at` in the file.
-    pub fn fragment(&mut self, at: u64, samples: &[Sample]) -> Vec<u8> {
+    pub(crate) fn fragment(&mut self, at: u64, samples: &[Sample]) -> Vec<u8> {
         self.sequence += 1;
         let mut out =
             Vec::with_capacity(1024 + samples.iter().map(|s| s.data.len() + 16).sum::<usize>());
@@ -151,20 +158,20 @@ impl Mp4 {
         });
         for (number, (track_at, track, samples)) in with.iter().enumerate() {
             let is_video = !track.config.codec.is_audio();
-            for (number_in, sample) in
-                samples.iter().enumerate().filter(|(_, s)| s.is_key && is_video)
-            {
-                self.entries[*track_at].push(Entry {
-                    time: ticks(track, sample.at_us),
-                    moof_at: at,
-                    traf: number as u32 + 1,
-                    sample: number_in as u32 + 1,
-                });
+            let keys = samples.iter().enumerate().filter(|(_, s)| s.is_key && is_video);
+            let found = keys.map(|(number_in, sample)| Entry {
+                time: ticks(track, sample.at_us),
+                moof_at: at,
+                traf: number as u32 + 1,
+                sample: number_in as u32 + 1,
+            });
+            if let Some(entries) = self.entries.get_mut(*track_at) {
+                entries.extend(found);
             }
         }
         let mut data_at = out.len() as u32 + 8;
         for (offset_at, (_, _, samples)) in offsets.into_iter().zip(&with) {
-            out[offset_at..offset_at + 4].copy_from_slice(&data_at.to_be_bytes());
+            set_u32(&mut out, offset_at, data_at);
             data_at += samples.iter().map(|sample| sample.data.len() as u32).sum::<u32>();
         }
         put(&mut out, b"mdat", |out| {
@@ -178,7 +185,7 @@ impl Mp4 {
     }
 
     /// What is appended at the end, and what is filled in at the beginning.
-    pub fn end(&self, duration_us: u64) -> (Vec<u8>, Vec<Patch>) {
+    pub(crate) fn end(&self, duration_us: u64) -> (Vec<u8>, Vec<Patch>) {
         let mut out = Vec::new();
         put(&mut out, b"mfra", |out| {
             for (at, entries) in self.entries.iter().enumerate().filter(|(_, e)| !e.is_empty()) {

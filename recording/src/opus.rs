@@ -4,13 +4,18 @@
 pub const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
 
 /// How long a packet sounds, in samples of 48 kHz (RFC 6716 s3.1).
-pub fn samples(packet: &[u8]) -> Option<u32> {
+pub(crate) fn samples(packet: &[u8]) -> Option<u32> {
     let toc = *packet.first()?;
     let config = toc >> 3;
     let frame = match config {
-        0..12 => [480, 960, 1920, 2880][usize::from(config & 3)],
-        12..16 => [480, 960][usize::from(config & 1)],
-        _ => [120, 240, 480, 960][usize::from(config & 3)],
+        0..12 => match config & 3 {
+            0 => 480,
+            1 => 960,
+            2 => 1920,
+            _ => 2880,
+        },
+        12..16 => 480 << (config & 1),
+        _ => 120 << (config & 3),
     };
     let frames = match toc & 3 {
         0 => 1,
@@ -22,12 +27,12 @@ pub fn samples(packet: &[u8]) -> Option<u32> {
 }
 
 /// `dOps` without its header: version 0, two channels, nothing to skip, 48 kHz, no gain.
-pub fn record() -> Vec<u8> {
+pub(crate) fn record() -> Vec<u8> {
     vec![0, 2, 0, 0, 0, 0, 0xbb, 0x80, 0, 0, 0]
 }
 
 /// The same as Ogg and Matroska have it: little endian, behind a name.
-pub fn head() -> Vec<u8> {
+pub(crate) fn head() -> Vec<u8> {
     let mut head = b"OpusHead\x01\x02\x00\x00".to_vec();
     head.extend_from_slice(&48_000u32.to_le_bytes());
     head.extend_from_slice(&[0, 0, 0]);

@@ -1,7 +1,8 @@
 //! Reads fragments back that [`crate::Film`] has written, for those who watch while it records. Files
 //! may have been damaged since: what is not as we write it is nothing.
 
-use crate::film::{Form, Sample, Track};
+use crate::container::{Sample, Track};
+use crate::film::Form;
 use crate::opus;
 
 /// Samples of one fragment; more were never written.

@@ -3,7 +3,7 @@
 use crate::{Codec, Config, Picture};
 
 /// A picture from the payloads of its packets.
-pub fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
+pub(crate) fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
     let mut data = Vec::with_capacity(payloads.iter().map(Vec::len).sum());
     for (at, payload) in payloads.iter().enumerate() {
         // The first packet begins partition 0.
@@ -16,12 +16,14 @@ pub fn picture(payloads: &[Vec<u8>]) -> Option<Picture> {
     let mut config = None;
     if is_key {
         // RFC 6386 s9.1.
-        let head: &[u8; 10] = data.first_chunk()?;
-        if head[3..6] != [0x9d, 0x01, 0x2a] {
+        let [_, _, _, 0x9d, 0x01, 0x2a, size @ ..] = data.first_chunk::<10>()? else {
             return None;
-        }
-        let size = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]) & 0x3fff;
-        config = Some(Config { codec: Codec::Vp8, size: (size(6), size(8)), record: Vec::new() });
+        };
+        let [width @ .., _, _] = size;
+        let [_, _, height @ ..] = size;
+        let pixels = |octets: &[u8; 2]| u16::from_le_bytes(*octets) & 0x3fff;
+        let size = (pixels(width), pixels(height));
+        config = Some(Config { codec: Codec::Vp8, size, record: Vec::new() });
     }
     Some(Picture { data, is_key, config })
 }

@@ -15,7 +15,7 @@ struct Descriptor {
 }
 
 /// A picture from the payloads of its packets: its spatial layers as one superframe.
-pub fn picture(payloads: &[Vec<u8>], layers: &mut Layers) -> Option<Picture> {
+pub(crate) fn picture(payloads: &[Vec<u8>], layers: &mut Layers) -> Option<Picture> {
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut told = None;
     for payload in payloads {

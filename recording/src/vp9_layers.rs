@@ -13,7 +13,7 @@ type Size = (u16, u16);
 
 /// What is to be known of frames to understand the headers of those that follow.
 #[derive(Default)]
-pub struct Layers {
+pub(crate) struct Layers {
     sizes: [Option<Size>; SLOTS],
     /// Of the last frame that was understood.
     shown: Option<Size>,
@@ -31,7 +31,7 @@ struct Header {
 
 impl Layers {
     /// Lets only the last of the frames of a picture be shown. What is not understood stays as it is.
-    pub fn hide_all_but_last(&mut self, frames: &mut [Vec<u8>]) {
+    pub(crate) fn hide_all_but_last(&mut self, frames: &mut [Vec<u8>]) {
         let headers: Vec<Option<Header>> = frames.iter().map(|frame| self.read(frame)).collect();
         for (at, frame) in frames.iter_mut().enumerate() {
             let (Some(Some(own)), Some(Some(next))) = (headers.get(at), headers.get(at + 1)) else {
@@ -47,7 +47,7 @@ impl Layers {
     }
 
     /// How large the last picture is shown.
-    pub fn shown(&self) -> Option<Size> {
+    pub(crate) fn shown(&self) -> Option<Size> {
         self.shown
     }
 

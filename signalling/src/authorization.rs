@@ -9,14 +9,14 @@ pub(crate) const DEFAULT_USERNAME: &str = "whip";
 /// What a client shows to prove who it is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Authorization {
-    /// RFC 7617.
+    /// A name and a password (RFC 7617).
     Basic {
         /// May be empty.
         username: String,
         /// May be empty.
         password: String,
     },
-    /// RFC 6750.
+    /// A token, whoever has it (RFC 6750).
     Bearer(String),
 }
 

@@ -34,7 +34,7 @@ fn encode_with(alphabet: &[u8; 64], bytes: &[u8]) -> String {
             << (8 * (3 - chunk.len()));
         for position in 0..=chunk.len() {
             let index = (group >> (18 - 6 * position)) & 63;
-            text.push(char::from(alphabet[index as usize]));
+            text.extend(alphabet.get(index as usize).map(|symbol| char::from(*symbol)));
         }
     }
     text

@@ -30,7 +30,7 @@ const CODECS: [&str; 8] = ["vp8", "vp9", "av1", "h264", "opus", "g722", "pcmu", 
 pub struct User {
     /// Absent means that nobody can log in with a password.
     pub password: Option<Password>,
-    /// Absent means none.
+    /// A user without one cannot log in.
     #[serde(deserialize_with = "null_as_default")]
     pub permissions: Grant,
 }
@@ -86,7 +86,7 @@ pub struct Description {
     pub flags: Flags,
     /// In a large group, of how many of the loudest the others hear; 0 for all. Nothing for the default.
     pub loudest: Option<usize>,
-    /// Of its recordings.
+    /// Who is recorded, in what form, and how long that is kept.
     pub recording: RecordingRules,
     /// Whether groups below this one exist without files.
     pub has_auto_subgroups: bool,
@@ -94,7 +94,7 @@ pub struct Description {
     pub is_autolock: bool,
     /// Kick everyone while there is no op.
     pub is_autokick: bool,
-    /// By name.
+    /// Those who log in under a name of their own.
     pub users: BTreeMap<String, User>,
     /// For names that are not in `users`.
     pub wildcard_user: Option<User>,
@@ -256,12 +256,15 @@ pub fn description_errors(file: &str, text: &[u8]) -> Vec<DescriptionError> {
     }
 }
 
-fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
-    let mut users = file.users.unwrap_or_default();
-    let mut wildcard_user = file.wildcard_user;
-    for (entries, role) in
-        [(file.op, Role::Op), (file.presenter, Role::Present), (file.other, Role::Message)]
-    {
+/// The users of the older forms of the file, and of the present one, which comes first.
+fn users_of(file: &mut File, warnings: &mut Vec<String>) -> (BTreeMap<String, User>, Option<User>) {
+    let mut users = file.users.take().unwrap_or_default();
+    let mut wildcard_user = file.wildcard_user.take();
+    for (entries, role) in [
+        (file.op.take(), Role::Op),
+        (file.presenter.take(), Role::Present),
+        (file.other.take(), Role::Message),
+    ] {
         for entry in entries.unwrap_or_default() {
             let user = User {
                 password: Some(entry.password.unwrap_or(Password::Wildcard)),
@@ -278,25 +281,32 @@ fn upgrade(file: File, warnings: &mut Vec<String>) -> Description {
             }
         }
     }
+    (users, wildcard_user)
+}
+
+/// The codecs that we know of those that are listed.
+fn codecs_of(listed: Option<Vec<String>>, warnings: &mut Vec<String>) -> Vec<String> {
+    let Some(listed) = listed else {
+        return vec!["vp8".to_owned(), "opus".to_owned()];
+    };
+    let mut codecs: Vec<String> =
+        listed.into_iter().map(|codec| codec.to_ascii_lowercase()).collect();
+    codecs.retain(|codec| {
+        let is_known = CODECS.contains(&codec.as_str());
+        if !is_known {
+            warnings.push(format!("unknown codec {codec:?} is skipped"));
+        }
+        is_known
+    });
+    codecs
+}
+
+fn upgrade(mut file: File, warnings: &mut Vec<String>) -> Description {
+    let (users, wildcard_user) = users_of(&mut file, warnings);
     if file.allow_anonymous.is_some() {
         warnings.push("allow-anonymous has no effect any more".into());
     }
-    let codecs = file.codecs.map_or_else(
-        || vec!["vp8".to_owned(), "opus".to_owned()],
-        |listed| {
-            listed
-                .into_iter()
-                .map(|codec| codec.to_ascii_lowercase())
-                .filter(|codec| {
-                    let is_known = CODECS.contains(&codec.as_str());
-                    if !is_known {
-                        warnings.push(format!("unknown codec {codec:?} is skipped"));
-                    }
-                    is_known
-                })
-                .collect()
-        },
-    );
+    let codecs = codecs_of(file.codecs, warnings);
     let is_webm = match file.recording_format.as_deref() {
         None | Some("mp4") => false,
         Some("webm") => true,

@@ -42,6 +42,7 @@ const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
 /// Every key of a file, as it is spelt.
+#[expect(clippy::indexing_slicing, reason = "the compiler does it, and would say no")]
 const FILE_KEYS: [&str; 30] = {
     let mut keys = [""; 30];
     let mut at = 0;
@@ -67,7 +68,7 @@ const LEGACY: [(&str, &str); 3] = [("op", "op"), ("presenter", "present"), ("oth
 pub enum Who {
     /// One of `users`; the empty name is the anonymous one.
     Named(String),
-    /// The `wildcard-user`.
+    /// Whoever is not named, `wildcard-user` in the file.
     Wildcard,
 }
 

@@ -12,12 +12,14 @@ use crate::fragment::{FRAGMENT, Fragment, polished, with_credentials};
 use crate::http::{
     Request, Response, attribute, challenge, digest, is_media_type, options, server_links,
 };
-use crate::hub::{Cause, Failure, Hub, JoinRequest, Joined, JoinedKind, Traits};
+use crate::hub::{Cause, Event, Failure, Hub, JoinRequest, Joined, JoinedKind};
 use crate::ids::{ConnId, StreamId, Ticket};
 use crate::limit::TokenBucket;
 use crate::name::encode_path;
+use crate::protocol::Protocol;
 use crate::relay::Relay;
 use crate::time::Now;
+use crate::traits::Traits;
 
 /// The content type of descriptions.
 pub(crate) const SDP: &str = "application/sdp";
@@ -49,7 +51,7 @@ pub(crate) enum Stage {
     Restarting { ufrag: String, pwd: String },
 }
 
-/// One session.
+/// A session over HTTP, from its POST on.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     group: String,
@@ -90,7 +92,7 @@ impl Exchange {
 /// What a PATCH with a fragment turns out to be.
 #[derive(Debug)]
 pub(crate) enum Patch {
-    /// It is answered.
+    /// It was answered before: the same once more.
     Done(Response),
     /// It adds candidates; answer it with 204.
     Trickle(Vec<String>),
@@ -98,11 +100,21 @@ pub(crate) enum Patch {
     Restart(String),
 }
 
+/// What an event turns out to be.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// The member is in, and what the session is for can begin.
+    Joined,
+    /// All is done, but for whoever waits for this. The session may be over.
+    Done(Option<(Ticket, Response)>),
+    /// The protocol knows what to do with it.
+    Other,
+}
+
 /// All sessions of one protocol.
 #[derive(Debug)]
 pub(crate) struct Exchanges {
-    /// The path's last segment: `.whip` or `.whep`.
-    segment: &'static str,
+    protocol: Protocol,
     by_conn: HashMap<ConnId, Exchange>,
     by_secret: HashMap<String, ConnId>,
     posts: HashMap<String, TokenBucket>,
@@ -121,9 +133,9 @@ fn problem(status: u16, title: &str, detail: &str) -> Refused {
 }
 
 impl Exchanges {
-    pub(crate) fn new(segment: &'static str) -> Self {
+    pub(crate) fn new(protocol: Protocol) -> Self {
         Self {
-            segment,
+            protocol,
             by_conn: HashMap::new(),
             by_secret: HashMap::new(),
             posts: HashMap::new(),
@@ -151,6 +163,11 @@ impl Exchanges {
             response = response.with("link", link.clone());
         }
         response
+    }
+
+    /// Whether a session goes on.
+    pub(crate) fn is_open(&self, conn: ConnId) -> bool {
+        self.by_conn.contains_key(&conn)
     }
 
     pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Exchange> {
@@ -184,7 +201,8 @@ impl Exchanges {
         let has_token = request.param("token").is_some();
         let (address, reached) = (request.address, request.reached);
         let host = request.host.clone();
-        let conn = hub.connect(Traits { address, reached, host, ..Traits::default() });
+        let protocol = Some(self.protocol);
+        let conn = hub.connect(Traits { address, reached, host, protocol, ..Traits::default() });
         let host = request.host.as_deref();
         let relay = self.relay.as_ref().and_then(|relay| relay.entry(conn, host, now.unix));
         let mut exchange = Exchange {
@@ -205,6 +223,7 @@ impl Exchanges {
             last_restart: None,
             requests: TokenBucket::new(REQUESTS.0, REQUESTS.1, now.mono),
         };
+        // Later fragments name these if they belong to this ICE session.
         exchange.adopt_credentials(&exchange.offer.clone());
         self.by_secret.insert(exchange.secret.clone(), conn);
         self.by_conn.insert(conn, exchange);
@@ -237,6 +256,7 @@ impl Exchanges {
         match (&exchange.authorization, request.authorization.as_deref().map(digest)) {
             (None, _) => Ok(conn),
             (Some(_), None) => Err(Box::new(challenge(request.is_from_page))),
+            // Who guesses learns nothing from the time that it takes.
             (Some(own), Some(given)) if bool::from(own.ct_eq(&given)) => Ok(conn),
             (Some(_), Some(_)) => Err(problem(403, "not yours", "use the credentials of the POST")),
         }
@@ -342,6 +362,7 @@ impl Exchanges {
         let stage = std::mem::replace(&mut exchange.stage, Stage::Live);
         if let Stage::Restarting { ufrag, pwd } = stage {
             let old = std::mem::replace(&mut exchange.ufrag, ufrag);
+            // Candidates of the ICE session before may still be on their way: they are stale, not new.
             exchange.old_ufrags.push(old);
             if exchange.old_ufrags.len() > UFRAGS_MAX {
                 exchange.old_ufrags.remove(0);
@@ -371,7 +392,7 @@ impl Exchanges {
     /// The session URL, an absolute path.
     fn path_of(&self, exchange: &Exchange) -> String {
         let Exchange { group, secret, query, .. } = exchange;
-        format!("/group/{}/{}/{secret}{query}", encode_path(group), self.segment)
+        format!("/group/{}/{}/{secret}{query}", encode_path(group), self.protocol.segment())
     }
 
     /// The URL of something below a session.
@@ -380,11 +401,49 @@ impl Exchanges {
             return String::new();
         };
         let Exchange { group, secret, query, .. } = exchange;
-        format!("/group/{}/{}/{secret}/{name}{query}", encode_path(group), self.segment)
+        format!("/group/{}/{}/{secret}/{name}{query}", encode_path(group), self.protocol.segment())
     }
 
-    /// The response to whoever waits for something that failed.
+    /// What an event means for a session, as far as it means the same in both protocols.
+    pub(crate) fn hear(&mut self, conn: ConnId, event: &Event, now: Now, hub: &mut Hub) -> Heard {
+        let Some(exchange) = self.by_conn.get(&conn) else {
+            return Heard::Done(None);
+        };
+        match event {
+            Event::Joined(joined) if matches!(exchange.stage, Stage::Joining) => {
+                if joined.kind == JoinedKind::Join {
+                    return Heard::Joined;
+                }
+                let refusal = refusal(joined, exchange.is_from_page);
+                Heard::Done(self.give_up(conn, refusal, now, hub))
+            }
+            Event::Kicked { message, .. } => {
+                let kicked = Response::problem(403, "kicked out", message);
+                Heard::Done(self.give_up(conn, kicked, now, hub))
+            }
+            _ => Heard::Other,
+        }
+    }
+
+    /// A description was refused. A session that has nothing without it ends.
     pub(crate) fn refused(
+        &mut self,
+        conn: ConnId,
+        (cause, text): (Cause, &str),
+        now: Now,
+        hub: &mut Hub,
+    ) -> Option<(Ticket, Response)> {
+        let takes = hub.codecs(conn).to_vec();
+        let answer = self.refusal_of_description(conn, cause, text, &takes)?;
+        let stream = self.by_conn.get(&conn).map(|exchange| &exchange.stream);
+        if !stream.is_some_and(|stream| hub.has_media(conn, stream)) {
+            self.end(conn, now, hub);
+        }
+        Some(answer)
+    }
+
+    /// The response to whoever waits for a description that was refused.
+    fn refusal_of_description(
         &mut self,
         conn: ConnId,
         cause: Cause,
@@ -410,18 +469,6 @@ impl Exchanges {
         Some((ticket, response))
     }
 
-    /// Ends the session of a join that failed.
-    pub(crate) fn not_joined(
-        &mut self,
-        conn: ConnId,
-        joined: &Joined,
-        now: Now,
-        hub: &mut Hub,
-    ) -> Option<(Ticket, Response)> {
-        let is_from_page = self.by_conn.get(&conn)?.is_from_page;
-        self.give_up(conn, refusal(joined, is_from_page), now, hub)
-    }
-
     /// Ends a session; whoever waits for it gets the problem.
     pub(crate) fn give_up(
         &mut self,
@@ -435,21 +482,28 @@ impl Exchanges {
         Some((waiting?, problem))
     }
 
-    /// Sessions whose answer is overdue.
-    pub(crate) fn overdue(&mut self, now: Now) -> Vec<(ConnId, Ticket, bool)> {
-        let late = self.by_conn.iter_mut().filter_map(|(conn, exchange)| {
-            let (ticket, since) = exchange.waiting?;
-            if now.mono <= since + ANSWER_WITHIN {
-                return None;
+    /// Gives up what the data plane does not answer: a restart, or else the whole session.
+    pub(crate) fn tick(&mut self, now: Now, hub: &mut Hub) -> Vec<(ConnId, Ticket, Response)> {
+        let mut late = Vec::new();
+        for (conn, exchange) in &mut self.by_conn {
+            if exchange.waiting.is_none_or(|(_, since)| now.mono <= since + ANSWER_WITHIN) {
+                continue;
             }
-            exchange.waiting = None;
+            let Some((ticket, _)) = exchange.waiting.take() else { continue };
             let is_restart = matches!(exchange.stage, Stage::Restarting { .. });
             if is_restart {
                 exchange.stage = Stage::Live;
             }
-            Some((*conn, ticket, is_restart))
+            late.push((*conn, ticket, is_restart));
+        }
+        let answered = late.into_iter().map(|(conn, ticket, is_restart)| {
+            if !is_restart {
+                self.end(conn, now, hub);
+            }
+            let busy = Response::problem(503, "server busy", "no answer in time, try again");
+            (conn, ticket, busy.with("retry-after", "5"))
         });
-        late.collect()
+        answered.collect()
     }
 
     /// Whoever waits for a session.

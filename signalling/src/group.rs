@@ -1,118 +1,40 @@
 //! A group in memory: its members, lock, data and chat history. One writer, the hub; no locks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::description::{Description, Listing};
-use crate::hub::{Message, Traits, View};
-use crate::ids::{ClientId, ConnId, PublicationKey, StreamId};
-use crate::limit::TokenBucket;
-use crate::name::{GroupName, Username};
-use crate::permission::{OP, Permissions};
+use crate::description::Description;
+use crate::history::History;
+use crate::ids::ConnId;
+use crate::member::Member;
+use crate::name::GroupName;
+use crate::permission::OP;
 use crate::recording_rules::Consent;
-use crate::stream::{Down, Request, Up};
-use crate::time::UnixMs;
+use crate::status::StatusView;
 use crate::voices::Voices;
 
-/// How many chat messages a group keeps.
-const HISTORY_MESSAGES_MAX: usize = 50;
-/// How many bytes of chat a group keeps; the oldest go first. Every joiner gets all of it.
-const HISTORY_BYTES_MAX: usize = 256 * 1024;
+/// What would-be members read unless somebody has found other words.
+const LOCKED_TEXT: &str = "this group is locked";
 
-/// What members read when a group without an op is locked.
-pub(crate) const LOCKED_TEXT: &str = "this group is locked";
-
-/// A client in a group.
-#[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) id: ClientId,
-    pub(crate) username: Username,
-    pub(crate) traits: Traits,
-    pub(crate) permissions: Permissions,
-    pub(crate) data: Map<String, Value>,
-    pub(crate) request: Request,
-    pub(crate) ups: BTreeMap<StreamId, Up>,
-    pub(crate) downs: BTreeMap<StreamId, Down>,
-    /// How it watches the whole group, if it does.
-    pub(crate) view: Option<View>,
-    /// How often in a row a stream did not reach this member.
-    pub(crate) failures: BTreeMap<StreamId, u32>,
-    /// When all its transports were last told to restart ICE.
-    pub(crate) restarted_at: Option<Duration>,
-    /// Whether it may be recorded, if it has said so.
-    pub(crate) consent: Option<bool>,
-    /// Whether it is.
-    pub(crate) is_recorded: bool,
-    pub(crate) chat_budget: TokenBucket,
-    /// Offers and restarts, which cost the data plane a handshake each.
-    pub(crate) offer_budget: TokenBucket,
-    /// Changes of the whole request; each may make as many transports as there are streams.
-    pub(crate) request_budget: TokenBucket,
+/// Why nobody but operators gets in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Lock {
+    /// The group's file wants that while no operator is there.
+    ByFile,
+    /// Somebody has said so, in these words; they may be empty.
+    BySomebody(String),
 }
 
-impl Member {
-    /// The sections that its view carries.
-    pub(crate) fn carried(&self) -> impl Iterator<Item = &PublicationKey> {
-        self.view.iter().flat_map(View::carried)
-    }
-
-    pub(crate) fn may(&self, permission: &str) -> bool {
-        self.permissions.has(permission)
-    }
-
-    /// Whether it has raised its hand, in the way of Galene's client and ours.
-    pub(crate) fn has_hand_up(&self) -> bool {
-        self.data.get("raisehand").is_some_and(|value| value != &Value::Bool(false))
-    }
-
-    /// What others see: what it says of itself, and what we say of it.
-    pub(crate) fn public_data(&self) -> Map<String, Value> {
-        let mut data = self.data.clone();
-        data.remove(RECORDED);
-        if self.is_recorded {
-            data.insert(RECORDED.to_owned(), true.into());
+impl Lock {
+    /// What would-be members read.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::BySomebody(text) if !text.is_empty() => text,
+            Self::BySomebody(_) | Self::ByFile => LOCKED_TEXT,
         }
-        data
-    }
-}
-
-/// The key of members' data that says whether they are recorded; they cannot set it.
-const RECORDED: &str = "recorded";
-
-/// Chat as new members see it.
-#[derive(Debug, Default)]
-pub(crate) struct History {
-    messages: VecDeque<(UnixMs, usize, Arc<Message>)>,
-    bytes: usize,
-}
-
-impl History {
-    pub(crate) fn push(&mut self, at: UnixMs, bytes: usize, message: Arc<Message>) {
-        self.messages.push_back((at, bytes, message));
-        self.bytes += bytes;
-        while self.messages.len() > HISTORY_MESSAGES_MAX || self.bytes > HISTORY_BYTES_MAX {
-            if let Some((_, bytes, _)) = self.messages.pop_front() {
-                self.bytes -= bytes;
-            }
-        }
-    }
-
-    /// Oldest first, after forgetting what is older than `oldest`.
-    pub(crate) fn recent(&mut self, oldest: UnixMs) -> Vec<Arc<Message>> {
-        self.retain(|at, _| at >= oldest);
-        self.messages.iter().map(|(_, _, message)| message.clone()).collect()
-    }
-
-    pub(crate) fn forget(&mut self, is_meant: impl Fn(&Message) -> bool) {
-        self.retain(|_, message| !is_meant(message));
-    }
-
-    fn retain(&mut self, keep: impl Fn(UnixMs, &Message) -> bool) {
-        self.messages.retain(|(at, _, message)| keep(*at, message));
-        self.bytes = self.messages.iter().map(|(_, bytes, _)| bytes).sum();
     }
 }
 
@@ -123,12 +45,12 @@ pub(crate) struct Group {
     pub(crate) description: Arc<Description>,
     /// The file has vanished: present members stay, nobody new gets in.
     pub(crate) is_orphan: bool,
-    /// What would-be members are told; nothing if unlocked.
-    pub(crate) lock: Option<String>,
+    /// Nothing if it is open.
+    pub(crate) lock: Option<Lock>,
     pub(crate) data: Map<String, Value>,
     pub(crate) history: History,
     pub(crate) members: BTreeMap<ConnId, Member>,
-    /// Who speaks.
+    /// Who speaks, who has lately, and what members have been told of it.
     pub(crate) voices: Voices,
     /// When members are told of that next, if there is news, and when they last were.
     pub(crate) tell_speakers_at: Option<Duration>,
@@ -158,6 +80,29 @@ impl Group {
             touched_at: now,
             told_broken: None,
         }
+    }
+
+    /// Brings it in line with its file. Says whether that has changed anything.
+    pub(crate) fn adopt(&mut self, description: Arc<Description>) -> bool {
+        self.is_orphan = false;
+        self.told_broken = None;
+        if self.description == description {
+            return false;
+        }
+        if !description.is_autolock && self.lock == Some(Lock::ByFile) {
+            self.lock = None;
+        }
+        self.description = description;
+        true
+    }
+
+    /// Locks it if its file wants that, as no operator is there. Says whether that is news.
+    pub(crate) fn lock_without_op(&mut self) -> bool {
+        let locks = self.description.is_autolock && self.lock.is_none() && !self.has_op();
+        if locks {
+            self.lock = Some(Lock::ByFile);
+        }
+        locks
     }
 
     pub(crate) fn has_op(&self) -> bool {
@@ -213,98 +158,5 @@ impl Group {
             is_locked: self.lock.is_some(),
             clients: self.members.len(),
         }
-    }
-}
-
-/// What the world may know of a group, before it becomes JSON.
-#[derive(Clone, Debug)]
-pub struct StatusView {
-    /// Its name.
-    pub name: GroupName,
-    /// From its file.
-    pub listing: Listing,
-    /// Whether it is locked; told only if the group is public.
-    pub is_locked: bool,
-    /// How many are in; told only if the group is public.
-    pub clients: usize,
-}
-
-/// The status that anyone may see. `location` and `endpoint` are its URLs.
-pub fn unauthenticated_status(
-    view: &StatusView,
-    location: &str,
-    endpoint: &str,
-) -> Map<String, Value> {
-    let mut status = Map::new();
-    let mut put = |key: &str, value: Value| {
-        status.insert(key.to_owned(), value);
-    };
-    put("name", view.name.as_str().into());
-    let listing = &view.listing;
-    let put_text = |put: &mut dyn FnMut(&str, Value), key: &str, text: &str| {
-        if !text.is_empty() {
-            put(key, text.into());
-        }
-    };
-    put_text(&mut put, "displayName", &listing.display_name);
-    put_text(&mut put, "description", &listing.description);
-    if let Some(url) = &listing.redirect {
-        put("redirect", url.as_str().into());
-        return status;
-    }
-    put("location", location.into());
-    put("endpoint", endpoint.into());
-    put_text(&mut put, "authServer", &listing.auth_server);
-    put_text(&mut put, "authPortal", &listing.auth_portal);
-    if listing.is_public {
-        if view.is_locked {
-            put("locked", true.into());
-        }
-        put("clientCount", view.clients.into());
-    }
-    status
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(id: &str) -> Arc<Message> {
-        Arc::new(Message { id: id.to_owned(), ..Message::default() })
-    }
-
-    #[test]
-    fn history_is_bounded_by_count_bytes_and_age() {
-        let mut history = History::default();
-        for index in 0..60 {
-            history.push(UnixMs(index), 10, message(&index.to_string()));
-        }
-        assert_eq!(history.recent(UnixMs(0)).len(), 50);
-        assert_eq!(history.recent(UnixMs(58)).len(), 2);
-        for _ in 0..10 {
-            history.push(UnixMs(100), 100 * 1024, message("big"));
-        }
-        assert_eq!(history.recent(UnixMs(0)).len(), 2);
-        history.forget(|message| message.id == "big");
-        assert!(history.recent(UnixMs(0)).is_empty());
-        assert_eq!(history.bytes, 0);
-    }
-
-    #[test]
-    fn counts_are_told_only_for_public_groups() {
-        let mut view = StatusView {
-            name: GroupName::parse("a").unwrap(),
-            listing: Listing::default(),
-            is_locked: true,
-            clients: 0,
-        };
-        let keys = |view: &StatusView| {
-            unauthenticated_status(view, "l", "e").keys().cloned().collect::<Vec<_>>()
-        };
-        assert_eq!(keys(&view), ["endpoint", "location", "name"]);
-        view.listing.is_public = true;
-        assert_eq!(keys(&view), ["clientCount", "endpoint", "location", "locked", "name"]);
-        view.listing.redirect = Some("https://x/".into());
-        assert_eq!(keys(&view), ["name", "redirect"]);
     }
 }

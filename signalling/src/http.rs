@@ -10,9 +10,9 @@ use crate::problem::{PROBLEM_JSON, problem_json};
 /// An HTTP request to an endpoint or a session.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// In upper case.
+    /// As it came: methods are case-sensitive, and these are in upper case.
     pub method: String,
-    /// The group, decoded.
+    /// The name of the group as its URL has it, decoded.
     pub group: String,
     /// The first segment behind `.whip/` or `.whep/`; nothing for the endpoint.
     pub session: Option<String>,
@@ -22,11 +22,11 @@ pub struct Request {
     pub query: String,
     /// The query's parameters, decoded.
     pub params: Vec<(String, String)>,
-    /// The header's value.
+    /// With parameters, if there are any.
     pub content_type: Option<String>,
-    /// The header's value.
+    /// The scheme and the credentials, not yet taken apart.
     pub authorization: Option<String>,
-    /// The header's value.
+    /// The ETag that a PATCH is for.
     pub if_match: Option<String>,
     /// The request is a CORS preflight: it gets no `Link` headers (RFC 9725 s4.6).
     pub is_preflight: bool,
@@ -50,10 +50,10 @@ impl Request {
     }
 }
 
-/// An HTTP response.
+/// What is answered, without what every response of the server has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Response {
-    /// RFC 9110 s15.
+    /// The status code (RFC 9110 s15).
     pub status: u16,
     /// Without those that are the server's business.
     pub headers: Vec<(&'static str, String)>,
@@ -77,6 +77,15 @@ impl Response {
         response.body = problem_json(status, title, detail);
         response
     }
+}
+
+/// What the server does with a response.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// Sends it, and that is all.
+    Whole(Response),
+    /// Sends it and keeps its body open: more follows.
+    Stream(Response),
 }
 
 /// 401, with what the client may try.

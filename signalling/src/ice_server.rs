@@ -35,7 +35,7 @@ pub struct IceServer {
     pub username: Option<String>,
     /// The password or the secret.
     pub credential: Option<String>,
-    /// What that is.
+    /// How clients are to use the credential.
     pub credential_type: IceCredentialType,
 }
 

@@ -23,7 +23,7 @@ pub struct Ticket(pub u64);
 /// One m-section of a publishing transport.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PublicationKey {
-    /// The publisher's transport.
+    /// The transport that the section comes over.
     pub media: MediaId,
     /// The index of the m-section in the publisher's SDP, from 0.
     pub m_line: u8,

@@ -40,7 +40,7 @@ const ALGORITHMS: [(&str, Algorithm); 8] = [
 
 #[derive(Clone, PartialEq, Eq)]
 enum Material {
-    /// HMAC.
+    /// The secret of an HMAC, known to both sides.
     Secret(Vec<u8>),
     /// An uncompressed point (SEC 1 s2.3.3), or Ed25519's 32 bytes.
     Point(Vec<u8>),

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::encode::{SPEAKERS, bare, encode, encode_message};
 use crate::hub::{
-    ActionRequest, Cause, Credentials, Event, Failure, Hub, JoinRequest, Joined, JoinedKind,
-    Message, NOT_AUTHORISED, Refusal, Secret, UserKind, Utterance,
+    ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Refusal,
+    Secret, Utterance,
 };
-use crate::ids::{ClientId, ConnId, StreamId};
+use crate::ids::{ConnId, StreamId};
+use crate::message::Message;
 use crate::name::Username;
 use crate::stream::{Request, wishes_from_value};
 use crate::time::Now;
@@ -28,9 +30,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const INBOX_MESSAGES_MAX: usize = 256;
 /// The same, in bytes: one message of the largest size.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
-/// What a handshake may want: to know who speaks, which is also the type of the message about it, and
-/// which Encodings of the client's own streams are of use.
-const SPEAKERS: &str = "speakers";
+/// What a handshake may want besides [`SPEAKERS`]: to know which Encodings of the client's own streams
+/// are of use.
 const ENCODINGS: &str = "encodings";
 
 /// WebSocket close codes (RFC 6455 s7.4.1).
@@ -45,11 +46,11 @@ pub(crate) mod code {
 /// What a session does to its own connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// Send this text.
+    /// Send this message.
     Text(String),
     /// Send a close frame, and end.
     Close {
-        /// RFC 6455 s7.4.
+        /// The code of the close frame (RFC 6455 s7.4).
         code: u16,
         /// At most 123 bytes.
         reason: String,
@@ -122,6 +123,7 @@ impl Session {
     /// A message has come. It waits while a join is being decided.
     pub fn handle_text(&mut self, text: String, now: Now, hub: &mut Hub) -> Vec<Reply> {
         self.heard_at = now.mono;
+        // What waits must not be overtaken by what came later.
         if !self.inbox.is_empty() || hub.is_joining(self.conn) {
             self.inbox_bytes += text.len();
             self.inbox.push_back(text);
@@ -215,7 +217,7 @@ impl Session {
         }
     }
 
-    /// Time has passed.
+    /// Ends what is silent for too long, and asks who is silent for a while.
     pub fn tick(&mut self, now: Now) -> Vec<Reply> {
         match self.state {
             State::Ended => return Vec::new(),
@@ -284,17 +286,17 @@ impl Session {
             "ping" => return Ok(Some(Reply::Text(bare("pong")))),
             "pong" => {}
             "join" => self.handle_join(message, now, hub)?,
-            "request" => match message
-                .request
-                .as_ref()
-                .map_or_else(|| Some(Request::default()), Request::from_value)
-            {
-                Some(request) if hub.membership(conn).is_some() => {
-                    hub.request(conn, request, now);
+            "request" => {
+                let request = message.request.as_ref();
+                let request = request.map_or_else(|| Some(Request::default()), Request::from_value);
+                match request {
+                    Some(request) if hub.membership(conn).is_some() => {
+                        hub.request(conn, request, now);
+                    }
+                    Some(_) => return Ok(self.error("join a group first")),
+                    None => return Ok(self.error("bad request")),
                 }
-                Some(_) => return Ok(self.error("join a group first")),
-                None => return Ok(self.error("bad request")),
-            },
+            }
             "requestStream" => {
                 let wishes = match &message.request {
                     None => None,
@@ -333,32 +335,34 @@ impl Session {
                 };
                 hub.speak(conn, utterance, now);
             }
-            "useraction" | "groupaction" => {
-                let is_user = kind == "useraction";
-                let action =
-                    ActionRequest { kind: message.kind, dest: message.dest, value: message.value };
-                let done = if is_user {
-                    hub.user_action(conn, action, now)
-                } else {
-                    hub.group_action(conn, action, now)
-                };
-                match done {
-                    Ok(()) => {}
-                    Err(Refusal::Told(_)) => {
-                        self.audit = Some(if is_user { "useraction" } else { "groupaction" });
-                    }
-                    Err(Refusal::Error(text)) => {
-                        if text == NOT_AUTHORISED {
-                            self.audit = Some(if is_user { "useraction" } else { "groupaction" });
-                        }
-                        return Ok(self.error(text));
-                    }
-                    Err(Refusal::Fatal(text)) => return Err(Fault::Fatal(text)),
-                }
-            }
+            "useraction" | "groupaction" => return self.handle_action(message, now, hub),
             _ => return Err(Fault::Protocol("unexpected message")),
         }
         Ok(None)
+    }
+
+    /// A member acts on another, or on the group.
+    fn handle_action(
+        &mut self,
+        message: Incoming,
+        now: Now,
+        hub: &mut Hub,
+    ) -> Result<Option<Reply>, Fault> {
+        let Incoming { kind, dest, value, .. } = message;
+        let action = ActionRequest { kind, dest, value };
+        let (done, what) = match message.kind_of_message.as_str() {
+            "useraction" => (hub.user_action(self.conn, action, now), "useraction"),
+            _ => (hub.group_action(self.conn, action, now), "groupaction"),
+        };
+        match done {
+            Ok(()) => Ok(None),
+            Err(Refusal::NotAuthorised { text }) => {
+                self.audit = Some(what);
+                Ok(text.and_then(|text| self.error(text)))
+            }
+            Err(Refusal::Error(text)) => Ok(self.error(text)),
+            Err(Refusal::Fatal(text)) => Err(Fault::Fatal(text)),
+        }
     }
 
     fn handle_join(&mut self, message: Incoming, now: Now, hub: &mut Hub) -> Result<(), Fault> {
@@ -405,10 +409,6 @@ fn stream_id(id: &str) -> Result<StreamId, Fault> {
     })
 }
 
-fn bare(kind: &str) -> String {
-    Outgoing { kind_of_message: kind, ..Outgoing::default() }.to_json()
-}
-
 /// RFC 6455 s5.5: a close frame has 125 bytes at most, two of them the code.
 pub(crate) fn close_reason(text: &str) -> &str {
     const REASON_BYTES_MAX: usize = 123;
@@ -417,173 +417,4 @@ pub(crate) fn close_reason(text: &str) -> &str {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
-}
-
-/// The JSON of an event, or nothing if this protocol does not speak of it. `own` is the
-/// receiver's id; messages to several do not need it.
-pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<String> {
-    let out = |kind| Outgoing { kind_of_message: kind, ..Outgoing::default() };
-    let text = match event {
-        Event::Joined(joined) => encode_joined(joined, rtc_configuration),
-        Event::User { kind, id, username, permissions, data } => Outgoing {
-            kind: match kind {
-                UserKind::Add => "add",
-                UserKind::Change => "change",
-                UserKind::Delete => "delete",
-            },
-            id: id.as_str(),
-            username: Some(username.as_str()),
-            permissions: permissions.as_slice(),
-            data: Some(data),
-            ..out("user")
-        }
-        .to_json(),
-        Event::History(message) => Outgoing {
-            kind: &message.kind,
-            id: &message.id,
-            source: message.source.as_ref().map_or("", ClientId::as_str),
-            username: message.username.as_ref().map(Username::as_str),
-            time: &message.time,
-            value: message.value.as_ref(),
-            ..out("chathistory")
-        }
-        .to_json(),
-        Event::Chat(message) => return encode_message("chat", message, ""),
-        Event::UserMessage(message) => return encode_message("usermessage", message, ""),
-        Event::Answer { stream, sdp, .. } => {
-            Outgoing { id: stream.as_str(), sdp, ..out("answer") }.to_json()
-        }
-        Event::Offer { stream, label, replace, source, username, sdp } => Outgoing {
-            id: stream.as_str(),
-            label,
-            replace: replace.as_ref().map_or("", StreamId::as_str),
-            source: source.as_str(),
-            username: Some(username.as_str()),
-            sdp,
-            ..out("offer")
-        }
-        .to_json(),
-        Event::Paused { stream, is_paused } => {
-            let kind = if *is_paused { "paused" } else { "resumed" };
-            Outgoing { id: stream.as_str(), kind, ..out("stream") }.to_json()
-        }
-        Event::Path { stream, path } => {
-            let value = Some(&path.to_value());
-            Outgoing { id: stream.as_str(), kind: "path", value, ..out("stream") }.to_json()
-        }
-        Event::Silent { stream, is_silent } => {
-            let kind = if *is_silent { "silent" } else { "heard" };
-            Outgoing { id: stream.as_str(), kind, ..out("stream") }.to_json()
-        }
-        Event::Wanted { stream, rids } => {
-            let rids = rids.iter().map(|rid| rid.as_str().into()).collect();
-            let value = Some(&Value::Array(rids));
-            Outgoing { id: stream.as_str(), kind: "wanted", value, ..out("stream") }.to_json()
-        }
-        Event::Speakers { streams } => {
-            let streams = streams.iter().map(|stream| stream.as_str().into()).collect();
-            Outgoing { value: Some(&Value::Array(streams)), ..out(SPEAKERS) }.to_json()
-        }
-        Event::Close { stream } => Outgoing { id: stream.as_str(), ..out("close") }.to_json(),
-        Event::Abort { stream } => Outgoing { id: stream.as_str(), ..out("abort") }.to_json(),
-        Event::Renegotiate { stream } => {
-            Outgoing { id: stream.as_str(), ..out("renegotiate") }.to_json()
-        }
-        // Members of this protocol have streams, not views.
-        Event::Viewing { .. }
-        | Event::ViewOffer { .. }
-        | Event::ViewRefused { .. }
-        | Event::ViewClosed { .. } => return None,
-        Event::Error { text, .. } => Outgoing {
-            kind: "error",
-            dest: own,
-            privileged: true,
-            value: Some(&Value::String(text.clone())),
-            ..out("usermessage")
-        }
-        .to_json(),
-        Event::Stopping { seconds } => {
-            let plural = if *seconds == 1 { "" } else { "s" };
-            let text = format!("The server stops in {seconds} second{plural}.");
-            Outgoing {
-                kind: "warning",
-                error: "stopping",
-                dest: own,
-                privileged: true,
-                value: Some(&Value::String(text)),
-                ..out("usermessage")
-            }
-            .to_json()
-        }
-        Event::Warning { text } => Outgoing {
-            kind: "warning",
-            dest: own,
-            privileged: true,
-            value: Some(&Value::String(text.clone())),
-            ..out("usermessage")
-        }
-        .to_json(),
-        Event::Kicked { by, dest, message } => {
-            let text = if message.is_empty() { "you have been kicked out" } else { message };
-            Outgoing {
-                kind: "kicked",
-                id: by.as_ref().map_or("", |(id, _)| id.as_str()),
-                username: by.as_ref().map(|(_, username)| username.as_str()),
-                dest: dest.as_str(),
-                privileged: true,
-                value: Some(&Value::String(text.to_owned())),
-                ..out("usermessage")
-            }
-            .to_json()
-        }
-    };
-    Some(text)
-}
-
-fn encode_joined(joined: &Joined, rtc_configuration: &Value) -> String {
-    let value = joined.value.clone().map(Value::String);
-    let is_member =
-        matches!(joined.kind, JoinedKind::Join | JoinedKind::Leave | JoinedKind::Change);
-    Outgoing {
-        kind_of_message: "joined",
-        kind: match joined.kind {
-            JoinedKind::Join => "join",
-            JoinedKind::Fail => "fail",
-            JoinedKind::Redirect => "redirect",
-            JoinedKind::Leave => "leave",
-            JoinedKind::Change => "change",
-        },
-        error: match joined.failure {
-            Some(Failure::NeedUsername) => "need-username",
-            Some(Failure::DuplicateUsername) => "duplicate-username",
-            _ => "",
-        },
-        group: &joined.group,
-        username: joined.username.as_ref().map(Username::as_str),
-        permissions: joined.permissions.as_slice(),
-        status: joined.status.as_ref(),
-        data: Some(&joined.data),
-        value: value.as_ref(),
-        rtc_configuration: is_member.then_some(rtc_configuration),
-        ..Outgoing::default()
-    }
-    .to_json()
-}
-
-fn encode_message(kind: &str, message: &Message, own: &str) -> Option<String> {
-    let out = Outgoing {
-        kind_of_message: kind,
-        kind: &message.kind,
-        error: message.error,
-        id: &message.id,
-        source: message.source.as_ref().map_or("", ClientId::as_str),
-        username: message.username.as_ref().map(Username::as_str),
-        dest: message.dest.as_ref().map_or(own, ClientId::as_str),
-        privileged: message.is_privileged,
-        noecho: message.is_noecho,
-        time: &message.time,
-        value: message.value.as_ref(),
-        ..Outgoing::default()
-    };
-    Some(out.to_json())
 }

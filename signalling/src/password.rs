@@ -18,25 +18,25 @@ const KEY_BYTES_MAX: usize = 128;
 /// A bcrypt cost above this takes seconds; such an entry is unusable.
 const BCRYPT_COST_MAX: u32 = 16;
 
-/// A stored password.
+/// A password as files have it: what it takes to check one, not the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Password {
     /// Compared as it is, in constant time.
     Plain(String),
-    /// PBKDF2 with HMAC-SHA-256.
+    /// Galene's usual form: PBKDF2 with HMAC-SHA-256.
     Pbkdf2 {
         /// The derived key, at most 128 bytes.
         key: Vec<u8>,
-        /// The salt.
+        /// What the password is mixed with, another for each user.
         salt: Vec<u8>,
-        /// Rounds, `1..=10_000_000`.
+        /// How often it is hashed, `1..=10_000_000`.
         iterations: u32,
     },
-    /// A `$2..$` string.
+    /// A string of bcrypt, `$2..$`.
     Bcrypt(String),
-    /// Anything matches.
+    /// Any password is right.
     Wildcard,
-    /// Nothing matches.
+    /// No password is right.
     Never,
     /// The entry makes no sense; every login with it ends in an error.
     Broken(PasswordError),

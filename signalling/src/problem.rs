@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The media type of [`problem_json`].
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// A problem document.
+/// What went wrong and what to do about it, for people and programs.
 pub fn problem_json(status: u16, title: &str, detail: &str) -> String {
     #[derive(Serialize)]
     struct Problem<'a> {

@@ -12,11 +12,11 @@ pub struct RecordingRules {
     pub keep_days: Option<Days>,
     /// How many bytes they may have together.
     pub bytes_max: Option<u64>,
-    /// Who is recorded.
+    /// Whose agreement it takes.
     pub consent: Consent,
 }
 
-/// Who is recorded.
+/// Who is recorded, and who is asked first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Consent {
     /// Whoever is in the group.

@@ -26,9 +26,9 @@ impl std::fmt::Debug for RelayKey {
 /// Whose credentials they are, and until when they are good by themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RelayUser {
-    /// The client.
+    /// The connection that the credentials were made for.
     pub conn: ConnId,
-    /// Seconds since 1970.
+    /// When they end, in seconds since 1970.
     pub expires_s: i64,
 }
 
@@ -44,6 +44,7 @@ impl RelayKey {
     pub fn password(&self, username: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
         let tag = hmac::sign(&key, username.as_bytes());
+        #[expect(clippy::indexing_slicing, reason = "an HMAC of SHA-256 has 32 octets")]
         base64::encode_url(&tag.as_ref()[..18])
     }
 
@@ -62,7 +63,7 @@ pub struct RelayPort {
     pub host: Option<String>,
     /// Its port; nothing: the one at which the client has reached us.
     pub port: Option<u16>,
-    /// Over TLS.
+    /// Whether it is reached inside TLS (`turns:`).
     pub is_secure: bool,
     /// Over UDP, not TCP.
     pub is_udp: bool,
@@ -71,9 +72,9 @@ pub struct RelayPort {
 /// What clients are told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Relay {
-    /// Makes the credentials.
+    /// What the credentials are made with, and checked by.
     pub key: RelayKey,
-    /// Best first.
+    /// Where it is reached, the best way first.
     pub ports: Vec<RelayPort>,
 }
 

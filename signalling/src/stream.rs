@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::hub::PathState;
 use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use crate::path::PathState;
 
 /// The label of shared screens (docs/protocol.md).
 pub(crate) const SCREEN_LABEL: &str = "screenshare";
@@ -21,7 +21,7 @@ const REQUEST_WISHES_MAX: usize = 16;
 /// So many reports, which come once per second, without anything mean that a stream is silent.
 const QUIET_REPORTS: u8 = 2;
 
-/// Audio or video.
+/// What a media section brings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum MediaKind {
@@ -32,7 +32,7 @@ pub enum MediaKind {
 /// One media section that a viewer shall get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
-    /// Which.
+    /// The section that it is about.
     pub publication: PublicationKey,
     /// Only its lowest layer.
     pub is_low: bool,
@@ -143,7 +143,7 @@ pub struct Rate {
 /// What a viewer is sent of one section, and what it says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SentRate {
-    /// The section.
+    /// The section that is sent on.
     pub publication: PublicationKey,
     /// The spatial layer that it gets, and the highest one that there is.
     pub spatial: (u8, u8),
@@ -235,6 +235,28 @@ impl Up {
         }
     }
 
+    /// Notes how many sections an answer has; says whether it is the first one.
+    pub(crate) fn note_answer(&mut self, sections: usize) -> bool {
+        self.expected.replace(sections).is_none()
+    }
+
+    /// Whether viewers can be told of it, and have not been.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_complete() && !self.is_announced && !self.publications.is_empty()
+    }
+
+    /// Whether a section has sound, or pictures.
+    pub(crate) fn has(&self, kind: MediaKind) -> bool {
+        self.publications.iter().any(|(_, found)| *found == kind)
+    }
+
+    /// The rids of those Encodings of a section that are set in `encodings`.
+    pub(crate) fn rids_among(&self, m_line: u8, encodings: u8) -> Vec<String> {
+        let rids = self.rids.get(&m_line).map_or(&[][..], Vec::as_slice);
+        let among = (0..8).zip(rids).filter(|(at, _)| encodings >> at & 1 != 0);
+        among.map(|(_, rid)| rid.clone()).collect()
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         self.expected.is_some_and(|expected| self.publications.len() >= expected)
     }
@@ -273,6 +295,22 @@ pub(crate) struct Down {
 }
 
 impl Down {
+    /// One that still needs its first offer.
+    pub(crate) fn new(publisher: ConnId, media: MediaId, wants: Vec<Want>) -> Self {
+        Self {
+            publisher,
+            media,
+            wants,
+            negotiation: Negotiation::Stable,
+            is_dirty: true,
+            is_restart: false,
+            replace: None,
+            wishes: None,
+            path: None,
+            unshown: Vec::new(),
+        }
+    }
+
     /// Whether the viewer can decode nothing of what it wants.
     pub(crate) fn is_unshowable(&self) -> bool {
         let is_told = |want: &Want| self.unshown.iter().any(|(key, _)| *key == want.publication);

@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::group::StatusView;
+use crate::encode::encode;
 use crate::http::ice_links;
 use crate::hub::{
     Bearer, Caller, Census, CredentialCheck, Event, GroupFile, Happening, Hub, MediaEvent,
-    MediaRequest, NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Traits,
-    Verdict, Whose,
+    MediaRequest, NotDone, Operation, Output, Recipients, RecordOrder, Sent, StatusReply, Verdict,
+    Whose,
 };
 use crate::ids::{ConnId, MediaId, Ticket};
 use crate::name::GroupName;
-use crate::native::{self, Reply, Session, close_reason};
+use crate::native::{Reply, Session, close_reason};
+use crate::protocol::Protocol;
 use crate::relay::Relay;
+use crate::status::StatusView;
 use crate::time::Now;
 use crate::token::{TokenReply, TokenRequest};
+use crate::traits::Traits;
 use crate::{whep, whip};
 
 /// How often sessions are looked at.
@@ -29,23 +32,23 @@ const SESSION_TICK: Duration = Duration::from_secs(1);
 pub enum Action {
     /// Send a text message to WebSockets.
     Send {
-        /// To whom.
+        /// One connection, or several.
         to: Recipients,
-        /// The message.
+        /// The message, as JSON.
         text: String,
     },
     /// Log that a client tried what is not its right.
     Audit {
-        /// Who.
+        /// The connection that tried.
         conn: ConnId,
-        /// What.
+        /// What it tried, in a few words.
         what: &'static str,
     },
     /// Close a WebSocket.
     Close {
-        /// Which.
+        /// The connection to close.
         conn: ConnId,
-        /// How.
+        /// Whether with a word, and which.
         code: CloseCode,
     },
     /// Tell the data plane.
@@ -58,7 +61,7 @@ pub enum Action {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
-    /// Tell the recorder.
+    /// Have the recorder begin, end or note something.
     Record(Box<RecordOrder>),
     /// Keep it in the books.
     Happened(Box<Happening>),
@@ -75,16 +78,16 @@ pub enum Action {
 pub enum CloseCode {
     /// With a close frame (RFC 6455 s7.4).
     Frame {
-        /// The code.
+        /// The status code (RFC 6455 s7.4.1).
         code: u16,
         /// At most 123 bytes.
         reason: String,
     },
-    /// Without one.
+    /// Without a close frame: nobody is there who would read it.
     Abrupt,
 }
 
-/// See the module.
+/// The hub with its adapters. See the module for how to call it.
 pub struct Switchboard {
     hub: Hub,
     sessions: HashMap<ConnId, Session>,
@@ -102,7 +105,7 @@ pub struct Switchboard {
 }
 
 impl Switchboard {
-    /// An empty one.
+    /// One that nobody is connected to, whose random ids follow from `seed`.
     pub fn new(seed: [u8; 32]) -> Self {
         Self {
             hub: Hub::new(seed),
@@ -230,25 +233,17 @@ impl Switchboard {
         self.drain(now);
     }
 
-    /// A WHIP request, answered by [`Action::Respond`].
-    pub fn whip(&mut self, ticket: Ticket, request: whip::Request, now: Now) {
-        if let Some(response) = self.whip.handle(ticket, request, now, &mut self.hub) {
-            self.actions.push_back(Action::Respond(ticket, response));
-        }
-        self.drain(now);
-    }
-
-    /// A WHEP request, answered by [`Action::Respond`] or [`Action::RespondOpen`].
-    pub fn whep(&mut self, ticket: Ticket, request: whip::Request, now: Now) {
-        match self.whep.handle(ticket, request, now, &mut self.hub) {
-            Some(whep::Reply::Whole(response)) => {
-                self.actions.push_back(Action::Respond(ticket, response));
-            }
-            Some(whep::Reply::Stream(response)) => {
-                self.actions.push_back(Action::RespondOpen(ticket, response));
-            }
-            None => {}
-        }
+    /// A WHIP or WHEP request, answered by [`Action::Respond`] or [`Action::RespondOpen`].
+    pub fn webrtc(&mut self, ticket: Ticket, protocol: Protocol, request: whip::Request, now: Now) {
+        let hub = &mut self.hub;
+        let reply = match protocol {
+            Protocol::Whip => self.whip.handle(ticket, request, now, hub).map(whep::Reply::Whole),
+            Protocol::Whep => self.whep.handle(ticket, request, now, hub),
+        };
+        self.actions.extend(reply.map(|reply| match reply {
+            whep::Reply::Whole(response) => Action::Respond(ticket, response),
+            whep::Reply::Stream(response) => Action::RespondOpen(ticket, response),
+        }));
         self.drain(now);
     }
 
@@ -419,9 +414,11 @@ impl Switchboard {
             while let Some((ticket, chunk)) = self.whep.poll_chunk() {
                 self.actions.push_back(Action::Chunk(ticket, chunk));
             }
+            // Behind what the message itself gave rise to: an error after what it is about.
             for (conn, reply) in replies.drain(..) {
                 self.reply(conn, reply);
             }
+            // Who is closed leaves its group now, and not when the client closes its side.
             if let Some(conn) = self.ended.pop() {
                 self.hub.disconnect(conn, now);
                 continue;
@@ -455,7 +452,7 @@ impl Switchboard {
             Recipients::Many(conns) => {
                 let (native, others): (Vec<ConnId>, Vec<ConnId>) =
                     conns.into_iter().partition(|conn| self.sessions.contains_key(conn));
-                if let Some(text) = native::encode(event, "", &self.rtc_configuration) {
+                if let Some(text) = encode(event, "", &self.rtc_configuration) {
                     self.actions.push_back(Action::Send { to: Recipients::Many(native), text });
                 }
                 for conn in others {
@@ -468,15 +465,17 @@ impl Switchboard {
     fn deliver_one(&mut self, conn: ConnId, event: &Event, now: Now) {
         let own = matches!(event, Event::Joined(_)).then(|| self.configuration_for(conn, now));
         let Some(session) = self.sessions.get_mut(&conn) else {
-            let whip = self.whip.event(conn, event, now, &mut self.hub);
-            let answer = whip.or_else(|| self.whep.event(conn, event, now, &mut self.hub));
-            if let Some((ticket, response)) = answer {
-                self.actions.push_back(Action::Respond(ticket, response));
-            }
+            let answer = match self.hub.traits(conn).and_then(|traits| traits.protocol) {
+                Some(Protocol::Whip) => self.whip.event(conn, event, now, &mut self.hub),
+                Some(Protocol::Whep) => self.whep.event(conn, event, now, &mut self.hub),
+                // A recorder, or somebody who has left meanwhile.
+                None => None,
+            };
+            self.actions.extend(answer.map(|(ticket, reply)| Action::Respond(ticket, reply)));
             return;
         };
         if let Some(text) =
-            native::encode(event, session.id(), own.as_ref().unwrap_or(&self.rtc_configuration))
+            encode(event, session.id(), own.as_ref().unwrap_or(&self.rtc_configuration))
         {
             self.actions.push_back(Action::Send { to: Recipients::One(conn), text });
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Now {
     /// Monotonic time since some fixed point of this process.
     pub mono: Duration,
-    /// Wall-clock time.
+    /// The time of day, which may jump.
     pub unix: UnixMs,
 }
 

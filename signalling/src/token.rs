@@ -28,7 +28,7 @@ crate::only_objects!(; Token);
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(remote = "Self", default, rename_all = "camelCase")]
 pub struct Token {
-    /// The secret itself.
+    /// The secret, which is also its name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token: String,
     /// Empty for the whole server.
@@ -50,13 +50,13 @@ pub struct Token {
     /// A token without one is never good.
     #[serde(skip_serializing_if = "Option::is_none", with = "date")]
     pub expires: Option<UnixMs>,
-    /// Not good earlier.
+    /// It is of no use before.
     #[serde(rename = "not-before", skip_serializing_if = "Option::is_none", with = "date")]
     pub not_before: Option<UnixMs>,
     /// When it was made.
     #[serde(skip_serializing_if = "Option::is_none", with = "date")]
     pub issued_at: Option<UnixMs>,
-    /// By whom.
+    /// The name of the member that has made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_by: Option<String>,
 }
@@ -172,7 +172,7 @@ impl Token {
             && self.not_before.is_none_or(|not_before| now >= not_before)
     }
 
-    /// What it gives.
+    /// What its bearer may do, and under which name.
     pub fn grant(&self) -> TokenGrant {
         TokenGrant {
             username: self.username.clone(),
@@ -192,24 +192,24 @@ impl Token {
 /// leaves out what is not [`Token::is_within`] the permissions that the member holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TokenRequest {
-    /// Keep this one.
+    /// Keep a new one.
     Make(Box<Token>),
     /// Change when it is good; what is nothing stays.
     Edit {
-        /// Which.
+        /// The secret of the one that is meant.
         token: String,
         /// It must be a token of this group.
         group: GroupName,
         /// What the member may.
         held: Permissions,
-        /// Its end.
+        /// Its new end, if that is to change.
         expires: Option<UnixMs>,
-        /// Its beginning.
+        /// Its new beginning, if that is to change.
         not_before: Option<UnixMs>,
     },
     /// The tokens of exactly this group.
     List {
-        /// Which group.
+        /// The group whose tokens are listed.
         group: GroupName,
         /// What the member may.
         held: Permissions,

@@ -32,9 +32,9 @@ struct Voice {
 #[derive(Debug, Default)]
 pub(crate) struct Voices {
     voices: BTreeMap<PublicationKey, Voice>,
-    /// Speeches so far.
+    /// How often somebody has begun to speak: the order of the latest.
     begun: u64,
-    /// What members know.
+    /// Who speaks, as members were told last.
     told: Vec<StreamId>,
 }
 

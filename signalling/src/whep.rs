@@ -2,15 +2,17 @@
 //! group through the slots of its offer, a DELETE ends it. See `whep_events.rs` for the
 //! extensions.
 
-use crate::exchange::{Exchanges, Patch, SDP, Stage, offer_of};
+use crate::exchange::{Exchanges, Heard, Patch, SDP, Stage, offer_of};
 use crate::fragment::directions;
+pub use crate::http::Reply;
 use crate::http::{Request, Response, is_media_type, options};
-use crate::hub::{Event, Hub, JoinedKind, ViewRequest};
+use crate::hub::{Event, Hub};
 use crate::ids::{ConnId, Ticket};
+use crate::protocol::Protocol;
 use crate::relay::Relay;
 use crate::time::Now;
+use crate::view::ViewRequest;
 use crate::whep_events::{EVENTS, Streams};
-use crate::whip::overdue;
 
 const ENDPOINT_METHODS: &str = "OPTIONS, GET, HEAD, POST";
 const SESSION_METHODS: &str = "OPTIONS, GET, HEAD, PATCH, DELETE";
@@ -24,7 +26,7 @@ const OFFER_FOR_S: u64 = 30;
 const SLOTS: u8 = 1;
 const SLOTS_MAX: u8 = 8;
 
-/// All sessions.
+/// All sessions of players.
 #[derive(Debug)]
 pub struct Endpoint {
     exchanges: Exchanges,
@@ -35,18 +37,9 @@ pub struct Endpoint {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        let exchanges = Exchanges::new(".whep");
+        let exchanges = Exchanges::new(Protocol::Whep);
         Self { exchanges, streams: Streams::default(), refuses_empty: false }
     }
-}
-
-/// What the server does with a response.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reply {
-    /// Sends it.
-    Whole(Response),
-    /// Sends it and keeps its body open: more follows.
-    Stream(Response),
 }
 
 impl Endpoint {
@@ -211,23 +204,35 @@ impl Endpoint {
         now: Now,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
-        let exchange = self.exchanges.get_mut(conn)?;
+        let answer = match self.exchanges.hear(conn, event, now, hub) {
+            Heard::Joined => self.joined(conn, now, hub),
+            Heard::Done(answer) => answer,
+            Heard::Other => self.own_event(conn, event, now, hub),
+        };
+        self.tidy(conn);
+        answer
+    }
+
+    /// The member is in: now it may watch.
+    fn joined(&mut self, conn: ConnId, now: Now, hub: &mut Hub) -> Option<(Ticket, Response)> {
+        if self.refuses_empty && !hub.has_streams(conn) {
+            let refused = Response::problem(409, "nothing to watch", "nobody publishes here yet");
+            return self.exchanges.give_up(conn, refused.with("retry-after", "5"), now, hub);
+        }
+        self.exchanges.get_mut(conn)?.stage = Stage::Offering;
+        let request = self.streams.take_request(conn)?;
+        hub.view(conn, request, now);
+        None
+    }
+
+    fn own_event(
+        &mut self,
+        conn: ConnId,
+        event: &Event,
+        now: Now,
+        hub: &mut Hub,
+    ) -> Option<(Ticket, Response)> {
         match event {
-            Event::Joined(joined) if matches!(exchange.stage, Stage::Joining) => {
-                if joined.kind != JoinedKind::Join {
-                    self.streams.end(conn);
-                    return self.exchanges.not_joined(conn, joined, now, hub);
-                }
-                if self.refuses_empty && !hub.has_streams(conn) {
-                    let detail = "nobody publishes here yet";
-                    let refused = Response::problem(409, "nothing to watch", detail);
-                    return self.give_up(conn, refused.with("retry-after", "5"), now, hub);
-                }
-                exchange.stage = Stage::Offering;
-                let request = self.streams.take_request(conn)?;
-                hub.view(conn, request, now);
-                None
-            }
             Event::Viewing { sdp: Some(sdp) } => {
                 let (ticket, response) = self.exchanges.answered(conn, 201, sdp, hub)?;
                 if response.status != 201 {
@@ -252,39 +257,26 @@ impl Endpoint {
                 self.exchanges.answered(conn, 406, sdp, hub)
             }
             Event::ViewRefused { text, cause } => {
-                let stream = exchange.stream.clone();
-                let takes = hub.codecs(conn).to_vec();
-                let refused = self.exchanges.refused(conn, *cause, text, &takes)?;
-                if !hub.has_media(conn, &stream) {
-                    self.end(conn, now, hub);
-                }
-                Some(refused)
+                self.exchanges.refused(conn, (*cause, text), now, hub)
             }
             Event::ViewClosed { text } => {
-                self.give_up(conn, Response::problem(503, "the connection is gone", text), now, hub)
-            }
-            Event::Kicked { message, .. } => {
-                self.give_up(conn, Response::problem(403, "kicked out", message), now, hub)
+                let gone = Response::problem(503, "the connection is gone", text);
+                self.exchanges.give_up(conn, gone, now, hub)
             }
             _ => None,
         }
     }
 
     fn end(&mut self, conn: ConnId, now: Now, hub: &mut Hub) {
-        self.streams.end(conn);
         self.exchanges.end(conn, now, hub);
+        self.tidy(conn);
     }
 
-    /// Ends a session; whoever waits for it gets a problem.
-    fn give_up(
-        &mut self,
-        conn: ConnId,
-        problem: Response,
-        now: Now,
-        hub: &mut Hub,
-    ) -> Option<(Ticket, Response)> {
-        self.streams.end(conn);
-        self.exchanges.give_up(conn, problem, now, hub)
+    /// A session that is over has no event streams.
+    fn tidy(&mut self, conn: ConnId) {
+        if !self.exchanges.is_open(conn) {
+            self.streams.end(conn);
+        }
     }
 
     /// Gives up what is not answered, and tells those who listen what has changed.
@@ -292,16 +284,11 @@ impl Endpoint {
         for conn in self.streams.expired(now.mono, OFFER_FOR_S) {
             self.end(conn, now, hub);
         }
-        let late = self.exchanges.overdue(now);
-        let responses = late
-            .into_iter()
-            .map(|(conn, ticket, is_restart)| {
-                if !is_restart {
-                    self.end(conn, now, hub);
-                }
-                (ticket, overdue())
-            })
-            .collect();
+        let mut responses = Vec::new();
+        for (conn, ticket, response) in self.exchanges.tick(now, hub) {
+            self.tidy(conn);
+            responses.push((ticket, response));
+        }
         self.streams.tick(hub);
         responses
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::http::{Request, Response, is_media_type};
-use crate::hub::{EncodingState, Hub, SlotState, ViewRequest, ViewState};
+use crate::http::{Reply, Request, Response, is_media_type};
+use crate::hub::Hub;
 use crate::ids::{ConnId, Ticket};
 use crate::stream::{Layers, MediaKind};
-use crate::whep::Reply;
+use crate::view::{EncodingState, SlotState, ViewRequest, ViewState};
 
 /// The path of event streams below a session.
 pub(crate) const EVENTS: &str = "events";
@@ -46,7 +46,7 @@ struct Session {
     streams: Vec<Stream>,
 }
 
-/// All event streams.
+/// The event streams of all sessions, and what is still to be written to them.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     sessions: HashMap<ConnId, Session>,

@@ -1,20 +1,21 @@
 //! WHIP (RFC 9725) as an adapter over the hub: a POST makes a member with one stream, a DELETE
 //! ends it. HTTP comes in and goes out as plain values; origins are the server's business.
 
-use crate::exchange::{Exchanges, Patch, SDP, Stage, offer_of};
+use crate::exchange::{Exchanges, Heard, Patch, SDP, Stage, offer_of};
 use crate::fragment::{FRAGMENT, directions};
 use crate::http::options;
 pub use crate::http::{Request, Response};
-use crate::hub::{Event, Hub, JoinedKind};
+use crate::hub::{Event, Hub};
 use crate::ids::{ConnId, Ticket};
 use crate::permission::PRESENT;
+use crate::protocol::Protocol;
 use crate::relay::Relay;
 use crate::time::Now;
 
 const ENDPOINT_METHODS: &str = "OPTIONS, GET, HEAD, POST";
 const SESSION_METHODS: &str = "OPTIONS, GET, HEAD, PATCH, DELETE";
 
-/// All sessions.
+/// All sessions of publishers.
 #[derive(Debug)]
 pub struct Endpoint {
     exchanges: Exchanges,
@@ -22,7 +23,7 @@ pub struct Endpoint {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { exchanges: Exchanges::new(".whip") }
+        Self { exchanges: Exchanges::new(Protocol::Whip) }
     }
 }
 
@@ -119,85 +120,54 @@ impl Endpoint {
         now: Now,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
+        match self.exchanges.hear(conn, event, now, hub) {
+            Heard::Joined => return self.joined(conn, now, hub),
+            Heard::Done(answer) => return answer,
+            Heard::Other => {}
+        }
         let exchange = self.exchanges.get_mut(conn)?;
         match event {
-            Event::Joined(joined) if matches!(exchange.stage, Stage::Joining) => {
-                if joined.kind != JoinedKind::Join {
-                    return self.exchanges.not_joined(conn, joined, now, hub);
-                }
-                if !joined.permissions.has(PRESENT) {
-                    let detail = "this user may not present in this group";
-                    return self.exchanges.give_up(
-                        conn,
-                        Response::problem(403, "not allowed", detail),
-                        now,
-                        hub,
-                    );
-                }
-                exchange.stage = Stage::Offering;
-                let (stream, offer) = (exchange.stream.clone(), exchange.offer.clone());
-                hub.publish(conn, stream, "", None, offer, now);
-                None
+            // RFC 9725 s4.4.3 wants all or nothing.
+            Event::Answer { unused, .. }
+                if matches!(exchange.stage, Stage::Offering) && !unused.is_empty() =>
+            {
+                let takes = hub.codecs(conn).join(", ");
+                let detail = format!("{}; this group takes {takes}", unused.join("; "));
+                let problem = Response::problem(422, "unsupported media", &detail);
+                self.exchanges.give_up(conn, problem, now, hub)
             }
-            Event::Answer { sdp, unused, .. } => {
-                // RFC 9725 s4.4.3 wants all or nothing.
-                if matches!(exchange.stage, Stage::Offering) && !unused.is_empty() {
-                    let takes = hub.codecs(conn).join(", ");
-                    let detail = format!("{}; this group takes {takes}", unused.join("; "));
-                    let title = "unsupported media";
-                    return self.exchanges.give_up(
-                        conn,
-                        Response::problem(422, title, &detail),
-                        now,
-                        hub,
-                    );
-                }
-                self.exchanges.answered(conn, 201, sdp, hub)
-            }
+            Event::Answer { sdp, .. } => self.exchanges.answered(conn, 201, sdp, hub),
             // The words that explain an abort come with the error after it.
-            Event::Error { text, cause } => {
-                let stream = exchange.stream.clone();
-                let takes = hub.codecs(conn).to_vec();
-                let refused = self.exchanges.refused(conn, *cause, text, &takes)?;
-                if !hub.has_media(conn, &stream) {
-                    self.exchanges.end(conn, now, hub);
-                }
-                Some(refused)
-            }
+            Event::Error { text, cause } => self.exchanges.refused(conn, (*cause, text), now, hub),
             Event::Abort { .. } => {
                 if matches!(exchange.stage, Stage::Live) {
                     self.exchanges.end(conn, now, hub);
                 }
                 None
             }
-            Event::Kicked { message, .. } => self.exchanges.give_up(
-                conn,
-                Response::problem(403, "kicked out", message),
-                now,
-                hub,
-            ),
             _ => None,
         }
     }
 
+    /// The member is in: now its offer counts.
+    fn joined(&mut self, conn: ConnId, now: Now, hub: &mut Hub) -> Option<(Ticket, Response)> {
+        if !hub.may(conn, PRESENT) {
+            let detail = "this user may not present in this group";
+            let problem = Response::problem(403, "not allowed", detail);
+            return self.exchanges.give_up(conn, problem, now, hub);
+        }
+        let exchange = self.exchanges.get_mut(conn)?;
+        exchange.stage = Stage::Offering;
+        let (stream, offer) = (exchange.stream.clone(), exchange.offer.clone());
+        hub.publish(conn, stream, "", None, offer, now);
+        None
+    }
+
     /// Gives up what the data plane does not answer.
     pub fn tick(&mut self, now: Now, hub: &mut Hub) -> Vec<(Ticket, Response)> {
-        let late = self.exchanges.overdue(now);
-        late.into_iter()
-            .map(|(conn, ticket, is_restart)| {
-                if !is_restart {
-                    self.exchanges.end(conn, now, hub);
-                }
-                (ticket, overdue())
-            })
-            .collect()
+        let late = self.exchanges.tick(now, hub);
+        late.into_iter().map(|(_, ticket, response)| (ticket, response)).collect()
     }
-}
-
-/// 503 for what was not answered in time.
-pub(crate) fn overdue() -> Response {
-    let response = Response::problem(503, "server busy", "no answer in time, try again");
-    response.with("retry-after", "5")
 }
 
 fn not_allowed(is_session: bool) -> Response {

@@ -129,7 +129,7 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// The JSON text.
+    /// As JSON, without what is empty.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, booleans and JSON values always serialise")
     }

@@ -42,6 +42,7 @@ fn error(dest: &str, text: &str) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: each message")]
 fn every_message_type_both_ways() {
     let mut world = World::new(FILE);
     let (bob, ann) = (world.connect(), world.connect());

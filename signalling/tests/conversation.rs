@@ -10,6 +10,7 @@ const FILE: &str = r#"{"users":{"bob":{"password":"b","permissions":"op"},
     "ann":{"password":"x","permissions":"present"}}}"#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn two_clients_meet_talk_and_see_each_other() {
     let mut world = World::new(FILE);
     let bob = world.connect();

@@ -111,7 +111,7 @@ fn world(held: &[&str], state: State) -> (World, ConnId, ConnId) {
     let mut file = json!({"users": {
         "other": {"password": {"type": "wildcard"}, "permissions": "op"},
         "me": {"password": {"type": "wildcard"}, "permissions": held}}});
-    file.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    file.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let mut world = World::new(&file.to_string());
     let other = world.member("other", "other");
     if state == State::Autolock {
@@ -123,7 +123,7 @@ fn world(held: &[&str], state: State) -> (World, ConnId, ConnId) {
         State::Locked => world.say(other, json!({"type": "groupaction", "kind": "lock"})),
         State::Vanished => {
             world.files.insert("test".into(), GroupFile::Missing);
-            world.board.refresh(GroupName::parse("test").unwrap(), world.now);
+            world.board.refresh(GroupName::parse("test").expect("a name"), world.now);
             world.settle();
         }
         State::Broken => world.reload("{"),

@@ -41,7 +41,7 @@ fn secret(alg: &'static str, algorithm: hmac::Algorithm, bytes: usize) -> Pair {
 }
 
 fn curve(alg: &'static str, crv: &str, algorithm: &'static EcdsaSigningAlgorithm) -> Pair {
-    let pair = EcdsaKeyPair::generate(algorithm).unwrap();
+    let pair = EcdsaKeyPair::generate(algorithm).expect("a key");
     let point = pair.public_key().as_ref().to_vec();
     let half = (point.len() - 1) / 2;
     let (x, y) = (encode_url(&point[1..1 + half]), encode_url(&point[1 + half..]));
@@ -49,13 +49,13 @@ fn curve(alg: &'static str, crv: &str, algorithm: &'static EcdsaSigningAlgorithm
         alg,
         jwk: json!({"kty": "EC", "alg": alg, "crv": crv, "x": x, "y": y}),
         sign: Box::new(move |message| {
-            pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+            pair.sign(&SystemRandom::new(), message).expect("a signature").as_ref().to_vec()
         }),
     }
 }
 
 fn rsa(alg: &'static str, encoding: &'static dyn RsaEncoding) -> Pair {
-    let private = rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let private = rsa::KeyPair::generate(KeySize::Rsa2048).expect("a key");
     // RFC 8017 A.1.1 in DER: two lengths and a zero before the 256 bytes of the modulus.
     let der = private.public_key().as_ref();
     let (n, e) = (&der[9..265], &der[267..]);
@@ -67,14 +67,15 @@ fn rsa(alg: &'static str, encoding: &'static dyn RsaEncoding) -> Pair {
         jwk,
         sign: Box::new(move |message| {
             let mut signature = vec![0; pair.public_modulus_len()];
-            pair.sign(encoding, &SystemRandom::new(), message, &mut signature).unwrap();
+            pair.sign(encoding, &SystemRandom::new(), message, &mut signature)
+                .expect("a signature");
             signature
         }),
     }
 }
 
 fn edwards() -> Pair {
-    let pair = Ed25519KeyPair::generate().unwrap();
+    let pair = Ed25519KeyPair::generate().expect("a key");
     let x = encode_url(pair.public_key().as_ref());
     Pair {
         alg: "EdDSA",
@@ -106,16 +107,16 @@ fn token(header: &Value, claims: &str, sign: &Sign) -> String {
 fn claims(more: Value) -> Value {
     let mut claims = json!({"sub": "ann", "aud": "https://aula.example:8443/group/test/",
         "permissions": ["present"], "iat": NOW_S, "exp": NOW_S + 60, "iss": "anybody"});
-    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     claims
 }
 
 fn key(jwk: &Value) -> Key {
-    Key::from_jwk(jwk).unwrap()
+    Key::from_jwk(jwk).expect("a key")
 }
 
 fn check(token: &str, keys: &[Key]) -> Result<Vec<String>, JwtError> {
-    let group = GroupName::parse("test").unwrap();
+    let group = GroupName::parse("test").expect("a name");
     let audience = Audience { group: &group, host: "aula.example:8443", base: "" };
     verify(token, keys, audience, NOW).map(|grant| grant.permissions)
 }
@@ -285,7 +286,7 @@ fn kept(more: impl FnOnce(&mut Token)) -> Token {
 fn join(world: &mut World, id: &str, more: Value) -> Value {
     let conn = world.greet(id);
     let mut join = json!({"type": "join", "kind": "join", "group": "test"});
-    join.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    join.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     world.say(conn, join);
     world.take(conn).remove(0)
 }

@@ -19,7 +19,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// How much of a file is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// No body.
+/// A body without octets.
 pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed()
 }

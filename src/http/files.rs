@@ -33,7 +33,7 @@ static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/embedded.rs")
 
 /// Where static files come from.
 pub(crate) enum Files {
-    /// The binary.
+    /// Those that were built into the binary.
     BuiltIn {
         /// Where an administrator may have put what blurs backgrounds.
         blur: PathBuf,
@@ -354,14 +354,14 @@ fn range(headers: &HeaderMap, length: u64, etag: &str) -> Option<Result<(u64, u6
     Some(if start >= length || end <= start { Err(()) } else { Ok((start, end)) })
 }
 
-/// RFC 9110 s5.6.7.
+/// A date as HTTP has it (RFC 9110 s5.6.7).
 fn http_date(at: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let text = signalling::UnixMs(i64::try_from(seconds).unwrap_or_default() * 1000).to_rfc3339();
-    let weekday = DAYS[(seconds / 86_400 % 7) as usize];
+    let weekday = DAYS.get((seconds / 86_400 % 7) as usize).copied().unwrap_or("Thu");
     let month: usize = text.get(5..7).and_then(|month| month.parse().ok()).unwrap_or(1);
     let month = MONTHS.get(month - 1).copied().unwrap_or("Jan");
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();

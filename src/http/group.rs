@@ -5,10 +5,10 @@ use std::sync::Arc;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::Value;
-use signalling::{StatusReply, StatusView, encode_path, unauthenticated_status};
+use signalling::{Protocol, StatusReply, StatusView, encode_path, unauthenticated_status};
 
 use super::body::{Body, empty, full};
-use super::webrtc::{self, Protocol};
+use super::webrtc;
 use super::{Asked, Context, origin, page_headers, redirect, text};
 
 /// Pages beside a group's own: the last part of the path, and the file.

@@ -19,9 +19,11 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::plain::{self, Rewound};
-use super::{Context, Peer, route};
+use super::{Context, route};
 use crate::counter::Counter;
+use crate::descriptors::ACCEPT_PAUSE;
 use crate::ice_tcp::{self, carry_media};
+use crate::peer::Peer;
 use crate::redacted::Redacted;
 use crate::tls::Certificates;
 
@@ -41,14 +43,12 @@ const STREAMS_MAX: u32 = 64;
 const RESETS_MAX: usize = 32;
 /// HTTP/2: a client that does not answer pings is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// RFC 7443.
+/// What TURN inside TLS calls itself (RFC 7443).
 pub(crate) const ALPN_TURN: &[u8] = b"stun.turn";
-/// How long accepting pauses after an error such as EMFILE.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often such errors are logged.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A listening socket.
+/// Where connections come in.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     /// With its path, removed at the end.
@@ -121,64 +121,72 @@ pub(crate) async fn serve(
         let (counted, closing) = (connections.enter(), closing.clone());
         tokio::spawn(async move {
             let _counted = counted;
-            let until = tokio::time::Instant::now() + TLS_WITHIN;
-            let Some((stream, from, local)) = connection.look(&context, until).await else {
-                return;
-            };
-            // IPv4 over a dual-stack socket is IPv4 to everybody who reads it.
-            let address = from.map(|address| {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                Redacted(address.to_string())
-            });
-            let Some(certificates) = certificates else {
-                let peer = Peer { address, local, is_tls: false };
-                return speak_http1(stream, peer, context, closing).await;
-            };
-            let Ok(Ok((stream, is_tls))) =
-                tokio::time::timeout_at(until, Rewound::look(stream)).await
-            else {
-                return;
-            };
-            if !is_tls {
-                return plain::show_the_way(stream).await;
-            }
-            let handshake = certificates.acceptor().accept(stream);
-            let Ok(Ok(stream)) = tokio::time::timeout_at(until, handshake).await else {
-                return;
-            };
-            let is_http2 = match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => true,
-                Some(ALPN_TURN) => {
-                    if let Some(from) = from {
-                        carry_media(stream.get_ref().0.inner());
-                        context.ice_tcp.take_secure(stream, Vec::new(), from).await;
-                    }
-                    return;
-                }
-                _ => false,
-            };
-            let peer = Peer { address, local, is_tls: true };
-            if is_http2 {
-                return speak_http2(stream, peer, context, closing).await;
-            }
-            // Browsers name no protocol for TURN: its messages begin with bits that no letter has.
-            let Ok(Ok((stream, first))) =
-                tokio::time::timeout(HEADER_WITHIN, Rewound::first(stream)).await
-            else {
-                return;
-            };
-            match from.filter(|_| ice_tcp::begins_with(first)) {
-                Some(from) => {
-                    carry_media(stream.inner().get_ref().0.inner());
-                    context.ice_tcp.take_secure(stream, Vec::new(), from).await;
-                }
-                None => speak_http1(stream, peer, context, closing).await,
-            }
+            attend(connection, certificates, context, closing).await;
         });
     }
     if let Listener::Unix(_, path) = &listener {
         // Somebody may have removed it already.
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Finds out what a connection speaks, and has it served.
+async fn attend(
+    connection: Connection,
+    certificates: Option<Arc<Certificates>>,
+    context: Arc<Context>,
+    closing: watch::Receiver<bool>,
+) {
+    let until = tokio::time::Instant::now() + TLS_WITHIN;
+    let Some((stream, from, local)) = connection.look(&context, until).await else {
+        return;
+    };
+    // IPv4 over a dual-stack socket is IPv4 to everybody who reads it.
+    let address = from.map(|address| {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Redacted(address.to_string())
+    });
+    let Some(certificates) = certificates else {
+        let peer = Peer { address, local, is_tls: false };
+        return speak_http1(stream, peer, context, closing).await;
+    };
+    let Ok(Ok((stream, is_tls))) = tokio::time::timeout_at(until, Rewound::look(stream)).await
+    else {
+        return;
+    };
+    if !is_tls {
+        return plain::show_the_way(stream).await;
+    }
+    let handshake = certificates.acceptor().accept(stream);
+    let Ok(Ok(stream)) = tokio::time::timeout_at(until, handshake).await else {
+        return;
+    };
+    let is_http2 = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => true,
+        Some(ALPN_TURN) => {
+            if let Some(from) = from {
+                carry_media(stream.get_ref().0.inner());
+                context.ice_tcp.take_secure(stream, Vec::new(), from).await;
+            }
+            return;
+        }
+        _ => false,
+    };
+    let peer = Peer { address, local, is_tls: true };
+    if is_http2 {
+        return speak_http2(stream, peer, context, closing).await;
+    }
+    // Browsers name no protocol for TURN: its messages begin with bits that no letter has.
+    let Ok(Ok((stream, first))) = tokio::time::timeout(HEADER_WITHIN, Rewound::first(stream)).await
+    else {
+        return;
+    };
+    match from.filter(|_| ice_tcp::begins_with(first)) {
+        Some(from) => {
+            carry_media(stream.inner().get_ref().0.inner());
+            context.ice_tcp.take_secure(stream, Vec::new(), from).await;
+        }
+        None => speak_http1(stream, peer, context, closing).await,
     }
 }
 

@@ -25,11 +25,10 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use body::{Body, empty, full};
 pub(crate) use files::Files;
-pub(crate) use listen::{ACCEPT_PAUSE, Listener, serve};
+pub(crate) use listen::{Listener, serve};
 pub(crate) use monitor::monitor;
 pub(crate) use passes::Passes;
 use signalling::percent_decode;
-pub(crate) use webrtc::Protocol;
 
 use crate::authenticator::Authenticator;
 use crate::config::{Config, ConfigFile};
@@ -39,8 +38,8 @@ use crate::forwarded;
 use crate::ice_tcp::IceTcp;
 use crate::memory::Memory;
 use crate::metrics::Counters;
+use crate::peer::Peer;
 use crate::recorder::Recorder;
-use crate::redacted::Redacted;
 use crate::store::GroupStore;
 use crate::tls::Certificates;
 
@@ -63,19 +62,8 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     pub(crate) is_public_server: bool,
     pub(crate) is_draining: AtomicBool,
-    /// WebSockets alive.
+    /// Counts WebSockets, which a shutdown waits for.
     pub(crate) sockets: Counter,
-}
-
-/// Who asks, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// `ip:port`, that of the client if a trusted proxy names it; nothing over a Unix socket.
-    pub(crate) address: Option<Redacted<String>>,
-    /// Our address that the connection has reached.
-    pub(crate) local: Option<IpAddr>,
-    /// Whether the client uses TLS.
-    pub(crate) is_tls: bool,
 }
 
 /// A request with its path decoded.
@@ -93,7 +81,7 @@ struct Asked {
     peer: Peer,
 }
 
-/// Answers one request.
+/// Answers a request, whatever its path.
 async fn route(
     request: Request<Incoming>,
     peer: Peer,

@@ -22,7 +22,7 @@ pub(crate) struct Passes {
 }
 
 impl Passes {
-    /// `secret` is random.
+    /// Remembers nobody so far. `secret` must be random: passwords are kept as what it makes of them.
     pub(crate) fn new(secret: [u8; 32]) -> Self {
         Self { secret, known: Mutex::default() }
     }
@@ -40,7 +40,7 @@ impl Passes {
         pass
     }
 
-    /// It was right.
+    /// A password was right: for a while it need not be hashed again.
     pub(super) fn remember(&self, pass: Pass) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, until| *until > Instant::now());

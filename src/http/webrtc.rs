@@ -3,7 +3,7 @@
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use signalling::{percent_decode, whip};
+use signalling::{Protocol, percent_decode, whip};
 
 use super::body::{self, Body, ChannelBody, Unread, full};
 use super::{Asked, Context, origin, reached};
@@ -11,15 +11,6 @@ use crate::redacted::Redacted;
 
 /// The largest SDP, whole or fragment (docs/threats.md, row 24).
 const SDP_BYTES_MAX: usize = 256 * 1024;
-
-/// Which way the media goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Protocol {
-    /// To us (RFC 9725).
-    Whip,
-    /// From us (draft-ietf-wish-whep).
-    Whep,
-}
 
 /// A request to an endpoint or, with something in `rest`, to a session of its. Without a protocol
 /// the URL is the group's own: then `?protocol=`, the header `X-Protocol` or the offer decides.

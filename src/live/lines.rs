@@ -104,7 +104,7 @@ impl Lines {
     pub(super) fn read(&mut self, mut each: impl FnMut(Line)) -> io::Result<bool> {
         let taken = (&mut self.file).take(READ_BYTES_MAX).read_to_end(&mut self.rest)? as u64;
         let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        for line in self.rest[..end].split(|byte| *byte == b'\n') {
+        for line in self.rest.get(..end).unwrap_or_default().split(|byte| *byte == b'\n') {
             if let Ok(line) = serde_json::from_slice(line) {
                 each(line);
             }

@@ -44,7 +44,7 @@ pub(crate) enum Wanted {
     Part(u64, usize),
 }
 
-/// The answer.
+/// What a request for a part of a live view finds.
 #[derive(Debug)]
 pub(crate) enum Found {
     Playlist(String),

@@ -95,10 +95,11 @@ pub(crate) struct Counters {
     turn_refusals: [AtomicU64; TURN_CODES.len() + 1],
     /// In the order of [`CLOSE_CODES`], then other codes, then those without one.
     ws_closed: [AtomicU64; CLOSE_CODES.len() + 2],
-    /// Of the recorder.
+    /// What the recorder counts.
     pub(crate) recording: Arc<Tally>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "each array is as long as what is counted in it")]
 impl Counters {
     /// A credential was refused.
     pub(crate) fn auth_failed(&self, why: AuthFailure) {
@@ -181,7 +182,7 @@ impl Observed<'_> {
     }
 }
 
-/// The page.
+/// The page of metrics, in the text form of Prometheus.
 pub(crate) fn render(observed: &Observed<'_>) -> String {
     let process = Process::read();
     let mut page = Page::default();

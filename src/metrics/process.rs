@@ -5,7 +5,7 @@ use std::fs;
 use crate::descriptors;
 use crate::memory::{page_bytes, resident_bytes};
 
-/// Of this process.
+/// What the system knows of this process.
 #[derive(Default)]
 pub(super) struct Process {
     pub(super) cpu_seconds: Option<f64>,
@@ -16,7 +16,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Asks the system.
+    /// Asks the system; what it does not say is nothing.
     pub(super) fn read() -> Self {
         // SAFETY: `sysconf` has no preconditions.
         let ticks = u32::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100);

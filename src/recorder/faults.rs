@@ -14,8 +14,9 @@ use serde_json::Value;
 use super::backlog::Backlog;
 use super::file::Disk;
 use super::limits::{Limits, Rules};
-use super::session::{Now, Session, Surroundings, Wish};
+use super::session::{Session, Surroundings, Wish};
 use super::storage::{Room, Storage, Stored, Syncing, System};
+use super::timeline::Now;
 use super::trouble::Trouble;
 use super::{Stream, Tally};
 

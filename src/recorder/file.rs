@@ -44,6 +44,10 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn start() -> io::Result<Self> {
         let (requests, inputs) = mpsc::sync_channel::<Request>(SYNCS_MAX);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "one answer for each request, and those are limited"
+        )]
         let (answered, answers) = mpsc::channel();
         std::thread::Builder::new().name("recorder-disk".to_owned()).spawn(move || {
             for Request { group, at_us, sync } in inputs {
@@ -75,7 +79,7 @@ impl Disk {
     }
 }
 
-/// One file.
+/// A file that is only ever appended to, but for a few places.
 pub(super) struct Growing {
     file: Box<dyn Stored>,
     group: String,

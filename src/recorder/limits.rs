@@ -76,7 +76,7 @@ impl Usage {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counted;
     }
 
-    /// More was written.
+    /// Adds what has just been written to what was counted.
     pub(super) fn add(&self, group: &str, bytes: u64) {
         let mut usage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match usage.get_mut(group) {

@@ -9,9 +9,11 @@ mod file;
 mod keeper;
 mod limits;
 mod names;
+mod place;
 mod reel;
 mod session;
 mod storage;
+mod timeline;
 mod trouble;
 mod watched;
 
@@ -27,7 +29,8 @@ use tokio::sync::Notify;
 
 use file::Disk;
 pub(crate) use limits::{Limits, Rules};
-use session::{Now, Session, Surroundings, Wish};
+use session::{Session, Surroundings, Wish};
+use timeline::Now;
 pub(crate) use trouble::Kind as TroubleKind;
 pub(crate) use watched::Watched;
 
@@ -58,7 +61,7 @@ pub(crate) enum Job {
         group: String,
     },
     /// Close everything, and say so.
-    Finish(mpsc::Sender<()>),
+    Finish(mpsc::SyncSender<()>),
 }
 
 /// A stream that is to be recorded.
@@ -138,7 +141,15 @@ impl Recorder {
         tally: Arc<Tally>,
         limits_of: LimitsOf,
     ) -> std::io::Result<(Self, mpsc::Receiver<Notice>)> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nobody may wait for a disk, and no end of a recording be lost"
+        )]
         let (jobs, inputs) = mpsc::channel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a few for each recording, and the disk may not wait for people"
+        )]
         let (told, notices) = mpsc::channel();
         let tell = move |notice: Notice| {
             // Nobody listens any more when the process ends.
@@ -147,6 +158,8 @@ impl Recorder {
         };
         keeper::start(root, Arc::clone(&tally), Arc::clone(&limits_of))?;
         let watched = Arc::<Watched>::default();
+        // More than one says no more than one does.
+        #[expect(clippy::disallowed_methods, reason = "one for each time that something begins")]
         let (begun, has_begun) = mpsc::channel();
         let intake = backlog::Shared::default();
         let known = (Arc::clone(&watched), Arc::clone(&tally));
@@ -189,7 +202,7 @@ impl Recorder {
 
     /// Ends all recordings in good order; waits for that, but not for ever.
     pub(crate) fn finish(&self) {
-        let (done, is_done) = mpsc::channel();
+        let (done, is_done) = mpsc::sync_channel(1);
         self.order(Job::Finish(done));
         if is_done.recv_timeout(FINISH_WITHIN).is_err() {
             tracing::warn!("the last recordings have no index: the disk was too slow");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::file::{Disk, Growing};
 use super::names;
-use super::session::Place;
+use super::place::Place;
 use super::{Stream, Tally};
 
 /// Between two requests for a keyframe: a keyframe costs all viewers a worse picture.
@@ -523,8 +523,8 @@ fn write(
         "start_us": start_us, "end_us": end_us,
     });
     for (kind, span) in [("video_us", fragment.video_us), ("audio_us", fragment.audio_us)] {
-        if let Some(span) = span {
-            line[kind] = json!(moved(span));
+        if let (Some(span), Some(fields)) = (span, line.as_object_mut()) {
+            fields.insert(kind.to_owned(), json!(moved(span)));
         }
     }
     place.timeline.put_json(now_us, line);

@@ -3,37 +3,28 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dataplane::{PublicationId, TapedPacket};
 use serde_json::{Map, Value, json};
 
-use super::file::{Disk, Growing, Synced};
+use super::file::{Disk, Synced};
 use super::limits::Limits;
+use super::place::Place;
 use super::reel::Reel;
 use super::storage::Storage;
+use super::timeline::{Now, Timeline};
 use super::trouble::Trouble;
 use super::watched::Watched;
-use super::{Stream, Tally, names};
+use super::{Stream, Tally};
 
 /// How often it is looked whether the files are still there, and whether there is room for more.
 const CHECK_EVERY_US: u64 = 2_000_000;
 /// After so long it is tried again; then after twice as long, up to the second.
 const RETRY_AFTER_US: u64 = 5_000_000;
 const RETRY_AFTER_US_MAX: u64 = 60_000_000;
-/// Lines that wait for a disk; an hour of a busy class. With more the newest are lost.
-const LINES_BYTES_MAX: usize = 1 << 20;
-
-/// A moment, on the shards' clock and on the wall.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    pub(super) us: u64,
-    pub(super) wall: SystemTime,
-}
-
 /// What a recording needs of its surroundings.
 #[derive(Clone)]
 pub(super) struct Surroundings {
@@ -49,95 +40,6 @@ pub(super) struct Surroundings {
 pub(super) enum Wish {
     Attach(PublicationId),
     Keyframe(PublicationId, u8),
-}
-
-/// What everything that belongs to a session's streams needs.
-pub(super) struct Place {
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) folder: PathBuf,
-    pub(super) group: String,
-    pub(super) is_webm: bool,
-    /// Time zero of the timeline, on the shards' clock.
-    pub(super) start_us: u64,
-    /// What the wall's clock shows.
-    pub(super) wall: SystemTime,
-    pub(super) timeline: Timeline,
-    pub(super) tally: Arc<Tally>,
-    /// Whether a fragment has been written since this was last unset.
-    pub(super) has_written: bool,
-}
-
-impl Place {
-    /// Whether a file of ours is where it was made.
-    pub(super) fn find(&self, name: &str) -> io::Result<()> {
-        self.storage.find(&self.folder.join(name))
-    }
-}
-
-/// The timeline: one JSON object a line, only ever appended to.
-pub(super) struct Timeline {
-    file: Growing,
-    start_us: u64,
-    /// Written with the next look, all at once.
-    waiting: Vec<u8>,
-    lost_lines: u64,
-}
-
-impl Timeline {
-    fn create(
-        storage: &dyn Storage,
-        place: (&Path, &str),
-        start: Now,
-        by: &str,
-    ) -> io::Result<Self> {
-        let file = Growing::create(storage, place, &names::stamp(start.wall), "timeline.jsonl")?;
-        let mut timeline = Self { file, start_us: start.us, waiting: Vec::new(), lost_lines: 0 };
-        let unix_ms = start.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        timeline.put_json(
-            start.us,
-            json!({
-                "event": "session", "version": 1, "group": place.1, "by": by, "unix_ms": unix_ms,
-            }),
-        );
-        Ok(timeline)
-    }
-
-    /// Adds a line; `now_us` is on the shards' clock.
-    pub(super) fn put(&mut self, now_us: u64, mut what: Map<String, Value>) {
-        if self.waiting.len() > LINES_BYTES_MAX {
-            self.lost_lines += 1;
-            return;
-        }
-        what.insert("at_us".to_owned(), now_us.saturating_sub(self.start_us).into());
-        self.waiting.extend_from_slice(Value::Object(what).to_string().as_bytes());
-        self.waiting.push(b'\n');
-    }
-
-    /// The same for the literal of an object.
-    pub(super) fn put_json(&mut self, now_us: u64, what: Value) {
-        if let Value::Object(what) = what {
-            self.put(now_us, what);
-        }
-    }
-
-    /// What the session is called: the name without its ending.
-    fn session(&self) -> &str {
-        let name = self.file.name();
-        name.strip_suffix(".timeline.jsonl").unwrap_or(name)
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        self.file.append(&self.waiting)?;
-        self.waiting.clear();
-        if self.lost_lines > 0 {
-            tracing::warn!(lines = self.lost_lines, "a timeline lacks lines");
-            self.lost_lines = 0;
-        }
-        Ok(())
-    }
 }
 
 /// What keeps a recording from being written.
@@ -334,7 +236,7 @@ impl Session {
             self.reels.remove(&media);
         }
         self.place.timeline.write()?;
-        self.place.timeline.file.sync(now.us, disk);
+        self.place.timeline.sync(now.us, disk);
         if now.us.saturating_sub(self.checked_at_us) >= CHECK_EVERY_US {
             self.checked_at_us = now.us;
             self.check(now)?;
@@ -344,7 +246,7 @@ impl Session {
 
     /// Who writes to a file that nobody finds any more should not believe that it is safe.
     fn check(&mut self, now: Now) -> Result<(), Trouble> {
-        self.place.find(self.place.timeline.file.name())?;
+        self.place.find(self.place.timeline.file_name())?;
         for reel in self.reels.values_mut() {
             reel.check(now.us, &mut self.place);
         }
@@ -374,6 +276,7 @@ impl Session {
         if before.is_none() {
             self.around.tally.interrupted.fetch_add(1, Ordering::Relaxed);
         }
+        #[expect(clippy::indexing_slicing, reason = "there is one counter for each kind")]
         self.around.tally.interruptions[trouble.kind() as usize].fetch_add(1, Ordering::Relaxed);
         let retry_after_us = before.map_or(RETRY_AFTER_US, |before| before.retry_after_us);
         self.interruption = Some(Interruption {
@@ -398,7 +301,7 @@ impl Session {
         self.place.folder.clone_from(&folder);
         let used = self.around.tally.usage.of(&group);
         self.around.limits.check(used, storage.room(&folder)?)?;
-        match self.place.find(self.place.timeline.file.name()) {
+        match self.place.find(self.place.timeline.file_name()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut timeline =
@@ -406,7 +309,7 @@ impl Session {
                 for reel in self.reels.values() {
                     timeline.put_json(now.us, described(&reel.stream));
                 }
-                timeline.waiting.append(&mut self.place.timeline.waiting);
+                timeline.take_waiting(&mut self.place.timeline);
                 self.around.watched.begun(&group, timeline.session());
                 self.place.timeline = timeline;
             }

@@ -14,7 +14,7 @@ pub(super) struct Room {
     pub(super) has_inodes: bool,
 }
 
-/// A file system.
+/// What the recorder needs of a file system, so that tests can have a broken one.
 pub(super) trait Storage: Send + Sync {
     /// The folder of a group, made if it is not there, and within the root.
     fn folder(&self, root: &Path, group: &str) -> io::Result<PathBuf>;
@@ -26,7 +26,7 @@ pub(super) trait Storage: Send + Sync {
     fn room(&self, folder: &Path) -> io::Result<Room>;
 }
 
-/// One file.
+/// What it needs of a file.
 pub(super) trait Stored: Send {
     fn write_at(&mut self, bytes: &[u8], at: u64) -> io::Result<()>;
     fn truncate(&mut self, length: u64) -> io::Result<()>;
@@ -37,7 +37,7 @@ pub(super) trait Stored: Send {
 /// See [`Stored::syncing`].
 pub(super) type Syncing = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
-/// The system's.
+/// The file system of this machine.
 pub(super) struct System;
 
 impl Storage for System {

@@ -22,8 +22,9 @@ use tokio::net::{UdpSocket, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::clock::unix_s;
 use crate::metrics::{Counters, StreamRefusal};
-use crate::relay::{Credentials, unix_s};
+use crate::relay::Credentials;
 
 /// An allocation must have been made by then.
 const ALLOCATED_WITHIN: Duration = Duration::from_secs(10);
@@ -210,7 +211,7 @@ impl Turn {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let message = &datagram[..len];
+            let message = datagram.get(..len).unwrap_or_default();
             let sender = known.lock().unwrap_or_else(PoisonError::into_inner).get(&from).cloned();
             if let Some(sender) = sender {
                 // One who sends faster than it can be taken loses some, as on any network.

@@ -173,6 +173,7 @@ impl Client {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests take the time as it comes")]
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;

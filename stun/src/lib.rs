@@ -1,6 +1,9 @@
 //! STUN messages (RFC 8489), what one client of a TURN server that relays to itself has (RFC 8656), and a
 //! client's half of it. No input or output, no clock.
 
+// It reads what others have written: what is not there must not end the process.
+#![warn(clippy::indexing_slicing)]
+
 mod client;
 mod message;
 mod session;
@@ -23,6 +26,7 @@ pub const FINGERPRINT_XOR: u32 = 0x5354_554e;
 /// Octets that nobody can guess.
 fn unguessable<const LEN: usize>() -> [u8; LEN] {
     let mut bytes = [0; LEN];
+    #[expect(clippy::disallowed_methods, reason = "nothing that is decided depends on it")]
     // aws-lc aborts rather than return weak randomness.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     bytes

@@ -197,9 +197,11 @@ impl<'a> Message<'a> {
     /// Whether it is signed with a key.
     #[must_use]
     pub fn is_authentic(&self, key: &[u8]) -> bool {
-        self.integrity_at.is_some_and(|at| {
-            let received = &self.bytes[at + 4..at + INTEGRITY_BYTES];
-            let made = integrity(&self.bytes[..at], key);
+        let signed = self.integrity_at.and_then(|at| {
+            Some((self.bytes.get(..at)?, self.bytes.get(at + 4..at + INTEGRITY_BYTES)?))
+        });
+        signed.is_some_and(|(message, received)| {
+            let made = integrity(message, key);
             constant_time::verify_slices_are_equal(made.as_ref(), received).is_ok()
         })
     }
@@ -237,7 +239,8 @@ impl Draft {
     /// With one that is an address (RFC 8489 s14.2).
     #[must_use]
     pub fn with_address(self, name: u16, address: SocketAddr) -> Self {
-        let id: [u8; 12] = self.bytes[8..HEADER_BYTES].try_into().unwrap_or_default();
+        let id = self.bytes.get(8..HEADER_BYTES).and_then(|id| id.try_into().ok());
+        let id: [u8; 12] = id.unwrap_or_default();
         self.with(name, &write_address(address, &id))
     }
 
@@ -273,14 +276,16 @@ impl Draft {
 
     fn set_len(&mut self, more: usize) {
         let len = (self.bytes.len() - HEADER_BYTES + more) as u16;
-        self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        if let Some(place) = self.bytes.get_mut(2..4) {
+            place.copy_from_slice(&len.to_be_bytes());
+        }
     }
 }
 
 /// The code of an answer of a server like ours that says no: that is its first attribute.
 #[must_use]
 pub fn error_code(answer: &[u8]) -> Option<u16> {
-    let is_error = answer.get(1)? & 0x10 != 0 && answer[0] & 1 != 0;
+    let is_error = answer.get(1)? & 0x10 != 0 && answer.first()? & 1 != 0;
     let [class, number] = answer.get(HEADER_BYTES + 6..)?.first_chunk()?;
     is_error.then_some(u16::from(*class) * 100 + u16::from(*number))
 }

@@ -402,7 +402,7 @@ impl Session {
     fn nonce(&self, unix_s: u64) -> String {
         let signed = format!("{unix_s:x} {}", self.client);
         let tag = hmac::sign(&self.rules.nonce_key, signed.as_bytes());
-        let tag: String = tag.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let tag: String = tag.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
         format!("{unix_s:x}-{tag}")
     }
 
@@ -433,4 +433,5 @@ fn lifetime(message: &Message<'_>) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests take the time as it comes")]
 mod tests;

@@ -55,10 +55,10 @@ impl<'a> Raw<'a> {
     }
 
     fn attribute(self, at: usize) -> Option<Attribute<'a>> {
-        let head = self.bytes.get(at..at + 4)?;
-        let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let [name_high, name_low, len @ ..] = self.bytes.get(at..)?.first_chunk::<4>()?;
+        let len = usize::from(u16::from_be_bytes(*len));
         let value = self.bytes.get(at + 4..at + 4 + len)?;
-        Some(Attribute { at, name: u16::from_be_bytes([head[0], head[1]]), value })
+        Some(Attribute { at, name: u16::from_be_bytes([*name_high, *name_low]), value })
     }
 }
 
@@ -69,9 +69,9 @@ pub fn integrity(message: &[u8], key: &[u8]) -> hmac::Tag {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
     let mut mac = hmac::Context::with_key(&key);
     let counted = (message.len() + INTEGRITY_BYTES - HEADER_BYTES) as u16;
-    mac.update(&message[..2]);
+    mac.update(message.get(..2).unwrap_or_default());
     mac.update(&counted.to_be_bytes());
-    mac.update(&message[4..]);
+    mac.update(message.get(4..).unwrap_or_default());
     mac.sign()
 }
 

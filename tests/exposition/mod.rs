@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// One sample.
 #[derive(Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// With `_bucket`, `_sum` or `_count` for histograms.
     pub name: String,
     pub labels: BTreeMap<String, String>,
@@ -14,26 +14,26 @@ pub struct Sample {
 
 /// One metric with all its samples.
 #[derive(Debug, Default)]
-pub struct Family {
+pub(crate) struct Family {
     pub kind: String,
     pub samples: Vec<Sample>,
 }
 
 /// A whole page.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     pub families: BTreeMap<String, Family>,
 }
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
-pub fn name_is_good(name: &str) -> bool {
+pub(crate) fn name_is_good(name: &str) -> bool {
     let is_start = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
     name.starts_with(is_start) && name.chars().all(|c| is_start(c) || c.is_ascii_digit())
 }
 
 impl Page {
     /// Reads a page; an error names the line.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut page = Self::default();
         let mut current = String::new();
         if !text.ends_with('\n') {
@@ -99,7 +99,7 @@ impl Page {
     }
 
     /// The value of one sample.
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let wanted: BTreeMap<String, String> =
             labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut samples = self.families.values().flat_map(|family| &family.samples);

@@ -18,7 +18,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// A peer that has not exchanged descriptions yet.
-pub struct Peer {
+pub(crate) struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
     mids: Vec<Mid>,
@@ -26,14 +26,14 @@ pub struct Peer {
 }
 
 /// A peer at work, until it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     received: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Peer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let mut rtc = RtcConfig::new()
             .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))
@@ -45,7 +45,7 @@ impl Peer {
     }
 
     /// Offers one audio and one video section.
-    pub fn offer(&mut self, direction: Direction) -> String {
+    pub(crate) fn offer(&mut self, direction: Direction) -> String {
         let mut changes = self.rtc.sdp_api();
         for kind in [MediaKind::Audio, MediaKind::Video] {
             let (stream, track) = (Some("stream".to_owned()), Some(format!("{kind:?}")));
@@ -56,20 +56,20 @@ impl Peer {
         offer.to_sdp_string()
     }
 
-    pub fn accept_answer(&mut self, answer: &str) {
+    pub(crate) fn accept_answer(&mut self, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("the answer parses");
         let pending = self.pending.take().expect("an offer is out");
         self.rtc.sdp_api().accept_answer(pending, answer).expect("the answer fits");
     }
 
     /// Takes an offer and gives the answer.
-    pub fn accept_offer(&mut self, offer: &str) -> String {
+    pub(crate) fn accept_offer(&mut self, offer: &str) -> String {
         let offer = SdpOffer::from_sdp_string(offer).expect("the offer parses");
         self.rtc.sdp_api().accept_offer(offer).expect("the offer fits").to_sdp_string()
     }
 
     /// Connects and receives; `sends` says whether it sends opus and VP8, too.
-    pub fn run(mut self, sends: bool) -> Running {
+    pub(crate) fn run(mut self, sends: bool) -> Running {
         let received = Arc::<AtomicU64>::default();
         let is_over = Arc::<AtomicBool>::default();
         let (count, over) = (received.clone(), is_over.clone());
@@ -149,7 +149,7 @@ impl Peer {
 
 impl Running {
     /// RTP packets so far.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 }

@@ -19,15 +19,15 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 const OWN: [&str; 6] = ["-http", "127.0.0.1:0", "--shards", "1", "--advertise", "127.0.0.1"];
-pub const OPEN: &str = r#"{"op":[{}],"allow-anonymous":true}"#;
+pub(crate) const OPEN: &str = r#"{"op":[{}],"allow-anonymous":true}"#;
 /// Far beyond what anything here takes.
-pub const LIMIT: Duration = Duration::from_secs(240);
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
 /// A directory that goes away with the test.
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("aula-test-{}-{serial}", std::process::id());
@@ -36,7 +36,7 @@ impl Scratch {
         Self(path)
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("inside")).expect("a directory for the file");
         // As a careful editor does it: never half a file.
@@ -46,13 +46,13 @@ impl Scratch {
     }
 
     /// Runs the server to its end; gives its exit code and standard error.
-    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let (code, _, stderr) = self.run_for_output(arguments);
         (code, stderr)
     }
 
     /// As [`Self::run`], with standard output before standard error.
-    pub fn run_for_output(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) fn run_for_output(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = command(&self.0, arguments).output().expect("the server runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -73,7 +73,7 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-pub struct Server {
+pub(crate) struct Server {
     pub scratch: Scratch,
     pub port: u16,
     /// Where the operator's listener is, if there is one.
@@ -83,25 +83,25 @@ pub struct Server {
 
 impl Server {
     /// Plain HTTP, with the open group `test`.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&["-insecure"], |scratch| scratch.write("groups/test.json", OPEN))
     }
 
-    pub fn start_with(arguments: &[&str], prepare: impl FnOnce(&Scratch)) -> Self {
+    pub(crate) fn start_with(arguments: &[&str], prepare: impl FnOnce(&Scratch)) -> Self {
         let scratch = Scratch::new();
         prepare(&scratch);
         Self::start_in(scratch, arguments)
     }
 
     /// In a directory that is there already.
-    pub fn start_in(scratch: Scratch, arguments: &[&str]) -> Self {
+    pub(crate) fn start_in(scratch: Scratch, arguments: &[&str]) -> Self {
         let arguments: Vec<&str> = OWN.iter().chain(arguments).copied().collect();
         let command = command(&scratch.0, &arguments);
         Self::spawn(scratch, command)
     }
 
     /// In the control group of this folder.
-    pub fn start_grouped(folder: &Path, prepare: impl FnOnce(&Scratch)) -> Self {
+    pub(crate) fn start_grouped(folder: &Path, prepare: impl FnOnce(&Scratch)) -> Self {
         let scratch = Scratch::new();
         prepare(&scratch);
         let mut command = Command::new("sh");
@@ -118,7 +118,7 @@ impl Server {
 
     /// With a file system of its own for recordings, of so many bytes, which only the server sees;
     /// nothing where users may not have such a thing. As root, look below `/proc/PID/root`.
-    pub fn start_mounted(
+    pub(crate) fn start_mounted(
         size: &str,
         arguments: &[&str],
         prepare: impl FnOnce(&Scratch),
@@ -145,7 +145,7 @@ impl Server {
     }
 
     /// The folder of recordings as the server sees it.
-    pub fn recordings(&self) -> PathBuf {
+    pub(crate) fn recordings(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
         let below = self.scratch.0.strip_prefix("/").expect("absolute");
         root.join(below).join("recordings")
@@ -174,18 +174,18 @@ impl Server {
         Self { scratch, port, metrics_port, child }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         log_of(&self.scratch)
     }
 
-    pub fn signal(&self, signal: i32) {
+    pub(crate) fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("process ids are small");
         // SAFETY: `pid` is our own child, which has not been waited for.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
     /// Waits for the end.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LIMIT;
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child") {
@@ -197,20 +197,20 @@ impl Server {
     }
 
     /// One HTTP/1.1 request on a connection of its own.
-    pub fn request(&self, head: &str, body: &[u8]) -> Response {
+    pub(crate) fn request(&self, head: &str, body: &[u8]) -> Response {
         request(self.port, head, body)
     }
 
-    pub fn get(&self, path: &str) -> Response {
+    pub(crate) fn get(&self, path: &str) -> Response {
         self.request(&format!("GET {path} HTTP/1.1\r\n"), b"")
     }
 
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         self.try_connect().await.expect("a WebSocket")
     }
 
     /// A WebSocket, or the status of the refusal.
-    pub async fn try_connect(&self) -> Result<Client, u16> {
+    pub(crate) async fn try_connect(&self) -> Result<Client, u16> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("it listens");
         match client_async(format!("ws://127.0.0.1:{}/ws", self.port), stream).await {
             Ok((socket, _)) => Ok(Client { socket }),
@@ -220,14 +220,14 @@ impl Server {
     }
 
     /// A client that has said hello.
-    pub async fn greet(&self, id: &str) -> Client {
+    pub(crate) async fn greet(&self, id: &str) -> Client {
         let mut client = self.connect().await;
         client.hello(id).await;
         client
     }
 
     /// A member of `test`, once it knows that it is one.
-    pub async fn join(&self, id: &str) -> Client {
+    pub(crate) async fn join(&self, id: &str) -> Client {
         let mut client = self.greet(id).await;
         client.say(json!({"type": "join", "kind": "join", "group": "test", "username": id})).await;
         client.hear_until(|said| said["type"] == "user" && said["id"] == id).await;
@@ -237,7 +237,7 @@ impl Server {
 
 impl Server {
     /// Ends it without a warning, and gives its directory.
-    pub fn kill(mut self) -> Scratch {
+    pub(crate) fn kill(mut self) -> Scratch {
         self.child.kill().expect("our own child");
         self.child.wait().expect("our own child");
         Scratch(std::mem::take(&mut self.scratch.0))
@@ -257,26 +257,26 @@ fn log_of(scratch: &Scratch) -> String {
 }
 
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct Response {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-pub fn request(port: u16, head: &str, body: &[u8]) -> Response {
+pub(crate) fn request(port: u16, head: &str, body: &[u8]) -> Response {
     let mut stream = BlockingStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
     let length = if body.is_empty() && !head.starts_with("POST") {
@@ -299,24 +299,24 @@ pub fn request(port: u16, head: &str, body: &[u8]) -> Response {
     Response { status, head, body: answer[split + 4..].to_vec() }
 }
 
-pub struct Client<S = TcpStream> {
+pub(crate) struct Client<S = TcpStream> {
     pub socket: WebSocketStream<S>,
 }
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
-    pub async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         self.socket.send(Message::text(message.to_string())).await.expect("still open");
     }
 
     /// The next message.
-    pub async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         match self.next().await {
             Heard::Said(value) => value,
             Heard::Closed(frame) => panic!("closed: {frame:?}"),
         }
     }
 
-    pub async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Heard {
         loop {
             let message = tokio::time::timeout(LIMIT, self.socket.next()).await;
             match message.expect("something within the limit") {
@@ -331,7 +331,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     }
 
     /// Messages up to the one that is waited for, which is the last.
-    pub async fn hear_until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub(crate) async fn hear_until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut heard = Vec::new();
         loop {
             let said = self.hear().await;
@@ -344,7 +344,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     }
 
     /// The close code, whatever is said before it; 0 if there is none.
-    pub async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             if let Heard::Closed(frame) = self.next().await {
                 return frame.map_or((0, String::new()), |frame| {
@@ -355,25 +355,25 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     }
 
     /// Says who it is, as every client does first.
-    pub async fn hello(&mut self, id: &str) {
+    pub(crate) async fn hello(&mut self, id: &str) {
         self.say(json!({"type": "handshake", "version": ["2"], "id": id})).await;
         assert_eq!(self.hear().await, json!({"type": "handshake", "version": ["2"]}));
     }
 
     /// Proves that the server still serves this client.
-    pub async fn ping(&mut self) {
+    pub(crate) async fn ping(&mut self) {
         self.say(json!({"type": "ping"})).await;
         self.hear_until(|said| said["type"] == "pong").await;
     }
 }
 
-pub enum Heard {
+pub(crate) enum Heard {
     Said(Value),
     Closed(Option<CloseFrame>),
 }
 
 /// Waits for a condition.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "still waiting for {what}");
@@ -382,7 +382,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A port that nobody has, for TCP and UDP. Where the system does not choose: nobody else is given it.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 8_000) as u16;
     let is_free = |port: &u16| {

@@ -32,7 +32,7 @@ const HOLD_WINDOW: usize = 300;
 const HOLD_MAX_US: i64 = 1_000_000;
 
 /// What is published: the codec, and whether as simulcast.
-pub const STREAMS: [(&str, Codec, bool); 3] = [
+pub(crate) const STREAMS: [(&str, Codec, bool); 3] = [
     ("VP8 simulcast", Codec::Vp8, true),
     ("VP9 SVC", Codec::Vp9, false),
     ("AV1 SVC", Codec::Av1, false),
@@ -40,7 +40,7 @@ pub const STREAMS: [(&str, Codec, bool); 3] = [
 
 /// What a viewer has had of a minute.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Of pictures that could be decoded.
     pub goodput_kbps: u64,
     /// Pictures per second.
@@ -63,7 +63,11 @@ pub struct Found {
 }
 
 /// Sends one stream over one link.
-pub fn run((codec, simulcast): (Codec, bool), rung: &Rung, seed: u64) -> Result<Found, String> {
+pub(crate) fn run(
+    (codec, simulcast): (Codec, bool),
+    rung: &Rung,
+    seed: u64,
+) -> Result<Found, String> {
     let load =
         Load { codec, simulcast, is_svc: true, video_bps: VIDEO_BPS, fps: FPS, audio: true, seed };
     let mut world = World::new(load, rung.impairment())?;
@@ -141,7 +145,7 @@ fn show(decoded: &[Decoded]) -> (Vec<u64>, Vec<u64>) {
 }
 
 /// All of it as a table for people, in Markdown.
-pub fn table(seed: u64) -> Result<String, String> {
+pub(crate) fn table(seed: u64) -> Result<String, String> {
     let mut text =
         "| link: rate, round trip, jitter, loss, burst | stream | goodput | pictures | freezes | \
         longest | held back | keyframes | p95 of the queue | lost | sound concealed | gap p99 | \

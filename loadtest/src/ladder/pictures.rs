@@ -18,7 +18,7 @@ const NOTHING_FOR_US: u64 = 3_000_000;
 
 /// What a packet says of its picture.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub(super) struct Part {
     /// Which picture, in units of 90 kHz.
     pub rtp_time: u32,
     /// It is the last of it.
@@ -31,7 +31,7 @@ pub struct Part {
 
 /// A picture that could be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decoded {
+pub(super) struct Decoded {
     /// When.
     pub at_us: u64,
     /// When it was taken, in units of 90 kHz.
@@ -58,7 +58,7 @@ struct Missing {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Pictures {
+pub(super) struct Pictures {
     parts: BTreeMap<u64, Part>,
     missing: BTreeMap<u64, Missing>,
     highest: Option<u64>,
@@ -74,7 +74,7 @@ pub struct Pictures {
 
 impl Pictures {
     /// The extended number that these 16 bits mean.
-    pub fn extend(&self, seq_no: u16) -> u64 {
+    pub(super) fn extend(&self, seq_no: u16) -> u64 {
         match self.highest {
             // One cycle up, so that what comes late at the start stays positive.
             None => 1 << 16 | u64::from(seq_no),
@@ -86,7 +86,7 @@ impl Pictures {
     }
 
     /// Takes a packet, as it came or retransmitted.
-    pub fn take(&mut self, seq: u64, part: Part, now_us: u64) {
+    pub(super) fn take(&mut self, seq: u64, part: Part, now_us: u64) {
         let expected = self.highest.map_or(seq, |highest| highest + 1);
         if seq > expected + MISSING_MAX as u64 {
             self.missing.clear();
@@ -105,7 +105,7 @@ impl Pictures {
     }
 
     /// What is to be asked for now: missing packets, and whether a keyframe.
-    pub fn ask(&mut self, now_us: u64) -> (Vec<u16>, bool) {
+    pub(super) fn ask(&mut self, now_us: u64) -> (Vec<u16>, bool) {
         let mut numbers = Vec::new();
         let mut is_given_up = false;
         self.missing.retain(|seq, missing| {

@@ -12,7 +12,7 @@ const MARGIN_US: u64 = PACKET_US;
 
 /// What came when.
 #[derive(Debug, Default)]
-pub struct Sound {
+pub(super) struct Sound {
     first: Option<u32>,
     /// By packet, from the first one on.
     came_us: Vec<Option<u64>>,
@@ -20,7 +20,7 @@ pub struct Sound {
 
 /// What was heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Heard {
+pub(crate) struct Heard {
     /// The share of packets that had not come when they were to be played.
     pub concealed: f64,
     /// Of the lengths of what is concealed at a stretch, in milliseconds.
@@ -31,7 +31,7 @@ pub struct Heard {
 
 impl Sound {
     /// Takes a packet: its timestamp, and whether it carries others (RFC 2198).
-    pub fn take(&mut self, rtp_time: u32, payload: &[u8], is_red: bool, now_us: u64) {
+    pub(super) fn take(&mut self, rtp_time: u32, payload: &[u8], is_red: bool, now_us: u64) {
         if !is_red {
             self.put(rtp_time, now_us);
             return;
@@ -60,7 +60,7 @@ impl Sound {
     }
 
     /// What was heard of what was sent from `since_us` on.
-    pub fn heard(&self, since_us: u64) -> Heard {
+    pub(super) fn heard(&self, since_us: u64) -> Heard {
         // How late each was, beside the quickest.
         let due = |at: usize| at as u64 * PACKET_US;
         let late = |at: usize| self.came_us[at].map(|came| came as i64 - due(at) as i64);

@@ -47,7 +47,7 @@ struct Reception {
 }
 
 /// See the module's documentation.
-pub struct Viewer {
+pub(super) struct Viewer {
     pub address: SocketAddr,
     pub peer: Peer,
     server: SocketAddr,
@@ -66,7 +66,7 @@ pub struct Viewer {
 
 impl Viewer {
     /// One that has not connected.
-    pub fn new(address: SocketAddr, server: SocketAddr, peer: Peer) -> Self {
+    pub(super) fn new(address: SocketAddr, server: SocketAddr, peer: Peer) -> Self {
         Self {
             address,
             peer,
@@ -86,7 +86,7 @@ impl Viewer {
     }
 
     /// Answers the server's offer; redundant sound is taken where it is offered, as Chromium does.
-    pub fn answer(&mut self, offer: &str, out: &mut Vec<Vec<u8>>) -> Result<String, String> {
+    pub(super) fn answer(&mut self, offer: &str, out: &mut Vec<Vec<u8>>) -> Result<String, String> {
         let answer =
             self.peer.accept_offer(offer, &mut |_, datagram| out.push(datagram.to_vec()))?;
         for section in Description::read(offer).sections {
@@ -113,14 +113,14 @@ impl Viewer {
     }
 
     /// When [`Self::pass`] wants to be called.
-    pub fn next_at_us(&self, epoch: Instant) -> u64 {
+    pub(super) fn next_at_us(&self, epoch: Instant) -> u64 {
         let peer = self.peer.timeout.saturating_duration_since(epoch);
         let peer_us = peer.as_nanos().div_ceil(1000) as u64;
         if self.sealer.is_some() { peer_us.min(self.ask_us) } else { peer_us }
     }
 
     /// Lets time pass.
-    pub fn pass(&mut self, now: Instant, now_us: u64, out: &mut Vec<Vec<u8>>) {
+    pub(super) fn pass(&mut self, now: Instant, now_us: u64, out: &mut Vec<Vec<u8>>) {
         if self.peer.timeout <= now {
             self.peer.handle_timeout(now, &mut |_, datagram| out.push(datagram.to_vec()));
             self.connect();
@@ -182,7 +182,7 @@ impl Viewer {
     }
 
     /// Takes a datagram of the server.
-    pub fn receive(
+    pub(super) fn receive(
         &mut self,
         datagram: &mut [u8],
         now: Instant,

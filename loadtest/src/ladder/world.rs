@@ -30,7 +30,7 @@ const STEP_US: u64 = 50;
 const CONNECT_US: u64 = 30_000_000;
 
 /// See the module's documentation.
-pub struct World {
+pub(super) struct World {
     epoch: Instant,
     now_us: u64,
     server: VirtualShard,
@@ -57,7 +57,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 impl World {
     /// The publisher sends, the viewer is about to be connected over links that do what is asked of
     /// them once it is.
-    pub fn new(load: Load, link: Impairment) -> Result<Self, String> {
+    pub(super) fn new(load: Load, link: Impairment) -> Result<Self, String> {
         let epoch = Instant::now();
         let certificate = || generate_certificate().ok_or("no DTLS certificate");
         let (cert, server) = (certificate()?, address(SERVER)?);
@@ -95,12 +95,12 @@ impl World {
     }
 
     /// What time it is, in microseconds from the beginning.
-    pub fn now_us(&self) -> u64 {
+    pub(super) fn now_us(&self) -> u64 {
         self.now_us
     }
 
     /// Connects the viewer, over a good path still, and begins to impair it.
-    pub fn connect(&mut self) -> Result<(), String> {
+    pub(super) fn connect(&mut self) -> Result<(), String> {
         // Sound and pictures.
         self.run_until("the publisher is heard", |world| world.known.len() == 2)?;
         let subscriptions = self.known.iter().map(|publication| SubscriptionSpec {
@@ -134,7 +134,7 @@ impl World {
     }
 
     /// Lets so much time pass.
-    pub fn run_for(&mut self, length: Duration) -> Result<(), String> {
+    pub(super) fn run_for(&mut self, length: Duration) -> Result<(), String> {
         let until_us = self.now_us + length.as_micros() as u64;
         while self.now_us < until_us {
             self.step()?;

@@ -15,7 +15,7 @@ const TO_BE_CONTINUED: u8 = 0x40;
 const NEW_SEQUENCE: u8 = 0x08;
 
 /// Appends the packets of one frame of a stream with `spatial` layers.
-pub fn packetise(frame: &Frame, spatial: u8, out: &mut Vec<Packet>) {
+pub(super) fn packetise(frame: &Frame, spatial: u8, out: &mut Vec<Packet>) {
     let begins_sequence = frame.is_keyframe && frame.sid == 0;
     let sequence = begins_sequence.then(sequence_header);
     // Type, extension flag, no size field: the payload format gives the sizes.

@@ -2,14 +2,14 @@
 
 /// Bits, most significant first.
 #[derive(Debug, Default)]
-pub struct BitWriter {
+pub(super) struct BitWriter {
     bytes: Vec<u8>,
     used: usize,
 }
 
 impl BitWriter {
     /// Appends the low `bits` (at most 32) of a value.
-    pub fn put(&mut self, value: u32, bits: usize) {
+    pub(super) fn put(&mut self, value: u32, bits: usize) {
         for bit in (0..bits).rev() {
             if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
@@ -22,25 +22,25 @@ impl BitWriter {
     }
 
     /// Appends an unsigned Exp-Golomb code (H.264 s9.1).
-    pub fn put_ue(&mut self, value: u32) {
+    pub(super) fn put_ue(&mut self, value: u32) {
         let bits = (32 - (value + 1).leading_zeros()) as usize;
         self.put(0, bits - 1);
         self.put(value + 1, bits);
     }
 
     /// Appends a 1 and zeros up to a whole octet: the trailing bits of H.264 and AV1.
-    pub fn put_trailing(&mut self) {
+    pub(super) fn put_trailing(&mut self) {
         self.put(1, 1);
         self.align();
     }
 
     /// Appends zeros up to a whole octet.
-    pub fn align(&mut self) {
+    pub(super) fn align(&mut self) {
         self.used = self.used.next_multiple_of(8);
     }
 
     /// What was written.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }

@@ -36,7 +36,7 @@ const TEMPLATES: u32 = 1 + PLACES.len() as u32;
 
 /// The descriptor of one packet of a frame of a stream with `spatial` layers; with the structure in
 /// the first one of a keyframe.
-pub fn descriptor(frame: &Frame, spatial: u8, begins: bool, ends: bool) -> Vec<u8> {
+pub(super) fn descriptor(frame: &Frame, spatial: u8, begins: bool, ends: bool) -> Vec<u8> {
     let place = match (frame.is_keyframe, frame.since_keyframe % 4) {
         (true, _) => 0,
         (false, 0) => 1,
@@ -59,7 +59,7 @@ pub fn descriptor(frame: &Frame, spatial: u8, begins: bool, ends: bool) -> Vec<u
 }
 
 /// The frame number of a descriptor.
-pub fn frame_number(descriptor: &[u8]) -> Option<u16> {
+pub(crate) fn frame_number(descriptor: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes([*descriptor.get(1)?, *descriptor.get(2)?]))
 }
 

@@ -4,16 +4,16 @@
 
 /// Numbers that look random and repeat with their seed (splitmix64).
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
     /// A sequence of its own for each seed.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// The next number.
-    pub fn next_u64(&mut self) -> u64 {
+    pub(super) fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,14 +22,14 @@ impl Random {
     }
 
     /// A number in 0..1.
-    pub fn share(&mut self) -> f64 {
+    pub(super) fn share(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
 /// One spatial layer's part of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(super) struct Frame {
     /// Pictures since the start.
     pub picture: u64,
     /// Pictures since the last keyframe.
@@ -49,18 +49,18 @@ pub struct Frame {
 }
 
 /// Temporal layers in their repeating order, each with its share of an average frame's size.
-pub type TemporalPattern = &'static [(u8, f64)];
+pub(super) type TemporalPattern = &'static [(u8, f64)];
 
 /// One layer.
-pub const L1T1: TemporalPattern = &[(0, 1.0)];
+pub(super) const L1T1: TemporalPattern = &[(0, 1.0)];
 /// libvpx gives the lower of two layers 60 % of the rate.
-pub const L1T2: TemporalPattern = &[(0, 1.2), (1, 0.8)];
+pub(super) const L1T2: TemporalPattern = &[(0, 1.2), (1, 0.8)];
 /// Of three layers 40, 20 and 40 %.
-pub const L1T3: TemporalPattern = &[(0, 1.6), (2, 0.8), (1, 0.8), (2, 0.8)];
+pub(super) const L1T3: TemporalPattern = &[(0, 1.6), (2, 0.8), (1, 0.8), (2, 0.8)];
 
 /// What an encoder is set to.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Bits per second of encoded frames.
     pub bitrate_bps: u64,
     /// Pictures per second.
@@ -84,7 +84,7 @@ const FRAME_BYTES_MIN: f64 = 48.0;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub struct Encoder {
+pub(super) struct Encoder {
     settings: Settings,
     random: Random,
     picture: u64,
@@ -95,13 +95,13 @@ pub struct Encoder {
 
 impl Encoder {
     /// An encoder before its first keyframe.
-    pub fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         let random = Random::new(settings.seed);
         Self { settings, random, picture: 0, keyframe_at: 0, debt: 0.0 }
     }
 
     /// The frames of the next picture, lowest layer first.
-    pub fn next_picture(&mut self, wants_keyframe: bool) -> Vec<Frame> {
+    pub(super) fn next_picture(&mut self, wants_keyframe: bool) -> Vec<Frame> {
         let Settings { bitrate_bps, fps, temporal, spatial, .. } = self.settings;
         let picture = self.picture;
         self.picture += 1;

@@ -19,7 +19,7 @@ const HIGHEST: u8 = 3 << 5;
 const FU_BYTES: usize = 2;
 
 /// Appends the packets of a frame.
-pub fn packetise(frame: &Frame, out: &mut Vec<Packet>) {
+pub(super) fn packetise(frame: &Frame, out: &mut Vec<Packet>) {
     let rtp_time = frame.rtp_time;
     let mut push = |marker, payload| {
         out.push(Packet { rtp_time, marker, payload, dependency: Vec::new() });

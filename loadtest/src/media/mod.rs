@@ -12,8 +12,8 @@ mod stamp;
 mod vp8;
 mod vp9;
 
-pub use dependency::frame_number;
-pub use stamp::{read_stamp, write_stamp};
+pub(crate) use dependency::frame_number;
+pub(crate) use stamp::{read_stamp, write_stamp};
 
 use dataplane::Codec;
 
@@ -26,7 +26,7 @@ const PAYLOAD_BYTES_MAX: usize = 1150;
 
 /// An RTP packet to be: its payload's stamp is written when it leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// Units of 90 kHz.
     pub rtp_time: u32,
     /// The marker bit.
@@ -39,7 +39,7 @@ pub struct Packet {
 
 /// A video stream: encoder, packetiser and pacer.
 #[derive(Debug)]
-pub struct Video {
+pub(crate) struct Video {
     codec: Codec,
     spatial: u8,
     encoder: Encoder,
@@ -55,7 +55,7 @@ impl Video {
     /// `bitrate_bps` of encoded frames at `fps` (at least 1) frames per second, the first one at
     /// `at_us`. AV1 has one spatial layer, or three as VP9 if `is_svc`. The same seed makes the same
     /// stream.
-    pub fn new(
+    pub(crate) fn new(
         (codec, is_svc): (Codec, bool),
         bitrate_bps: u64,
         fps: u64,
@@ -82,12 +82,12 @@ impl Video {
     }
 
     /// When something is to be done.
-    pub fn next_at_us(&self) -> u64 {
+    pub(crate) fn next_at_us(&self) -> u64 {
         self.pacer.next_at_us().map_or(self.frame_at_us, |at_us| at_us.min(self.frame_at_us))
     }
 
     /// Encodes what is due and calls `send` for each packet that leaves now.
-    pub fn poll(&mut self, at_us: u64, mut send: impl FnMut(&Packet)) {
+    pub(crate) fn poll(&mut self, at_us: u64, mut send: impl FnMut(&Packet)) {
         if at_us >= self.frame_at_us {
             self.frame_at_us = next_due(self.frame_at_us, self.interval_us, at_us);
             self.encode();
@@ -117,16 +117,16 @@ impl Video {
 
 /// A stream of opus packets, one per 20 ms.
 #[derive(Debug, Default)]
-pub struct Audio {
+pub(crate) struct Audio {
     packet: u64,
 }
 
 /// Microseconds between opus packets.
-pub const AUDIO_INTERVAL_US: u64 = 20_000;
+pub(crate) const AUDIO_INTERVAL_US: u64 = 20_000;
 
 impl Audio {
     /// The next packet: timestamp (48 kHz) and payload.
-    pub fn next_packet(&mut self, at_us: u64) -> (u32, [u8; 80]) {
+    pub(crate) fn next_packet(&mut self, at_us: u64) -> (u32, [u8; 80]) {
         let mut payload = [0x55; 80];
         // RFC 6716 s3.1: CELT, fullband, 20 ms, mono, one frame.
         payload[0] = 0xf8;
@@ -138,7 +138,7 @@ impl Audio {
 }
 
 /// The next due time: even steps, but after a stall no burst to make up for it.
-pub fn next_due(due_us: u64, interval_us: u64, now_us: u64) -> u64 {
+pub(crate) fn next_due(due_us: u64, interval_us: u64, now_us: u64) -> u64 {
     let next = due_us + interval_us;
     if next + 10 * interval_us < now_us { now_us + interval_us } else { next }
 }

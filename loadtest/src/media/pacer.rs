@@ -15,7 +15,7 @@ const INTERVAL_US: u64 = 5_000;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Pacer {
+pub(super) struct Pacer {
     queue: VecDeque<Packet>,
     bytes_per_us: f64,
     /// Octets that may leave now.
@@ -25,25 +25,25 @@ pub struct Pacer {
 
 impl Pacer {
     /// A pacer for a stream of this rate.
-    pub fn new(bitrate_bps: u64) -> Self {
+    pub(super) fn new(bitrate_bps: u64) -> Self {
         let bytes_per_us = bitrate_bps as f64 * FACTOR / 8e6;
         let budget = bytes_per_us * BURST_US as f64;
         Self { queue: VecDeque::new(), bytes_per_us, budget, budget_at_us: 0 }
     }
 
     /// Queues a packet.
-    pub fn push(&mut self, packet: Packet) {
+    pub(super) fn push(&mut self, packet: Packet) {
         self.queue.push_back(packet);
     }
 
     /// When the next packet is due; `None` if none waits.
-    pub fn next_at_us(&self) -> Option<u64> {
+    pub(super) fn next_at_us(&self) -> Option<u64> {
         let wait = if self.budget > 0.0 { 0 } else { INTERVAL_US };
         (!self.queue.is_empty()).then_some(self.budget_at_us + wait)
     }
 
     /// The next packet, if one may leave. The last one may overdraw the budget.
-    pub fn pop(&mut self, at_us: u64) -> Option<Packet> {
+    pub(super) fn pop(&mut self, at_us: u64) -> Option<Packet> {
         let passed = at_us.saturating_sub(self.budget_at_us);
         self.budget_at_us = self.budget_at_us.max(at_us);
         let most = self.bytes_per_us * BURST_US as f64;

@@ -4,13 +4,13 @@
 //! without looking like a start code.
 
 /// A stamp's length: magic, eight times seven bits of microseconds, stop bit.
-pub const STAMP_BYTES: usize = 12;
+pub(super) const STAMP_BYTES: usize = 12;
 const MAGIC: [u8; 3] = *b"aUl";
 const STOP: u8 = 0x80;
 const TIME_BYTES: usize = 8;
 
 /// Reads the stamp of a payload: microseconds since the harness's epoch.
-pub fn read_stamp(payload: &[u8]) -> Option<u64> {
+pub(crate) fn read_stamp(payload: &[u8]) -> Option<u64> {
     let stamp: &[u8; STAMP_BYTES] = payload.last_chunk()?;
     let (magic, rest) = stamp.split_first_chunk()?;
     let (time, stop) = rest.split_first_chunk::<TIME_BYTES>()?;
@@ -21,7 +21,7 @@ pub fn read_stamp(payload: &[u8]) -> Option<u64> {
 }
 
 /// Writes the stamp over the end of a payload; a shorter one gets none.
-pub fn write_stamp(payload: &mut [u8], at_us: u64) {
+pub(crate) fn write_stamp(payload: &mut [u8], at_us: u64) {
     if let Some(stamp) = payload.last_chunk_mut::<STAMP_BYTES>() {
         stamp[..3].copy_from_slice(&MAGIC);
         for (at, byte) in stamp[3..3 + TIME_BYTES].iter_mut().enumerate() {

@@ -7,7 +7,7 @@ use super::{Packet, split};
 const DESCRIPTOR_BYTES: usize = 6;
 
 /// Appends the packets of a frame. `tl0` counts the base layer's pictures.
-pub fn packetise(frame: &Frame, tl0: u8, out: &mut Vec<Packet>) {
+pub(super) fn packetise(frame: &Frame, tl0: u8, out: &mut Vec<Packet>) {
     let mut data = vec![0x55; frame.bytes];
     data.splice(..0, payload_header(frame));
     let parts = split(&data, DESCRIPTOR_BYTES);

@@ -11,7 +11,7 @@ const DESCRIPTOR_BYTES: usize = 5;
 const SIZES: [(u16, u16); 3] = [(320, 180), (640, 360), (1280, 720)];
 
 /// Appends the packets of one spatial layer's frame. `tl0` counts the base layer's pictures.
-pub fn packetise(frame: &Frame, tl0: u8, out: &mut Vec<Packet>) {
+pub(super) fn packetise(frame: &Frame, tl0: u8, out: &mut Vec<Packet>) {
     let mut data = vec![0x55; frame.bytes];
     data.splice(..0, frame_header(frame));
     let structure = (frame.is_keyframe && frame.sid == 0).then(scalability_structure);

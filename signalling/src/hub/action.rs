@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge};
+use crate::group::Lock;
 use crate::ids::{ClientId, ConnId};
 use crate::name::{GroupName, Username};
 use crate::permission::{MESSAGE, OP, PRESENT, RECORD};
@@ -15,20 +16,28 @@ const TEXT_BYTES_MAX: usize = 4 * 1024;
 
 const JOIN_FIRST: &str = "join a group first";
 /// The answer to whoever lacks the permission.
-pub const NOT_AUTHORISED: &str = "not authorised";
+pub(super) const NOT_AUTHORISED_TEXT: &str = "not authorised";
 
 /// Why an action was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// The member is told and goes on.
     Error(&'static str),
-    /// The member has been told already.
-    Told(&'static str),
+    /// It has not the right to. It is told, unless it has been told already, and goes on.
+    NotAuthorised {
+        /// In plain words, if it is still to be told.
+        text: Option<&'static str>,
+    },
     /// The member is told, and its connection ends.
     Fatal(&'static str),
 }
 
 use Refusal::{Error, Fatal};
+
+impl Refusal {
+    /// For whoever lacks the permission, and has not been told.
+    pub(super) const NOT_AUTHORISED: Self = Self::NotAuthorised { text: Some(NOT_AUTHORISED_TEXT) };
+}
 
 /// What an action adds to or takes from a member.
 struct Change {
@@ -58,6 +67,7 @@ impl Hub {
                 | "setdata"
                 | "consent"
         );
+        // Not an answer to go on with: the client speaks another protocol than we do.
         if !is_known {
             return Err(Fatal("unknown user action"));
         }
@@ -71,7 +81,7 @@ impl Hub {
             return self.consent(&name, conn, &action);
         }
         if !member.may(OP) {
-            return Err(Error(NOT_AUTHORISED));
+            return Err(Refusal::NOT_AUTHORISED);
         }
         let by = (member.id.clone(), member.username.clone());
         let Some(group) = self.groups.get(&name) else {
@@ -100,6 +110,7 @@ impl Hub {
         let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
         let records = group.description.flags.allow_recording;
         let member = group.members.get_mut(&dest).ok_or(Error("no such user"))?;
+        // Behind WHIP and WHEP is nobody who could do with it what a person does.
         if !member.traits.chats {
             return Err(Error("this is not a real user"));
         }
@@ -168,7 +179,7 @@ impl Hub {
         let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
         let member = group.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
         if action.dest != member.id.as_str() {
-            return Err(Error(NOT_AUTHORISED));
+            return Err(Refusal::NOT_AUTHORISED);
         }
         let Some(Value::Object(update)) = &action.value else {
             return Err(Error("Bad value in setdata"));
@@ -197,14 +208,14 @@ impl Hub {
         let kind = action.kind.as_str();
         match kind {
             "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" if !is_op => {
-                return Err(Error(NOT_AUTHORISED));
+                return Err(Refusal::NOT_AUTHORISED);
             }
             "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" => {
                 if !member.chat_budget.take(now.mono) {
                     return Err(Error("too many messages, slow down"));
                 }
             }
-            "record" | "unrecord" if !member.may(RECORD) => return Err(Error(NOT_AUTHORISED)),
+            "record" | "unrecord" if !member.may(RECORD) => return Err(Refusal::NOT_AUTHORISED),
             "record" | "unrecord" if !member.chat_budget.take(now.mono) => {
                 return Err(Error("too many messages, slow down"));
             }
@@ -218,7 +229,7 @@ impl Hub {
                     return Err(Error("too many messages, slow down"));
                 }
                 if self.token_action(&name, conn, &action, now) {
-                    return Err(Refusal::Told(NOT_AUTHORISED));
+                    return Err(Refusal::NotAuthorised { text: None });
                 }
                 return Ok(());
             }
@@ -244,7 +255,7 @@ impl Hub {
             _ => {
                 let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
                 let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
-                group.lock = lock;
+                group.lock = lock.map(Lock::BySomebody);
                 self.tell_changed(&name, true);
                 Ok(())
             }

@@ -49,21 +49,21 @@ pub enum Proof {
     Nothing {
         /// A password of somebody else, to spend the same time on.
         decoy: Password,
-        /// What was given.
+        /// The password that the client has sent.
         given: String,
     },
-    /// A password.
+    /// A password has to match the one that the file has.
     Password {
-        /// What is stored.
+        /// The password that the file has for this user.
         stored: Password,
-        /// What was given.
+        /// The password that the client has sent.
         given: String,
     },
     /// A token: signed by one of these keys, or kept by the server.
     Token {
-        /// What was given.
+        /// The token that the client has sent.
         token: String,
-        /// The group's keys.
+        /// Those of `authKeys`, one of which must have signed it.
         keys: Arc<[Key]>,
         /// If it is no token: the password that it must be instead.
         otherwise: Option<Password>,
@@ -83,7 +83,7 @@ pub struct CredentialCheck {
     pub is_wildcard: bool,
     /// Where the client is, `ip:port`.
     pub address: Option<String>,
-    /// What to compare.
+    /// What is to be compared with what.
     pub proof: Proof,
 }
 
@@ -126,13 +126,13 @@ impl fmt::Debug for CredentialCheck {
 /// Who is in by a token that the server keeps, without a person in front of it.
 #[derive(Clone)]
 pub struct Bearer {
-    /// Whose session.
+    /// The connection that it has let in.
     pub conn: ConnId,
     /// The group that it is in.
     pub group: GroupName,
     /// The group whose file decides there.
     pub realm: GroupName,
-    /// The token.
+    /// The secret by which the server keeps the token.
     pub secret: String,
 }
 
@@ -145,7 +145,7 @@ impl fmt::Debug for Bearer {
 /// What a credential check found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The password matches.
+    /// It is who it says.
     Right,
     /// The token is good, and gives this.
     Granted(Box<TokenGrant>),

@@ -6,35 +6,19 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::cause::Cause;
 use super::credential::{CredentialCheck, Credentials};
-use super::media::{MediaRequest, PathState};
+use super::media::MediaRequest;
 use super::recording::RecordOrder;
 use crate::description::Description;
 use crate::description_error::DescriptionError;
-use crate::group::StatusView;
 use crate::ids::{ClientId, ConnId, StreamId, Ticket};
+use crate::message::Message;
 use crate::name::{GroupName, Username};
+use crate::path::PathState;
 use crate::permission::Permissions;
+use crate::status::StatusView;
 use crate::token::TokenRequest;
-
-/// What a kind of client can do at all, whatever its permissions.
-#[derive(Clone, Debug, Default)]
-pub struct Traits {
-    /// It takes streams of others.
-    pub receives: bool,
-    /// It takes chat and notifications.
-    pub chats: bool,
-    /// It wants to know who speaks.
-    pub follows_speakers: bool,
-    /// It wants to know which Encodings of its streams anybody wishes to have.
-    pub spares_encodings: bool,
-    /// Its address, for `identify`.
-    pub address: Option<String>,
-    /// Our address that it has reached, which media can probably reach as well.
-    pub reached: Option<IpAddr>,
-    /// How it calls us, as in its `Host` header.
-    pub host: Option<String>,
-}
 
 /// Who has opened a WebSocket.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +38,7 @@ pub struct JoinRequest {
     pub client: String,
     /// The group, as the client spelt it.
     pub group: String,
-    /// Who.
+    /// What shows who it is.
     pub credentials: Credentials,
     /// What others shall know.
     pub data: Map<String, Value>,
@@ -104,59 +88,22 @@ pub enum Failure {
 /// The answer to a join, and every later change of the member's standing.
 #[derive(Clone, Debug)]
 pub struct Joined {
-    /// What happened.
+    /// Whether this answers a join, or what else has happened.
     pub kind: JoinedKind,
     /// Where, as the client spelt it.
     pub group: String,
     /// The member's name; authoritative.
     pub username: Option<Username>,
-    /// The member's permissions.
+    /// What the member may do from now on.
     pub permissions: Permissions,
     /// The member view of the group.
     pub status: Option<Map<String, Value>>,
-    /// The group's data.
+    /// What operators have set for the whole group.
     pub data: Map<String, Value>,
     /// Why refused, for programs.
     pub failure: Option<Failure>,
     /// Why refused, or where to go instead.
     pub value: Option<String>,
-}
-
-/// A chat message, or a message between user interfaces.
-#[derive(Clone, Debug, Default)]
-pub struct Message {
-    /// Free, such as `me` or `filetransfer`.
-    pub kind: String,
-    /// May be empty.
-    pub id: String,
-    /// Nothing for the server.
-    pub source: Option<ClientId>,
-    /// The sender's name.
-    pub username: Option<Username>,
-    /// Nothing for everyone.
-    pub dest: Option<ClientId>,
-    /// The sender may moderate.
-    pub is_privileged: bool,
-    /// The sender does not get a copy.
-    pub is_noecho: bool,
-    /// RFC 3339; empty if none.
-    pub time: String,
-    /// A word for programs; empty if none.
-    pub error: &'static str,
-    /// Anything.
-    pub value: Option<Value>,
-}
-
-/// Why something did not work, for programs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Cause {
-    /// It will not work the same way again.
-    #[default]
-    Other,
-    /// The server has too much to do; the same may work later.
-    Busy,
-    /// What was sent cannot be read.
-    Malformed,
 }
 
 /// What members are told.
@@ -168,13 +115,13 @@ pub enum Event {
     User {
         /// Which of the three.
         kind: UserKind,
-        /// Who.
+        /// The client that this is about.
         id: ClientId,
-        /// Their name.
+        /// The name of that client; may be empty.
         username: Username,
-        /// Empty on delete.
+        /// What it may do; empty on delete.
         permissions: Permissions,
-        /// Empty on delete.
+        /// What it shows of itself; empty on delete.
         data: Map<String, Value>,
     },
     /// A message from before the member joined.
@@ -185,54 +132,54 @@ pub enum Event {
     UserMessage(Arc<Message>),
     /// The answer to the member's offer.
     Answer {
-        /// Which stream.
+        /// The stream whose offer is answered.
         stream: StreamId,
-        /// The answer.
+        /// The SDP answer.
         sdp: String,
         /// Audio and video sections that cannot be used, in plain words.
         unused: Vec<String>,
     },
     /// An offer of someone's stream.
     Offer {
-        /// The stream's id.
+        /// The id of the stream, which is its publisher's choice.
         stream: StreamId,
-        /// Its label.
+        /// What its publisher calls it, such as `camera`.
         label: String,
         /// The stream that it takes the place of.
         replace: Option<StreamId>,
-        /// The publisher.
+        /// The client id of the publisher.
         source: ClientId,
-        /// The publisher's name.
+        /// The name of the publisher; may be empty.
         username: Username,
-        /// The offer.
+        /// The SDP offer.
         sdp: String,
     },
     /// The member's view is negotiated: the answer to its offer, or nothing if the offer was ours.
     Viewing {
-        /// The answer.
+        /// The SDP answer to the offer of the member.
         sdp: Option<String>,
     },
     /// An offer for the member's view.
     ViewOffer {
-        /// The offer.
+        /// The SDP offer.
         sdp: String,
     },
     /// The member's description of its view was refused; a view that ran before goes on.
     ViewRefused {
-        /// In plain words.
+        /// For people to read, and for whoever looks at the log.
         text: String,
         /// What kind of failure it is.
         cause: Cause,
     },
     /// The member's view is over.
     ViewClosed {
-        /// In plain words.
+        /// For people to read, and for whoever looks at the log.
         text: String,
     },
     /// The pictures of a stream are held back because the member's path has no room for them, or
     /// come again.
     Paused {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
         /// Whether they are held back.
         is_paused: bool,
@@ -240,23 +187,23 @@ pub enum Event {
     /// Nothing comes of a stream any more, as the path from its publisher has failed, or it comes
     /// again.
     Silent {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
         /// Whether nothing comes.
         is_silent: bool,
     },
     /// How the member's own connection for a stream fares, if that is worth a word.
     Path {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
-        /// What is known.
+        /// How far it has come, and what it goes over.
         path: PathState,
     },
     /// Which Encodings of the member's own stream anybody wishes to have; the others may be left out.
     Wanted {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
-        /// Their rids.
+        /// The rids of these Encodings, as in the offer.
         rids: Vec<String>,
     },
     /// Who speaks now, as far as levels tell.
@@ -266,22 +213,22 @@ pub enum Event {
     },
     /// A stream of someone else is over.
     Close {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
     },
     /// The member shall end a stream of its own.
     Abort {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
     },
     /// The member shall restart ICE on a stream of its own.
     Renegotiate {
-        /// Which.
+        /// The id of the stream that this is about.
         stream: StreamId,
     },
     /// Something the member asked for did not work; nothing is lost.
     Error {
-        /// In plain words.
+        /// For people to read, and for whoever looks at the log.
         text: String,
         /// What kind of failure it is, for programs.
         cause: Cause,
@@ -293,14 +240,14 @@ pub enum Event {
     },
     /// Something that the member should know, though nothing that it asked for has failed.
     Warning {
-        /// In plain words.
+        /// For people to read, and for whoever looks at the log.
         text: String,
     },
     /// The member is out: its connection ends after this.
     Kicked {
         /// By whom, unless by the server.
         by: Option<(ClientId, Username)>,
-        /// The member.
+        /// The client id of the member itself.
         dest: ClientId,
         /// Why; empty if nobody said.
         message: String,
@@ -310,7 +257,7 @@ pub enum Event {
 /// To whom an event goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Recipients {
-    /// To one.
+    /// A single connection.
     One(ConnId),
     /// To several, each in its own order.
     Many(Vec<ConnId>),
@@ -321,7 +268,7 @@ pub enum Recipients {
 pub enum GroupFile {
     /// Its present contents, changed or not.
     Found(Arc<Description>),
-    /// There is none.
+    /// No file says that there is such a group.
     Missing,
     /// It cannot be used.
     Broken(Arc<DescriptionError>),
@@ -332,7 +279,7 @@ pub enum GroupFile {
 pub enum StatusReply {
     /// There is such a group.
     Found(Box<StatusView>),
-    /// There is none.
+    /// No file says that there is such a group.
     Missing,
     /// Its file cannot be used.
     Broken,
@@ -341,7 +288,7 @@ pub enum StatusReply {
 /// What the hub wants done. In order.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Tell members.
+    /// Adapters tell members, each in the words of its protocol.
     Event(Recipients, Event),
     /// Tell the data plane.
     Media(MediaRequest),
@@ -353,7 +300,7 @@ pub enum Output {
     Token(ConnId, TokenRequest),
     /// Answer a status query.
     Status(Ticket, StatusReply),
-    /// Tell the recorder.
+    /// Recording begins, ends, or has something to note.
     Record(Box<RecordOrder>),
     /// Tell whoever keeps the books.
     Happened(Box<Happening>),
@@ -362,7 +309,7 @@ pub enum Output {
 /// Something in the life of a group that its operator may want to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Happening {
-    /// What.
+    /// What has happened to it.
     pub what: What,
     /// Where, as the client spelt it if there is no such group.
     pub group: String,
@@ -372,7 +319,7 @@ pub struct Happening {
     pub username: String,
 }
 
-/// What has happened.
+/// What can happen to a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum What {
     /// A member has come.
@@ -382,7 +329,7 @@ pub enum What {
     },
     /// Somebody was not let in.
     Refused {
-        /// In plain words.
+        /// The reason that the client was given.
         why: String,
     },
     /// A member is gone.
@@ -396,7 +343,7 @@ pub enum What {
     },
     /// A stream of the member's is there for others.
     Published {
-        /// Its id.
+        /// The id of the stream.
         stream: String,
         /// Its label, such as `camera`.
         label: String,
@@ -405,9 +352,9 @@ pub enum What {
     },
     /// That stream is over.
     Ended {
-        /// Its id.
+        /// The id of the stream.
         stream: String,
-        /// Its label.
+        /// What its publisher calls it, such as `camera`.
         label: String,
     },
 }
@@ -415,7 +362,7 @@ pub enum What {
 /// Whose a transport is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Whose {
-    /// The group.
+    /// The name of the group.
     pub group: String,
     /// The member's client id.
     pub client: String,
@@ -428,10 +375,10 @@ pub struct Whose {
 /// A useraction or groupaction.
 #[derive(Clone, Debug, Default)]
 pub struct ActionRequest {
-    /// Which.
+    /// The name of the action, such as `kick`.
     pub kind: String,
-    /// On whom.
+    /// The client id of whom it is done to; of no use to actions on the group.
     pub dest: String,
-    /// With what.
+    /// What the action needs to know, as the client has sent it.
     pub value: Option<Value>,
 }

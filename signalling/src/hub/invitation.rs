@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ActionRequest, Event, Hub, Message, NOT_AUTHORISED, Output};
+use super::action::NOT_AUTHORISED_TEXT;
+use super::{ActionRequest, Event, Hub, Message, Output};
 use crate::ids::ConnId;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, TOKEN};
@@ -38,7 +39,7 @@ impl Hub {
         match self.token_request(name, conn, action, now) {
             Ok(request) => self.outputs.push_back(Output::Token(conn, request)),
             Err(Right) => {
-                self.tell_token(conn, is_list, "not-authorised", NOT_AUTHORISED.into());
+                self.tell_token(conn, is_list, "not-authorised", NOT_AUTHORISED_TEXT.into());
                 return true;
             }
             Err(Sense(text)) => self.tell_token(conn, is_list, "error", text.into()),

@@ -21,6 +21,7 @@ impl Hub {
             return false;
         }
         let username = self.membership(conn).map(|(_, username)| username.clone());
+        // A group whose file is gone goes with its last member: then this is what there was.
         let group = self.groups.get(&name);
         let mut joined = Joined {
             kind: JoinedKind::Leave,
@@ -57,6 +58,7 @@ impl Hub {
     /// Sends those out whose token has been taken back.
     pub fn revoke(&mut self, conns: &[ConnId], now: Now) {
         for conn in conns.iter().copied() {
+            // It may have left since somebody looked.
             if !self.bearers.contains_key(&conn) {
                 continue;
             }
@@ -69,6 +71,7 @@ impl Hub {
 
     /// Takes a member out, with its streams. [`Hub::settle`] is the caller's.
     pub(super) fn remove_member(&mut self, name: &GroupName, conn: ConnId, now: Now) {
+        // As long as it is a member: what is written down of it needs its name.
         self.close_all_streams(name, conn);
         self.note(name, conn, What::Left);
         self.note_member(name, conn, "left");

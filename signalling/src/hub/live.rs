@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Event, Hub};
+use crate::group::Lock;
 use crate::ids::{ConnId, StreamId};
 use crate::name::GroupName;
 use crate::permission::OP;
@@ -12,19 +13,19 @@ use crate::time::Now;
 /// The longest text that is said to people.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 
-/// What to do.
+/// What an administrator may do to a group.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation {
     /// Send a member out.
     Kick {
-        /// Its id.
+        /// The client id of the member.
         client: String,
         /// Why; may be empty.
         message: String,
     },
     /// Ask a member's client, or everybody's but operators', to mute its microphone.
     Mute {
-        /// Its id.
+        /// The client id of the member; nothing for all.
         client: Option<String>,
     },
     /// Let nobody in but operators.
@@ -36,16 +37,16 @@ pub enum Operation {
     Unlock,
     /// End a stream of a member.
     CloseStream {
-        /// Its id.
+        /// The client id of the member.
         client: String,
-        /// The stream's id.
+        /// The id of the stream.
         stream: String,
     },
     /// Say something to a member, or to all.
     Say {
-        /// Its id.
+        /// The client id of the member; nothing for all.
         client: Option<String>,
-        /// What.
+        /// The text, shown as it is.
         message: String,
     },
 }
@@ -153,7 +154,7 @@ impl Hub {
 
     fn set_lock(&mut self, name: &GroupName, lock: Option<String>) {
         if let Some(group) = self.groups.get_mut(name) {
-            group.lock = lock;
+            group.lock = lock.map(Lock::BySomebody);
             self.tell_changed(name, true);
         }
     }

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
-
-use super::event::Cause;
+use super::cause::Cause;
 use crate::ids::{ConnId, MediaId, PublicationKey};
+use crate::path::PathState;
 use crate::stream::{MediaKind, Rate, Want};
 
 /// A wish to the data plane.
@@ -13,9 +12,9 @@ use crate::stream::{MediaKind, Rate, Want};
 pub enum MediaRequest {
     /// Take a publisher's offer; a known transport is renegotiated.
     Publish {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// The offer.
+        /// The SDP offer.
         offer: String,
         /// The codecs of the group, in order of preference.
         codecs: Vec<String>,
@@ -24,22 +23,22 @@ pub enum MediaRequest {
     },
     /// Make an offer with exactly these; a known transport is renegotiated.
     Subscribe {
-        /// Whose.
+        /// The transport.
         media: MediaId,
         /// Who gets it: all that one member gets shares what its path takes.
         client: ConnId,
         /// The stream id of every track.
         msid: String,
-        /// What to forward.
+        /// What it shall carry from now on, and nothing else.
         wants: Vec<Want>,
         /// Whether to restart ICE.
         is_restart: bool,
     },
     /// Let it watch through slots; a known transport takes the offer as an ICE restart.
     View {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// Who gets it.
+        /// The member that watches.
         client: ConnId,
         /// Its offer; without one we make one, with so many slots for audio and video.
         offer: Result<String, (u8, u8)>,
@@ -52,42 +51,42 @@ pub enum MediaRequest {
     },
     /// What its slots shall carry, the most important first.
     Watch {
-        /// Whose.
+        /// The transport.
         media: MediaId,
         /// What does not fit is left out.
         wants: Vec<Want>,
     },
-    /// The viewer's answer.
+    /// Take the answer of a viewer to our offer.
     AcceptAnswer {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// The answer.
+        /// The SDP answer.
         answer: String,
     },
     /// Another layer of the same section, without an offer.
     SetCap {
-        /// The viewer's transport.
+        /// The transport of the viewer.
         media: MediaId,
         /// What and how much of it.
         want: Want,
     },
     /// Send a section's sound on, or not.
     SetHeard {
-        /// Which.
+        /// The section that this is about.
         publication: PublicationKey,
         /// Whether it is sent on, as it is at first.
         is_heard: bool,
     },
-    /// A trickled candidate.
+    /// Note an address that a peer has found after its offer.
     AddCandidate {
-        /// Whose.
+        /// The transport.
         media: MediaId,
         /// The value of the `candidate` attribute.
         candidate: String,
     },
-    /// End it.
+    /// End a transport, without a word to anybody.
     Close {
-        /// Which.
+        /// The transport.
         media: MediaId,
     },
 }
@@ -133,94 +132,14 @@ impl MediaEvent {
     }
 }
 
-/// How far a transport's connection has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PathStage {
-    /// Nothing has come from the peer.
-    Waiting,
-    /// Checks have, but the handshake does not end.
-    Checked,
-    /// It is up, without media so far.
-    Connected,
-    /// Media has come, or word that it has arrived.
-    Flowing,
-    /// Nothing comes any more.
-    Silent,
-}
-
-/// What media goes over on its way to and from a client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Over {
-    /// UDP.
-    Udp,
-    /// TCP (ICE-TCP).
-    Tcp,
-    /// Our TURN server, which the client reaches over UDP.
-    TurnUdp,
-    /// The same over TCP.
-    TurnTcp,
-    /// The same over TLS.
-    TurnTls,
-}
-
-impl Over {
-    /// As clients, operators and the log are told.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::TurnUdp => "turn/udp",
-            Self::TurnTcp => "turn/tcp",
-            Self::TurnTls => "turn/tls",
-        }
-    }
-}
-
-/// See [`PathStage`] and [`Over`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PathState {
-    /// How far it has come.
-    pub stage: PathStage,
-    /// What it goes over, once anything has come.
-    pub over: Option<Over>,
-}
-
-impl PathState {
-    /// Whether it is worth a word: media over UDP is the case nearly always, and said only after
-    /// something else was.
-    pub(crate) fn is_news_after(self, before: Option<Self>) -> bool {
-        !self.is_ordinary() || before.is_some_and(|before| !before.is_ordinary())
-    }
-
-    fn is_ordinary(self) -> bool {
-        self.stage == PathStage::Flowing && self.over.is_none_or(|over| over == Over::Udp)
-    }
-
-    /// As clients are told.
-    pub(crate) fn to_value(self) -> Value {
-        let stage = match self.stage {
-            PathStage::Waiting => "waiting",
-            PathStage::Checked => "checked",
-            PathStage::Connected => "connected",
-            PathStage::Flowing => "flowing",
-            PathStage::Silent => "silent",
-        };
-        match self.over {
-            None => json!({ "state": stage }),
-            Some(over) => json!({ "state": stage, "over": over.name() }),
-        }
-    }
-}
-
 /// What the data plane says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaEvent {
     /// A publisher's offer was taken.
     Answered {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// The answer.
+        /// The SDP answer.
         answer: String,
         /// How many sections will send media.
         publications: usize,
@@ -229,14 +148,14 @@ pub enum MediaEvent {
     },
     /// An offer for a viewer is ready.
     Offered {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// The offer.
+        /// The SDP offer.
         offer: String,
     },
     /// A description was refused.
     Refused {
-        /// Whose.
+        /// The transport.
         media: MediaId,
         /// For the peer to read.
         text: String,
@@ -245,7 +164,7 @@ pub enum MediaEvent {
     },
     /// A viewer's slots are negotiated.
     Viewed {
-        /// Whose.
+        /// The transport.
         media: MediaId,
         /// The answer to its offer, if the offer was its own.
         answer: Option<String>,
@@ -254,18 +173,18 @@ pub enum MediaEvent {
     },
     /// A viewer cannot decode a section that it was offered.
     Unshown {
-        /// The viewer's transport.
+        /// The transport of the viewer.
         media: MediaId,
         /// What it does not get.
         publication: PublicationKey,
         /// The codec that it lacks.
         codec: &'static str,
-        /// What of it.
+        /// Whether sound or pictures are missing.
         kind: MediaKind,
     },
     /// A viewer's path has no room for the pictures of a section, or has again.
     Paused {
-        /// The viewer's transport.
+        /// The transport of the viewer.
         media: MediaId,
         /// What it does not get.
         publication: PublicationKey,
@@ -274,70 +193,70 @@ pub enum MediaEvent {
     },
     /// Which Encodings of a section anybody wishes to have. Until the first time all are wanted.
     Wanted {
-        /// Which.
+        /// The section that this is about.
         publication: PublicationKey,
         /// Indices into its rids, as bits.
         encodings: u8,
     },
     /// What a viewer's slots carry now.
     Watching {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// By slot.
+        /// What each slot carries, in the order of the slots.
         slots: Vec<Option<PublicationKey>>,
     },
     /// What a publisher's sections bring, about once per second.
     Received {
-        /// Whose.
+        /// The transport.
         media: MediaId,
         /// Of each Encoding that has brought anything.
         rates: Vec<Rate>,
     },
     /// ICE and DTLS are up.
     Connected {
-        /// Which.
+        /// The transport.
         media: MediaId,
     },
     /// A connection has come further, or has met trouble.
     Path {
-        /// Whose.
+        /// The transport.
         media: MediaId,
-        /// What is known.
+        /// How far it has come, and what it goes over.
         path: PathState,
     },
     /// First media of a section, or its codec has changed.
     Published {
-        /// Which.
+        /// The section that this is about.
         publication: PublicationKey,
-        /// Audio or video.
+        /// What the section brings.
         kind: MediaKind,
         /// The rids of its Encodings, best first; empty if there is one.
         rids: Vec<String>,
     },
     /// How loud a section's sound is, from the first level (RFC 6464) on.
     Voice {
-        /// Which.
+        /// The section that this is about.
         publication: PublicationKey,
         /// In dB above the lowest level, `0..=127`.
         loudness: u8,
-        /// Whether somebody speaks.
+        /// Whether that is speech, and not noise.
         is_speaking: bool,
     },
     /// No connectivity; an ICE restart may help.
     Disconnected {
-        /// Which.
+        /// The transport.
         media: MediaId,
     },
     /// The peer is heard again.
     Reconnected {
-        /// Which.
+        /// The transport.
         media: MediaId,
     },
-    /// Gone.
+    /// A transport has ended by itself: nothing needs to be closed.
     Closed {
-        /// Which.
+        /// The transport.
         media: MediaId,
-        /// In plain words.
+        /// For the member to read.
         text: String,
         /// What else is known of it, for the operator; may be empty.
         detail: String,

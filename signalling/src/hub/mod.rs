@@ -5,8 +5,11 @@
 //! [`Hub::poll_timeout`] may change with every call.
 
 mod action;
+mod admission;
+mod cause;
 mod credential;
 mod event;
+mod files;
 mod invitation;
 mod join;
 mod leave;
@@ -26,26 +29,29 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::entropy::Entropy;
-use crate::group::{Group, LOCKED_TEXT, Member, StatusView};
+use crate::group::{Group, Lock};
 use crate::ids::{ConnId, MediaId, StreamId, Ticket};
+use crate::member::Member;
+use crate::message::Message;
 use crate::name::{GroupName, Username};
 use crate::permission::RECORD;
+use crate::status::StatusView;
 use crate::time::Now;
+use crate::traits::Traits;
 
-pub use action::{NOT_AUTHORISED, Refusal};
+pub use action::Refusal;
+pub use cause::Cause;
 pub use credential::{Bearer, CredentialCheck, Credentials, Proof, Secret, Verdict};
 pub use event::{
-    ActionRequest, Caller, Cause, Event, Failure, GroupFile, Happening, JoinRequest, Joined,
-    JoinedKind, Message, Output, Recipients, StatusReply, Traits, UserKind, What, Whose,
+    ActionRequest, Caller, Event, Failure, GroupFile, Happening, JoinRequest, Joined, JoinedKind,
+    Output, Recipients, StatusReply, UserKind, What, Whose,
 };
 use join::Joining;
 pub use live::{NotDone, Operation};
-pub use media::{MediaEvent, MediaRequest, Over, PathStage, PathState};
+pub use media::{MediaEvent, MediaRequest};
 pub use recording::{RecordOrder, RecordedStream};
 pub use speak::Utterance;
 pub use stats::{Census, Sent};
-pub(crate) use view::View;
-pub use view::{EncodingState, Shown, SlotState, ViewRequest, ViewState};
 
 /// The most groups in memory; a name beyond that is answered like a broken file until idle
 /// groups have been evicted.
@@ -99,7 +105,7 @@ enum Waiting {
     Nobody,
 }
 
-/// See the module.
+/// All groups with their members, and what is still to be done. See the module for how to call it.
 pub struct Hub {
     groups: HashMap<GroupName, Group>,
     clients: HashMap<ConnId, Client>,
@@ -125,7 +131,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub.
+    /// A hub without groups, whose random ids follow from `seed`.
     pub fn new(seed: [u8; 32]) -> Self {
         Self {
             groups: HashMap::new(),
@@ -201,6 +207,8 @@ impl Hub {
         }
         if now.mono >= self.next_eviction {
             self.next_eviction = now.mono + EVICTION_INTERVAL;
+            // Public groups are listed, so that they stay. Others stay for as long as there is chat in
+            // them that a newcomer would be shown.
             self.groups.retain(|_, group| {
                 let age = Duration::from_millis(group.description.history_age_ms);
                 let is_idle = group.members.is_empty() && group.touched_at + age < now.mono;
@@ -227,7 +235,7 @@ impl Hub {
         &mut self.entropy
     }
 
-    /// A new connection.
+    /// A connection is there, in no group so far.
     pub fn connect(&mut self, traits: Traits) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
@@ -286,6 +294,7 @@ impl Hub {
     pub fn public_groups(&self) -> Vec<StatusView> {
         let public = self.groups.values();
         let public = public.filter(|group| group.description.listing.is_public && !group.is_orphan);
+        // Without an order lists would jump each time that they are read.
         let mut views: Vec<StatusView> = public.map(Group::view).collect();
         views.sort_by(|left, right| left.name.cmp(&right.name));
         views
@@ -332,7 +341,7 @@ impl Hub {
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         for name in names {
             if let Some(group) = self.groups.get_mut(&name) {
-                group.lock = Some(text.to_owned());
+                group.lock = Some(Lock::BySomebody(text.to_owned()));
             }
             self.tell_changed(&name, true);
             let conns: Vec<ConnId> = match self.groups.get(&name) {
@@ -345,7 +354,7 @@ impl Hub {
         }
     }
 
-    /// Connections known now.
+    /// How many connections there are, in groups or not.
     pub fn connections(&self) -> usize {
         self.clients.len()
     }
@@ -382,6 +391,23 @@ impl Hub {
         Some((name, group))
     }
 
+    fn member(&self, conn: ConnId) -> Option<&Member> {
+        self.groups.get(self.place_of(conn)?)?.members.get(&conn)
+    }
+
+    /// A member of a group that is known.
+    fn member_in(&mut self, name: &GroupName, conn: ConnId) -> Option<&mut Member> {
+        self.groups.get_mut(name)?.members.get_mut(&conn)
+    }
+
+    /// Gives a transport its number, by which the data plane speaks of it.
+    fn new_media(&mut self, owner: MediaOwner) -> MediaId {
+        self.next_media += 1;
+        let media = MediaId(self.next_media);
+        self.media.insert(media, owner);
+        media
+    }
+
     fn member_of(&mut self, conn: ConnId) -> Option<(GroupName, &mut Member)> {
         let (name, group) = self.group_of(conn)?;
         let member = group.members.get_mut(&conn)?;
@@ -393,6 +419,11 @@ impl Hub {
         let name = self.place_of(conn)?;
         let member = self.groups.get(name)?.members.get(&conn)?;
         Some((name, &member.username))
+    }
+
+    /// Whether a connection is a member with this permission.
+    pub fn may(&self, conn: ConnId, permission: &str) -> bool {
+        self.member(conn).is_some_and(|member| member.may(permission))
     }
 
     /// Tells every member of its standing and the group's, each with its own permissions.
@@ -430,23 +461,16 @@ impl Hub {
 
     /// Locks or empties a group that has lost its last op, if its file says so.
     fn settle(&mut self, name: &GroupName, now: Now) {
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
-        if group.has_op() {
-            return;
-        }
-        if group.description.is_autolock && group.lock.is_none() {
-            group.lock = Some(LOCKED_TEXT.to_owned());
+        if self.groups.get_mut(name).is_some_and(Group::lock_without_op) {
             self.tell_changed(name, true);
         }
-        let Some(group) = self.groups.get(name) else {
+        let Some(group) = self.groups.get(name).filter(|group| !group.has_op()) else {
             return;
         };
         if group.description.is_autokick && !group.members.is_empty() {
             let conns: Vec<ConnId> = group.members.keys().copied().collect();
             for conn in conns {
-                self.kick(name, conn, None, join::NO_OP_TEXT.to_owned(), now);
+                self.kick(name, conn, None, admission::NO_OP_TEXT.to_owned(), now);
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, What};
+use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, What};
 use crate::group::Group;
-use crate::ids::{ConnId, MediaId, StreamId};
+use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::permission::PRESENT;
 use crate::stream::{MediaKind, Up};
@@ -21,6 +21,39 @@ const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
 /// Galene waits without end.
 const END_AFTER: Duration = Duration::from_secs(10);
 
+impl Group {
+    /// Why a member may not publish this, if it may not.
+    fn refusal_to_publish(
+        &self,
+        conn: ConnId,
+        stream: &StreamId,
+        label: &str,
+        is_in_budget: bool,
+    ) -> Option<&'static str> {
+        let member = self.members.get(&conn)?;
+        if !member.may(PRESENT) {
+            Some("not authorised")
+        } else if !is_in_budget {
+            Some("too many offers, slow down")
+        } else if label.len() > LABEL_BYTES_MAX {
+            Some("the stream's label is too long")
+        } else if member.ups.contains_key(stream) {
+            None
+        } else if self.publishes(stream) {
+            Some("the stream's id is in use")
+        } else if member.ups.len() >= UPS_MAX {
+            Some("too many streams")
+        } else {
+            None
+        }
+    }
+
+    /// Whether any member publishes under this id: viewers know a stream by it alone.
+    fn publishes(&self, stream: &StreamId) -> bool {
+        self.members.values().any(|member| member.ups.contains_key(stream))
+    }
+}
+
 impl Hub {
     /// A member publishes, or renegotiates what it publishes. Answered by [`Event::Answer`], or
     /// by [`Event::Abort`] and [`Event::Error`].
@@ -33,48 +66,26 @@ impl Hub {
         offer: String,
         now: Now,
     ) {
-        let Some((name, group)) = self.group_of(conn) else {
+        let Some((name, member)) = self.member_of(conn) else {
             self.tell(conn, Event::Abort { stream });
             return self.tell_error(conn, "join a group first");
         };
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
+        // Offers that are refused count as well: reading them is what costs.
         let is_in_budget = member.offer_budget.take(now.mono);
+        // Its transport is gone. The same id again is another stream, not a renegotiation.
         if member.ups.get(&stream).is_some_and(|up| up.is_ended) {
             self.close_up(&name, conn, &stream, false);
         }
-        let Some(group) = self.groups.get(&name) else {
+        let Some(group) = self.groups.get_mut(&name) else {
             return;
         };
-        let Some(member) = group.members.get(&conn) else {
-            return;
-        };
-        let refusal = if !member.may(PRESENT) {
-            Some("not authorised")
-        } else if !is_in_budget {
-            Some("too many offers, slow down")
-        } else if label.len() > LABEL_BYTES_MAX {
-            Some("the stream's label is too long")
-        } else if member.ups.contains_key(&stream) {
-            None
-        } else if is_taken(group, &stream) {
-            Some("the stream's id is in use")
-        } else if member.ups.len() >= UPS_MAX {
-            Some("too many streams")
-        } else {
-            None
-        };
-        if let Some(text) = refusal {
+        if let Some(text) = group.refusal_to_publish(conn, &stream, label, is_in_budget) {
             if let Some(old) = replace {
                 self.close_up(&name, conn, &old, true);
             }
             self.tell(conn, Event::Abort { stream });
             return self.tell_error(conn, text);
         }
-        let Some(group) = self.groups.get_mut(&name) else {
-            return;
-        };
         let codecs = group.description.codecs.clone();
         let Some(member) = group.members.get_mut(&conn) else {
             return;
@@ -85,22 +96,22 @@ impl Hub {
             let request = MediaRequest::Publish { media, offer, codecs, reached };
             return self.want_media(request);
         }
-        self.next_media += 1;
-        let media = MediaId(self.next_media);
         // A replacement of something that viewers have never been offered stands for what they
         // do have.
         let replaced = replace.and_then(|old| Some((member.ups.remove(&old)?, old)));
         let replace = replaced.as_ref().and_then(|(up, old)| {
             if up.is_announced { Some(old.clone()) } else { up.replace.clone() }
         });
-        member.ups.insert(stream.clone(), Up::new(label.to_owned(), media, replace));
+        let (group, role) = (name.clone(), MediaRole::Up);
+        let media = self.new_media(MediaOwner { group, conn, stream: stream.clone(), role });
+        if let Some(member) = self.member_in(&name, conn) {
+            member.ups.insert(stream, Up::new(label.to_owned(), media, replace));
+        }
         if let Some((up, _)) = replaced {
             self.recorded_stream_ended(&name, up.media);
             self.forget_voices(&name, up.media);
             self.forget_up(&up);
         }
-        let owner = MediaOwner { group: name, conn, stream, role: MediaRole::Up };
-        self.media.insert(media, owner);
         self.want_media(MediaRequest::Publish { media, offer, codecs, reached });
     }
 
@@ -119,13 +130,8 @@ impl Hub {
         stream: &StreamId,
         with_media: bool,
     ) {
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
-        let Some(up) = member.ups.remove(stream) else {
+        let Some(up) = self.member_in(name, conn).and_then(|member| member.ups.remove(stream))
+        else {
             return;
         };
         if up.is_announced {
@@ -164,24 +170,18 @@ impl Hub {
     pub(super) fn close_all_streams(&mut self, name: &GroupName, conn: ConnId) {
         self.close_all_ups(name, conn, None);
         self.close_view(name, conn);
-        let Some(group) = self.groups.get_mut(name) else {
+        let Some(member) = self.member_in(name, conn) else {
             return;
         };
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
+        // Their viewer is leaving, and need not be told.
         for (_, down) in std::mem::take(&mut member.downs) {
-            self.media.remove(&down.media);
-            self.outputs.push_back(super::Output::Media(MediaRequest::Close { media: down.media }));
+            self.drop_down(&down);
         }
     }
 
     /// Ends all streams that a member publishes. With a `reason`, the member is told.
     pub(super) fn close_all_ups(&mut self, name: &GroupName, conn: ConnId, reason: Option<&str>) {
-        let Some(group) = self.groups.get(name) else {
-            return;
-        };
-        let Some(member) = group.members.get(&conn) else {
+        let Some(member) = self.member_in(name, conn) else {
             return;
         };
         let streams: Vec<StreamId> = member.ups.keys().cloned().collect();
@@ -220,10 +220,7 @@ impl Hub {
 
     fn up_event(&mut self, owner: MediaOwner, event: MediaEvent, now: Now) {
         let MediaOwner { group: name, conn, stream, .. } = owner;
-        let Some(group) = self.groups.get_mut(&name) else {
-            return;
-        };
-        let Some(member) = group.members.get_mut(&conn) else {
+        let Some(member) = self.member_in(&name, conn) else {
             return;
         };
         let Some(up) = member.ups.get_mut(&stream) else {
@@ -231,15 +228,8 @@ impl Hub {
         };
         match event {
             MediaEvent::Answered { media, answer, publications, unused } => {
-                let is_first = up.expected.replace(publications).is_none();
-                let is_due = up.is_complete() && !up.is_announced && !up.publications.is_empty();
-                let warning = (is_first && !unused.is_empty()).then(|| {
-                    format!("Not all that you send can be used here: {}", unused.join("; "))
-                });
-                self.tell(conn, Event::Answer { stream, sdp: answer, unused });
-                if let Some(text) = warning {
-                    self.tell(conn, Event::Warning { text });
-                }
+                let (is_first, is_due) = (up.note_answer(publications), up.is_due());
+                self.tell_answer(conn, stream, (answer, unused), is_first);
                 if is_due {
                     self.announce_media(media);
                 }
@@ -249,22 +239,13 @@ impl Hub {
                 if up.expected.is_none() {
                     self.close_up(&name, conn, &stream, true);
                 }
-                self.tell(conn, Event::Abort { stream });
-                self.tell(conn, Event::Error { text, cause });
+                self.tell_abort(conn, stream, text, cause);
             }
             MediaEvent::Published { publication, kind, rids } => {
                 up.rids.insert(publication.m_line, rids);
                 let is_again = up.note(publication.m_line, kind);
-                if up.is_announced {
-                    self.record_stream(&name, conn, &stream);
-                    self.refresh_viewers(&name, conn, &stream, is_again.then_some(publication));
-                } else if up.is_complete() {
-                    self.announce_media(publication.media);
-                } else if up.announce_at.is_none() {
-                    let at = now.mono + ANNOUNCE_AFTER;
-                    up.announce_at = Some(at);
-                    self.announcements.insert((at, publication.media));
-                }
+                let changed = is_again.then_some(publication);
+                self.follow_media(&name, conn, &stream, changed, now);
             }
             MediaEvent::Disconnected { .. } => {
                 self.set_cut(&name, conn, &stream, true);
@@ -272,19 +253,15 @@ impl Hub {
             }
             MediaEvent::Reconnected { .. } => self.set_cut(&name, conn, &stream, false),
             // Its owner knows, and is about to say more; viewers keep what they have until then.
-            MediaEvent::Closed { media, is_by_peer: true, .. }
+            MediaEvent::Closed { is_by_peer: true, .. }
                 if member.traits.chats && (up.is_connected || !up.publications.is_empty()) =>
             {
                 up.is_ended = true;
-                if let Some(at) = up.announce_at.replace(now.mono + END_AFTER) {
-                    self.announcements.remove(&(at, media));
-                }
-                self.announcements.insert((now.mono + END_AFTER, media));
+                self.schedule(&name, conn, &stream, now.mono + END_AFTER);
             }
             MediaEvent::Closed { text, .. } => {
                 self.close_up(&name, conn, &stream, false);
-                self.tell(conn, Event::Abort { stream });
-                self.tell_error(conn, text);
+                self.tell_abort(conn, stream, text, Cause::Other);
             }
             MediaEvent::Received { rates, .. } => {
                 let was_silent = up.is_silent();
@@ -294,13 +271,10 @@ impl Hub {
                 }
             }
             MediaEvent::Voice { publication, loudness, is_speaking } => {
-                let level = (loudness, is_speaking);
-                self.note_voice(&name, (conn, &stream), publication, level);
+                self.note_voice(&name, (conn, &stream), publication, (loudness, is_speaking));
             }
             MediaEvent::Wanted { publication, encodings } => {
-                let rids = up.rids.get(&publication.m_line).map_or(&[][..], Vec::as_slice);
-                let wanted = (0..8).zip(rids).filter(|(at, _)| encodings >> at & 1 != 0);
-                let rids: Vec<String> = wanted.map(|(_, rid)| rid.clone()).collect();
+                let rids = up.rids_among(publication.m_line, encodings);
                 if member.traits.spares_encodings && !rids.is_empty() {
                     self.tell(conn, Event::Wanted { stream, rids });
                 }
@@ -319,6 +293,67 @@ impl Hub {
         }
     }
 
+    /// Answers a publisher's offer. With the first answer it learns what is of no use.
+    fn tell_answer(
+        &mut self,
+        conn: ConnId,
+        stream: StreamId,
+        (sdp, unused): (String, Vec<String>),
+        is_first: bool,
+    ) {
+        let warning = (is_first && !unused.is_empty())
+            .then(|| format!("Not all that you send can be used here: {}", unused.join("; ")));
+        self.tell(conn, Event::Answer { stream, sdp, unused });
+        if let Some(text) = warning {
+            self.tell(conn, Event::Warning { text });
+        }
+    }
+
+    /// A member's stream does not go on.
+    fn tell_abort(&mut self, conn: ConnId, stream: StreamId, text: String, cause: Cause) {
+        // Adapters take the words for those of the abort before them.
+        self.tell(conn, Event::Abort { stream });
+        self.tell(conn, Event::Error { text, cause });
+    }
+
+    /// One more section of a stream brings media, or `changed` brings another kind of it.
+    fn follow_media(
+        &mut self,
+        name: &GroupName,
+        conn: ConnId,
+        stream: &StreamId,
+        changed: Option<PublicationKey>,
+        now: Now,
+    ) {
+        let up = self.member_in(name, conn).and_then(|member| member.ups.get(stream));
+        let Some(up) = up else {
+            return;
+        };
+        let (media, is_planned) = (up.media, up.announce_at.is_some());
+        match (up.is_announced, up.is_complete()) {
+            (true, _) => {
+                self.record_stream(name, conn, stream);
+                self.refresh_viewers(name, conn, stream, changed);
+            }
+            (false, true) => self.announce_media(media),
+            (false, false) if is_planned => {}
+            (false, false) => self.schedule(name, conn, stream, now.mono + ANNOUNCE_AFTER),
+        }
+    }
+
+    /// Looks at a stream again at this time, and not when that was planned before.
+    fn schedule(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId, at: Duration) {
+        let up = self.member_in(name, conn).and_then(|member| member.ups.get_mut(stream));
+        let Some(up) = up else {
+            return;
+        };
+        let (media, before) = (up.media, up.announce_at.replace(at));
+        if let Some(before) = before {
+            self.announcements.remove(&(before, media));
+        }
+        self.announcements.insert((at, media));
+    }
+
     /// Nothing comes from a publisher, or it does again: its viewers are told why the picture stands,
     /// and slots go to who sends.
     fn set_cut(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId, is_cut: bool) {
@@ -329,6 +364,7 @@ impl Hub {
             return;
         };
         let was_silent = up.is_silent();
+        // Several of its paths may say the same.
         if std::mem::replace(&mut up.is_cut, is_cut) == is_cut {
             return;
         }
@@ -349,31 +385,25 @@ impl Hub {
         else {
             return;
         };
-        let Some(group) = self.groups.get_mut(&name) else {
-            return;
-        };
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
-        let Some(up) = member.ups.get_mut(&stream) else {
+        let up = self.member_in(&name, conn).and_then(|member| member.ups.get_mut(&stream));
+        let Some(up) = up else {
             return;
         };
         if up.is_ended {
             return self.close_up(&name, conn, &stream, false);
         }
         up.is_announced = true;
-        let has = |kind| up.publications.iter().any(|(_, found)| *found == kind);
         let published = What::Published {
             stream: stream.as_str().to_owned(),
             label: up.label.clone(),
-            has: (has(MediaKind::Audio), has(MediaKind::Video)),
+            has: (up.has(MediaKind::Audio), up.has(MediaKind::Video)),
         };
         if let Some(at) = up.announce_at.take() {
             self.announcements.remove(&(at, media));
         }
         self.note(&name, conn, published);
         self.record_stream(&name, conn, &stream);
-        let Some(group) = self.groups.get_mut(&name) else {
+        let Some(group) = self.groups.get(&name) else {
             return;
         };
         let viewers: Vec<ConnId> = group.members.keys().copied().collect();
@@ -381,19 +411,10 @@ impl Hub {
             self.refresh_viewer(&name, viewer, conn, &stream);
         }
         self.refresh_views(&name);
-        let Some(group) = self.groups.get_mut(&name) else {
-            return;
-        };
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
-        if let Some(up) = member.ups.get_mut(&stream) {
+        // Whoever has the stream now has had the old one taken away with it.
+        let up = self.member_in(&name, conn).and_then(|member| member.ups.get_mut(&stream));
+        if let Some(up) = up {
             up.replace = None;
         }
     }
-}
-
-/// Whether any member publishes under this id: viewers know a stream by it alone.
-fn is_taken(group: &Group, stream: &StreamId) -> bool {
-    group.members.values().any(|member| member.ups.contains_key(stream))
 }

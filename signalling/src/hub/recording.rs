@@ -6,15 +6,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::action::Refusal::{self, Error};
-use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, user_event};
-use crate::group::{Group, Member};
-use crate::hub::UserKind;
+use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, UserKind, user_event};
+use crate::group::Group;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId};
-use crate::limit::TokenBucket;
+use crate::member::Member;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
 use crate::recording_rules::Consent;
-use crate::stream::{MediaKind, Request};
+use crate::stream::MediaKind;
 use crate::time::Now;
 
 /// The name of the member that records.
@@ -25,9 +24,9 @@ const USERNAME: &str = "RECORDING";
 pub enum RecordOrder {
     /// A recording begins.
     Begin {
-        /// Of which group.
+        /// The group that is recorded.
         group: GroupName,
-        /// Who started it.
+        /// The name of who has started it; may be empty.
         by: String,
         /// WebM is wished for whatever it can hold.
         is_webm: bool,
@@ -36,21 +35,21 @@ pub enum RecordOrder {
     Stream(RecordedStream),
     /// A stream is over.
     StreamEnded {
-        /// Of which group.
+        /// The group that is recorded.
         group: GroupName,
-        /// Its transport.
+        /// The transport that brought it.
         media: MediaId,
     },
     /// Something was said or has happened, for the timeline.
     Note {
-        /// In which group.
+        /// The group that is recorded.
         group: GroupName,
-        /// What.
+        /// A line of the timeline, without its time.
         what: Map<String, Value>,
     },
     /// The recording is over.
     End {
-        /// Of which group.
+        /// The group that is recorded.
         group: GroupName,
     },
 }
@@ -58,19 +57,19 @@ pub enum RecordOrder {
 /// A stream that is to be recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordedStream {
-    /// The group.
+    /// The group that is recorded.
     pub group: GroupName,
     /// The publisher's client id.
     pub client: String,
     /// Its name; may be empty.
     pub username: String,
-    /// The stream's id.
+    /// The id of the stream, as its publisher gave it.
     pub stream: String,
     /// Its label, such as `camera`.
     pub label: String,
     /// Its publisher has only just agreed: nothing from before is to be recorded.
     pub is_from_now: bool,
-    /// Its sections.
+    /// Its media sections, as far as they have brought anything.
     pub sections: Vec<(PublicationKey, MediaKind)>,
 }
 
@@ -112,25 +111,8 @@ impl Hub {
         if let Some(client) = self.clients.get_mut(&conn) {
             client.place = Place::In(name.clone());
         }
-        let budget = || TokenBucket::new(1, 1, now.mono);
-        let member = Member {
-            id,
-            username,
-            traits: Traits::default(),
-            permissions: Permissions::from_list(&["system".to_owned()]),
-            data: Map::new(),
-            request: Request::default(),
-            ups: Default::default(),
-            downs: Default::default(),
-            view: None,
-            failures: Default::default(),
-            restarted_at: None,
-            consent: None,
-            is_recorded: false,
-            chat_budget: budget(),
-            offer_budget: budget(),
-            request_budget: budget(),
-        };
+        let permissions = Permissions::from_list(&["system".to_owned()]);
+        let member = Member::new(id, username, Traits::default(), permissions, now.mono);
         let Some(group) = self.groups.get_mut(name) else {
             return Ok(());
         };
@@ -159,7 +141,7 @@ impl Hub {
         let group = self.groups.get_mut(name).ok_or(Error("join a group first"))?;
         let member = group.members.get_mut(&conn).ok_or(Error("join a group first"))?;
         if action.dest != member.id.as_str() {
-            return Err(Error(super::NOT_AUTHORISED));
+            return Err(Refusal::NOT_AUTHORISED);
         }
         let Some(Value::Bool(agrees)) = action.value else {
             return Err(Error("Bad value in consent"));

@@ -22,13 +22,13 @@ pub struct Utterance {
     pub is_chat: bool,
     /// Free, such as `me`.
     pub kind: String,
-    /// May be empty.
+    /// Chosen by its sender; chat without one gets one of ours.
     pub id: String,
-    /// Empty for everyone.
+    /// The client id of the receiver; empty for everyone.
     pub dest: String,
     /// No copy for the sender.
     pub is_noecho: bool,
-    /// Anything.
+    /// The text, or whatever user interfaces agree on.
     pub value: Option<Value>,
 }
 

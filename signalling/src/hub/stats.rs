@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::{Hub, PathState};
-use crate::group::Member;
+use super::Hub;
 use crate::ids::MediaId;
+use crate::member::Member;
+use crate::path::PathState;
 use crate::stream::{Rate, SentRate, Up};
 
 /// How many there are of what, at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
-    /// In memory.
+    /// Groups in memory, also those that nobody is in.
     pub groups: usize,
-    /// Members of groups.
+    /// Connections that have joined a group.
     pub clients: usize,
     /// Connections, members or not.
     pub connections: usize,
@@ -28,7 +29,7 @@ pub struct Census {
 pub type Sent = HashMap<MediaId, Vec<SentRate>>;
 
 impl Hub {
-    /// Counts.
+    /// Counts everything at this moment.
     pub fn census(&self) -> Census {
         let members = || self.groups.values().flat_map(|group| group.members.values());
         Census {

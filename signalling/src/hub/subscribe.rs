@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
-use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use crate::ids::{ConnId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::stream::{Down, MediaKind, Negotiation, Request, SCREEN_LABEL, Want, select};
 use crate::time::Now;
@@ -70,6 +70,7 @@ impl Hub {
                 down.negotiation = Negotiation::Stable;
                 let media = down.media;
                 self.want_media(MediaRequest::AcceptAnswer { media, answer });
+                // What has changed while the offer was out.
                 self.offer_again(conn, stream);
             }
             // An answer that nobody waits for: a late one after a restart, or a mistake. What
@@ -103,12 +104,10 @@ impl Hub {
     /// a network that is gone, has most likely broken the others': all restart ICE, instead of each
     /// when its own time is up.
     pub(super) fn restart_all(&mut self, name: &GroupName, conn: ConnId, now: Now) {
-        let Some(group) = self.groups.get_mut(name) else {
+        let Some(member) = self.member_in(name, conn) else {
             return;
         };
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
+        // Each of its transports falls silent at a time of its own.
         if member.restarted_at.is_some_and(|at| now.mono < at + RESTART_AGAIN) {
             return;
         }
@@ -159,7 +158,8 @@ impl Hub {
         self.want_media(request);
     }
 
-    fn drop_down(&mut self, down: &Down) {
+    /// Ends the transport of what a viewer got.
+    pub(super) fn drop_down(&mut self, down: &Down) {
         self.media.remove(&down.media);
         self.want_media(MediaRequest::Close { media: down.media });
     }
@@ -179,8 +179,7 @@ impl Hub {
         for viewer in viewers {
             if let Some(changed) = changed {
                 self.spoil_view(name, viewer, changed);
-                let group = self.groups.get_mut(name);
-                let member = group.and_then(|group| group.members.get_mut(&viewer));
+                let member = self.member_in(name, viewer);
                 if let Some(down) = member.and_then(|member| member.downs.get_mut(stream)) {
                     down.is_dirty |= down.wants.iter().any(|want| want.publication == changed);
                 }
@@ -208,6 +207,7 @@ impl Hub {
         else {
             return;
         };
+        // Viewers know nothing of it yet, or keep what they have until its owner says what follows.
         if !up.is_announced || up.is_ended {
             return;
         }
@@ -219,6 +219,7 @@ impl Hub {
         if !member.traits.receives {
             return;
         }
+        // What takes the place of another stream is watched as that one was.
         let old = replace.and_then(|old| Some((member.downs.remove(&old)?, old)));
         let inherited = old.as_ref().and_then(|(down, _)| down.wishes.clone());
         let down = member.downs.get_mut(stream);
@@ -234,39 +235,22 @@ impl Hub {
                 }
             }
             (None, false) => {
-                self.next_media += 1;
-                let media = MediaId(self.next_media);
-                let down = Down {
-                    publisher,
-                    media,
-                    wants: wants.clone(),
-                    negotiation: Negotiation::Offering,
-                    is_dirty: false,
-                    is_restart: false,
-                    replace: old.as_ref().map(|(_, old)| old.clone()),
-                    wishes: inherited,
-                    path: None,
-                    unshown: Vec::new(),
-                };
-                member.downs.insert(stream.clone(), down);
-                if let Some((old_down, _)) = old {
+                let (old_down, replace) = old.unzip();
+                if let Some(old_down) = old_down {
                     self.drop_down(&old_down);
                 }
-                let owner = MediaOwner {
+                let media = self.new_media(MediaOwner {
                     group: name.clone(),
                     conn: viewer,
                     stream: stream.clone(),
                     role: MediaRole::Down,
-                };
-                self.media.insert(media, owner);
-                let msid = stream.as_str().to_owned();
-                self.want_media(MediaRequest::Subscribe {
-                    media,
-                    client: viewer,
-                    msid,
-                    wants,
-                    is_restart: false,
                 });
+                let down = Down::new(publisher, media, wants);
+                if let Some(member) = self.member_in(name, viewer) {
+                    let down = Down { replace, wishes: inherited, ..down };
+                    member.downs.insert(stream.clone(), down);
+                }
+                self.offer_again(viewer, stream);
             }
             (Some(_), true) => {
                 if let Some(down) = member.downs.remove(stream) {
@@ -276,17 +260,11 @@ impl Hub {
             }
             (Some(down), false) => {
                 let (media, caps) = (down.media, changed_caps(&down.wants, &wants));
-                match caps {
-                    Some(caps) => {
-                        down.wants = wants;
-                        for want in caps {
-                            self.want_media(MediaRequest::SetCap { media, want });
-                        }
-                    }
-                    None => {
-                        down.wants = wants;
-                        down.is_dirty = true;
-                    }
+                down.wants = wants;
+                // Other sections need another offer; the same in other layers do not.
+                down.is_dirty |= caps.is_none();
+                for want in caps.into_iter().flatten() {
+                    self.want_media(MediaRequest::SetCap { media, want });
                 }
                 self.offer_again(viewer, stream);
             }
@@ -442,6 +420,7 @@ impl Hub {
         let Some((name, group)) = self.group_of(viewer) else {
             return;
         };
+        // The stream may have ended meanwhile, or come back from another member.
         let publisher = group.members.iter().find(|(_, member)| member.ups.contains_key(stream));
         if let Some(publisher) = publisher.map(|(conn, _)| *conn) {
             self.refresh_viewer(&name, viewer, publisher, stream);
@@ -457,6 +436,7 @@ impl Hub {
         else {
             return;
         };
+        // It comes too late: the viewer has ended this, or something newer is on its way.
         if down.negotiation != Negotiation::Offering {
             return;
         }

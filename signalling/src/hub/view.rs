@@ -1,179 +1,36 @@
-//! Views: a member that watches the group through slots, over one transport that is negotiated
-//! once. What the slots carry then follows who publishes.
+//! Views in the hub: a member asks for one, chooses layers, and is brought what its group publishes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, PathState};
-use crate::group::{Group, Member};
-use crate::ids::{ConnId, MediaId, PublicationKey, StreamId};
+use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
+use crate::group::Group;
+use crate::ids::{ConnId, PublicationKey, StreamId};
 use crate::name::GroupName;
-use crate::stream::{Layers, MediaKind, SCREEN_LABEL, Up, Want};
+use crate::stream::{Layers, SCREEN_LABEL, Want};
 use crate::time::Now;
-
-/// Sections that one view may be offered; the data plane takes no more.
-const WANTS_MAX: usize = 64;
-
-/// What a member wants to watch.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ViewRequest {
-    /// The member's offer; without one it gets an offer for so many slots of each kind.
-    pub offer: Option<String>,
-    /// Slots to offer for audio and video.
-    pub slots: (u8, u8),
-    /// Only the stream of this id.
-    pub stream: Option<String>,
-    /// Only streams of members of this name.
-    pub username: Option<String>,
-}
-
-/// How a member watches.
-#[derive(Debug)]
-pub(crate) struct View {
-    media: MediaId,
-    request: ViewRequest,
-    /// As last sent to the data plane.
-    wants: Vec<Want>,
-    slots: Vec<(String, MediaKind)>,
-    /// By slot, the index of its m-section.
-    m_lines: Vec<usize>,
-    /// Whether its pictures come with dependency descriptors.
-    has_descriptors: bool,
-    carried: Vec<Option<PublicationKey>>,
-    /// What the member has chosen, by mid.
-    layers: BTreeMap<String, Layers>,
-    is_negotiated: bool,
-    /// What the member's path has no room for.
-    paused: BTreeSet<PublicationKey>,
-    /// How its connection fares.
-    pub(crate) path: Option<PathState>,
-}
-
-/// What one slot shows now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SlotState {
-    /// The mid of its m-section.
-    pub mid: String,
-    /// The index of its m-section.
-    pub m_line: usize,
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// Whether it carries anything that the member's path has room for.
-    pub is_active: bool,
-    /// The Encodings to choose from.
-    pub encodings: Vec<EncodingState>,
-    /// Whose stream it carries, and what that is.
-    pub shows: Option<Shown>,
-}
-
-/// The stream that a slot carries.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Shown {
-    /// The name of its sender.
-    pub username: String,
-    /// What its sender calls it, such as `camera` or `screenshare`.
-    pub label: String,
-}
-
-/// One Encoding of what a slot shows.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EncodingState {
-    /// Its name; empty if it is the only one.
-    pub rid: String,
-    /// Bits per second.
-    pub bits_per_second: u64,
-    /// The highest spatial and temporal layer that the viewer can get.
-    pub layers_max: (u8, u8),
-}
-
-/// What a view shows now.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ViewState {
-    /// In the order of the description.
-    pub slots: Vec<SlotState>,
-    /// Members that take streams.
-    pub viewers: usize,
-    /// How the connection fares, once that is known.
-    pub path: Option<PathState>,
-}
-
-/// What the URI of the dependency descriptor (AV1 RTP, appendix A) has that no other one has.
-const DESCRIPTORS: &str = "#dependency-descriptor-rtp-header-extension";
-
-/// By slot, the index of its m-section in an answer; in our own offers each is a slot.
-fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
-    let mut mids: Vec<&str> = Vec::new();
-    for line in answer.unwrap_or_default().lines() {
-        if line.starts_with("m=") {
-            mids.push("");
-        } else if let (Some(mid), Some(last)) = (line.strip_prefix("a=mid:"), mids.last_mut()) {
-            *last = mid.trim_end();
-        }
-    }
-    let place = |(slot, (mid, _)): (usize, &(String, MediaKind))| {
-        mids.iter().position(|found| found == mid).unwrap_or(slot)
-    };
-    slots.iter().enumerate().map(place).collect()
-}
+use crate::view::{EncodingState, Shown, SlotState, View, ViewRequest, ViewState, Watchable};
 
 impl Group {
     /// All streams that views may carry, the most important first: those that bring something, among
     /// them shared screens before cameras, whoever spoke last, and older streams before newer ones. An
     /// encoder that has crashed and is back is there twice for a while.
-    fn watchable(&self) -> Vec<(ConnId, &Member, &StreamId, &Up)> {
+    fn watchable(&self) -> Vec<Watchable<'_>> {
         let mut all: Vec<_> = self
             .members
             .iter()
             .flat_map(|(conn, member)| {
-                member.ups.iter().map(move |(stream, up)| (*conn, member, stream, up))
+                let (conn, username) = (*conn, &member.username);
+                let ups = member.ups.iter();
+                ups.map(move |(stream, up)| Watchable { conn, username, stream, up })
             })
-            .filter(|(_, _, _, up)| up.is_announced)
+            .filter(|found| found.up.is_announced)
             .collect();
-        all.sort_by_cached_key(|(_, _, _, up)| {
+        all.sort_by_cached_key(|Watchable { up, .. }| {
             let spoke = Reverse(self.voices.began(up.media));
             (up.is_silent(), up.label != SCREEN_LABEL, spoke, up.media)
         });
         all
-    }
-}
-
-impl View {
-    /// What its slots carry.
-    pub(crate) fn carried(&self) -> impl Iterator<Item = &PublicationKey> {
-        self.carried.iter().flatten()
-    }
-
-    /// Its transport.
-    pub(crate) fn media(&self) -> MediaId {
-        self.media
-    }
-
-    /// What it shall carry of these.
-    fn wants(&self, viewer: ConnId, all: &[(ConnId, &Member, &StreamId, &Up)]) -> Vec<Want> {
-        let ViewRequest { stream, username, .. } = &self.request;
-        let is_wanted = |name: &Option<String>, found: &str| {
-            name.as_deref().is_none_or(|wanted| wanted == found)
-        };
-        let wanted = all.iter().filter(|(conn, member, id, _)| {
-            *conn != viewer
-                && is_wanted(username, member.username.as_str())
-                && is_wanted(stream, id.as_str())
-        });
-        let wants = wanted.flat_map(|(_, _, _, up)| {
-            up.publications.iter().map(|(m_line, _)| {
-                let publication = PublicationKey { media: up.media, m_line: *m_line };
-                let is_screen = up.label == SCREEN_LABEL;
-                Want { layers: self.chosen(publication), is_screen, ..Want::of(publication) }
-            })
-        });
-        wants.take(WANTS_MAX).collect()
-    }
-
-    /// The layers that the member has chosen for the slot that carries this.
-    fn chosen(&self, publication: PublicationKey) -> Option<Layers> {
-        let slot = self.carried.iter().position(|carried| *carried == Some(publication))?;
-        let (mid, _) = self.slots.get(slot)?;
-        self.layers.get(mid).copied()
     }
 }
 
@@ -199,27 +56,12 @@ impl Hub {
         let mut request = request;
         let offer = request.offer.take().ok_or(request.slots);
         let media = match &mut member.view {
-            Some(view) => view.media,
+            Some(view) => view.media(),
             None => {
-                self.next_media += 1;
-                let media = MediaId(self.next_media);
-                let owner = MediaOwner { group: name, conn, stream, role: MediaRole::View };
-                self.media.insert(media, owner);
-                let view = View {
-                    media,
-                    request,
-                    wants: Vec::new(),
-                    slots: Vec::new(),
-                    m_lines: Vec::new(),
-                    has_descriptors: false,
-                    carried: Vec::new(),
-                    layers: BTreeMap::new(),
-                    is_negotiated: false,
-                    paused: BTreeSet::new(),
-                    path: None,
-                };
+                let role = MediaRole::View;
+                let media = self.new_media(MediaOwner { group: name, conn, stream, role });
                 if let Some((_, member)) = self.member_of(conn) {
-                    member.view = Some(view);
+                    member.view = Some(View::new(media, request));
                 }
                 media
             }
@@ -231,8 +73,8 @@ impl Hub {
     pub fn view_answer(&mut self, conn: ConnId, answer: String) {
         let view = self.member_of(conn).and_then(|(_, member)| member.view.as_mut());
         let media = view.map(|view| {
-            view.has_descriptors = answer.contains(DESCRIPTORS);
-            view.media
+            view.note_answer(&answer);
+            view.media()
         });
         match media {
             Some(media) => self.want_media(MediaRequest::AcceptAnswer { media, answer }),
@@ -249,15 +91,11 @@ impl Hub {
         let Some(view) = &mut member.view else {
             return false;
         };
-        let Some(slot) = view.slots.iter().position(|(known, _)| known == mid) else {
+        let Some(carried) = view.choose(mid, layers) else {
             return false;
         };
-        match layers {
-            Some(layers) => view.layers.insert(mid.to_owned(), layers),
-            None => view.layers.remove(mid),
-        };
-        if let Some(publication) = view.carried.get(slot).copied().flatten() {
-            let (media, want) = (view.media, Want { layers, ..Want::of(publication) });
+        if let Some(publication) = carried {
+            let (media, want) = (view.media(), Want { layers, ..Want::of(publication) });
             self.want_media(MediaRequest::SetCap { media, want });
         }
         true
@@ -273,19 +111,16 @@ impl Hub {
         let name = self.place_of(conn)?;
         let group = self.groups.get(name)?;
         let view = group.members.get(&conn)?.view.as_ref()?;
-        let slots = view.slots.iter().enumerate().map(|(slot, (mid, kind))| {
-            let publication = view.carried.get(slot).copied().flatten();
-            let publication = publication.filter(|key| !view.paused.contains(key));
-            SlotState {
-                mid: mid.clone(),
-                m_line: view.m_lines.get(slot).copied().unwrap_or(slot),
-                kind: *kind,
-                is_active: publication.is_some(),
-                encodings: publication
-                    .map(|key| self.encodings(group, key, view.has_descriptors))
-                    .unwrap_or_default(),
-                shows: publication.and_then(|key| self.shown(group, key)),
-            }
+        let slots = view.slots().map(|slot| SlotState {
+            mid: slot.mid.to_owned(),
+            m_line: slot.m_line,
+            kind: slot.kind,
+            is_active: slot.shows.is_some(),
+            encodings: slot
+                .shows
+                .map(|key| self.encodings(group, key, view.has_descriptors()))
+                .unwrap_or_default(),
+            shows: slot.shows.and_then(|key| self.shown(group, key)),
         });
         let viewers = *counts.entry(name.clone()).or_insert_with(|| {
             let members = group.members.values();
@@ -339,9 +174,8 @@ impl Hub {
 
     /// Whether a member has a stream of this id, or a view.
     pub fn has_media(&self, conn: ConnId, stream: &StreamId) -> bool {
-        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
-        let member = group.and_then(|group| group.members.get(&conn));
-        member.is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
+        self.member(conn)
+            .is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
     }
 
     /// The codecs that the member's group takes.
@@ -356,11 +190,9 @@ impl Hub {
             return;
         };
         let view = group.members.get(&viewer).and_then(|member| member.view.as_ref());
-        if let Some(view) = view.filter(|view| view.is_negotiated) {
-            let wants = view.wants(viewer, &group.watchable());
-            if wants != view.wants {
-                self.want_watch(viewer, wants);
-            }
+        let view = view.filter(|view| view.is_negotiated());
+        if let Some(wants) = view.and_then(|view| view.new_wants(viewer, &group.watchable())) {
+            self.want_watch(viewer, wants);
         }
     }
 
@@ -371,9 +203,7 @@ impl Hub {
         };
         let all = group.watchable();
         let views = group.members.iter().filter_map(|(conn, member)| {
-            let view = member.view.as_ref().filter(|view| view.is_negotiated)?;
-            let wants = view.wants(*conn, &all);
-            (wants != view.wants).then_some((*conn, wants))
+            Some((*conn, member.view.as_ref()?.new_wants(*conn, &all)?))
         });
         let changed: Vec<(ConnId, Vec<Want>)> = views.collect();
         for (viewer, wants) in changed {
@@ -383,12 +213,9 @@ impl Hub {
 
     /// A publication is not what it was: views that carry it need to be told anew.
     pub(super) fn spoil_view(&mut self, name: &GroupName, viewer: ConnId, key: PublicationKey) {
-        let group = self.groups.get_mut(name);
-        let member = group.and_then(|group| group.members.get_mut(&viewer));
-        if let Some(view) = member.and_then(|member| member.view.as_mut())
-            && view.wants.iter().any(|want| want.publication == key)
-        {
-            view.wants.clear();
+        let member = self.member_in(name, viewer);
+        if let Some(view) = member.and_then(|member| member.view.as_mut()) {
+            view.spoil(key);
         }
     }
 
@@ -399,51 +226,36 @@ impl Hub {
         let Some(view) = &mut member.view else {
             return;
         };
-        view.wants.clone_from(&wants);
-        let media = view.media;
+        view.set_wants(wants.clone());
+        let media = view.media();
         self.want_media(MediaRequest::Watch { media, wants });
     }
 
     pub(super) fn view_event(&mut self, owner: MediaOwner, event: MediaEvent) {
         let MediaOwner { group: name, conn, .. } = owner;
-        let member = self.groups.get_mut(&name).and_then(|group| group.members.get_mut(&conn));
+        let member = self.member_in(&name, conn);
         let Some(view) = member.and_then(|member| member.view.as_mut()) else {
             return;
         };
         match event {
             MediaEvent::Viewed { answer, slots, .. } => {
-                view.m_lines = m_lines(answer.as_deref(), &slots);
-                let answer_has = answer.as_deref().is_some_and(|sdp| sdp.contains(DESCRIPTORS));
-                view.has_descriptors |= answer_has;
-                view.slots = slots;
-                view.is_negotiated = true;
-                view.wants.clear();
+                view.negotiated(answer.as_deref(), slots);
                 self.tell(conn, Event::Viewing { sdp: answer });
                 self.refresh_view(&name, conn);
             }
             MediaEvent::Path { path, .. } => view.path = Some(path),
             MediaEvent::Paused { publication, is_paused, .. } => {
-                match is_paused {
-                    true => view.paused.insert(publication),
-                    false => view.paused.remove(&publication),
-                };
+                view.pause(publication, is_paused);
             }
             MediaEvent::Watching { slots, .. } => {
-                view.paused.retain(|key| slots.contains(&Some(*key)));
-                view.carried = slots;
-                let chosen = view.slots.iter().zip(&view.carried).filter_map(|(slot, carried)| {
-                    let layers = view.layers.get(&slot.0).copied();
-                    let publication = (*carried)?;
-                    Some(Want { layers: Some(layers?), ..Want::of(publication) })
-                });
-                let (media, chosen): (MediaId, Vec<Want>) = (view.media, chosen.collect());
+                let (media, chosen) = (view.media(), view.carry(slots));
                 for want in chosen {
                     self.want_media(MediaRequest::SetCap { media, want });
                 }
             }
             MediaEvent::Offered { offer, .. } => self.tell(conn, Event::ViewOffer { sdp: offer }),
             MediaEvent::Refused { text, cause, .. } => {
-                if !view.is_negotiated {
+                if !view.is_negotiated() {
                     self.close_view(&name, conn);
                 }
                 self.tell(conn, Event::ViewRefused { text, cause });
@@ -466,10 +278,10 @@ impl Hub {
 
     /// Ends a member's view, if it has one.
     pub(super) fn close_view(&mut self, name: &GroupName, conn: ConnId) {
-        let member = self.groups.get_mut(name).and_then(|group| group.members.get_mut(&conn));
+        let member = self.member_in(name, conn);
         if let Some(view) = member.and_then(|member| member.view.take()) {
-            self.media.remove(&view.media);
-            self.want_media(MediaRequest::Close { media: view.media });
+            self.media.remove(&view.media());
+            self.want_media(MediaRequest::Close { media: view.media() });
         }
     }
 

@@ -5,7 +5,7 @@ use signalling::whip::{Request, Response};
 use super::World;
 
 /// An offer to the group `test`.
-pub fn post(offer: &str) -> Request {
+pub(crate) fn post(offer: &str) -> Request {
     Request {
         method: "POST".into(),
         group: "test".into(),
@@ -16,13 +16,13 @@ pub fn post(offer: &str) -> Request {
 }
 
 /// A header of a response.
-pub fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
     headers.find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
 }
 
 /// A request to the session that was created.
-pub fn on(created: &Response, method: &str) -> Request {
+pub(crate) fn on(created: &Response, method: &str) -> Request {
     let location = header(created, "location").expect("a location");
     let (endpoint, session) = location.rsplit_once('/').expect("an absolute path");
     assert!(matches!(endpoint, "/group/test/.whip" | "/group/test/.whep"), "{location}");
@@ -35,7 +35,7 @@ pub fn on(created: &Response, method: &str) -> Request {
 }
 
 /// The response that has come last.
-pub fn taken(world: &mut World) -> Response {
+pub(crate) fn taken(world: &mut World) -> Response {
     let ticket = *world.responses.keys().next().expect("answered");
     world.responses.remove(&ticket).expect("just found")
 }

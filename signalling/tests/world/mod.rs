@@ -2,7 +2,7 @@
 //! moves only when told to, and a record of all that goes out.
 #![allow(dead_code)]
 
-pub mod http;
+pub(crate) mod http;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use signalling::{
     Action, Caller, CloseCode, ConnId, CredentialCheck, GroupFile, GroupName, Happening,
-    MediaEvent, MediaId, MediaKind, MediaRequest, Now, Password, Proof, PublicationKey, Recipients,
-    RecordOrder, StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest, UnixMs,
-    Verdict, jwt, parse_description, whip,
+    MediaEvent, MediaId, MediaKind, MediaRequest, Now, Password, Proof, Protocol, PublicationKey,
+    Recipients, RecordOrder, StatusReply, Switchboard, Ticket, Token, TokenReply, TokenRequest,
+    UnixMs, Verdict, jwt, parse_description, whip,
 };
 
-pub const OPEN: &str = r#"{"op":[{}]}"#;
+pub(crate) const OPEN: &str = r#"{"op":[{}]}"#;
 
-pub struct World {
+pub(crate) struct World {
     pub board: Switchboard,
     pub files: HashMap<String, GroupFile>,
     pub now: Now,
@@ -42,7 +42,7 @@ pub struct World {
     next_ticket: u64,
 }
 
-pub fn group(text: &str) -> GroupFile {
+pub(crate) fn group(text: &str) -> GroupFile {
     match parse_description("test.json", text.as_bytes()) {
         Ok((description, _)) => GroupFile::Found(Arc::new(description)),
         Err(error) => GroupFile::Broken(Arc::new(error)),
@@ -51,7 +51,7 @@ pub fn group(text: &str) -> GroupFile {
 
 impl World {
     /// With one group, `test`.
-    pub fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Self {
             board: Switchboard::new([1; 32]),
             files: HashMap::from([("test".to_owned(), group(file))]),
@@ -71,35 +71,35 @@ impl World {
         }
     }
 
-    pub fn connect(&mut self) -> ConnId {
+    pub(crate) fn connect(&mut self) -> ConnId {
         let address = Some("192.0.2.1:5".to_owned());
         let host = Some("aula.example.org:8443".to_owned());
         self.board.connected(Caller { address, reached: None, host }, self.now)
     }
 
-    pub fn text(&mut self, conn: ConnId, text: &str) {
+    pub(crate) fn text(&mut self, conn: ConnId, text: &str) {
         self.board.text(conn, text.to_owned(), self.now);
         self.settle();
     }
 
-    pub fn say(&mut self, conn: ConnId, message: Value) {
+    pub(crate) fn say(&mut self, conn: ConnId, message: Value) {
         self.text(conn, &message.to_string());
     }
 
-    pub fn disconnect(&mut self, conn: ConnId) {
+    pub(crate) fn disconnect(&mut self, conn: ConnId) {
         self.board.disconnected(conn, self.now);
         self.settle();
     }
 
     /// A connection that has introduced itself.
-    pub fn greet(&mut self, id: &str) -> ConnId {
+    pub(crate) fn greet(&mut self, id: &str) -> ConnId {
         let conn = self.connect();
         self.say(conn, json!({"type": "handshake", "version": ["2"], "id": id}));
         self.sent.remove(&conn);
         conn
     }
 
-    pub fn join_as(&mut self, id: &str, username: &str, password: &str) -> ConnId {
+    pub(crate) fn join_as(&mut self, id: &str, username: &str, password: &str) -> ConnId {
         let conn = self.greet(id);
         self.say(
             conn,
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// A member that wants everything; what it was told so far is forgotten.
-    pub fn member(&mut self, id: &str, username: &str) -> ConnId {
+    pub(crate) fn member(&mut self, id: &str, username: &str) -> ConnId {
         let conn = self.join_as(id, username, "");
         let said = self.take(conn);
         assert_eq!(said[0]["kind"], "join", "{said:?}");
@@ -119,16 +119,16 @@ impl World {
         conn
     }
 
-    pub fn take(&mut self, conn: ConnId) -> Vec<Value> {
+    pub(crate) fn take(&mut self, conn: ConnId) -> Vec<Value> {
         self.sent.remove(&conn).unwrap_or_default()
     }
 
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.sent.clear();
         self.media.clear();
     }
 
-    pub fn advance(&mut self, by: Duration) {
+    pub(crate) fn advance(&mut self, by: Duration) {
         let target = self.now.mono + by;
         while self.now.mono < target {
             let step = self.board.poll_timeout().clamp(
@@ -143,12 +143,12 @@ impl World {
         }
     }
 
-    pub fn event(&mut self, event: MediaEvent) {
+    pub(crate) fn event(&mut self, event: MediaEvent) {
         self.board.media(event, self.now);
         self.settle();
     }
 
-    pub fn status(&mut self, name: &str) -> StatusReply {
+    pub(crate) fn status(&mut self, name: &str) -> StatusReply {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.board.status(ticket, name, self.now);
@@ -156,23 +156,23 @@ impl World {
         self.statuses.remove(&ticket).expect("a status query is answered")
     }
 
-    pub fn whip(&mut self, request: whip::Request) -> Option<whip::Response> {
+    pub(crate) fn whip(&mut self, request: whip::Request) -> Option<whip::Response> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.board.whip(ticket, request, self.now);
+        self.board.webrtc(ticket, Protocol::Whip, request, self.now);
         self.settle();
         self.responses.remove(&ticket)
     }
 
-    pub fn whep(&mut self, request: whip::Request) -> Option<whip::Response> {
+    pub(crate) fn whep(&mut self, request: whip::Request) -> Option<whip::Response> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.board.whep(ticket, request, self.now);
+        self.board.webrtc(ticket, Protocol::Whep, request, self.now);
         self.settle();
         self.responses.remove(&ticket)
     }
 
-    pub fn last_view(&self) -> MediaId {
+    pub(crate) fn last_view(&self) -> MediaId {
         let view = self.media.iter().rev().find_map(|request| match request {
             MediaRequest::View { media, .. } => Some(*media),
             _ => None,
@@ -180,13 +180,13 @@ impl World {
         view.expect("a View has gone out")
     }
 
-    pub fn reload(&mut self, file: &str) {
+    pub(crate) fn reload(&mut self, file: &str) {
         self.files.insert("test".to_owned(), group(file));
         self.board.refresh(GroupName::parse("test").expect("legal"), self.now);
         self.settle();
     }
 
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some(action) = self.board.poll_action() {
             match action {
                 Action::Send { to, text } => {
@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    pub fn check(&mut self, conn: ConnId, check: CredentialCheck) {
+    pub(crate) fn check(&mut self, conn: ConnId, check: CredentialCheck) {
         let password = |stored: &Password, given: &str| match stored.verify(given) {
             Ok(true) => Verdict::Right,
             Ok(false) => Verdict::Wrong,
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// Publishes, up to the answer. Gives the transport.
-    pub fn publish(&mut self, conn: ConnId, stream: &str, more: Value) -> MediaId {
+    pub(crate) fn publish(&mut self, conn: ConnId, stream: &str, more: Value) -> MediaId {
         let mut offer =
             json!({"type": "offer", "id": stream, "label": "camera", "sdp": "v=0 offer"});
         let fields = more.as_object().expect("an object").clone();
@@ -299,7 +299,7 @@ impl World {
         media
     }
 
-    pub fn last_publish(&self) -> MediaId {
+    pub(crate) fn last_publish(&self) -> MediaId {
         let publish = self.media.iter().rev().find_map(|request| match request {
             MediaRequest::Publish { media, .. } => Some(*media),
             _ => None,
@@ -307,7 +307,7 @@ impl World {
         publish.expect("a Publish has gone out")
     }
 
-    pub fn last_subscribe(&self) -> MediaId {
+    pub(crate) fn last_subscribe(&self) -> MediaId {
         let subscribe = self.media.iter().rev().find_map(|request| match request {
             MediaRequest::Subscribe { media, .. } => Some(*media),
             _ => None,
@@ -315,13 +315,13 @@ impl World {
         subscribe.expect("a Subscribe has gone out")
     }
 
-    pub fn arrives(&mut self, media: MediaId, m_line: u8, kind: MediaKind) {
+    pub(crate) fn arrives(&mut self, media: MediaId, m_line: u8, kind: MediaKind) {
         let publication = PublicationKey { media, m_line };
         self.event(MediaEvent::Published { publication, kind, rids: Vec::new() });
     }
 
     /// Publishes with audio and video flowing.
-    pub fn live(&mut self, conn: ConnId, stream: &str) -> MediaId {
+    pub(crate) fn live(&mut self, conn: ConnId, stream: &str) -> MediaId {
         let media = self.publish(conn, stream, json!({}));
         self.arrives(media, 0, MediaKind::Audio);
         self.arrives(media, 1, MediaKind::Video);
@@ -329,7 +329,7 @@ impl World {
     }
 
     /// Makes the offer that the last Subscribe asked for; gives the transport.
-    pub fn offered(&mut self) -> MediaId {
+    pub(crate) fn offered(&mut self) -> MediaId {
         let media = self.last_subscribe();
         self.event(MediaEvent::Offered { media, offer: "v=0 down".into() });
         media
@@ -337,7 +337,7 @@ impl World {
 }
 
 /// The types and kinds of messages, for short comparisons.
-pub fn kinds(messages: &[Value]) -> Vec<String> {
+pub(crate) fn kinds(messages: &[Value]) -> Vec<String> {
     messages
         .iter()
         .map(|message| {

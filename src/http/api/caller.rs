@@ -9,8 +9,9 @@ use hyper::header::{self, HeaderValue};
 use signalling::{Authorization, Description, GroupFile, GroupName, Password, Verdict, Who};
 
 use super::{Asked, Context, Refused, Route, blocking, header_text, plain};
-use crate::authenticator::{Stored, unix_now};
+use crate::authenticator::Stored;
 use crate::backoff::Claim;
+use crate::clock::unix_now;
 use crate::metrics::AuthFailure;
 
 const ADMIN: &str = "admin";

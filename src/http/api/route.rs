@@ -2,10 +2,10 @@
 
 use signalling::{GroupName, Who};
 
-/// Whose tokens.
+/// Whose tokens a path is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Scope {
-    /// The whole server's.
+    /// Those that are good for the whole server.
     Global,
     /// Those of exactly this group.
     Group(GroupName),

@@ -139,7 +139,7 @@ async fn read_token(asked: Asked, scope: &Scope) -> Result<Token, Refused> {
     }
 }
 
-/// A new secret.
+/// A secret for a new token.
 fn secret() -> Result<String, Refused> {
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| internal())?;

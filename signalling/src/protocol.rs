@@ -1,0 +1,20 @@
+//! The protocols over HTTP.
+
+/// Which way the media goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// To us (RFC 9725).
+    Whip,
+    /// From us (draft-ietf-wish-whep).
+    Whep,
+}
+
+impl Protocol {
+    /// The segment of its URLs behind the group's.
+    pub(crate) fn segment(self) -> &'static str {
+        match self {
+            Self::Whip => ".whip",
+            Self::Whep => ".whep",
+        }
+    }
+}
