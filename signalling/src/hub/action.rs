@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge};
-use crate::group::Lock;
+use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::name::{GroupName, Username};
 use crate::permission::{MESSAGE, OP, PRESENT, RECORD};
@@ -43,6 +43,66 @@ impl Refusal {
 struct Change {
     add: &'static [&'static str],
     remove: &'static [&'static str],
+}
+
+impl Group {
+    /// Gives or takes what an action of this kind does. Says whether the member may publish then.
+    fn change_permissions(&mut self, dest: ConnId, kind: &str) -> Result<bool, Refusal> {
+        let records = self.description.flags.allow_recording;
+        let member = self.members.get_mut(&dest).ok_or(Error("no such user"))?;
+        // Behind WHIP and WHEP is nobody who could do with it what a person does.
+        if !member.traits.chats {
+            return Err(Error("this is not a real user"));
+        }
+        let change = match kind {
+            "op" if records => Change { add: &[OP, RECORD], remove: &[] },
+            "op" => Change { add: &[OP], remove: &[] },
+            "unop" => Change { add: &[], remove: &[OP, RECORD] },
+            "present" => Change { add: &[PRESENT], remove: &[] },
+            "unpresent" => Change { add: &[], remove: &[PRESENT] },
+            "shutup" => Change { add: &[], remove: &[MESSAGE] },
+            _ => Change { add: &[MESSAGE], remove: &[] },
+        };
+        for permission in change.add {
+            member.permissions.add(permission);
+        }
+        for permission in change.remove {
+            member.permissions.remove(permission);
+        }
+        Ok(member.may(PRESENT))
+    }
+
+    /// A member changes what it shows of itself. Says so if its hand goes up or down by that.
+    fn set_user_data(
+        &mut self,
+        conn: ConnId,
+        action: &ActionRequest,
+    ) -> Result<Option<bool>, Refusal> {
+        let member = self.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
+        if action.dest != member.id.as_str() {
+            return Err(Refusal::NOT_AUTHORISED);
+        }
+        let Some(Value::Object(update)) = &action.value else {
+            return Err(Error("Bad value in setdata"));
+        };
+        let had_hand = member.has_hand_up();
+        if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
+            return Err(Error("the data is too large"));
+        }
+        let has_hand = member.has_hand_up();
+        Ok((had_hand != has_hand).then_some(has_hand))
+    }
+
+    /// An operator changes what is known to all of the group.
+    fn set_data(&mut self, action: &ActionRequest) -> Result<(), Refusal> {
+        let Some(Value::Object(update)) = &action.value else {
+            return Err(Error("Bad value in setdata"));
+        };
+        if !merge(&mut self.data, update, GROUP_DATA_BYTES_MAX) {
+            return Err(Error("the data is too large"));
+        }
+        Ok(())
+    }
 }
 
 impl Hub {
@@ -108,28 +168,7 @@ impl Hub {
         kind: &str,
     ) -> Result<(), Refusal> {
         let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
-        let records = group.description.flags.allow_recording;
-        let member = group.members.get_mut(&dest).ok_or(Error("no such user"))?;
-        // Behind WHIP and WHEP is nobody who could do with it what a person does.
-        if !member.traits.chats {
-            return Err(Error("this is not a real user"));
-        }
-        let change = match kind {
-            "op" if records => Change { add: &[OP, RECORD], remove: &[] },
-            "op" => Change { add: &[OP], remove: &[] },
-            "unop" => Change { add: &[], remove: &[OP, RECORD] },
-            "present" => Change { add: &[PRESENT], remove: &[] },
-            "unpresent" => Change { add: &[], remove: &[PRESENT] },
-            "shutup" => Change { add: &[], remove: &[MESSAGE] },
-            _ => Change { add: &[MESSAGE], remove: &[] },
-        };
-        for permission in change.add {
-            member.permissions.add(permission);
-        }
-        for permission in change.remove {
-            member.permissions.remove(permission);
-        }
-        let may_present = member.may(PRESENT);
+        let may_present = group.change_permissions(dest, kind)?;
         self.tell_user_changed(name, dest, true);
         self.follow_consent(name, dest);
         if !may_present {
@@ -177,20 +216,8 @@ impl Hub {
         action: &ActionRequest,
     ) -> Result<(), Refusal> {
         let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
-        let member = group.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
-        if action.dest != member.id.as_str() {
-            return Err(Refusal::NOT_AUTHORISED);
-        }
-        let Some(Value::Object(update)) = &action.value else {
-            return Err(Error("Bad value in setdata"));
-        };
-        let had_hand = member.has_hand_up();
-        if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
-            return Err(Error("the data is too large"));
-        }
-        let has_hand = member.has_hand_up();
-        if had_hand != has_hand {
-            self.note_member(name, conn, if has_hand { "hand-up" } else { "hand-down" });
+        if let Some(is_up) = group.set_user_data(conn, action)? {
+            self.note_member(name, conn, if is_up { "hand-up" } else { "hand-down" });
         }
         self.tell_user_changed(name, conn, false);
         Ok(())
@@ -242,21 +269,14 @@ impl Hub {
                 Ok(())
             }
             "setdata" => {
-                let Some(Value::Object(update)) = &action.value else {
-                    return Err(Error("Bad value in setdata"));
-                };
                 let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
-                if !merge(&mut group.data, update, GROUP_DATA_BYTES_MAX) {
-                    return Err(Error("the data is too large"));
-                }
+                group.set_data(&action)?;
                 self.tell_changed(&name, true);
                 Ok(())
             }
             _ => {
                 let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
-                let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
-                group.lock = lock.map(Lock::BySomebody);
-                self.tell_changed(&name, true);
+                self.set_lock(&name, lock);
                 Ok(())
             }
         }

@@ -152,7 +152,8 @@ impl Hub {
         Ok(())
     }
 
-    fn set_lock(&mut self, name: &GroupName, lock: Option<String>) {
+    /// Locks a group, or opens it, and tells its members.
+    pub(super) fn set_lock(&mut self, name: &GroupName, lock: Option<String>) {
         if let Some(group) = self.groups.get_mut(name) {
             group.lock = lock.map(Lock::BySomebody);
             self.tell_changed(name, true);

@@ -86,6 +86,11 @@ impl Group {
 }
 
 impl Hub {
+    /// A group, if it is recorded at present.
+    fn recorded(&self, name: &GroupName) -> Option<&Group> {
+        self.groups.get(name).filter(|group| group.recorder.is_some())
+    }
+
     fn order(&mut self, order: RecordOrder) {
         self.outputs.push_back(Output::Record(Box::new(order)));
     }
@@ -184,10 +189,13 @@ impl Hub {
             for media in medias {
                 self.recorded_stream_ended(name, media);
             }
-            self.set_recorded(name, conn, false);
+            // Only now: what is written down of it before still belongs to the recording.
+            if let Some(member) = self.member_in(name, conn) {
+                member.is_recorded = false;
+            }
         } else {
             let streams: Vec<StreamId> = member.ups.keys().cloned().collect();
-            self.set_recorded(name, conn, true);
+            member.is_recorded = true;
             self.note_member(name, conn, "joined");
             for stream in streams {
                 self.record_stream_from(name, conn, &stream, is_told);
@@ -195,13 +203,6 @@ impl Hub {
         }
         if is_told {
             self.tell_user_changed(name, conn, false);
-        }
-    }
-
-    fn set_recorded(&mut self, name: &GroupName, conn: ConnId, is_recorded: bool) {
-        let group = self.groups.get_mut(name);
-        if let Some(member) = group.and_then(|group| group.members.get_mut(&conn)) {
-            member.is_recorded = is_recorded;
         }
     }
 
@@ -244,7 +245,7 @@ impl Hub {
         stream: &StreamId,
         is_from_now: bool,
     ) {
-        let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
+        let Some(group) = self.recorded(name) else {
             return;
         };
         let Some(member) = group.members.get(&conn) else {
@@ -271,14 +272,14 @@ impl Hub {
 
     /// A stream is over.
     pub(super) fn recorded_stream_ended(&mut self, name: &GroupName, media: MediaId) {
-        if self.groups.get(name).is_some_and(|group| group.recorder.is_some()) {
+        if self.recorded(name).is_some() {
             self.order(RecordOrder::StreamEnded { group: name.clone(), media });
         }
     }
 
     /// Somebody has come or gone.
     pub(super) fn note_member(&mut self, name: &GroupName, conn: ConnId, event: &str) {
-        let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
+        let Some(group) = self.recorded(name) else {
             return;
         };
         let Some(member) = group.members.get(&conn).filter(|member| member.is_recorded) else {
@@ -294,7 +295,7 @@ impl Hub {
 
     /// Others speak than before.
     pub(super) fn note_speakers(&mut self, name: &GroupName, streams: &[StreamId]) {
-        let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
+        let Some(group) = self.recorded(name) else {
             return;
         };
         let is_recorded = |stream: &&StreamId| {
@@ -307,7 +308,7 @@ impl Hub {
 
     /// Something was said to all.
     pub(super) fn note_chat(&mut self, name: &GroupName, message: &Message) {
-        let Some(group) = self.groups.get(name).filter(|group| group.recorder.is_some()) else {
+        let Some(group) = self.recorded(name) else {
             return;
         };
         // What the server says is nobody's.
