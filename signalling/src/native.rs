@@ -28,10 +28,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const INBOX_MESSAGES_MAX: usize = 256;
 /// The same, in bytes: one message of the largest size.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
-/// What a handshake may want: to know who speaks, which is also the type of the message about it, and
-/// which Encodings of the client's own streams are of use.
+/// What a handshake may want: to know who speaks, which Encodings of the client's own streams are of use,
+/// and to ask how its streams fare. The first and the last are also types of messages.
+const WANTS: [&str; 3] = [SPEAKERS, "encodings", NUMBERS];
 const SPEAKERS: &str = "speakers";
-const ENCODINGS: &str = "encodings";
+const NUMBERS: &str = "numbers";
 
 /// WebSocket close codes (RFC 6455 s7.4.1).
 pub(crate) mod code {
@@ -243,8 +244,14 @@ impl Session {
         if message.kind_of_message != "handshake" {
             return Err(Fault::Protocol("you must handshake first"));
         }
-        let hello =
-            Outgoing { kind_of_message: "handshake", version: &[VERSION], ..Outgoing::default() };
+        let wants = WANTS.map(|known| message.wants.iter().any(|want| want == known));
+        // Those that will be met: not every server knows them, and some end the connection of who asks.
+        let met: Vec<&str> = WANTS
+            .into_iter()
+            .zip(wants)
+            .filter_map(|(name, is_met)| is_met.then_some(name))
+            .collect();
+        let hello = Outgoing { version: &[VERSION], wants: &met, ..out("handshake") };
         let mut replies = vec![Reply::Text(hello.to_json())];
         if !message.version.iter().any(|version| version == VERSION) {
             let warning = Message {
@@ -256,9 +263,7 @@ impl Session {
             replies.extend(encode_message("usermessage", &warning, "").map(Reply::Text));
         }
         if let Some(traits) = hub.traits_mut(self.conn) {
-            let wants = |name| message.wants.iter().any(|want| want == name);
-            traits.follows_speakers = wants(SPEAKERS);
-            traits.spares_encodings = wants(ENCODINGS);
+            [traits.follows_speakers, traits.spares_encodings, _] = wants;
         }
         self.state = State::Open(message.id);
         Ok(replies)
@@ -314,6 +319,7 @@ impl Session {
                 hub.publish(conn, stream, &message.label, replace, message.sdp, now);
             }
             "answer" => hub.answer(conn, &stream_id(&message.id)?, message.sdp),
+            NUMBERS => hub.ask_numbers(conn, now),
             "renegotiate" => hub.renegotiate(conn, &stream_id(&message.id)?, now),
             "close" => hub.close_stream(conn, &stream_id(&message.id)?),
             "abort" => hub.refuse_stream(conn, &stream_id(&message.id)?),
@@ -405,8 +411,13 @@ fn stream_id(id: &str) -> Result<StreamId, Fault> {
     })
 }
 
+/// A message of this type.
+fn out(kind: &str) -> Outgoing<'_> {
+    Outgoing { kind_of_message: kind, ..Outgoing::default() }
+}
+
 fn bare(kind: &str) -> String {
-    Outgoing { kind_of_message: kind, ..Outgoing::default() }.to_json()
+    out(kind).to_json()
 }
 
 /// RFC 6455 s5.5: a close frame has 125 bytes at most, two of them the code.
@@ -422,7 +433,6 @@ pub(crate) fn close_reason(text: &str) -> &str {
 /// The JSON of an event, or nothing if this protocol does not speak of it. `own` is the
 /// receiver's id; messages to several do not need it.
 pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<String> {
-    let out = |kind| Outgoing { kind_of_message: kind, ..Outgoing::default() };
     let text = match event {
         Event::Joined(joined) => encode_joined(joined, rtc_configuration),
         Event::User { kind, id, username, permissions, data } => Outgoing {
@@ -480,6 +490,7 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
             let value = Some(&Value::Array(rids));
             Outgoing { id: stream.as_str(), kind: "wanted", value, ..out("stream") }.to_json()
         }
+        Event::Numbers { value } => Outgoing { value: Some(value), ..out(NUMBERS) }.to_json(),
         Event::Speakers { streams } => {
             let streams = streams.iter().map(|stream| stream.as_str().into()).collect();
             Outgoing { value: Some(&Value::Array(streams)), ..out(SPEAKERS) }.to_json()

@@ -506,6 +506,7 @@ impl Switchboard {
             | Event::Silent { .. }
             | Event::Path { .. }
             | Event::Speakers { .. }
+            | Event::Numbers { .. }
             | Event::Wanted { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }

@@ -259,6 +259,11 @@ pub enum Event {
         /// Their rids.
         rids: Vec<String>,
     },
+    /// How the member's own connections and streams fare, as it has asked.
+    Numbers {
+        /// As in the administrators' statistics; of a view, by the index of the m-section.
+        value: Value,
+    },
     /// Who speaks now, as far as levels tell.
     Speakers {
         /// Their streams, the loudest first.

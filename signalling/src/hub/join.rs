@@ -402,6 +402,7 @@ impl Hub {
             view: None,
             failures: Default::default(),
             restarted_at: None,
+            asked_numbers_at: None,
             consent: None,
             is_recorded: false,
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now.mono),

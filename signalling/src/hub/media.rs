@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::event::Cause;
+use super::stats::Sent;
 use crate::ids::{ConnId, MediaId, PublicationKey};
 use crate::stream::{MediaKind, Rate, Want};
 
@@ -78,6 +79,11 @@ pub enum MediaRequest {
         /// Whether it is sent on, as it is at first.
         is_heard: bool,
     },
+    /// Tell how all fares that the owner of this viewing transport gets.
+    Number {
+        /// One of its transports.
+        media: MediaId,
+    },
     /// A trickled candidate.
     AddCandidate {
         /// Whose.
@@ -103,6 +109,7 @@ impl MediaRequest {
             | Self::AcceptAnswer { media, .. }
             | Self::SetCap { media, .. }
             | Self::AddCandidate { media, .. }
+            | Self::Number { media }
             | Self::Close { media } => *media,
             Self::SetHeard { publication, .. } => publication.media,
         }
@@ -125,6 +132,7 @@ impl MediaEvent {
             | Self::Disconnected { media }
             | Self::Reconnected { media }
             | Self::Path { media, .. }
+            | Self::Numbers { media, .. }
             | Self::Closed { media, .. } => *media,
             Self::Published { publication, .. }
             | Self::Voice { publication, .. }
@@ -304,6 +312,13 @@ pub enum MediaEvent {
         media: MediaId,
         /// What is known.
         path: PathState,
+    },
+    /// How all fares that the owner of a transport gets, as [`MediaRequest::Number`] has asked.
+    Numbers {
+        /// The one that was named.
+        media: MediaId,
+        /// By transport.
+        sent: Sent,
     },
     /// First media of a section, or its codec has changed.
     Published {

@@ -211,6 +211,9 @@ impl Hub {
         let Some(owner) = self.media.get(&event.media()).cloned() else {
             return;
         };
+        if let MediaEvent::Numbers { sent, .. } = event {
+            return self.tell_numbers(owner.conn, &sent);
+        }
         match owner.role {
             MediaRole::Up => self.up_event(owner, event, now),
             MediaRole::Down => self.down_event(owner, event, now),
@@ -298,6 +301,7 @@ impl Hub {
                 self.note_voice(&name, (conn, &stream), publication, level);
             }
             MediaEvent::Wanted { publication, encodings } => {
+                up.wanted.insert(publication.m_line, encodings);
                 let rids = up.rids.get(&publication.m_line).map_or(&[][..], Vec::as_slice);
                 let wanted = (0..8).zip(rids).filter(|(at, _)| encodings >> at & 1 != 0);
                 let rids: Vec<String> = wanted.map(|(_, rid)| rid.clone()).collect();
@@ -315,6 +319,7 @@ impl Hub {
             | MediaEvent::Viewed { .. }
             | MediaEvent::Unshown { .. }
             | MediaEvent::Paused { .. }
+            | MediaEvent::Numbers { .. }
             | MediaEvent::Watching { .. } => {}
         }
     }

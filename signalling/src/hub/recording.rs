@@ -125,6 +125,7 @@ impl Hub {
             view: None,
             failures: Default::default(),
             restarted_at: None,
+            asked_numbers_at: None,
             consent: None,
             is_recorded: false,
             chat_budget: budget(),

@@ -143,6 +143,12 @@ impl View {
         self.carried.iter().flatten()
     }
 
+    /// The same, each with the index of the m-section that it is in.
+    pub(crate) fn carried_by_line(&self) -> impl Iterator<Item = (usize, PublicationKey)> {
+        let lines = self.m_lines.iter().copied();
+        lines.zip(&self.carried).filter_map(|(m_line, carried)| Some((m_line, (*carried)?)))
+    }
+
     /// Its transport.
     pub(crate) fn media(&self) -> MediaId {
         self.media
@@ -460,6 +466,7 @@ impl Hub {
             | MediaEvent::Published { .. }
             | MediaEvent::Voice { .. }
             | MediaEvent::Wanted { .. }
+            | MediaEvent::Numbers { .. }
             | MediaEvent::Received { .. } => {}
         }
     }
