@@ -163,7 +163,7 @@ function lineOf(track) {
     const { rid = '', target } = track;
     const isLate = target && (target.rid ?? '') !== rid;
     return [
-        track.kind, track.codec?.toUpperCase(), rate(track.bitrate),
+        track.kind, track.kind === 'video' ? track.codec?.toUpperCase() : track.codec, rate(track.bitrate),
         rid ? layerName(rid) : layersOf(track), isLate && `→ ${layerName(target.rid)}`,
         t('loss {percent} %', { percent: (100 * track.loss).toFixed(1) }),
         track.jitter && t('jitter {ms} ms', { ms: Math.round(track.jitter) }),
