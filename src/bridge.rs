@@ -11,8 +11,8 @@ use dataplane::{
     TransportId, ViewOffer, Why,
 };
 use signalling::{
-    Cause, ConnId, GroupName, MediaEvent, MediaId, MediaKind, MediaRequest, Over, PathStage,
-    PathState, PublicationKey, Rate, RecordOrder, Sent, SentRate, Want,
+    Aim, Cause, ConnId, GroupName, Held, MediaEvent, MediaId, MediaKind, MediaRequest, Over,
+    PathStage, PathState, PublicationKey, Rate, RecordOrder, Sent, SentRate, Want,
 };
 use tokio::sync::Notify;
 
@@ -51,7 +51,8 @@ struct Survey {
 
 /// Where and how the data plane runs.
 pub(crate) use dataplane::{
-    Config as MediaConfig, Counters as ShardCounters, Histogram, SHARDS_MAX, UdpPorts,
+    Config as MediaConfig, Counters as ShardCounters, ESTIMATES_BPS, Histogram, SHARDS_MAX,
+    UdpPorts,
 };
 
 /// Kind and name of every codec, in the order in which shards count them.
@@ -165,21 +166,13 @@ impl Bridge {
         std::mem::replace(&mut self.survey, Survey { id, ..Survey::default() }).sent
     }
 
-    fn note_sent(&mut self, rate: &SubscriptionRate) {
+    /// Adds what a viewer gets, if both ends are still known.
+    fn note_sent(&self, rate: &SubscriptionRate, sent: &mut Sent) {
         let publisher = self.media.get(&rate.publication.transport).copied();
         let viewer = self.media.get(&rate.transport).copied();
         if let (Some(publisher), Some(viewer)) = (publisher, viewer) {
-            let rates = self.survey.sent.entry(viewer).or_default();
-            rates.push(SentRate {
-                publication: PublicationKey { media: publisher, m_line: rate.publication.m_line },
-                spatial: rate.spatial,
-                temporal: rate.temporal,
-                bits_per_second: rate.bits_per_second,
-                estimate_bits_per_second: rate.estimate_bits_per_second,
-                loss_256: rate.loss_256,
-                rtt_us: rate.rtt_us,
-                jitter_us: rate.jitter_us,
-            });
+            let publication = PublicationKey { media: publisher, m_line: rate.publication.m_line };
+            sent.entry(viewer).or_default().push(sent_rate(rate, publication));
         }
     }
 
@@ -200,12 +193,10 @@ impl Bridge {
                 let transport = self.transport(media, Some(client), "down");
                 let subscriptions = wants.iter().filter_map(|want| self.subscription(want));
                 let subscriptions = subscriptions.collect();
-                let ice_restart = is_restart;
-                let client = ClientKey(client.0);
-                self.ask(
-                    media,
-                    Command::Subscribe { transport, client, msid, subscriptions, ice_restart },
-                );
+                let (client, ice_restart) = (ClientKey(client.0), is_restart);
+                let command =
+                    Command::Subscribe { transport, client, msid, subscriptions, ice_restart };
+                self.ask(media, command);
             }
             MediaRequest::View { media, client, offer, msid, codecs, reached } => {
                 let transport = self.transport(media, Some(client), "view");
@@ -224,8 +215,7 @@ impl Bridge {
                     let subscriptions = subscriptions.collect();
                     // The hub does not say it again: what comes last must arrive.
                     self.unsent.retain(|unsent| !is_watch_of(unsent, transport));
-                    self.unsent.push_back(Command::Watch { transport, subscriptions });
-                    self.send_unsent();
+                    self.insist(Command::Watch { transport, subscriptions });
                 }
             }
             MediaRequest::AcceptAnswer { media, answer } => {
@@ -238,14 +228,12 @@ impl Bridge {
                 let transport = self.transports.get(&media).copied();
                 if let (Some(transport), Some(publication)) = (transport, publication) {
                     let cap = cap(want);
-                    self.unsent.push_back(Command::SetCap { transport, publication, cap });
-                    self.send_unsent();
+                    self.insist(Command::SetCap { transport, publication, cap });
                 }
             }
             MediaRequest::SetHeard { publication, is_heard } => {
                 if let Some(publication) = self.publication_id(publication) {
-                    self.unsent.push_back(Command::SetHeard { publication, is_heard });
-                    self.send_unsent();
+                    self.insist(Command::SetHeard { publication, is_heard });
                 }
             }
             MediaRequest::AddCandidate { media, candidate } => {
@@ -253,14 +241,25 @@ impl Bridge {
                     self.tell(Command::AddCandidate { transport, candidate });
                 }
             }
+            MediaRequest::Number { media } => {
+                // What is lost is asked for again.
+                if let Some(transport) = self.transports.get(&media).copied() {
+                    self.tell(Command::Number { transport });
+                }
+            }
             MediaRequest::Close { media } => {
                 if let Some(transport) = self.forget(media) {
                     // Media to someone who was sent out must end, however busy the shard is.
-                    self.unsent.push_back(Command::Close { transport });
-                    self.send_unsent();
+                    self.insist(Command::Close { transport });
                 }
             }
         }
+    }
+
+    /// Gives a command that nobody repeats: it waits until the shard takes it.
+    fn insist(&mut self, command: Command) {
+        self.unsent.push_back(command);
+        self.send_unsent();
     }
 
     /// The transport under an id of signalling's, placed on a shard if it is new.
@@ -417,6 +416,8 @@ impl Bridge {
                     bits_per_second: rate.bits_per_second,
                     loss_256: rate.loss_256,
                     jitter_us: rate.jitter_us,
+                    rtt_us: rate.rtt_us,
+                    codec: rate.codec.name(),
                     layers_max: rate.layers_max,
                     is_described: rate.is_described,
                 });
@@ -483,10 +484,17 @@ impl Bridge {
                 }
                 return None;
             }
+            Event::Numbers { transport, rates } => {
+                let mut sent = Sent::new();
+                rates.iter().for_each(|rate| self.note_sent(rate, &mut sent));
+                MediaEvent::Numbers { media: media(self, transport)?, sent }
+            }
             Event::Surveyed { survey, rates, is_last } => {
                 // A late answer to an earlier question is of no use to anybody.
                 if survey == self.survey.id {
-                    rates.iter().for_each(|rate| self.note_sent(rate));
+                    let mut sent = std::mem::take(&mut self.survey.sent);
+                    rates.iter().for_each(|rate| self.note_sent(rate, &mut sent));
+                    self.survey.sent = sent;
                     self.survey.waiting -= usize::from(is_last).min(self.survey.waiting);
                 }
                 return None;
@@ -497,6 +505,34 @@ impl Bridge {
 
 fn is_watch_of(command: &Command, viewer: TransportId) -> bool {
     matches!(command, Command::Watch { transport, .. } if *transport == viewer)
+}
+
+fn sent_rate(rate: &SubscriptionRate, publication: PublicationKey) -> SentRate {
+    SentRate {
+        publication,
+        kind: kind_of(rate.codec.kind()),
+        codec: rate.codec.name(),
+        encoding: rate.encoding,
+        aim: rate.aim.map(|aim| Aim {
+            encoding: aim.encoding,
+            spatial: aim.spatial,
+            temporal: aim.temporal,
+        }),
+        held: rate.held.map(|held| match held {
+            dataplane::Held::Path => Held::Path,
+            dataplane::Held::Publisher => Held::Publisher,
+            dataplane::Held::Keyframe => Held::Keyframe,
+        }),
+        still: rate.still,
+        keyframes_asked: rate.keyframes_asked,
+        spatial: rate.spatial,
+        temporal: rate.temporal,
+        bits_per_second: rate.bits_per_second,
+        estimate_bits_per_second: rate.estimate_bits_per_second,
+        loss_256: rate.loss_256,
+        rtt_us: rate.rtt_us,
+        jitter_us: rate.jitter_us,
+    }
 }
 
 fn kind_of(kind: dataplane::MediaKind) -> MediaKind {
@@ -519,67 +555,4 @@ fn cap(want: Want) -> LayerCap {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    fn bridge() -> Bridge {
-        let config = MediaConfig::new(UdpPorts::Shared(0), vec![Ipv4Addr::LOCALHOST.into()]);
-        Bridge::start(config, Arc::default()).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    #[test]
-    fn late_answers_to_a_survey_count_for_nothing() {
-        let mut bridge = bridge();
-        bridge.begin_survey();
-        let late = bridge.survey.id;
-        assert!(!bridge.is_surveyed());
-        // The time was up.
-        assert!(bridge.take_survey().is_empty());
-        bridge.begin_survey();
-        bridge.translate(Event::Surveyed { survey: late, rates: Vec::new(), is_last: true });
-        assert!(!bridge.is_surveyed(), "this question has not been answered");
-        let deadline = Instant::now() + Duration::from_secs(240);
-        while !bridge.is_surveyed() {
-            assert!(Instant::now() < deadline, "the shard does not answer");
-            assert!(bridge.events().is_empty(), "it is nobody else's business");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        bridge.shut_down();
-    }
-
-    #[test]
-    fn a_survey_is_told_by_the_ids_of_signalling() {
-        let mut bridge = bridge();
-        let publisher = bridge.transport(MediaId(1), None, "up");
-        let viewer = bridge.transport(MediaId(2), None, "down");
-        let stranger = bridge.dataplane.place(None);
-        bridge.begin_survey();
-        let rate = |publisher, transport| SubscriptionRate {
-            transport,
-            publication: PublicationId { transport: publisher, m_line: 3 },
-            spatial: (0, 1),
-            temporal: (0, 0),
-            bits_per_second: 1000,
-            estimate_bits_per_second: None,
-            loss_256: 0,
-            rtt_us: 0,
-            jitter_us: 0,
-        };
-        // Of those that have been closed meanwhile nothing is known any more.
-        let rates =
-            vec![rate(publisher, viewer), rate(stranger, viewer), rate(publisher, stranger)];
-        let survey = bridge.survey.id;
-        bridge.translate(Event::Surveyed { survey, rates, is_last: false });
-        let sent = bridge.take_survey();
-        assert_eq!(sent.len(), 1);
-        let publication = PublicationKey { media: MediaId(1), m_line: 3 };
-        assert_eq!(
-            sent[&MediaId(2)].iter().map(|r| r.publication).collect::<Vec<_>>(),
-            [publication]
-        );
-        bridge.shut_down();
-    }
-}
+mod tests;

@@ -110,6 +110,7 @@ impl Journal {
             | MediaEvent::Received { .. }
             | MediaEvent::Voice { .. }
             | MediaEvent::Wanted { .. }
+            | MediaEvent::Numbers { .. }
             | MediaEvent::Published { .. } => {}
         }
     }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::Server;
@@ -278,7 +279,11 @@ fn the_first_setup_makes_an_administrator() {
     assert!(done.status.success());
     assert!(String::from_utf8_lossy(&done.stdout).contains("needs -insecure"));
     assert!(!run(&setup).status.success(), "what is there stays");
-    server::until("the server to have noticed", || run(&["list-groups"]).status.success());
+    server::until("the server to have noticed", || {
+        // It looks every two seconds, and after five refusals there would be none but refusals for a minute.
+        std::thread::sleep(Duration::from_secs(1));
+        run(&["list-groups"]).status.success()
+    });
     assert_eq!(String::from_utf8_lossy(&run(&["list-groups"]).stdout), "test\n");
 
     // Galene's tool takes its own file before the command and the server's after it.

@@ -102,11 +102,37 @@ pub struct EncodingRate {
     pub loss_256: u8,
     /// Interarrival jitter (RFC 3550 s6.4.1), in microseconds.
     pub jitter_us: u32,
+    /// How long the last answer to a check of ours took, in microseconds; 0 if there was none.
+    pub rtt_us: u32,
+    /// The codec that arrives.
+    pub codec: Codec,
     /// The highest spatial and temporal layer that it has.
     pub layers_max: (u8, u8),
     /// Its spatial layers are told apart by the dependency descriptor only: who did not negotiate it
     /// gets the lowest.
     pub is_described: bool,
+}
+
+/// Why none of a Publication's pictures goes out to a viewer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// The viewer's path has no room.
+    Path,
+    /// The publisher sends none, or its path has failed.
+    Publisher,
+    /// A keyframe is awaited.
+    Keyframe,
+}
+
+/// What a viewer shall be sent of a Publication's pictures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aim {
+    /// The Encoding, an index into [`PublicationInfo::rids`].
+    pub encoding: u8,
+    /// The spatial layer, counted as [`SubscriptionRate::spatial`] is.
+    pub spatial: u8,
+    /// The temporal layer.
+    pub temporal: u8,
 }
 
 /// How much of a Publication a viewer has been sent lately, and what it says of it.
@@ -116,6 +142,19 @@ pub struct SubscriptionRate {
     pub transport: TransportId,
     /// What it gets.
     pub publication: PublicationId,
+    /// The codec that it gets.
+    pub codec: Codec,
+    /// The Encoding that goes out, an index into [`PublicationInfo::rids`].
+    pub encoding: Option<u8>,
+    /// What shall go out; nothing of sound, or while pictures are paused.
+    pub aim: Option<Aim>,
+    /// Why no pictures go out, if none do.
+    pub held: Option<Held>,
+    /// How often its pictures have stood still for a second or longer although the publisher's came, and
+    /// for how many milliseconds all in all.
+    pub still: (u32, u32),
+    /// How often the viewer has asked for a keyframe: it could not go on without.
+    pub keyframes_asked: u32,
     /// The spatial layer that it gets, `0..=7`, and the highest one that there is.
     pub spatial: (u8, u8),
     /// The temporal layer that it gets, `0..=7`, and the highest one that there is.
@@ -128,7 +167,8 @@ pub struct SubscriptionRate {
     /// The share of packets lost in the viewer's last report, in 256ths (RFC 3550 s6.4.1); 0 if
     /// that is older than 30 s.
     pub loss_256: u8,
-    /// The smoothed round trip (RFC 3550 s6.4.1), in microseconds; 0 if it is not known.
+    /// The smoothed round trip (RFC 3550 s6.4.1), or else that of the last check of ours, in microseconds;
+    /// 0 if it is not known.
     pub rtt_us: u32,
     /// Interarrival jitter in the viewer's last report, in microseconds; 0 as for loss.
     pub jitter_us: u32,
@@ -240,6 +280,12 @@ pub enum Command {
         /// With or without the leading `candidate:`.
         candidate: String,
     },
+    /// Tell how all that the client of this viewing Transport gets fares. Answered by
+    /// [`Event::Numbers`], whoever it is.
+    Number {
+        /// One of the client's.
+        transport: TransportId,
+    },
     /// Close a Transport and all that hangs on it. No event follows. Unknown ids are ignored.
     Close {
         /// Which.
@@ -258,6 +304,7 @@ impl Command {
             | Self::AcceptAnswer { transport, .. }
             | Self::SetCap { transport, .. }
             | Self::AddCandidate { transport, .. }
+            | Self::Number { transport }
             | Self::Close { transport } => *transport,
             Self::SetHeard { publication, .. } => publication.transport,
         }
@@ -416,6 +463,13 @@ pub enum Event {
         reason: CloseReason,
         /// What else is known of it, for the operator; may be empty.
         detail: String,
+    },
+    /// How all fares that one client gets, as [`Command::Number`] has asked.
+    Numbers {
+        /// The one that was named.
+        transport: TransportId,
+        /// Of all connected Transports of its client; empty if there are none.
+        rates: Vec<SubscriptionRate>,
     },
     /// A part of the answer to [`crate::DataPlane::survey`].
     Surveyed {

@@ -57,6 +57,7 @@ pub mod simulation;
 mod source;
 mod srtp;
 mod stats;
+mod stillness;
 mod subscriber;
 mod tape;
 mod transport;
@@ -66,8 +67,9 @@ mod unused;
 mod voice;
 
 pub use api::{
-    ClientKey, Command, Config, EncodingRate, Event, LayerCap, Layers, Listening, PathReport,
-    PathStage, PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts, ViewOffer,
+    Aim, ClientKey, Command, Config, EncodingRate, Event, Held, LayerCap, Layers, Listening,
+    PathReport, PathStage, PublicationInfo, SubscriptionRate, SubscriptionSpec, UdpPorts,
+    ViewOffer,
 };
 pub use codec::{Codec, MediaKind};
 pub use error::{CloseReason, PeerError, StartError};
@@ -76,7 +78,7 @@ pub use handle::{Busy, DataPlane, Door};
 pub use histogram::Histogram;
 pub use id::{PublicationId, SHARDS_MAX, ShardId, TransportId};
 pub use path::Over;
-pub use stats::{ByKind, Counters, Gauges, Switches, Traffic};
+pub use stats::{ByKind, Counters, ESTIMATES_BPS, Gauges, Pictures, Switches, Traffic};
 pub use tape::{Lanes, Tape, Taped, TapedPacket};
 pub use unused::{Unused, Why};
 pub use voice::VoiceReport;

@@ -191,6 +191,8 @@ pub struct Paths {
     asked_at: Option<Instant>,
     /// When the connection in use ended.
     lost_at: Option<Instant>,
+    /// How long the last answer to a question took that was put once only.
+    round_trip: Option<Duration>,
     handshake: Handshake,
 }
 
@@ -415,7 +417,9 @@ impl Paths {
         if known.question.is_none_or(|question| question.id != id) {
             return false;
         }
-        known.question = None;
+        if let Some(Question { at, times: 1, .. }) = known.question.take() {
+            self.round_trip = Some(now.saturating_duration_since(at));
+        }
         known.heard_at = now;
         known.proof = match known.proof {
             Proof::Answers { count, .. } => {
@@ -424,6 +428,12 @@ impl Paths {
             Proof::None | Proof::Handshake => Proof::Answers { count: 1, at: now },
         };
         true
+    }
+
+    /// How long the last answer to a question took, in microseconds; 0 if there was none. Of a question
+    /// that had to be repeated nobody knows which was answered.
+    pub fn round_trip_us(&self) -> u32 {
+        self.round_trip.map_or(0, |took| u32::try_from(took.as_micros()).unwrap_or(u32::MAX))
     }
 
     /// The path to be asked now, if any: the one in use, or the one that should be. And what its

@@ -15,6 +15,19 @@ pub struct Quality {
     bits_per_second: u64,
     report: Option<Report>,
     rtt_us: u32,
+    /// Lost of all packets so far, as reported last.
+    lost: Option<i32>,
+}
+
+/// What one report has told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heard {
+    /// Packets lost since the report before; 0 if it is the first.
+    pub lost: u32,
+    /// Interarrival jitter in microseconds.
+    pub jitter_us: u32,
+    /// The round trip in microseconds, if it can be told.
+    pub rtt_us: Option<u32>,
 }
 
 /// What the viewer has said last.
@@ -38,15 +51,26 @@ impl Quality {
 
     /// Takes a report about the stream that arrived at `at_us`, when NTP time was `ntp_now` (32.32)
     /// on the clock of our sender reports.
-    pub fn report(&mut self, block: &ReportBlock, clock_hz: u32, at_us: u64, ntp_now: u64) {
+    pub fn report(
+        &mut self,
+        block: &ReportBlock,
+        clock_hz: u32,
+        at_us: u64,
+        ntp_now: u64,
+    ) -> Heard {
+        let before = self.lost.replace(block.packets_lost).unwrap_or(block.packets_lost);
+        // It falls when what counted as lost comes after all.
+        let lost = u32::try_from(block.packets_lost.saturating_sub(before)).unwrap_or(0);
         let jitter_us = u64::from(block.jitter) * 1_000_000 / u64::from(clock_hz.max(1));
         let jitter_us = u32::try_from(jitter_us).unwrap_or(u32::MAX);
         self.report = Some(Report { at_us, loss_256: block.fraction_lost, jitter_us });
-        if let Some(rtt_us) = round_trip_us(block, ntp_now) {
+        let rtt_us = round_trip_us(block, ntp_now);
+        if let Some(rtt_us) = rtt_us {
             // As Galene smooths it.
             let before = if self.rtt_us == 0 { rtt_us } else { self.rtt_us };
             self.rtt_us = ((3 * u64::from(before) + u64::from(rtt_us)) / 4) as u32;
         }
+        Heard { lost, jitter_us, rtt_us }
     }
 
     /// The smoothed round trip in microseconds; 0 if it is not known.
@@ -136,6 +160,19 @@ mod tests {
         assert_eq!((loss_256, jitter_us), (64, 1000));
         assert!((124_000..=126_000).contains(&rtt_us), "{rtt_us}");
         assert_eq!(quality.reported(2_000_000 + REPORT_FOR_US), (0, 0, 0));
+    }
+
+    #[test]
+    fn losses_count_from_the_first_report_on_and_never_backwards() {
+        let mut quality = Quality::default();
+        let mut lost = |packets_lost| {
+            let block = ReportBlock { packets_lost, jitter: 90, ..ReportBlock::default() };
+            quality.report(&block, 90_000, 0, 0)
+        };
+        assert_eq!(lost(7), Heard { lost: 0, jitter_us: 1000, rtt_us: None });
+        let told: Vec<u32> =
+            [9, 9, 4, 5, i32::MIN, i32::MAX].map(|lost_so_far| lost(lost_so_far).lost).into();
+        assert_eq!(told, [2, 0, 0, 1, 0, i32::MAX as u32]);
     }
 
     #[test]

@@ -310,15 +310,22 @@ impl Source {
             return;
         }
         self.sort_encodings(now_us);
+        let newest_us = self.encodings.iter().filter_map(|encoding| encoding.last_at_us).max();
         for at in 0..self.subscribers.len() {
-            let Some(Some(subscriber)) = self.subscribers.get(at) else {
+            let Some(Some(subscriber)) = self.subscribers.get_mut(at) else {
                 continue;
             };
             if !matches!(sending.egress.get(subscriber.viewer), Some(Some(_))) {
                 continue;
             }
-            let wanted = self.choose(subscriber.bounds(), subscriber.allowance, now_us);
-            let forwarder = &subscriber.forwarder;
+            let shown_us = subscriber.forwarder.last_at_us();
+            let has_stopped = subscriber.stillness.look(newest_us, shown_us, now_us);
+            sending.batch.counters.stills += u64::from(has_stopped);
+            let (bounds, allowance) = (subscriber.bounds(), subscriber.allowance);
+            let wanted = self.choose(bounds, allowance, now_us);
+            let Some(Some(Subscriber { forwarder, .. })) = self.subscribers.get(at) else {
+                continue;
+            };
             let is_same = wanted == Target { meanwhile: Meanwhile::All, ..forwarder.target() };
             if (!is_same || forwarder.needs_keyframe())
                 && let Some(encoding) = self.start(at, now_us, sending)

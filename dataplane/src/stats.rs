@@ -3,6 +3,7 @@
 use crate::codec::{Codec, MediaKind};
 use crate::histogram::Histogram;
 use crate::id::{ReaderId, SHARDS_MAX, ShardId};
+use crate::quality::Heard;
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -138,6 +139,20 @@ impl Switches {
     }
 }
 
+/// How viewers' paths are told apart by what they take, in bits per second: up to these, or more.
+pub const ESTIMATES_BPS: [u64; 6] = [150_000, 300_000, 600_000, 1_200_000, 2_500_000, 5_000_000];
+
+/// Subscriptions to pictures, by what goes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pictures {
+    /// The best that there is, or all that the viewer wishes.
+    pub whole: u64,
+    /// Less, because the path does not take it.
+    pub reduced: u64,
+    /// Nothing, because the path does not even take the least.
+    pub held: u64,
+}
+
 /// What there is of everything, looked at once per second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
@@ -151,6 +166,10 @@ pub struct Gauges {
     pub publications: [u64; Codec::ALL.len()],
     /// Subscriptions.
     pub subscriptions: ByKind<u64>,
+    /// Those to pictures, by what of them the viewers' paths take.
+    pub pictures: Pictures,
+    /// Viewing clients by what their paths take: up to each of [`ESTIMATES_BPS`], then more.
+    pub estimates: [u64; ESTIMATES_BPS.len() + 1],
 }
 
 /// Sums since the start unless said otherwise.
@@ -210,6 +229,14 @@ pub struct Counters {
     pub nacked_out: u64,
     /// Changes of what viewers get of their Publications.
     pub switches: Switches,
+    /// Packets that viewers have reported as lost.
+    pub lost: u64,
+    /// Times that a viewer's pictures have come to stand although the publisher's came.
+    pub stills: u64,
+    /// Round trips, of each report of a viewer that tells one.
+    pub round_trips: Histogram,
+    /// Interarrival jitter, of each report of a viewer.
+    pub jitters: Histogram,
     /// From a packet's arrival until the kernel has its copies, one entry for each copy. Of packets
     /// that leave together the oldest counts. Retransmissions and replays do not count.
     pub forward: Histogram,
@@ -258,6 +285,15 @@ impl Counters {
     /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops.get(reason as usize).map_or(0, |(_, count)| *count)
+    }
+
+    /// A viewer has reported.
+    pub fn note_heard(&mut self, heard: Heard) {
+        self.lost += u64::from(heard.lost);
+        self.jitters.add(heard.jitter_us.into(), 1);
+        if let Some(rtt_us) = heard.rtt_us {
+            self.round_trips.add(rtt_us.into(), 1);
+        }
     }
 
     /// A packet for a reader has gone into its lane, or did not fit.

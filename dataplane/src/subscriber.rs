@@ -7,6 +7,7 @@ use crate::codec::Codec;
 use crate::forward::Forwarder;
 use crate::id::PublicationId;
 use crate::quality::Quality;
+use crate::stillness::Stillness;
 
 /// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
 pub const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
@@ -69,6 +70,10 @@ pub struct Subscriber {
     pub retransmit_bytes: u32,
     /// How it fares.
     pub quality: Quality,
+    /// How often its pictures stand still.
+    pub stillness: Stillness,
+    /// How often it has asked for a keyframe.
+    pub keyframes_asked: u32,
     recent: [Repeated; RECENT],
 }
 
@@ -143,6 +148,8 @@ impl Subscriber {
             probe_back: 0,
             retransmit_bytes: RETRANSMIT_BURST_BYTES,
             quality: Quality::default(),
+            stillness: Stillness::default(),
+            keyframes_asked: 0,
             recent: [Repeated::default(); RECENT],
         }
     }

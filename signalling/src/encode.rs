@@ -11,16 +11,23 @@ use crate::wire::Outgoing;
 /// The type of the message about who speaks; also what a handshake wants to get it.
 pub(crate) const SPEAKERS: &str = "speakers";
 
+/// The type of the message about how streams fare, and of the question; the same.
+pub(crate) const NUMBERS: &str = "numbers";
+
+/// A message of this type.
+pub(crate) fn out(kind: &str) -> Outgoing<'_> {
+    Outgoing { kind_of_message: kind, ..Outgoing::default() }
+}
+
 /// A message that consists of its type.
 pub(crate) fn bare(kind: &str) -> String {
-    Outgoing { kind_of_message: kind, ..Outgoing::default() }.to_json()
+    out(kind).to_json()
 }
 
 /// The JSON of an event, or nothing if this protocol does not speak of it. `own` is the
 /// receiver's id; messages to several do not need it.
 #[expect(clippy::too_many_lines, reason = "a table: the form of each message")]
 pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<String> {
-    let out = |kind| Outgoing { kind_of_message: kind, ..Outgoing::default() };
     let text = match event {
         Event::Joined(joined) => encode_joined(joined, rtc_configuration),
         Event::User { kind, id, username, permissions, data } => Outgoing {
@@ -78,6 +85,7 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
             let value = Some(&Value::Array(rids));
             Outgoing { id: stream.as_str(), kind: "wanted", value, ..out("stream") }.to_json()
         }
+        Event::Numbers { value } => Outgoing { value: Some(value), ..out(NUMBERS) }.to_json(),
         Event::Speakers { streams } => {
             let streams = streams.iter().map(|stream| stream.as_str().into()).collect();
             Outgoing { value: Some(&Value::Array(streams)), ..out(SPEAKERS) }.to_json()

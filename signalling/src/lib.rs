@@ -84,7 +84,7 @@ pub use reach::{is_public, is_taken_by_browsers};
 pub use recording_rules::{Consent, Days, RecordingRules};
 pub use relay::{CREDENTIALS_FOR_S, Relay, RelayKey, RelayPort, RelayUser};
 pub use status::{StatusView, unauthenticated_status};
-pub use stream::{Layers, MediaKind, Rate, Request, SentRate, Want};
+pub use stream::{Aim, Held, Layers, MediaKind, Rate, Request, SentRate, Want};
 pub use switchboard::{Action, CloseCode, Switchboard};
 pub use time::{Now, UnixMs};
 pub use token::{Token, TokenGrant, TokenReply, TokenRequest};

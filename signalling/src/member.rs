@@ -38,6 +38,8 @@ pub(crate) struct Member {
     pub(crate) failures: BTreeMap<StreamId, u32>,
     /// When all its transports were last told to restart ICE.
     pub(crate) restarted_at: Option<Duration>,
+    /// When it last asked how its streams fare.
+    pub(crate) asked_numbers_at: Option<Duration>,
     /// Whether it may be recorded, if it has said so.
     pub(crate) consent: Option<bool>,
     /// Whether it is recorded at present, as others can see.
@@ -70,6 +72,7 @@ impl Member {
             view: None,
             failures: BTreeMap::new(),
             restarted_at: None,
+            asked_numbers_at: None,
             consent: None,
             is_recorded: false,
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::encode::{SPEAKERS, bare, encode, encode_message};
+use crate::encode::{NUMBERS, SPEAKERS, bare, encode, encode_message, out};
 use crate::hub::{
     ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Refusal,
     Secret, Utterance,
@@ -30,9 +30,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const INBOX_MESSAGES_MAX: usize = 256;
 /// The same, in bytes: one message of the largest size.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
-/// What a handshake may want besides [`SPEAKERS`]: to know which Encodings of the client's own streams
-/// are of use.
-const ENCODINGS: &str = "encodings";
+/// What a handshake may want: to know who speaks, which Encodings of the client's own streams are of use,
+/// and to ask how its streams fare. The first and the last are also types of messages.
+const WANTS: [&str; 3] = [SPEAKERS, "encodings", NUMBERS];
 
 /// WebSocket close codes (RFC 6455 s7.4.1).
 pub(crate) mod code {
@@ -245,8 +245,14 @@ impl Session {
         if message.kind_of_message != "handshake" {
             return Err(Fault::Protocol("you must handshake first"));
         }
-        let hello =
-            Outgoing { kind_of_message: "handshake", version: &[VERSION], ..Outgoing::default() };
+        let wants = WANTS.map(|known| message.wants.iter().any(|want| want == known));
+        // Those that will be met: not every server knows them, and some end the connection of who asks.
+        let met: Vec<&str> = WANTS
+            .into_iter()
+            .zip(wants)
+            .filter_map(|(name, is_met)| is_met.then_some(name))
+            .collect();
+        let hello = Outgoing { version: &[VERSION], wants: &met, ..out("handshake") };
         let mut replies = vec![Reply::Text(hello.to_json())];
         if !message.version.iter().any(|version| version == VERSION) {
             let warning = Message {
@@ -258,9 +264,7 @@ impl Session {
             replies.extend(encode_message("usermessage", &warning, "").map(Reply::Text));
         }
         if let Some(traits) = hub.traits_mut(self.conn) {
-            let wants = |name| message.wants.iter().any(|want| want == name);
-            traits.follows_speakers = wants(SPEAKERS);
-            traits.spares_encodings = wants(ENCODINGS);
+            [traits.follows_speakers, traits.spares_encodings, _] = wants;
         }
         self.state = State::Open(message.id);
         Ok(replies)
@@ -316,6 +320,7 @@ impl Session {
                 hub.publish(conn, stream, &message.label, replace, message.sdp, now);
             }
             "answer" => hub.answer(conn, &stream_id(&message.id)?, message.sdp),
+            NUMBERS => hub.ask_numbers(conn, now),
             "renegotiate" => hub.renegotiate(conn, &stream_id(&message.id)?, now),
             "close" => hub.close_stream(conn, &stream_id(&message.id)?),
             "abort" => hub.refuse_stream(conn, &stream_id(&message.id)?),

@@ -134,10 +134,47 @@ pub struct Rate {
     pub loss_256: u8,
     /// Interarrival jitter in microseconds.
     pub jitter_us: u32,
+    /// How long the last check of the path took in microseconds; 0 if that is not known.
+    pub rtt_us: u32,
+    /// The name of the codec.
+    pub codec: &'static str,
     /// The highest spatial and temporal layer.
     pub layers_max: (u8, u8),
     /// Only who negotiated the dependency descriptor can be sent more than the lowest spatial layer.
     pub is_described: bool,
+}
+
+/// Why no pictures go out to a viewer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// Its path has no room.
+    Path,
+    /// The publisher sends none, or its path has failed.
+    Publisher,
+    /// A keyframe is awaited.
+    Keyframe,
+}
+
+impl Held {
+    /// As clients and operators are told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Publisher => "publisher",
+            Self::Keyframe => "keyframe",
+        }
+    }
+}
+
+/// What a viewer shall be sent of pictures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aim {
+    /// The index of the Encoding among the rids.
+    pub encoding: u8,
+    /// The spatial layer, counted as in [`SentRate::spatial`].
+    pub spatial: u8,
+    /// The temporal layer.
+    pub temporal: u8,
 }
 
 /// What a viewer is sent of one section, and what it says of it.
@@ -145,6 +182,21 @@ pub struct Rate {
 pub struct SentRate {
     /// The section that is sent on.
     pub publication: PublicationKey,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The name of the codec that it gets.
+    pub codec: &'static str,
+    /// The index of the Encoding that goes out, among the rids.
+    pub encoding: Option<u8>,
+    /// What shall go out; nothing of sound, or while pictures are paused.
+    pub aim: Option<Aim>,
+    /// Why no pictures go out, if none do.
+    pub held: Option<Held>,
+    /// How often its pictures have stood still for a second or longer at the server, and for how many
+    /// milliseconds.
+    pub still: (u32, u32),
+    /// How often it has asked for a keyframe.
+    pub keyframes_asked: u32,
     /// The spatial layer that it gets, and the highest one that there is.
     pub spatial: (u8, u8),
     /// The temporal layer that it gets, and the highest one that there is.
@@ -176,6 +228,8 @@ pub(crate) struct Up {
     pub(crate) rids: BTreeMap<u8, Vec<String>>,
     /// What its Encodings bring, as last told.
     pub(crate) rates: Vec<Rate>,
+    /// Of sections, the Encodings that anybody wishes to have, as bits; all of those that are not named.
+    pub(crate) wanted: BTreeMap<u8, u8>,
     /// Reports in a row of which none brought anything.
     quiet_reports: u8,
     /// Whether viewers know it.
@@ -202,6 +256,7 @@ impl Up {
             publications: Vec::new(),
             rids: BTreeMap::new(),
             rates: Vec::new(),
+            wanted: BTreeMap::new(),
             quiet_reports: 0,
             is_announced: false,
             announce_at: None,
@@ -217,6 +272,12 @@ impl Up {
         let is_quiet = rates.iter().all(|rate| rate.bits_per_second == 0);
         self.quiet_reports = if is_quiet { self.quiet_reports.saturating_add(1) } else { 0 };
         self.rates = rates;
+    }
+
+    /// The name of an Encoding of a section; empty if it is the only one.
+    pub(crate) fn rid(&self, m_line: u8, encoding: u8) -> &str {
+        let rids = self.rids.get(&m_line);
+        rids.and_then(|rids| rids.get(usize::from(encoding))).map_or("", String::as_str)
     }
 
     /// Whether nothing of it has come for some seconds.
@@ -250,8 +311,9 @@ impl Up {
         self.publications.iter().any(|(_, found)| *found == kind)
     }
 
-    /// The rids of those Encodings of a section that are set in `encodings`.
-    pub(crate) fn rids_among(&self, m_line: u8, encodings: u8) -> Vec<String> {
+    /// Anybody wishes to have those Encodings of a section that are set in `encodings`. Gives their rids.
+    pub(crate) fn note_wanted(&mut self, m_line: u8, encodings: u8) -> Vec<String> {
+        self.wanted.insert(m_line, encodings);
         let rids = self.rids.get(&m_line).map_or(&[][..], Vec::as_slice);
         let among = (0..8).zip(rids).filter(|(at, _)| encodings >> at & 1 != 0);
         among.map(|(_, rid)| rid.clone()).collect()

@@ -505,6 +505,7 @@ impl Switchboard {
             | Event::Silent { .. }
             | Event::Path { .. }
             | Event::Speakers { .. }
+            | Event::Numbers { .. }
             | Event::Wanted { .. }
             | Event::Abort { .. }
             | Event::Renegotiate { .. }

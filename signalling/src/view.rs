@@ -142,6 +142,12 @@ impl View {
         self.carried.iter().flatten()
     }
 
+    /// The same, each with the index of the m-section that it is in.
+    pub(crate) fn carried_by_line(&self) -> impl Iterator<Item = (usize, PublicationKey)> {
+        let lines = self.m_lines.iter().copied();
+        lines.zip(&self.carried).filter_map(|(m_line, carried)| Some((m_line, (*carried)?)))
+    }
+
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
         self.slots.iter().enumerate().map(|(slot, (mid, kind))| {
             let carried = self.carried.get(slot).copied().flatten();

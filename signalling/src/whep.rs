@@ -252,6 +252,10 @@ impl Endpoint {
                 self.streams.negotiated(conn);
                 Some((self.exchanges.take_waiting(conn)?, Response::new(204)))
             }
+            Event::Numbers { value } => {
+                self.streams.tell_numbers(conn, value);
+                None
+            }
             Event::ViewOffer { sdp } => {
                 self.streams.offered(conn, now.mono);
                 self.exchanges.answered(conn, 406, sdp, hub)
@@ -289,7 +293,7 @@ impl Endpoint {
             self.tidy(conn);
             responses.push((ticket, response));
         }
-        self.streams.tick(hub);
+        self.streams.tick(now, hub);
         responses
     }
 }

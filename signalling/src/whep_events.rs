@@ -11,16 +11,20 @@ use crate::http::{Reply, Request, Response, is_media_type};
 use crate::hub::Hub;
 use crate::ids::{ConnId, Ticket};
 use crate::stream::{Layers, MediaKind};
+use crate::time::Now;
 use crate::view::{EncodingState, SlotState, ViewRequest, ViewState};
 
 /// The path of event streams below a session.
 pub(crate) const EVENTS: &str = "events";
 /// What may be listened to.
-pub(crate) const NAMES: [&str; 6] =
-    ["active", "inactive", "layers", "path", "streams", "viewercount"];
+pub(crate) const NAMES: [&str; 7] =
+    ["active", "inactive", "layers", NUMBERS, "path", "streams", "viewercount"];
+const NUMBERS: &str = "numbers";
+/// Between two events of that name, in ticks.
+const NUMBERS_TICKS: u32 = 2;
 /// Event streams of one session.
 const STREAMS_MAX: usize = 8;
-/// Names in one wish; there are six that mean something.
+/// Names in one wish; there are seven that mean something.
 const NAMES_MAX: usize = 32;
 /// A comment goes out after this many ticks without an event, so that proxies keep the stream.
 const QUIET_TICKS: u32 = 15;
@@ -37,6 +41,12 @@ struct Stream {
     quiet_ticks: u32,
 }
 
+impl Stream {
+    fn wants(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+}
+
 /// What belongs to one session.
 #[derive(Debug, Default)]
 struct Session {
@@ -50,6 +60,7 @@ struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     sessions: HashMap<ConnId, Session>,
+    ticks: u32,
     chunks: VecDeque<(Ticket, Option<String>)>,
 }
 
@@ -194,10 +205,26 @@ impl Streams {
         }
     }
 
+    /// Tells every reader how its session fares, if it asked for that.
+    pub(crate) fn tell_numbers(&mut self, conn: ConnId, value: &Value) {
+        let session = self.sessions.get_mut(&conn);
+        for stream in session.into_iter().flat_map(|session| &mut session.streams) {
+            if let Some(ticket) = stream.reader.filter(|_| stream.wants(NUMBERS)) {
+                stream.quiet_ticks = 0;
+                self.chunks.push_back((ticket, Some(event(NUMBERS, value))));
+            }
+        }
+    }
+
     /// Tells every reader what has changed.
-    pub(crate) fn tick(&mut self, hub: &Hub) {
+    pub(crate) fn tick(&mut self, now: Now, hub: &mut Hub) {
         let mut counts = HashMap::new();
+        self.ticks = self.ticks.wrapping_add(1);
         for (conn, session) in &mut self.sessions {
+            let mut readers = session.streams.iter().filter(|stream| stream.reader.is_some());
+            if self.ticks.is_multiple_of(NUMBERS_TICKS) && readers.any(|s| s.wants(NUMBERS)) {
+                hub.ask_numbers(*conn, now);
+            }
             for stream in &mut session.streams {
                 let Some(ticket) = stream.reader else { continue };
                 stream.quiet_ticks += 1;
@@ -228,15 +255,17 @@ fn names_of(request: &Request) -> Result<Vec<String>, String> {
     }
 }
 
+fn event(name: &str, data: &Value) -> String {
+    format!("event: {name}\ndata: {data}\n\n")
+}
+
 /// The events between what a stream was told and now.
 fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
     let state = state?;
     let told = stream.told.as_ref();
-    let wants = |name: &str| stream.names.iter().any(|known| known == name);
+    let wants = |name: &str| stream.wants(name);
     let mut text = String::new();
-    let mut put = |name: &str, data: &Value| {
-        text.push_str(&format!("event: {name}\ndata: {data}\n\n"));
-    };
+    let mut put = |name: &str, data: &Value| text.push_str(&event(name, data));
     let is_active = |state: &ViewState| state.slots.iter().any(|slot| slot.is_active);
     if told.map(is_active) != Some(is_active(&state)) {
         let name = if is_active(&state) { "active" } else { "inactive" };

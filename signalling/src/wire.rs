@@ -89,6 +89,8 @@ pub struct Outgoing<'a> {
     pub kind_of_message: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub version: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub wants: &'a [&'a str],
     #[serde(skip_serializing_if = "str::is_empty")]
     pub kind: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]

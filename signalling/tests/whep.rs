@@ -2,13 +2,14 @@
 
 mod world;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::json;
 use signalling::whip::{Request, Response};
 use signalling::{
-    Cause, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
-    PublicationKey, Rate,
+    Cause, Held, Layers, MediaEvent, MediaId, MediaKind, MediaRequest, PathStage, PathState,
+    PublicationKey, Rate, SentRate,
 };
 use world::http::{header, on, post, taken};
 use world::{OPEN, World, kinds};
@@ -348,7 +349,9 @@ fn events_tell_what_changes() {
         .iter()
         .find(|(name, value)| *name == "link" && value.contains("server-sent-events"));
     assert!(
-        link.unwrap().1.contains("; events=\"active,inactive,layers,path,streams,viewercount\"")
+        link.unwrap()
+            .1
+            .contains("; events=\"active,inactive,layers,numbers,path,streams,viewercount\"")
     );
     for bad in ["x", "{}", "[\"nothing\"]"] {
         assert_eq!(status(&mut world, json_post(&created, "events", bad)), 400, "{bad}");
@@ -393,6 +396,57 @@ fn events_tell_what_changes() {
     assert_eq!(status(&mut world, Request { below: below.clone(), ..on(&created, "DELETE") }), 200);
     assert_eq!(world.chunks.last().map(|(_, chunk)| chunk.clone()), Some(None), "the body ends");
     assert_eq!(status(&mut world, get()), 404);
+}
+
+#[test]
+fn a_player_that_wishes_is_told_how_its_slots_fare() {
+    let mut world = World::new(OPEN);
+    let ann = world.member("ann", "ann");
+    let up = world.live(ann, "one");
+    let created = live(&mut world, post(OFFER));
+    let view = world.last_view();
+    let video = PublicationKey { media: up, m_line: 1 };
+    world.event(MediaEvent::Watching { media: view, slots: vec![None, Some(video)] });
+    let asked = |world: &World| {
+        let is_asked = |request: &&MediaRequest| matches!(request, MediaRequest::Number { .. });
+        world.media.iter().filter(is_asked).count()
+    };
+    for wish in ["[\"path\"]", "[\"numbers\"]"] {
+        let made = world.whep(json_post(&created, "events", wish)).unwrap();
+        let id = header(&made, "location").unwrap().rsplit('/').next().unwrap().to_owned();
+        world.advance(Duration::from_secs(4));
+        assert_eq!(asked(&world), 0, "nobody listens to {wish}");
+        world.whep(Request { below: format!("events/{id}"), ..on(&created, "GET") });
+    }
+    world.advance(Duration::from_secs(10));
+    assert!((4..=5).contains(&asked(&world)), "{}", asked(&world));
+    events(&mut world);
+    let rate = SentRate {
+        publication: video,
+        kind: MediaKind::Video,
+        codec: "vp8",
+        encoding: None,
+        aim: None,
+        held: Some(Held::Path),
+        still: (1, 2500),
+        keyframes_asked: 0,
+        spatial: (0, 0),
+        temporal: (0, 0),
+        bits_per_second: 0,
+        estimate_bits_per_second: Some(90_000),
+        loss_256: 0,
+        rtt_us: 0,
+        jitter_us: 0,
+    };
+    // Of what a slot carried before it has nothing to say.
+    let old = SentRate { publication: PublicationKey { media: up, m_line: 0 }, ..rate };
+    let sent = HashMap::from([(view, vec![old, rate])]);
+    world.event(MediaEvent::Numbers { media: view, sent });
+    let text = events(&mut world);
+    let data = text.strip_prefix("event: numbers\ndata: ").expect("one event, to one reader");
+    let told: serde_json::Value = serde_json::from_str(data.trim()).unwrap();
+    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["1"]);
+    assert_eq!((&told["1"]["held"], &told["1"]["frozen"]), (&json!("path"), &json!(2.5)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod exposition;
 mod process;
+mod quality;
 mod table;
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use crate::bridge::{Histogram, ShardCounters};
 use crate::recorder::Tally;
 use exposition::Page;
 use process::Process;
-use table::{METRICS, Value};
+use quality::QUALITY;
+use table::{METRICS, Metric, Value};
 
 /// Why a credential was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,11 +184,16 @@ impl Observed<'_> {
     }
 }
 
+/// In the order of the page.
+fn all() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().chain(QUALITY)
+}
+
 /// The page of metrics, in the text form of Prometheus.
 pub(crate) fn render(observed: &Observed<'_>) -> String {
     let process = Process::read();
     let mut page = Page::default();
-    for metric in METRICS {
+    for metric in all() {
         let mut samples = page.metric(metric.name, metric.kind, metric.help);
         match metric.value {
             Value::Ours(value) => value(observed, &mut samples),
@@ -225,8 +232,7 @@ mod tests {
 
     #[test]
     fn the_documentation_says_of_every_metric_what_the_page_says() {
-        let wanted: Vec<String> = METRICS
-            .iter()
+        let wanted: Vec<String> = all()
             .map(|metric| {
                 let (kind, help) = (metric.kind.name(), metric.help);
                 format!("| `{}` | {kind} | {} | {help} |", metric.name, metric.labels)
@@ -245,7 +251,7 @@ mod tests {
 
     #[test]
     fn names_follow_the_rules() {
-        for metric in METRICS {
+        for metric in all() {
             assert!(
                 metric.name.starts_with("aula_") || metric.name.starts_with("process_"),
                 "{}",

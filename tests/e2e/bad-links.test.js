@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { launch } from './peer/browser.js';
+import { joinGroup, launch } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
 import { publishNoise, received } from './peer/noise.js';
@@ -255,6 +255,35 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
             link.rate(0);
             for (const page of pages)
                 await page.context().close();
+        }
+    });
+
+    test('the page shows what the server makes of a link, in pictures that are less and more again', async () => {
+        await viewerLeaves();
+        const page = await joinGroup(browsers[1], 'watcher');
+        const shown = () => page.textContent('.tile:not(.is-own) .tile-facts');
+        /** The line about pictures in the part of the server. */
+        const line = async () => /The server says:.*?(video .*)/s.exec(await shown())?.[1] ?? '';
+        try {
+            await page.locator('#stage').focus().catch(() => {});
+            await page.keyboard.press('s');
+            await until('the large picture and room for it', async () =>
+                /^video VP8 \d{3,} kbit.s the large picture loss .* room for \d{4,} kbit.s/.test(await line()));
+            link.rate(500);
+            await until('the small picture and little room', async () =>
+                /the small picture loss .* room for \d{2,3} kbit.s/.test(await line()));
+            link.rate(0);
+            await until('the large picture again', async () => /the large picture loss/.test(await line()));
+            // Who looks no longer is told no more.
+            await page.keyboard.press('s');
+            assert.equal(await page.locator('.tile-facts:visible').count(), 0);
+        } catch (error) {
+            console.error(await shown().catch(String));
+            server.dump();
+            throw error;
+        } finally {
+            link.rate(0);
+            await page.context().close();
         }
     });
 

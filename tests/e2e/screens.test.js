@@ -45,7 +45,7 @@ function allScreens(locale) {
             await page.emulateMedia({ colorScheme });
             for (const [size, viewport] of SIZES) {
                 await page.setViewportSize(viewport);
-                await page.waitForTimeout(250);
+                await page.evaluate(settled);
                 await screenshot(page, `${locale}-${name}-${size}-${colorScheme}`);
                 violations.push(...(await check(page)).map((text) => `${size} ${colorScheme}: ${text}`));
                 const isTooWide = await page.evaluate(
@@ -145,6 +145,18 @@ function allScreens(locale) {
         await page.waitForSelector('#people-none:not(:empty)');
         await look(page, 'film-and-search');
     });
+}
+
+/** Runs in the page: what was to move after a change of its size has moved, and is painted. */
+async function settled() {
+    const paint = () => new Promise((resolve) => {
+        requestAnimationFrame(() => requestAnimationFrame(resolve));
+    });
+    await paint();
+    const ending = document.getAnimations().filter(
+        ({ effect }) => Number.isFinite(effect?.getComputedTiming().endTime));
+    await Promise.allSettled(ending.map(({ finished }) => finished));
+    await paint();
 }
 
 /** Runs in the page: the controls that something else lies on, unless a dialog is open. */

@@ -106,8 +106,12 @@ describe('sentences', { concurrency: 1 }, () => {
 
     test('nothing comes from somebody', async () => {
         const ann = await joinGroup(browser, 'ann', { start: 'both' });
-        await until('ann to be connected', async () => ann.evaluate(() => (
-            [...window.aula.connection.up.values()].some(({ pc }) => pc.connectionState === 'connected'))));
+        // Before that the server knows of no stream, and nobody would miss one.
+        await until('something of ann to have come', async () => ann.evaluate(async () => {
+            const [stream] = window.aula.connection.up.values();
+            const sent = [...(await stream.pc.getStats()).values()].filter(({ type }) => type === 'outbound-rtp');
+            return new Set(sent.filter(({ packetsSent }) => packetsSent > 20).map(({ kind }) => kind)).size === 2;
+        }));
         await ann.evaluate(async () => {
             for (const { pc } of window.aula.connection.up.values()) {
                 for (const sender of pc.getSenders())

@@ -32,6 +32,9 @@ export class Listener extends Member {
             this.speakers = message.value ?? [];
             this.emit('speakers');
             break;
+        case 'numbers':
+            this.emit('numbers', message.value);
+            break;
         case 'close':
             of(this.down)?.dispose();
             break;

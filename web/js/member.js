@@ -13,6 +13,8 @@ export class Member extends EventTarget {
         /** What others may know of us; told at every join. */
         this.ownData = {};
         this.users = new Map();
+        /** What the server does of what we want beyond Galene's protocol. */
+        this.met = [];
         /** Called with each stream before it is negotiated, for codec preferences and transforms. */
         this.prepare = null;
     }
@@ -74,6 +76,12 @@ export class Member extends EventTarget {
             this.up.get(id).negotiate({ iceRestart: true });
         else if (this.down.has(id))
             this.send({ type: 'renegotiate', id });
+    }
+
+    /** Asks the server how our streams fare, which it tells once a second at most; others never do. */
+    askNumbers() {
+        if (this.met.includes('numbers'))
+            this.send({ type: 'numbers' });
     }
 
     /** Gives a stream up that ICE cannot mend, and asks for a new one in its place. */

@@ -30,6 +30,7 @@ const RETRY_UNHEARD_MS = 500;
  * - `stream`   {kind: add|track|state|close|error|renew, stream, replaces?, error?}
  * - `chat`     {message, isHistory}
  * - `speakers` {} the list of that name has changed
+ * - `numbers`  {up, down} how streams fare at the server, see askNumbers()
  * - `notice`   {kind: error|warning|info, text, by} `by` is empty if the server says it
  * - `stopping` {seconds}: the server ends then
  * - `file`     {message} a member speaks of a file, see transfer.js
@@ -146,7 +147,7 @@ export class ServerConnection extends Listener {
 
     async #opened() {
         const { id } = this;
-        this.send({ type: 'handshake', version: ['2'], id, wants: ['speakers', 'encodings'] });
+        this.send({ type: 'handshake', version: ['2'], id, wants: ['speakers', 'encodings', 'numbers'] });
         const mark = await newMark();
         // Meanwhile this connection may have been lost, too.
         if (id !== this.id)
@@ -206,6 +207,7 @@ export class ServerConnection extends Listener {
     #take(message) {
         switch (message.type) {
         case 'handshake':
+            this.met = message.wants ?? [];
             break;
         case 'ping':
             this.send({ type: 'pong' });

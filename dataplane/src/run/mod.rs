@@ -468,7 +468,10 @@ impl Loop {
             }
             let is_repeated = matches!(
                 event,
-                Event::Stats { .. } | Event::Received { .. } | Event::Surveyed { .. }
+                Event::Stats { .. }
+                    | Event::Received { .. }
+                    | Event::Surveyed { .. }
+                    | Event::Numbers { .. }
             );
             if is_repeated && self.waiting.len() >= EVENTS_MAX {
                 continue;

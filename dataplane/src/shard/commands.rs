@@ -51,6 +51,10 @@ impl Shard {
                 self.set_heard(publication, is_heard);
                 Ok(())
             }
+            Command::Number { .. } => {
+                self.tell_numbers(transport, now);
+                Ok(())
+            }
             Command::AddCandidate { .. } => {
                 self.count(DropReason::CandidateIgnored);
                 Ok(())

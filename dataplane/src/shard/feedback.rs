@@ -123,12 +123,13 @@ impl Shard {
                 self.count(DropReason::FeedbackForeign);
                 continue;
             };
-            let Some(source) = self.sources.get(&publication) else {
+            let Some(source) = self.sources.get_mut(&publication) else {
                 continue;
             };
-            let Some(Some(subscriber)) = source.subscribers.get(at) else {
+            let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
                 continue;
             };
+            subscriber.keyframes_asked = subscriber.keyframes_asked.saturating_add(1);
             let forwarder = &subscriber.forwarder;
             let encoding = forwarder.current().or_else(|| forwarder.target().encoding);
             // Of what is paused no keyframe is of use.
@@ -200,7 +201,8 @@ impl Shard {
                 && let Some(Some(subscriber)) = source.subscribers.get_mut(at)
                 && subscriber.ssrc == block.ssrc
             {
-                subscriber.quality.report(block, source.clock_hz, at_us, ntp_now);
+                let heard = subscriber.quality.report(block, source.clock_hz, at_us, ntp_now);
+                self.counters.note_heard(heard);
             }
         }
         if let Some(bits_per_second) = asked.estimate

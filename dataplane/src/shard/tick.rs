@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Shard, TICKS_PER_SECOND};
 use crate::api::{EncodingRate, Event};
+use crate::choose::Allowance;
 use crate::codec::{Codec, MediaKind};
 use crate::egress::Egress;
 use crate::error::CloseReason;
@@ -12,7 +13,7 @@ use crate::id::PublicationId;
 use crate::outbox::Outbox;
 use crate::rtcp::{ReportBlock, Writer};
 use crate::srtp::SEAL_OVERHEAD_MAX_BYTES;
-use crate::stats::Counters;
+use crate::stats::{Counters, ESTIMATES_BPS};
 use crate::transport::{Role, Transport};
 
 /// Silence after which an ICE restart may help: checks come every 2.5 s (libwebrtc) to 5 s (others).
@@ -211,6 +212,14 @@ impl Shard {
 
     /// Measures what a viewer gets.
     fn look_at_viewer(&mut self, slot: usize, now_us: u64) {
+        if let Some(key) = self.client_of(slot)
+            // Once for all of a client's Transports.
+            && self.clients.get(&key).is_some_and(|client| client.slots.first() == Some(&slot))
+            && let Some(estimate_bps) = self.estimate_of(key, now_us)
+        {
+            let class = ESTIMATES_BPS.partition_point(|bound| *bound < estimate_bps);
+            self.gauges.estimates[class] += 1;
+        }
         let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get(slot) else {
             return;
         };
@@ -220,6 +229,14 @@ impl Shard {
             {
                 subscriber.quality.look(subscriber.sent.1, now_us);
                 self.counters.switches.merge(subscriber.forwarder.take_switches());
+                if info.kind == MediaKind::Video {
+                    let pictures = &mut self.gauges.pictures;
+                    *match subscriber.allowance {
+                        Allowance::All => &mut pictures.whole,
+                        Allowance::UpTo(..) => &mut pictures.reduced,
+                        Allowance::Nothing => &mut pictures.held,
+                    } += 1;
+                }
             }
         }
     }
@@ -249,17 +266,18 @@ impl Shard {
     }
 
     fn rates(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
+        let Some(Some(Transport { id, paths, role: Role::Publisher(publisher), .. })) =
             self.slots.get_mut(slot)
         else {
             return;
         };
-        let transport = *id;
+        let (transport, rtt_us) = (*id, paths.round_trip_us());
         let sources = &self.sources;
         let publications = (0..).zip(&mut publisher.publications);
         let rates: Vec<EncodingRate> = publications
             .filter_map(|(m_line, publication)| Some((m_line, publication.as_mut()?)))
             .flat_map(|(m_line, publication)| {
+                let announced = publication.announced;
                 let encodings = (0..).zip(&mut publication.encodings);
                 encodings.filter_map(move |(encoding, state)| {
                     let bits_per_second = state.take_rate(now_us)?;
@@ -272,6 +290,8 @@ impl Shard {
                         bits_per_second,
                         loss_256,
                         jitter_us,
+                        rtt_us,
+                        codec: announced?,
                         layers_max: source.map_or((0, 0), |source| source.layers_max(encoding)),
                         is_described: source.is_some_and(|source| source.codec == Codec::Av1),
                     })

@@ -32,6 +32,11 @@ impl Source {
         })
     }
 
+    /// Whether nothing comes of it at present.
+    pub fn is_silent(&self, now_us: u64) -> bool {
+        self.alive(now_us).next().is_none()
+    }
+
     /// What to aim for within bounds, on a path that takes so much.
     pub fn choose(&self, bounds: Bounds, allowance: Allowance, now_us: u64) -> Target {
         let default = self.order.first().copied().unwrap_or(0);

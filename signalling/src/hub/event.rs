@@ -206,6 +206,11 @@ pub enum Event {
         /// The rids of these Encodings, as in the offer.
         rids: Vec<String>,
     },
+    /// How the member's own connections and streams fare, as it has asked.
+    Numbers {
+        /// As in the administrators' statistics; of a view, by the index of the m-section.
+        value: Value,
+    },
     /// Who speaks now, as far as levels tell.
     Speakers {
         /// Their streams, the loudest first.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::cause::Cause;
+use super::stats::Sent;
 use crate::ids::{ConnId, MediaId, PublicationKey};
 use crate::path::PathState;
 use crate::stream::{MediaKind, Rate, Want};
@@ -77,6 +78,11 @@ pub enum MediaRequest {
         /// Whether it is sent on, as it is at first.
         is_heard: bool,
     },
+    /// Tell how all fares that the owner of this viewing transport gets.
+    Number {
+        /// One of its transports.
+        media: MediaId,
+    },
     /// Note an address that a peer has found after its offer.
     AddCandidate {
         /// The transport.
@@ -102,6 +108,7 @@ impl MediaRequest {
             | Self::AcceptAnswer { media, .. }
             | Self::SetCap { media, .. }
             | Self::AddCandidate { media, .. }
+            | Self::Number { media }
             | Self::Close { media } => *media,
             Self::SetHeard { publication, .. } => publication.media,
         }
@@ -124,6 +131,7 @@ impl MediaEvent {
             | Self::Disconnected { media }
             | Self::Reconnected { media }
             | Self::Path { media, .. }
+            | Self::Numbers { media, .. }
             | Self::Closed { media, .. } => *media,
             Self::Published { publication, .. }
             | Self::Voice { publication, .. }
@@ -223,6 +231,13 @@ pub enum MediaEvent {
         media: MediaId,
         /// How far it has come, and what it goes over.
         path: PathState,
+    },
+    /// How all fares that the owner of a transport gets, as [`MediaRequest::Number`] has asked.
+    Numbers {
+        /// The one that was named.
+        media: MediaId,
+        /// By transport.
+        sent: Sent,
     },
     /// First media of a section, or its codec has changed.
     Published {

@@ -211,6 +211,9 @@ impl Hub {
         let Some(owner) = self.media.get(&event.media()).cloned() else {
             return;
         };
+        if let MediaEvent::Numbers { sent, .. } = event {
+            return self.tell_numbers(owner.conn, &sent);
+        }
         match owner.role {
             MediaRole::Up => self.up_event(owner, event, now),
             MediaRole::Down => self.down_event(owner, event, now),
@@ -243,15 +246,14 @@ impl Hub {
             }
             MediaEvent::Published { publication, kind, rids } => {
                 up.rids.insert(publication.m_line, rids);
-                let is_again = up.note(publication.m_line, kind);
-                let changed = is_again.then_some(publication);
+                let changed = up.note(publication.m_line, kind).then_some(publication);
                 self.follow_media(&name, conn, &stream, changed, now);
             }
+            MediaEvent::Reconnected { .. } => self.set_cut(&name, conn, &stream, false),
             MediaEvent::Disconnected { .. } => {
                 self.set_cut(&name, conn, &stream, true);
                 self.restart_all(&name, conn, now);
             }
-            MediaEvent::Reconnected { .. } => self.set_cut(&name, conn, &stream, false),
             // Its owner knows, and is about to say more; viewers keep what they have until then.
             MediaEvent::Closed { is_by_peer: true, .. }
                 if member.traits.chats && (up.is_connected || !up.publications.is_empty()) =>
@@ -274,7 +276,7 @@ impl Hub {
                 self.note_voice(&name, (conn, &stream), publication, (loudness, is_speaking));
             }
             MediaEvent::Wanted { publication, encodings } => {
-                let rids = up.rids_among(publication.m_line, encodings);
+                let rids = up.note_wanted(publication.m_line, encodings);
                 if member.traits.spares_encodings && !rids.is_empty() {
                     self.tell(conn, Event::Wanted { stream, rids });
                 }
@@ -289,6 +291,7 @@ impl Hub {
             | MediaEvent::Viewed { .. }
             | MediaEvent::Unshown { .. }
             | MediaEvent::Paused { .. }
+            | MediaEvent::Numbers { .. }
             | MediaEvent::Watching { .. } => {}
         }
     }

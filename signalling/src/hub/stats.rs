@@ -1,14 +1,21 @@
-//! What administrators see: every group in memory with its members and streams.
+//! What administrators see: every group in memory with its members and streams; and what each member may
+//! see of its own.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::Hub;
-use crate::ids::MediaId;
+use super::{Event, Hub, MediaRequest};
+use crate::ids::{ConnId, MediaId, PublicationKey};
 use crate::member::Member;
 use crate::path::PathState;
-use crate::stream::{Rate, SentRate, Up};
+use crate::stream::{MediaKind, Rate, SentRate, Up};
+use crate::time::Now;
+use crate::view::View;
+
+/// A member that asks more often how its streams fare is not answered.
+const NUMBERS_APART: Duration = Duration::from_secs(1);
 
 /// How many there are of what, at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,9 +69,54 @@ impl Hub {
         groups.collect()
     }
 
+    /// A member asks how its own streams and those that it gets fare: answered by [`Event::Numbers`].
+    pub fn ask_numbers(&mut self, conn: ConnId, now: Now) {
+        let Some((_, member)) = self.member_of(conn) else {
+            return;
+        };
+        if member.asked_numbers_at.is_some_and(|at| now.mono < at + NUMBERS_APART) {
+            return;
+        }
+        member.asked_numbers_at = Some(now.mono);
+        let view = member.view.as_ref().map(View::media);
+        // One stands for all: they are on one shard.
+        match view.or_else(|| member.downs.values().next().map(|down| down.media)) {
+            Some(media) => self.want_media(MediaRequest::Number { media }),
+            None => self.tell_numbers(conn, &Sent::new()),
+        }
+    }
+
+    /// The answer, once the data plane has told what it knows.
+    pub(super) fn tell_numbers(&mut self, conn: ConnId, sent: &Sent) {
+        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
+        let Some(member) = group.and_then(|group| group.members.get(&conn)) else {
+            return;
+        };
+        let value = match &member.view {
+            None => Value::Object(self.streams(member, sent)),
+            // Who watches through slots knows no streams.
+            Some(view) => {
+                let rates = sent.get(&view.media()).map_or(&[][..], Vec::as_slice);
+                let slots = view.carried_by_line().filter_map(|(m_line, key)| {
+                    let rate = rates.iter().find(|rate| rate.publication == key)?;
+                    Some((m_line.to_string(), self.sent_track(rate)))
+                });
+                Value::Object(slots.collect())
+            }
+        };
+        self.tell(conn, Event::Numbers { value });
+    }
+
     fn client(&self, member: &Member, sent: &Sent) -> Value {
         let mut described = Map::new();
         described.insert("id".into(), member.id.as_str().into());
+        described.extend(self.streams(member, sent));
+        Value::Object(described)
+    }
+
+    /// What a member sends, and what it receives.
+    fn streams(&self, member: &Member, sent: &Sent) -> Map<String, Value> {
+        let mut described = Map::new();
         let stream = |id: &str, tracks: Value, path: Option<PathState>| {
             let mut described = json!({"id": id, "tracks": tracks});
             if let (Some(path), Value::Object(fields)) = (path, &mut described) {
@@ -80,14 +132,14 @@ impl Hub {
                 Some((_, down)) => down.path,
                 None => member.view.as_ref().and_then(|view| view.path),
             };
-            stream(id, sent_tracks(&rates), path)
+            stream(id, self.sent_tracks(&rates), path)
         });
         for (key, streams) in [("up", ups.collect::<Vec<_>>()), ("down", downs.collect())] {
             if !streams.is_empty() {
                 described.insert(key.into(), Value::Array(streams));
             }
         }
-        Value::Object(described)
+        described
     }
 
     /// What a member gets of each stream: on a transport of its own, or in the slots of its view.
@@ -112,6 +164,53 @@ impl Hub {
         }
         downs
     }
+
+    /// One entry for each section that the viewer gets.
+    fn sent_tracks(&self, rates: &[&SentRate]) -> Value {
+        if rates.is_empty() {
+            return Value::Null;
+        }
+        rates.iter().map(|rate| self.sent_track(rate)).collect()
+    }
+
+    fn sent_track(&self, rate: &SentRate) -> Value {
+        let PublicationKey { media, m_line } = rate.publication;
+        let owner = self.media.get(&media);
+        let up = owner.and_then(|owner| {
+            self.groups.get(&owner.group)?.members.get(&owner.conn)?.ups.get(&owner.stream)
+        });
+        let rid = |encoding| up.map_or("", |up| up.rid(m_line, encoding));
+        let mut track = begun(rate.kind, rate.codec, rate.encoding.map_or("", rid));
+        let layers = [rate.spatial.0, rate.spatial.1, rate.temporal.0, rate.temporal.1];
+        for (key, layer) in ["sid", "maxSid", "tid", "maxTid"].into_iter().zip(layers) {
+            track.insert(key.into(), layer.into());
+        }
+        if let Some(aim) = rate.aim {
+            let mut target = Map::new();
+            if !rid(aim.encoding).is_empty() {
+                target.insert("rid".into(), rid(aim.encoding).into());
+            }
+            target.insert("sid".into(), aim.spatial.into());
+            target.insert("tid".into(), aim.temporal.into());
+            track.insert("target".into(), Value::Object(target));
+        }
+        track.insert("bitrate".into(), rate.bits_per_second.into());
+        if let Some(estimate) = rate.estimate_bits_per_second {
+            track.insert("maxBitrate".into(), estimate.into());
+        }
+        track.insert("loss".into(), (f64::from(rate.loss_256) / 256.0).into());
+        insert_ms(&mut track, [("rtt", rate.rtt_us), ("jitter", rate.jitter_us)]);
+        if let Some(held) = rate.held {
+            track.insert("held".into(), held.name().into());
+        }
+        if rate.kind == MediaKind::Video {
+            let (freezes, frozen_ms) = rate.still;
+            track.insert("freezes".into(), freezes.into());
+            track.insert("frozen".into(), (f64::from(frozen_ms) / 1000.0).into());
+            track.insert("keyframes".into(), rate.keyframes_asked.into());
+        }
+        Value::Object(track)
+    }
 }
 
 /// One entry for each Encoding that has brought anything.
@@ -120,39 +219,41 @@ fn tracks(up: &Up) -> Value {
         return Value::Null;
     }
     let track = |rate: &Rate| {
-        let mut track = Map::new();
+        let kind = up.publications.iter().find(|(m_line, _)| *m_line == rate.m_line);
+        let kind = kind.map_or(MediaKind::Audio, |(_, kind)| *kind);
+        let rid = up.rid(rate.m_line, rate.encoding);
+        let mut track = begun(kind, rate.codec, rid);
         track.insert("bitrate".into(), rate.bits_per_second.into());
         track.insert("loss".into(), (f64::from(rate.loss_256) / 256.0).into());
-        if rate.jitter_us > 0 {
-            track.insert("jitter".into(), (f64::from(rate.jitter_us) / 1000.0).into());
+        insert_ms(&mut track, [("rtt", rate.rtt_us), ("jitter", rate.jitter_us)]);
+        if !rid.is_empty() {
+            let wanted = up.wanted.get(&rate.m_line).copied().unwrap_or(u8::MAX);
+            let is_wanted = wanted.checked_shr(rate.encoding.into()).is_none_or(|w| w & 1 != 0);
+            track.insert("wanted".into(), is_wanted.into());
         }
         Value::Object(track)
     };
     up.rates.iter().map(track).collect()
 }
 
-/// One entry for each section that the viewer gets.
-fn sent_tracks(rates: &[&SentRate]) -> Value {
-    if rates.is_empty() {
-        return Value::Null;
-    }
-    let track = |rate: &&SentRate| {
-        let mut track = Map::new();
-        let layers = [rate.spatial.0, rate.spatial.1, rate.temporal.0, rate.temporal.1];
-        for (key, layer) in ["sid", "maxSid", "tid", "maxTid"].into_iter().zip(layers) {
-            track.insert(key.into(), layer.into());
-        }
-        track.insert("bitrate".into(), rate.bits_per_second.into());
-        if let Some(estimate) = rate.estimate_bits_per_second {
-            track.insert("maxBitrate".into(), estimate.into());
-        }
-        track.insert("loss".into(), (f64::from(rate.loss_256) / 256.0).into());
-        for (key, us) in [("rtt", rate.rtt_us), ("jitter", rate.jitter_us)] {
-            if us > 0 {
-                track.insert(key.into(), (f64::from(us) / 1000.0).into());
-            }
-        }
-        Value::Object(track)
+/// What it is.
+fn begun(kind: MediaKind, codec: &str, rid: &str) -> Map<String, Value> {
+    let mut track = Map::new();
+    let kind = match kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
     };
-    rates.iter().map(track).collect()
+    for (key, text) in [("kind", kind), ("codec", codec), ("rid", rid)] {
+        if !text.is_empty() {
+            track.insert(key.into(), text.into());
+        }
+    }
+    track
+}
+
+/// Those that are known, in milliseconds.
+fn insert_ms(track: &mut Map<String, Value>, known: [(&str, u32); 2]) {
+    for (key, us) in known.into_iter().filter(|(_, us)| *us > 0) {
+        track.insert(key.into(), (f64::from(us) / 1000.0).into());
+    }
 }

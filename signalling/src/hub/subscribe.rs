@@ -344,6 +344,7 @@ impl Hub {
             | MediaEvent::Watching { .. }
             | MediaEvent::Voice { .. }
             | MediaEvent::Wanted { .. }
+            | MediaEvent::Numbers { .. }
             | MediaEvent::Received { .. } => {}
         }
     }

@@ -272,6 +272,7 @@ impl Hub {
             | MediaEvent::Published { .. }
             | MediaEvent::Voice { .. }
             | MediaEvent::Wanted { .. }
+            | MediaEvent::Numbers { .. }
             | MediaEvent::Received { .. } => {}
         }
     }

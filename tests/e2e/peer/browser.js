@@ -1,5 +1,6 @@
 /** Chromium with a fake camera and microphone, driven through our own web client. */
 
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { ADDRESS, ORIGIN } from './server.js';
@@ -53,16 +54,17 @@ export async function joinGroup(browser, name, options = {}) {
     const { group = 'test', start = 'nothing', password = '', origin = ORIGIN } = options;
     const page = await openPage(browser, name, options);
     await options.prepare?.(page);
-    const join = async (timeout) => {
+    const join = async (timeout, done = '#room:not([hidden])') => {
         await page.goto(`${origin}/group/${group}/`);
         await page.fill('#username', name);
         await page.fill('#password', password);
         await page.selectOption('#start', start);
-        await page.click('#join-button:not([disabled])');
-        await page.waitForSelector('#room:not([hidden])', { timeout });
+        await page.click('#join-button:not([disabled])', { timeout });
+        await page.waitForSelector(done, { timeout });
+        assert.ok(await page.isVisible('#room'), 'not let in');
     };
     // On a machine that stalls a page was seen to stay at its form: a person would load it again.
-    await join(LIMIT_MS / 3).catch(async () => {
+    await join(LIMIT_MS / 3, '#room:not([hidden]), #join-error:not(:empty)').catch(async () => {
         const text = await page.textContent('#join-error');
         console.error(`${name}: not let in, trying once more: ${text || 'no reason is shown'}`);
         await join(LIMIT_MS);

@@ -7,8 +7,9 @@ use str0m::media::MediaKind as PeerKind;
 use super::forwarding::{CODECS, live_publisher};
 use super::layers;
 use super::net::{Net, Rtp};
-use crate::api::{Command, Event, LayerCap, PublicationInfo, SubscriptionRate};
+use crate::api::{Aim, Command, Event, Held, LayerCap, PublicationInfo, SubscriptionRate};
 use crate::codec::{Codec, MediaKind};
+use crate::id::TransportId;
 use crate::rtcp::{ReportBlock, Writer};
 use crate::stats::Counters;
 
@@ -28,6 +29,19 @@ fn survey(net: &mut Net, shard: usize) -> Vec<SubscriptionRate> {
     }
     assert_eq!(ends, 1);
     all
+}
+
+/// What a client is told of all that it gets.
+pub(super) fn numbers(net: &mut Net, transport: TransportId) -> Vec<SubscriptionRate> {
+    let first = net.events.len();
+    net.command(Command::Number { transport });
+    net.settle();
+    let told = net.events[first..].iter().filter_map(|event| match event {
+        Event::Numbers { transport: of, rates } if *of == transport => Some(rates.clone()),
+        _ => None,
+    });
+    let [rates] = &told.collect::<Vec<_>>()[..] else { panic!("one answer") };
+    rates.clone()
 }
 
 /// The counters that a shard has told last.
@@ -113,6 +127,13 @@ fn a_survey_tells_what_viewers_report_until_it_is_old() {
     let video = of_kind(&rates, &publications, MediaKind::Video);
     assert_eq!((video.loss_256, video.jitter_us), (64, 5000));
     assert!((99_000..=101_000).contains(&video.rtt_us), "{}", video.rtt_us);
+    let counters = net.shards[0].counters();
+    let up_to = |ms: u64| {
+        let mut bounds = counters.round_trips.cumulative();
+        bounds.find(|(bound_us, _)| *bound_us >= ms * 1000).map_or(0, |(_, count)| count)
+    };
+    assert_eq!(up_to(100) - up_to(60), 30, "that of the foreign stream is not known");
+    assert!(counters.jitters.count() >= 30);
     // The engine of the peer is silenced, or it would report as well.
     net.peers[viewer].loss_up = 100;
     net.advance(Duration::from_secs(25));
@@ -156,6 +177,55 @@ fn a_survey_of_many_comes_in_parts_and_a_new_one_replaces_it() {
     assert!(net.shards[0].run_survey(now), "one turn is not enough");
     assert_eq!(survey(&mut net, 0).len(), 2);
     assert!(!net.shards[0].run_survey(now), "nothing is left of the old one");
+}
+
+#[test]
+fn a_client_is_told_what_it_gets_and_shall_get_and_nothing_of_others() {
+    let mut net = Net::new(1);
+    let (publisher, info) = layers::start(&mut net);
+    let [low, high] = [LayerCap::Low, LayerCap::High].map(|cap| {
+        let viewer = net.viewer(0, std::slice::from_ref(&info), cap);
+        net.connect(viewer);
+        viewer
+    });
+    let mut seq = 2;
+    let mut go_on = |net: &mut Net, rids: &[&str], keyframes: bool| {
+        for _ in 0..60 {
+            layers::send(net, publisher, rids, seq, keyframes && seq.is_multiple_of(5));
+            seq += 1;
+        }
+    };
+    go_on(&mut net, &["h", "l"], true);
+    for (viewer, encoding, spatial) in [(low, 1, 0), (high, 0, 1)] {
+        let id = net.peers[viewer].id;
+        let rates = numbers(&mut net, id);
+        let [rate] = &rates[..] else { panic!("{rates:?}") };
+        assert_eq!((rate.transport, rate.publication, rate.codec), (id, info.id, Codec::Vp8));
+        assert_eq!((rate.encoding, rate.held, rate.still), (Some(encoding), None, (0, 0)));
+        assert_eq!(rate.aim, Some(Aim { encoding, spatial, temporal: 0 }));
+        assert!(rate.bits_per_second > 0, "{rate:?}");
+    }
+    // The best one breaks off, and what would take its place has no keyframe.
+    let id = net.peers[high].id;
+    go_on(&mut net, &["l"], false);
+    let rate = numbers(&mut net, id)[0];
+    assert_eq!(rate.aim, Some(Aim { encoding: 1, spatial: 0, temporal: 0 }));
+    assert_eq!(rate.still.0, 1, "{rate:?}");
+    assert!((1000..=2000).contains(&rate.still.1), "{rate:?}");
+    // Then nothing comes, and nobody waits for what nobody sends.
+    let ssrc = net.video_ssrc(high);
+    report(&mut net, high, |writer| writer.pli(1, ssrc));
+    net.advance(Duration::from_secs(10));
+    let rate = numbers(&mut net, id)[0];
+    assert_eq!((rate.held, rate.bits_per_second), (Some(Held::Publisher), 0));
+    assert!(rate.still.0 == 1 && rate.still.1 < 4000, "{rate:?}");
+    assert!(rate.keyframes_asked >= 1);
+    let counters = told(&net, 0);
+    assert_eq!((counters.stills, counters.gauges.pictures.whole), (1, 2));
+    let publisher = net.peers[publisher].id;
+    assert!(numbers(&mut net, publisher).is_empty(), "it gets nothing");
+    let nobody = net.id_on(0);
+    assert!(numbers(&mut net, nobody).is_empty());
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::time::Duration;
 use str0m::media::MediaKind as PeerKind;
 
 use super::forwarding::{live_publisher, video_numbers};
+use super::measuring::numbers;
 use super::net::{Net, Rtp};
-use crate::api::{ClientKey, Event, LayerCap};
+use crate::api::{ClientKey, Event, Held, LayerCap};
 use crate::checks::tests::request;
+use crate::codec::Codec;
 use crate::path::{Over, Path, StreamId};
 use crate::stats::DropReason;
 
@@ -67,6 +69,11 @@ fn a_connection_that_is_behind_gets_sound_and_no_pictures_and_less_is_sent_to_it
     let key = ClientKey(net.peers[viewer].id.as_u64());
     let estimate_bps = net.shards[0].estimate_of(key, net.now_us()).expect("it tells");
     assert!(estimate_bps < 200_000, "{estimate_bps}");
+    let id = net.peers[viewer].id;
+    let told = numbers(&mut net, id).into_iter().find(|rate| rate.codec == Codec::Vp8);
+    let told = told.expect("its pictures");
+    assert_eq!((told.held, told.aim), (Some(Held::Path), None));
+    assert_eq!(told.estimate_bits_per_second, Some(estimate_bps));
 }
 
 /// A connection that breaks is told at once; the next one of the same peer goes on.
