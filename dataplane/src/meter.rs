@@ -8,9 +8,6 @@ use crate::egress::DATAGRAM_OVERHEAD_BYTES;
 pub const LAYERS: usize = 4;
 /// Rates are taken over this.
 const WINDOW_US: u64 = 500_000;
-/// The latest rate is taken over two of these: an encoder that is asked for less sends less within one
-/// or two pictures, and viewers who wait for that see nothing meanwhile.
-const LATEST_US: u64 = 200_000;
 /// Header, extensions and tag of a packet to a viewer.
 pub const HEADER_BYTES: usize = 48;
 /// How much the last window counts against those before it.
@@ -33,31 +30,10 @@ pub struct Meter {
     /// Of all together in the last two windows.
     last: [f32; 2],
     since_us: Option<u64>,
-    latest: Latest,
     has_rates: bool,
     /// The rates are those of decode targets, which say themselves what belongs to them; so they do
     /// not add up. The targets, if so.
     targets: Targets,
-}
-
-/// What all layers cost in the last two spans of [`LATEST_US`].
-#[derive(Debug, Default)]
-struct Latest {
-    octets: u32,
-    rates: [f32; 2],
-    since_us: Option<u64>,
-}
-
-impl Latest {
-    fn look(&mut self, now_us: u64) {
-        let since_us = *self.since_us.get_or_insert(now_us);
-        let passed_us = now_us.saturating_sub(since_us);
-        if passed_us >= LATEST_US {
-            let rate = std::mem::take(&mut self.octets) as f32 * 8e6 / passed_us as f32;
-            self.rates = [rate, self.rates[0]];
-            self.since_us = Some(now_us);
-        }
-    }
 }
 
 impl Meter {
@@ -65,7 +41,6 @@ impl Meter {
     pub fn count(&mut self, meta: &PacketMeta, payload_len: usize) {
         let at = |layer: u8| usize::from(layer).min(LAYERS - 1);
         let bytes = payload_len + HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES;
-        self.latest.octets = self.latest.octets.saturating_add(bytes as u32);
         let Some(dependency) = &meta.frame.dependency else {
             self.octets[at(meta.frame.sid)][at(meta.frame.tid)] += bytes as u32;
             return;
@@ -81,7 +56,6 @@ impl Meter {
 
     /// Takes the rates, if the window is over.
     pub fn look(&mut self, now_us: u64) {
-        self.latest.look(now_us);
         let since_us = *self.since_us.get_or_insert(now_us);
         let passed_us = now_us.saturating_sub(since_us);
         if passed_us < WINDOW_US {
@@ -116,10 +90,10 @@ impl Meter {
         self.peak as u64
     }
 
-    /// Bits per second of all layers at present, as far as two spans of [`LATEST_US`] can tell: who has been
-    /// asked to send less does so within that, and whoever waits for it shall not wait for an average.
+    /// Bits per second of all layers in the last second: who has been asked to send less does so within
+    /// that, and whoever waits for it shall not wait for an average.
     pub fn latest_bits_per_second(&self) -> u64 {
-        self.latest.rates[0].max(self.latest.rates[1]) as u64
+        self.last[0].max(self.last[1]) as u64
     }
 
     /// Bits per second of all layers up to these; 0 while nothing is known.
