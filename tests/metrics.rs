@@ -84,6 +84,7 @@ fn labels_have_few_values_and_none_of_them_comes_from_a_client() {
         "shard",
         "code",
         "le",
+        "up_to",
     ];
     for (name, family) in &page.families {
         assert!(family.samples.len() <= 64, "{name}");
