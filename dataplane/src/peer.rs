@@ -36,6 +36,27 @@ const FAILURE_CHARS_MAX: usize = 200;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault;
 
+/// Why something that was asked of a Transport is not done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// By what the peer has said: it is told, and the Transport goes on.
+    Peer(PeerError),
+    /// By the engine: the Transport has ended.
+    Fault,
+}
+
+impl From<PeerError> for Refusal {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(Fault: Fault) -> Self {
+        Self::Fault
+    }
+}
+
 /// Where the engine's datagrams go: candidate address, remote address, bytes.
 pub type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, SocketAddr, &[u8]);
 
@@ -227,8 +248,8 @@ impl Peer {
         fresh: (String, String),
         now: Instant,
         transmit: Transmit<'_>,
-    ) -> Result<Drained, Result<PeerError, Fault>> {
-        let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+    ) -> Result<Drained, Refusal> {
+        let (remote, is_client) = self.read_link(link)?;
         if is_client {
             // Encoders alone insist on being the server, and what it will show us nobody says beforehand.
             self.keys.take_any_certificate();
@@ -236,10 +257,9 @@ impl Peer {
         let mid = self.engine_mid.clone().unwrap_or_else(|| "0".to_owned());
         let text = engine_description(&mid, &remote, is_client);
         let offer = parse(|| SdpOffer::from_sdp_string(&text).ok())?;
-        let (answered, drained) = self
-            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_offer(offer).map(|_| ()))
-            .map_err(Err)?;
-        answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        let (answered, drained) =
+            self.mutate(now, transmit, |rtc| rtc.sdp_api().accept_offer(offer).map(|_| ()))?;
+        answered.map_err(|_| PeerError::SdpUnusable)?;
         self.engine_mid = Some(mid);
         self.adopt_link(link, remote, is_client);
         if self.rtc.direct_api().local_ice_credentials() != self.credentials {
@@ -302,21 +322,20 @@ impl Peer {
         link: &Link,
         now: Instant,
         transmit: Transmit<'_>,
-    ) -> Result<Drained, Result<PeerError, Fault>> {
+    ) -> Result<Drained, Refusal> {
         let Some(Pending { engine, credentials }) = self.pending.take() else {
-            return Err(Ok(PeerError::NoOfferOutstanding));
+            return Err(PeerError::NoOfferOutstanding.into());
         };
-        let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+        let (remote, is_client) = self.read_link(link)?;
         let Some(engine) = engine else {
             return Ok(Drained::default());
         };
         let mid = self.engine_mid.clone().unwrap_or_default();
         let text = engine_description(&mid, &remote, is_client);
         let answer = parse(|| SdpAnswer::from_sdp_string(&text).ok())?;
-        let (accepted, drained) = self
-            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))
-            .map_err(Err)?;
-        accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        let (accepted, drained) =
+            self.mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))?;
+        accepted.map_err(|_| PeerError::SdpUnusable)?;
         self.adopt_link(link, remote, is_client);
         if let Some(fresh) = credentials {
             self.credentials = fresh;
@@ -446,9 +465,9 @@ impl Peer {
 
 /// Parses a description behind a barrier of its own: a panic in the parser is the description's
 /// fault and no reason to give up the Transport.
-fn parse<T>(parser: impl FnOnce() -> Option<T>) -> Result<T, Result<PeerError, Fault>> {
+fn parse<T>(parser: impl FnOnce() -> Option<T>) -> Result<T, PeerError> {
     let parsed = catch_unwind(AssertUnwindSafe(parser)).ok().flatten();
-    parsed.ok_or(Ok(PeerError::SdpSyntax { line: 0 }))
+    parsed.ok_or(PeerError::SdpSyntax { line: 0 })
 }
 
 fn drain(
