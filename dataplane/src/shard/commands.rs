@@ -23,7 +23,7 @@ use crate::twcc::ArrivalLog;
 
 impl Shard {
     /// Takes a command of the control plane.
-    pub fn handle_command(&mut self, command: Command, now: Instant) {
+    pub(crate) fn handle_command(&mut self, command: Command, now: Instant) {
         let transport = command.transport();
         let done = match command {
             Command::Publish { offer, codecs, reached, .. } => {
@@ -76,7 +76,7 @@ impl Shard {
     }
 
     /// Closes every Transport with a goodbye.
-    pub fn close_all(&mut self, now: Instant) {
+    pub(crate) fn close_all(&mut self, now: Instant) {
         let all: Vec<TransportId> = self.by_id.keys().copied().collect();
         for transport in all {
             self.close_by_command(transport, now);
