@@ -11,7 +11,7 @@ use crate::unused::{Unused, Why};
 
 /// What a peer is to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub(crate) enum Role {
     /// It sends media.
     Publisher,
     /// It gets media.
@@ -20,7 +20,7 @@ pub enum Role {
 
 impl Role {
     /// Whether media flows in a section, as the peer has described it.
-    pub fn flows(self, section: &Section) -> bool {
+    pub(crate) fn flows(self, section: &Section) -> bool {
         match self {
             Self::Publisher => section.sends,
             Self::Viewer => section.receives,
@@ -30,7 +30,7 @@ impl Role {
 
 /// What becomes of an m-section.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is answered, with these of its formats, extensions and rids.
     Agreed(Box<Section>),
     /// Its writer has turned it off.
@@ -44,7 +44,7 @@ pub enum Outcome {
 
 /// What becomes of an offer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Agreement {
+pub(crate) struct Agreement {
     /// By m-section of the offer.
     pub outcomes: Vec<Outcome>,
     /// The m-sections that are agreed or idle, in the order of their bundle; ICE and DTLS are those
@@ -56,7 +56,7 @@ pub struct Agreement {
 
 impl Agreement {
     /// The section at an index, if it is agreed.
-    pub fn section(&self, m_line: usize) -> Option<&Section> {
+    pub(crate) fn section(&self, m_line: usize) -> Option<&Section> {
         match self.outcomes.get(m_line) {
             Some(Outcome::Agreed(section)) => Some(section),
             _ => None,
@@ -64,7 +64,7 @@ impl Agreement {
     }
 
     /// Those that are refused.
-    pub fn unused(&self, remote: &Description) -> Vec<Unused> {
+    pub(crate) fn unused(&self, remote: &Description) -> Vec<Unused> {
         let named = self.outcomes.iter().zip(&remote.sections).enumerate();
         let refused = named.filter_map(|(m_line, (outcome, section))| match outcome {
             Outcome::Refused(why) | Outcome::Idle(why) => {
@@ -77,7 +77,7 @@ impl Agreement {
 }
 
 /// Decides on an offer. `kinds` are those that sections have had before, by m-line.
-pub fn agree(
+pub(crate) fn agree(
     remote: &Description,
     role: Role,
     codecs: &[Codec],
@@ -255,7 +255,7 @@ fn answered(format: &Format, kind: MediaKind) -> Format {
 
 /// What of ICE and DTLS holds for a bundle: its first section's, else the session's, else that of
 /// any other section.
-pub fn link_of(remote: &Description, bundle: &[usize]) -> Link {
+pub(crate) fn link_of(remote: &Description, bundle: &[usize]) -> Link {
     let of_bundle = || bundle.iter().filter_map(|m_line| remote.links.get(*m_line));
     let mut links: Vec<&Link> = of_bundle().take(1).collect();
     links.push(&remote.session);

@@ -12,7 +12,7 @@ const KEEP_PERCENT: u64 = 80;
 
 /// One picture that a client gets.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// What it can be sent as, cheapest first; not empty.
     pub rungs: Vec<Rung>,
     /// 0 is the most important.
@@ -28,7 +28,7 @@ pub struct Wish {
 
 impl Wish {
     /// What it will be sent at.
-    pub fn bits_per_second(&self) -> u64 {
+    pub(crate) fn bits_per_second(&self) -> u64 {
         let rung = self.then.and_then(|then| self.rungs.get(then));
         rung.map_or(0, |rung| rung.bits_per_second)
     }
@@ -47,7 +47,7 @@ impl Wish {
 
 /// Decides for all pictures within `budget_bps`. Returns what the next step up of any of them would
 /// take together with all the rest, if there is one.
-pub fn allocate(budget_bps: u64, is_strained: bool, wishes: &mut [Wish]) -> Option<u64> {
+pub(crate) fn allocate(budget_bps: u64, is_strained: bool, wishes: &mut [Wish]) -> Option<u64> {
     let mut order: Vec<usize> = (0..wishes.len()).collect();
     order.sort_by_key(|at| wishes[*at].priority);
     let mut left = budget_bps;

@@ -2,7 +2,7 @@
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// Bits per second; nothing for no bound.
     rate_bps: Option<u64>,
     burst_bytes: i64,
@@ -12,7 +12,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// Changes the bounds; a bucket without any that gets some is full.
-    pub fn set(&mut self, rate_bps: Option<u64>, burst_bytes: u64, now_us: u64) {
+    pub(crate) fn set(&mut self, rate_bps: Option<u64>, burst_bytes: u64, now_us: u64) {
         self.fill(now_us);
         let burst_bytes = i64::try_from(burst_bytes).unwrap_or(i64::MAX);
         if self.rate_bps.is_none() {
@@ -24,13 +24,13 @@ impl Bucket {
 
     /// Whether there is anything in it. What is taken may be more: the debt is paid before the
     /// next.
-    pub fn has_some(&mut self, now_us: u64) -> bool {
+    pub(crate) fn has_some(&mut self, now_us: u64) -> bool {
         self.fill(now_us);
         self.rate_bps.is_none() || self.level_bytes > 0
     }
 
     /// Takes octets out.
-    pub fn take(&mut self, bytes: usize) {
+    pub(crate) fn take(&mut self, bytes: usize) {
         if self.rate_bps.is_some() {
             self.level_bytes = self.level_bytes.saturating_sub_unsigned(bytes as u64);
         }

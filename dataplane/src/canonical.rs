@@ -15,16 +15,16 @@ use crate::rtp::{HEADER_BYTES, ONE_BYTE_PROFILE, RtpHeader, TWO_BYTE_PROFILE};
 
 /// The largest canonical packet: an Ethernet payload less IP, UDP and the SRTP tag, with room
 /// for the extensions that we add. A larger one is dropped.
-pub const PACKET_BYTES_MAX: usize = 1500;
+pub(crate) const PACKET_BYTES_MAX: usize = 1500;
 /// The longest mid that is written into packets; a longer one is left out (viewers find the
 /// stream by its signalled SSRC).
-pub const MID_BYTES_MAX: usize = 3;
+pub(crate) const MID_BYTES_MAX: usize = 3;
 /// The longest header: fixed part, our three elements, and forwarded ones.
-pub const HEADER_BYTES_MAX: usize = 512;
+pub(crate) const HEADER_BYTES_MAX: usize = 512;
 
 /// What is known of a packet beside its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct PacketMeta {
+pub(crate) struct PacketMeta {
     /// Extended sequence number in the Encoding (rollover counter and sequence number).
     pub seq: u64,
     /// The publisher's timestamp.
@@ -72,7 +72,7 @@ impl PacketMeta {
 
 /// A canonical header that has been written.
 #[derive(Clone, Copy, Debug)]
-pub struct Written {
+pub(crate) struct Written {
     /// Its length.
     pub len: usize,
     /// Whether the extension block has the two-byte form.
@@ -85,7 +85,7 @@ pub struct Written {
 
 /// Writes the canonical header for a packet into `out`. `None` if the forwarded extensions do not
 /// fit (no browser sends that much).
-pub fn write_header(
+pub(crate) fn write_header(
     header: &RtpHeader,
     packet: &[u8],
     extensions: &ExtensionMap,
@@ -138,7 +138,7 @@ pub fn write_header(
 }
 
 /// Writes the header of a packet that carries nothing of any publisher's.
-pub fn write_blank_header(out: &mut [u8; HEADER_BYTES_MAX]) -> Option<PacketMeta> {
+pub(crate) fn write_blank_header(out: &mut [u8; HEADER_BYTES_MAX]) -> Option<PacketMeta> {
     let mut fixed = [0; HEADER_BYTES];
     fixed[0] = 0x80;
     let header = RtpHeader::parse(&fixed)?;
@@ -149,7 +149,7 @@ pub fn write_blank_header(out: &mut [u8; HEADER_BYTES_MAX]) -> Option<PacketMeta
 
 /// What differs between the viewers of a packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PerViewer {
+pub(crate) struct PerViewer {
     /// Marker bit and payload type, the second octet of the header.
     pub marker_pt: u8,
     /// Sequence number.
@@ -168,7 +168,7 @@ pub struct PerViewer {
 
 /// What a viewer's Transport writes into each packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HopFields {
+pub(crate) struct HopFields {
     /// 24-bit abs-send-time (6.18 s).
     pub abs_send_time: u32,
     /// Transport-wide sequence number.
@@ -177,14 +177,14 @@ pub struct HopFields {
 
 /// The mid as it stands in packets to one viewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MidBytes {
+pub(crate) struct MidBytes {
     bytes: [u8; MID_BYTES_MAX],
     len: u8,
 }
 
 impl MidBytes {
     /// Takes a mid; one longer than [`MID_BYTES_MAX`] counts as none.
-    pub fn new(mid: &str) -> Self {
+    pub(crate) fn new(mid: &str) -> Self {
         let mut bytes = [0; MID_BYTES_MAX];
         let len = mid.len();
         match bytes.get_mut(..len) {
@@ -198,7 +198,7 @@ impl MidBytes {
 }
 
 /// Patches the per-viewer fields of a canonical header that has been copied into `out`.
-pub fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
+pub(crate) fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
     if viewer.frame_delta != 0 && meta.dependency_at != 0 {
         add_to_frame_number(out, meta.dependency_at, viewer.frame_delta);
     }
@@ -238,7 +238,7 @@ fn add_to_frame_number(header: &mut [u8], dependency_at: u16, frame_delta: u16) 
 
 /// Translates the extension ids of a canonical header to those that a viewer negotiated as the
 /// offerer, in place; what it did not negotiate becomes padding.
-pub fn translate_ids(header: &mut [u8], meta: &PacketMeta, ids: &[u8; 15]) {
+pub(crate) fn translate_ids(header: &mut [u8], meta: &PacketMeta, ids: &[u8; 15]) {
     let mut at = BLOCK;
     while let Some(&first) = header.get(at) {
         if first == 0 {

@@ -21,13 +21,13 @@ const KEPT: usize = 1024;
 
 /// Arrivals from a publisher since the last report, by SSRC.
 #[derive(Debug, Default)]
-pub struct ReceptionLog {
+pub(crate) struct ReceptionLog {
     streams: Vec<(u32, ArrivalLog)>,
 }
 
 impl ReceptionLog {
     /// Records an authentic packet of `bytes`.
-    pub fn record(&mut self, ssrc: u32, seq_no: u16, at_us: u64, bytes: usize) {
+    pub(crate) fn record(&mut self, ssrc: u32, seq_no: u16, at_us: u64, bytes: usize) {
         let at = match self.streams.iter().position(|(known, _)| *known == ssrc) {
             Some(at) => at,
             None if self.streams.len() < STREAMS_MAX => {
@@ -42,7 +42,7 @@ impl ReceptionLog {
     }
 
     /// How long to wait between two reports, as [`ArrivalLog::interval_us`] of what came most.
-    pub fn interval_us(&self, passed_us: u64) -> u64 {
+    pub(crate) fn interval_us(&self, passed_us: u64) -> u64 {
         let intervals = self.streams.iter().map(|(_, log)| log.interval_us(passed_us));
         intervals.min().unwrap_or(u64::MAX)
     }
@@ -50,7 +50,7 @@ impl ReceptionLog {
     /// Writes what follows the sender's SSRC of the next report into `out` and returns its length, a
     /// multiple of 4; `None` if there is nothing to report. `ntp` is the report's timestamp, the middle
     /// half of what the clock says at `now_us`.
-    pub fn write(&mut self, out: &mut [u8; 1024], ntp: u32, now_us: u64) -> Option<usize> {
+    pub(crate) fn write(&mut self, out: &mut [u8; 1024], ntp: u32, now_us: u64) -> Option<usize> {
         let mut at = 0;
         for (ssrc, log) in &mut self.streams {
             let Some(room) = (out.len() - TIMESTAMP_BYTES).checked_sub(at + STREAM_BYTES) else {
@@ -97,7 +97,7 @@ fn metric(arrived_us: Option<u64>, now_us: u64) -> u16 {
 
 /// Which packets went to a viewer under which transport-wide number, by SSRC and sequence number.
 #[derive(Debug, Default)]
-pub struct SentNumbers {
+pub(crate) struct SentNumbers {
     streams: Vec<(u32, Box<[Sent; KEPT]>)>,
     /// Of the last report, in 65536ths of a second, without the wrap at 32 bits.
     told: Option<i64>,
@@ -112,7 +112,7 @@ struct Sent {
 
 impl SentNumbers {
     /// Notes a packet that leaves.
-    pub fn note(&mut self, ssrc: u32, seq_no: u16, number: u16) {
+    pub(crate) fn note(&mut self, ssrc: u32, seq_no: u16, number: u16) {
         let at = match self.streams.iter().position(|(known, _)| *known == ssrc) {
             Some(at) => at,
             None if self.streams.len() < STREAMS_MAX => {
@@ -129,7 +129,11 @@ impl SentNumbers {
     /// Takes a report (what follows the sender's SSRC) and calls `each` with the number of every packet
     /// that it tells of, and when that arrived on the receiver's clock in microseconds, if it did. Returns
     /// whether it was well formed; of one that is cut short what could be read counts.
-    pub fn take_report(&mut self, body: &[u8], mut each: impl FnMut(u16, Option<i64>)) -> bool {
+    pub(crate) fn take_report(
+        &mut self,
+        body: &[u8],
+        mut each: impl FnMut(u16, Option<i64>),
+    ) -> bool {
         let Some((blocks, timestamp)) = body.split_last_chunk::<TIMESTAMP_BYTES>() else {
             return false;
         };

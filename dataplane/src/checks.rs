@@ -10,7 +10,7 @@ use stun::{Attribute, Class, Draft, INTEGRITY_BYTES, Raw, attribute as at, integ
 const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_RESPONSE: u16 = 0x0101;
 /// The largest check of ours: both fragments of a user name may have 256 characters.
-pub const CHECK_BYTES_MAX: usize = 640;
+pub(crate) const CHECK_BYTES_MAX: usize = 640;
 /// A longer USERNAME is nobody's we know: both fragments may have 256 characters, ours has 24.
 const USERNAME_BYTES_MAX: usize = 300;
 /// A STUN message, well formed, with exactly one MESSAGE-INTEGRITY.
@@ -59,7 +59,7 @@ impl<'a> Message<'a> {
 
 /// A binding request, not yet proven authentic.
 #[derive(Clone, Copy, Debug)]
-pub struct BindingRequest<'a> {
+pub(crate) struct BindingRequest<'a> {
     message: Message<'a>,
     /// Our user name fragment, the part of USERNAME before the colon.
     pub local_ufrag: &'a str,
@@ -75,7 +75,7 @@ pub struct BindingRequest<'a> {
 impl<'a> BindingRequest<'a> {
     /// Parses a message as far as the gate needs. `None` for anything but a well-formed binding
     /// request with USERNAME and exactly one MESSAGE-INTEGRITY.
-    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let message = Message::parse(bytes, BINDING_REQUEST)?;
         let username = message.username.filter(|name| name.len() <= USERNAME_BYTES_MAX)?;
         let (local_ufrag, _) = std::str::from_utf8(username).ok()?.split_once(':')?;
@@ -84,12 +84,12 @@ impl<'a> BindingRequest<'a> {
     }
 
     /// Whether MESSAGE-INTEGRITY was made with `password`.
-    pub fn is_authentic(&self, password: &str) -> bool {
+    pub(crate) fn is_authentic(&self, password: &str) -> bool {
         self.message.is_authentic(password)
     }
 
     /// The answer that it gets if it is authentic: where it came from (RFC 8445 s7.3.1).
-    pub fn answer(&self, from: SocketAddr, password: &str) -> Vec<u8> {
+    pub(crate) fn answer(&self, from: SocketAddr, password: &str) -> Vec<u8> {
         Draft::new(Class::Success, method::BINDING, self.message.id)
             .with_address(at::MAPPED_ADDRESS, from)
             .finish_check(password.as_bytes())
@@ -98,7 +98,7 @@ impl<'a> BindingRequest<'a> {
 
 /// The answer to a check of ours, not yet proven authentic.
 #[derive(Clone, Copy, Debug)]
-pub struct BindingResponse<'a> {
+pub(crate) struct BindingResponse<'a> {
     message: Message<'a>,
     /// The id of the check.
     pub id: [u8; 12],
@@ -106,20 +106,20 @@ pub struct BindingResponse<'a> {
 
 impl<'a> BindingResponse<'a> {
     /// `None` for anything but a well-formed successful answer with one MESSAGE-INTEGRITY.
-    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let message = Message::parse(bytes, BINDING_RESPONSE)?;
         Some(Self { message, id: message.id })
     }
 
     /// Whether MESSAGE-INTEGRITY was made with `password`, the peer's.
-    pub fn is_authentic(&self, password: &str) -> bool {
+    pub(crate) fn is_authentic(&self, password: &str) -> bool {
         self.message.is_authentic(password)
     }
 }
 
 /// A check of ours: a binding request of a controlled agent.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnCheck<'a> {
+pub(crate) struct OwnCheck<'a> {
     /// What its answer is told by.
     pub id: [u8; 12],
     /// The peer's user name fragment and password.
@@ -134,7 +134,7 @@ pub struct OwnCheck<'a> {
 
 impl OwnCheck<'_> {
     /// Writes the message; returns its length, 0 if the user names are longer than they may be.
-    pub fn write(&self, out: &mut [u8; CHECK_BYTES_MAX]) -> usize {
+    pub(crate) fn write(&self, out: &mut [u8; CHECK_BYTES_MAX]) -> usize {
         let (remote_ufrag, password) = self.remote;
         let username_len = remote_ufrag.len() + 1 + self.local_ufrag.len();
         if username_len > 2 * 256 + 1 {

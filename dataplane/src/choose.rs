@@ -6,7 +6,7 @@ use crate::api::LayerCap;
 
 /// One step of what a Publication can be sent as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rung {
+pub(crate) struct Rung {
     /// The Encoding.
     pub encoding: u8,
     /// Its highest spatial layer to send.
@@ -19,7 +19,7 @@ pub struct Rung {
 
 impl Rung {
     /// Whether another one sends the same, whatever it costs now.
-    pub fn is_same_layers(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_layers(&self, other: &Self) -> bool {
         let layers = |rung: &Self| (rung.encoding, rung.spatial_max, rung.temporal_max);
         layers(self) == layers(other)
     }
@@ -27,7 +27,7 @@ impl Rung {
 
 impl Allowance {
     /// Whether another one allows the same layers.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::UpTo(one, _), Self::UpTo(other, _)) => one.is_same_layers(other),
             _ => self == other,
@@ -37,7 +37,7 @@ impl Allowance {
 
 /// What of a Publication fits a viewer's path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Allowance {
+pub(crate) enum Allowance {
     /// All of it.
     #[default]
     All,
@@ -49,7 +49,7 @@ pub enum Allowance {
 
 /// What a Forwarder shall send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The Encoding; `None` for nothing.
     pub encoding: Option<u8>,
     /// Its highest spatial layer.
@@ -62,7 +62,7 @@ pub struct Target {
 
 /// See [`Target::meanwhile`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Meanwhile {
+pub(crate) enum Meanwhile {
     /// All that went out so far.
     All,
     /// Its temporal layers up to this one.
@@ -73,7 +73,7 @@ pub enum Meanwhile {
 
 impl Target {
     /// All of an Encoding.
-    pub fn all(encoding: u8) -> Self {
+    pub(crate) fn all(encoding: u8) -> Self {
         Self {
             encoding: Some(encoding),
             spatial_max: u8::MAX,
@@ -83,14 +83,14 @@ impl Target {
     }
 
     /// Nothing.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self { encoding: None, meanwhile: Meanwhile::Nothing, ..Self::all(0) }
     }
 }
 
 /// What a viewer wishes, and what it can be given at all.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The wish.
     pub cap: LayerCap,
     /// The highest spatial layer that it can put together: the base layer, if it did not negotiate
@@ -99,7 +99,7 @@ pub struct Bounds {
 }
 
 /// Chooses among live Encodings, best first.
-pub fn choose(
+pub(crate) fn choose(
     Bounds { cap, spatial_limit }: Bounds,
     allowance: Allowance,
     alive: impl DoubleEndedIterator<Item = u8> + Clone,

@@ -13,7 +13,7 @@ const NTP_FRACTION: u128 = 1 << 32;
 
 /// An RTP timestamp and the microseconds since our epoch at which it was sampled (or arrived).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SenderClock {
+pub(crate) struct SenderClock {
     /// The publisher's timestamp.
     pub rtp_time: u32,
     /// In microseconds since our epoch.
@@ -22,7 +22,7 @@ pub struct SenderClock {
 
 impl SenderClock {
     /// The timestamp at another instant, within 13 hours.
-    pub fn rtp_time_at(&self, at_us: u64, clock_hz: u32) -> u32 {
+    pub(crate) fn rtp_time_at(&self, at_us: u64, clock_hz: u32) -> u32 {
         let passed = at_us as i64 - self.at_us as i64;
         let ticks = i128::from(passed) * i128::from(clock_hz) / 1_000_000;
         self.rtp_time.wrapping_add(ticks as u32)
@@ -31,13 +31,13 @@ impl SenderClock {
 
 /// The distance of one publisher's NTP clock to ours.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PublisherClock {
+pub(crate) struct PublisherClock {
     offset_us: Option<i64>,
 }
 
 impl PublisherClock {
     /// Takes a sender report that arrived at `at_us` and relates it to our clock.
-    pub fn report(&mut self, ntp_time: u64, rtp_time: u32, at_us: u64) -> SenderClock {
+    pub(crate) fn report(&mut self, ntp_time: u64, rtp_time: u32, at_us: u64) -> SenderClock {
         let theirs_us = (u128::from(ntp_time) * 1_000_000 / NTP_FRACTION) as i64;
         let seen = at_us as i64 - theirs_us;
         // The report with the least delay tells best; the bound creeps up to follow drift.
@@ -62,7 +62,7 @@ const TOLERANCE_US: i64 = 5_000;
 /// The stand-in while no report has come: the earliest arrival relative to the timestamps, lately.
 /// A microphone whose timestamps stand still while it is muted is later than before from then on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ArrivalClock {
+pub(crate) struct ArrivalClock {
     known: Option<SenderClock>,
     /// When the present look began, and the least delay in it with the packet that had it.
     window: Option<(u64, i64, SenderClock)>,
@@ -70,7 +70,7 @@ pub struct ArrivalClock {
 
 impl ArrivalClock {
     /// Takes a packet's arrival; returns the relation that holds now.
-    pub fn note(&mut self, rtp_time: u32, at_us: u64, clock_hz: u32) -> SenderClock {
+    pub(crate) fn note(&mut self, rtp_time: u32, at_us: u64, clock_hz: u32) -> SenderClock {
         let seen = SenderClock { rtp_time, at_us };
         let Some(known) = self.known else {
             self.known = Some(seen);

@@ -6,7 +6,7 @@ use crate::allocate::Wish;
 /// A demand that has changed by less than one part in so many is not told.
 const CHANGE_PARTS: u64 = 16;
 /// What says that there is no bound any more.
-pub const NO_BOUND_BPS: u64 = 1_000_000_000;
+pub(crate) const NO_BOUND_BPS: u64 = 1_000_000_000;
 /// A bound is repeated after so long, because reports get lost; and its end so many times.
 const REPEAT_US: u64 = 1_000_000;
 const LIFTS: u8 = 3;
@@ -21,7 +21,7 @@ const UNWANTED_US: u64 = 5_000_000;
 
 /// What the viewers on one shard ask of a Publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
+pub(crate) struct Demand {
     /// What the best of them can take, in bits per second; 0 if there are none.
     pub bits_per_second: u64,
     /// The Encodings that any of them wishes to have if its path takes them, and all cheaper ones, as
@@ -31,7 +31,7 @@ pub struct Demand {
 
 /// Which Encodings of a Publication the control plane knows to be wanted.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// As bits; nothing as long as all are.
     told: Option<u8>,
     /// Since when fewer are.
@@ -40,7 +40,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// What to tell now, if anything: of `all` those in `wanted`.
-    pub fn next(&mut self, wanted: u8, all: u8, now_us: u64) -> Option<u8> {
+    pub(crate) fn next(&mut self, wanted: u8, all: u8, now_us: u64) -> Option<u8> {
         let told = self.told.unwrap_or(all);
         if wanted & !told != 0 {
             // What else has become unwanted meanwhile waits.
@@ -63,14 +63,14 @@ impl Wanted {
 
 /// The bound that a publisher has been told.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Told {
+pub(crate) struct Told {
     bound_bps: Option<u64>,
     at_us: u64,
     lifts: u8,
 }
 
 /// What of `budget_bps` each picture could take if it were sent at any rate.
-pub fn takes(budget_bps: u64, wishes: &[Wish]) -> Vec<u64> {
+pub(crate) fn takes(budget_bps: u64, wishes: &[Wish]) -> Vec<u64> {
     let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
     let spare = budget_bps.saturating_sub(sum);
     let takes = wishes.iter().map(|wish| {
@@ -90,7 +90,7 @@ pub fn takes(budget_bps: u64, wishes: &[Wish]) -> Vec<u64> {
 
 /// What would be of use to a picture whose publisher is asked for less than it would send, or may be:
 /// one that takes nearly all that it can, or has been better before.
-pub fn stretch(wishes: &[Wish], takes: &[u64]) -> Option<u64> {
+pub(crate) fn stretch(wishes: &[Wish], takes: &[u64]) -> Option<u64> {
     let sum: u64 = wishes.iter().map(Wish::bits_per_second).sum();
     let wanted = wishes.iter().zip(takes).filter(|(wish, _)| wish.peak_bps > 0).filter_map(
         |(wish, takes)| {
@@ -105,19 +105,19 @@ pub fn stretch(wishes: &[Wish], takes: &[u64]) -> Option<u64> {
 }
 
 /// Whether what has been told last still says it well enough.
-pub fn is_told(told_bps: u64, bps: u64) -> bool {
+pub(crate) fn is_told(told_bps: u64, bps: u64) -> bool {
     bps.abs_diff(told_bps) <= told_bps.min(bps) / CHANGE_PARTS
 }
 
 impl Told {
     /// The bound told last.
     #[cfg(test)]
-    pub fn bound_bps(&self) -> Option<u64> {
+    pub(crate) fn bound_bps(&self) -> Option<u64> {
         self.bound_bps
     }
 
     /// What to tell now, if anything.
-    pub fn next(&mut self, bound_bps: Option<u64>, now_us: u64) -> Option<u64> {
+    pub(crate) fn next(&mut self, bound_bps: Option<u64>, now_us: u64) -> Option<u64> {
         let is_repeated = now_us.saturating_sub(self.at_us) >= REPEAT_US;
         match bound_bps {
             Some(bound_bps) => {

@@ -4,7 +4,7 @@ use crate::rtp::HEADER_BYTES;
 
 /// See [`classify`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Class {
+pub(crate) enum Class {
     /// 0..=3.
     Stun,
     /// 20..=63.
@@ -18,7 +18,7 @@ pub enum Class {
 }
 
 /// Tells the class of a datagram.
-pub fn classify(datagram: &[u8]) -> Class {
+pub(crate) fn classify(datagram: &[u8]) -> Class {
     match datagram {
         [0..=3, ..] if datagram.len() >= 20 => Class::Stun,
         [20..=63, ..] if datagram.len() >= 13 => Class::Dtls,

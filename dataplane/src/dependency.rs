@@ -6,7 +6,7 @@
 //! what cannot be read is treated as a packet without a descriptor.
 
 /// Spatial and temporal layers that the descriptor can name.
-pub const SPATIAL_MAX: u8 = 3;
+pub(crate) const SPATIAL_MAX: u8 = 3;
 /// See there.
 const TEMPORAL_MAX: u8 = 7;
 /// A.8: `template_id` has six bits.
@@ -18,16 +18,16 @@ const ABSENT: u32 = 0;
 const SWITCH: u32 = 2;
 
 /// Decode targets as bits, by their highest layers: see [`target_bit`].
-pub type Targets = u32;
+pub(crate) type Targets = u32;
 
 /// The bit of the decode target with these highest layers.
-pub const fn target_bit(sid: u8, tid: u8) -> Targets {
+pub(crate) const fn target_bit(sid: u8, tid: u8) -> Targets {
     1 << ((sid & SPATIAL_MAX) * (TEMPORAL_MAX + 1) + (tid & TEMPORAL_MAX))
 }
 
 /// The best of some decode targets that needs no higher layers than these: rather more of a picture
 /// than more pictures. If there is none, the least of all.
-pub fn best_target(targets: Targets, sid_max: u8, tid_max: u8) -> (u8, u8) {
+pub(crate) fn best_target(targets: Targets, sid_max: u8, tid_max: u8) -> (u8, u8) {
     let row = |sid: u8| targets >> (sid * (TEMPORAL_MAX + 1)) & 0xff;
     let temporal = if tid_max >= TEMPORAL_MAX { 0xff } else { (2 << tid_max) - 1 };
     for sid in (0..=sid_max.min(SPATIAL_MAX)).rev() {
@@ -110,7 +110,7 @@ struct Structure {
 
 /// The descriptors of one RTP stream.
 #[derive(Default)]
-pub struct Dependencies {
+pub(crate) struct Dependencies {
     structure: Option<Box<Structure>>,
     /// Where the next one is read into, so that a half-read one counts for nothing.
     spare: Option<Box<Structure>>,
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Dependencies {
 impl Dependencies {
     /// Reads the descriptor of a packet. `None` if it is cut short, or refers to a structure that
     /// never came.
-    pub fn read(&mut self, descriptor: &[u8]) -> Option<Descriptor> {
+    pub(crate) fn read(&mut self, descriptor: &[u8]) -> Option<Descriptor> {
         let mut bits = Bits { bytes: descriptor, at: 0 };
         let (is_start, is_end) = (bits.flag()?, bits.flag()?);
         let template_id = bits.take(6)? as u8;
@@ -323,7 +323,7 @@ impl Bits<'_> {
 
 /// Which frames of an RTP stream a viewer has been sent.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SentFrames {
+pub(crate) struct SentFrames {
     newest: Option<u16>,
     /// Bit `n` is the one `n` before the newest.
     sent: u64,
@@ -331,7 +331,7 @@ pub struct SentFrames {
 
 impl SentFrames {
     /// A packet of a frame goes out.
-    pub fn note(&mut self, frame_no: u16) {
+    pub(crate) fn note(&mut self, frame_no: u16) {
         let Some(newest) = self.newest else {
             (self.newest, self.sent) = (Some(frame_no), 1);
             return;
@@ -346,7 +346,7 @@ impl SentFrames {
     }
 
     /// Whether all that a frame refers to has been sent.
-    pub fn has_all(&self, frame_no: u16, refs: u64) -> bool {
+    pub(crate) fn has_all(&self, frame_no: u16, refs: u64) -> bool {
         let Some(newest) = self.newest else {
             return refs == 0;
         };

@@ -11,7 +11,7 @@ use crate::format::{CCFB, FeedbackSet, Format, H264Profile, clock_of, encoding_n
 use crate::sdp::{Description, Section};
 
 /// What is ours in a description.
-pub struct Ours<'a> {
+pub(crate) struct Ours<'a> {
     /// The session's id and the version of this description.
     pub origin: (u64, u64),
     /// ICE user name fragment and password.
@@ -26,7 +26,7 @@ pub struct Ours<'a> {
 
 /// What we send in an m-section.
 #[derive(Clone, Copy, Debug)]
-pub struct Track<'a> {
+pub(crate) struct Track<'a> {
     /// `a=msid`: the stream, which is the CNAME as well (RFC 8834 s4.9).
     pub stream: &'a str,
     /// `a=msid`: the track.
@@ -38,7 +38,7 @@ pub struct Track<'a> {
 }
 
 /// One m-section that we offer.
-pub struct Offered<'a> {
+pub(crate) struct Offered<'a> {
     /// Audio or video.
     pub kind: MediaKind,
     /// Its mid.
@@ -56,7 +56,7 @@ const TCP_CANDIDATES_MAX: usize = 4;
 
 /// Where peers reach us, best first.
 #[derive(Clone, Debug, Default)]
-pub struct Candidates {
+pub(crate) struct Candidates {
     /// Over UDP.
     pub udp: Vec<SocketAddr>,
     /// Over TCP: we wait to be connected to (RFC 6544).
@@ -67,7 +67,11 @@ impl Candidates {
     /// With that of an address first, if it is among them: some clients try one only. A browser
     /// opens a connection to each of those of TCP, so that they are few: one for each family of
     /// addresses and each port.
-    pub fn nearest_first(udp: &[SocketAddr], tcp: &[SocketAddr], near: Option<IpAddr>) -> Self {
+    pub(crate) fn nearest_first(
+        udp: &[SocketAddr],
+        tcp: &[SocketAddr],
+        near: Option<IpAddr>,
+    ) -> Self {
         let sorted = |candidates: &[SocketAddr]| {
             let mut sorted = candidates.to_vec();
             sorted.sort_by_key(|candidate| Some(candidate.ip()) != near);
@@ -88,7 +92,7 @@ impl Candidates {
 
 /// Our answer to an offer of a peer that is to us what `role` says. `track` gives what we send in
 /// an m-section.
-pub fn answer<'a>(
+pub(crate) fn answer<'a>(
     remote: &Description,
     agreement: &Agreement,
     role: Role,
@@ -138,7 +142,7 @@ pub fn answer<'a>(
 }
 
 /// Our offer to a viewer. `stream` is the MediaStream of all that it sends.
-pub fn offer(ours: &Ours<'_>, sections: &[Offered<'_>], stream: &str) -> String {
+pub(crate) fn offer(ours: &Ours<'_>, sections: &[Offered<'_>], stream: &str) -> String {
     let mids: Vec<&str> = sections.iter().map(|section| section.mid).collect();
     let mut out = session(ours, &mids, true, true, Some(stream));
     for (at, section) in sections.iter().enumerate() {
@@ -229,12 +233,12 @@ fn write_head(out: &mut String, (media, proto): (&str, &str), formats: &[Format]
 
 /// The priority of our candidate at this place, from 1: host candidates of the first component, in
 /// our order (RFC 8445 s5.1.2).
-pub fn host_priority(at: u32) -> u32 {
+pub(crate) fn host_priority(at: u32) -> u32 {
     (126 << 24) + (65_536_u32.saturating_sub(at) << 8) + 255
 }
 
 /// The same over TCP: below all of UDP, and as RFC 6544 s4.2 has it for passive ones.
-pub fn tcp_priority(at: u32) -> u32 {
+pub(crate) fn tcp_priority(at: u32) -> u32 {
     const TYPE: u32 = 90;
     const PASSIVE: u32 = 4;
     let other = 8191_u32.saturating_sub(at);
@@ -337,7 +341,7 @@ fn msid(id: &str) -> String {
 
 /// Our payload types towards viewers (those of Galene, where it has them), with those of RTX beside; a
 /// codec's number means the same in every offer, because it must not change within a session.
-pub fn offered_formats(codec: Codec, published: Option<&str>) -> Vec<Format> {
+pub(crate) fn offered_formats(codec: Codec, published: Option<&str>) -> Vec<Format> {
     let mut formats = Vec::new();
     let mut add = |pt: u8, rtx: Option<u8>, fmtp: &str| {
         formats.push(own_format(pt, codec, fmtp.to_owned()));
@@ -415,7 +419,11 @@ fn own_red(pt: u8, of: u8) -> Format {
 
 /// Which of a viewer's formats to send a Publication in: one that the viewer says it decodes.
 /// With H.264 any profile will do if its own is not there.
-pub fn format_for<'a>(section: &'a Section, codec: Codec, published: &str) -> Option<&'a Format> {
+pub(crate) fn format_for<'a>(
+    section: &'a Section,
+    codec: Codec,
+    published: &str,
+) -> Option<&'a Format> {
     let of_codec = section.formats.iter().filter(|format| format.codec == Some(codec));
     let is_same = |name: &str, format: &Format| {
         parameter(published, name).unwrap_or("0") == format.parameter(name).unwrap_or("0")

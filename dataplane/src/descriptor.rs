@@ -189,7 +189,7 @@ fn h264(payload: &[u8]) -> FrameInfo {
 }
 
 /// Writes a picture id of the same width back into a payload.
-pub fn write_picture_id(payload: &mut [u8], id: PictureId, value: u16) {
+pub(crate) fn write_picture_id(payload: &mut [u8], id: PictureId, value: u16) {
     let at = usize::from(id.at);
     if id.is_long {
         if let Some([high, low]) = payload.get_mut(at..at + 2) {

@@ -50,7 +50,7 @@ thread_local! {
 /// Whether this is the first ClientHello of a library whose users have certificates of any kind.
 /// What a client will show it does not say, so this is the earliest that can be known, and it must
 /// be known before we answer.
-pub fn is_wanted(record: &[u8]) -> bool {
+pub(crate) fn is_wanted(record: &[u8]) -> bool {
     extensions(record).is_some_and(|mut rest| {
         while let Some(([a, b, c, d], body)) = rest.split_first_chunk() {
             if u16::from_be_bytes([*a, *b]) == ENCRYPT_THEN_MAC {
@@ -83,7 +83,7 @@ fn extensions(record: &[u8]) -> Option<&[u8]> {
 }
 
 /// One association. See the module's documentation.
-pub struct OpensslDtls {
+pub(crate) struct OpensslDtls {
     stream: SslStream<Datagrams>,
     is_active: bool,
     now: Instant,
@@ -111,7 +111,11 @@ impl fmt::Debug for OpensslDtls {
 
 impl OpensslDtls {
     /// A fresh one under our certificate; the larger of the two roles' packets fit into `mtu`.
-    pub fn new(cert: &DtlsCert, mtu: Option<usize>, now: Instant) -> Result<Self, ErrorStack> {
+    pub(crate) fn new(
+        cert: &DtlsCert,
+        mtu: Option<usize>,
+        now: Instant,
+    ) -> Result<Self, ErrorStack> {
         let context = context(cert)?;
         let mut ssl = Ssl::new(&context)?;
         ssl.set_mtu(mtu.unwrap_or(MTU) as u32)?;

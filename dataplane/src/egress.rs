@@ -13,7 +13,7 @@ use crate::path::Path;
 use crate::srtp::Sealer;
 
 /// What IP and UDP add to a datagram: without options, IPv4 less 20 octets.
-pub const DATAGRAM_OVERHEAD_BYTES: usize = 28;
+pub(crate) const DATAGRAM_OVERHEAD_BYTES: usize = 28;
 /// Packets of pictures that wait for their turn: more than a second of what anybody is sent. Beyond
 /// that they are dropped, and asked for again if they are missed.
 const PACED_MAX: usize = 1024;
@@ -32,7 +32,7 @@ const REPAIR_PERCENT: u64 = 25;
 const TAG_BYTES: usize = 16;
 
 /// See the module's documentation.
-pub struct Egress {
+pub(crate) struct Egress {
     /// The way to the viewer: one that is proven to lead there.
     pub path: Path,
     /// Its connection has been too slow for what it was to carry.
@@ -54,7 +54,7 @@ pub struct Egress {
 
 /// A packet that waits for its turn: it lies in its Source's ring.
 #[derive(Clone, Copy, Debug)]
-pub struct Paced {
+pub(crate) struct Paced {
     /// Whose.
     pub publication: PublicationId,
     /// The Subscriber's index there, which may be another's by then, and its SSRC.
@@ -73,7 +73,7 @@ pub struct Paced {
 
 impl Egress {
     /// A connected Transport's.
-    pub fn new(path: Path, sealer: Sealer) -> Self {
+    pub(crate) fn new(path: Path, sealer: Sealer) -> Self {
         Self {
             path,
             is_behind: false,
@@ -89,7 +89,7 @@ impl Egress {
 
     /// The client's path takes so much, of which pictures and sound have `media_bps`; nothing if
     /// that is not known.
-    pub fn set_estimate(&mut self, estimate_bps: Option<u64>, media_bps: u64, now_us: u64) {
+    pub(crate) fn set_estimate(&mut self, estimate_bps: Option<u64>, media_bps: u64, now_us: u64) {
         let pace_bps = estimate_bps.map(|bps| bps * PACE_TENTHS / 10);
         let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
         self.pace.set(pace_bps, burst, now_us);
@@ -100,12 +100,12 @@ impl Egress {
     }
 
     /// Whether the next packet of a picture may leave now.
-    pub fn may_send(&mut self, now_us: u64) -> bool {
+    pub(crate) fn may_send(&mut self, now_us: u64) -> bool {
         self.paced.is_empty() && self.pace.has_some(now_us)
     }
 
     /// Lets a packet wait; says whether there was room.
-    pub fn wait(&mut self, packet: Paced) -> bool {
+    pub(crate) fn wait(&mut self, packet: Paced) -> bool {
         let has_room = self.paced.len() < PACED_MAX;
         if has_room {
             self.paced.push_back(packet);
@@ -114,7 +114,7 @@ impl Egress {
     }
 
     /// The next packet whose turn has come.
-    pub fn next_paced(&mut self, now_us: u64) -> Option<Paced> {
+    pub(crate) fn next_paced(&mut self, now_us: u64) -> Option<Paced> {
         if !self.pace.has_some(now_us) {
             return None;
         }
@@ -122,7 +122,7 @@ impl Egress {
     }
 
     /// Whether a retransmission fits the path.
-    pub fn may_repair(&mut self, bytes: usize, now_us: u64) -> bool {
+    pub(crate) fn may_repair(&mut self, bytes: usize, now_us: u64) -> bool {
         let may = self.repair.has_some(now_us);
         if may {
             self.repair.take(bytes);
@@ -131,7 +131,7 @@ impl Egress {
     }
 
     /// What a packet of `len` octets that leaves now carries of this hop. It counts from here on.
-    pub fn stamp(&mut self, len: usize, now_us: u64) -> HopFields {
+    pub(crate) fn stamp(&mut self, len: usize, now_us: u64) -> HopFields {
         let bytes = len + TAG_BYTES + DATAGRAM_OVERHEAD_BYTES;
         self.pace.take(bytes);
         let probe = match &mut self.probe {
@@ -146,12 +146,12 @@ impl Egress {
     }
 
     /// What is sent from now on belongs to a probe.
-    pub fn set_probe(&mut self, cluster: Cluster) {
+    pub(crate) fn set_probe(&mut self, cluster: Cluster) {
         self.probe = Some((cluster, 0));
     }
 
     /// The octets that a probe has had.
-    pub fn probe_bytes(&self, cluster: Cluster) -> u64 {
+    pub(crate) fn probe_bytes(&self, cluster: Cluster) -> u64 {
         self.probe.filter(|(known, _)| *known == cluster).map_or(0, |(_, sent)| sent)
     }
 }

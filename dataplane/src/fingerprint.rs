@@ -16,13 +16,13 @@ const HASHES: [(&str, &Algorithm); 4] = [
 
 /// The fingerprints of a peer's certificate.
 #[derive(Default)]
-pub struct Fingerprints {
+pub(crate) struct Fingerprints {
     named: Vec<(&'static Algorithm, Vec<u8>)>,
 }
 
 impl Fingerprints {
     /// Whether a description's fingerprints can be used, and name the certificate that is known.
-    pub fn check(&self, described: &[(String, Vec<u8>)]) -> Result<(), PeerError> {
+    pub(crate) fn check(&self, described: &[(String, Vec<u8>)]) -> Result<(), PeerError> {
         let named = strongest(described);
         if described.is_empty() || named.is_empty() {
             return Err(PeerError::NoFingerprint { is_weak: !described.is_empty() });
@@ -33,14 +33,14 @@ impl Fingerprints {
     }
 
     /// Takes the fingerprints of a description that has been checked, the first time.
-    pub fn adopt(&mut self, described: &[(String, Vec<u8>)]) {
+    pub(crate) fn adopt(&mut self, described: &[(String, Vec<u8>)]) {
         if self.named.is_empty() {
             self.named = strongest(described);
         }
     }
 
     /// Whether this is the certificate that is named.
-    pub fn names(&self, certificate: &[u8]) -> bool {
+    pub(crate) fn names(&self, certificate: &[u8]) -> bool {
         let is_it = |(hash, bytes): &(&'static Algorithm, Vec<u8>)| {
             digest::digest(hash, certificate).as_ref() == bytes.as_slice()
         };
@@ -63,7 +63,7 @@ fn strongest(described: &[(String, Vec<u8>)]) -> Vec<(&'static Algorithm, Vec<u8
 }
 
 /// A certificate's fingerprint, as `a=fingerprint` has it.
-pub fn sha_256(certificate: &[u8]) -> String {
+pub(crate) fn sha_256(certificate: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, certificate);
     let bytes: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     format!("sha-256 {}", bytes.join(":"))

@@ -8,9 +8,10 @@ use crate::codec::{Codec, MediaKind};
 pub struct FeedbackSet(u8);
 
 /// The values of `a=rtcp-fb` that we know, by bit.
-pub const FEEDBACK: [&str; 6] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli", CCFB];
+pub(crate) const FEEDBACK: [&str; 6] =
+    ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli", CCFB];
 /// Congestion control feedback (RFC 8888 s6), which is for all formats of an m-section.
-pub const CCFB: &str = "ack ccfb";
+pub(crate) const CCFB: &str = "ack ccfb";
 const TWCC: &str = "transport-cc";
 
 impl FeedbackSet {
@@ -121,7 +122,7 @@ impl Format {
 }
 
 /// A parameter of the value of `a=fmtp`.
-pub fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = fmtp.split(';').filter_map(|item| item.split_once('='));
     let (_, value) = pairs.find(|(known, _)| known.trim().eq_ignore_ascii_case(name))?;
     Some(value.trim())
@@ -220,7 +221,7 @@ impl Format {
 }
 
 /// Clock rate in Hz and channels, as `a=rtpmap` must have them.
-pub fn clock_of(codec: Codec) -> (u32, u8) {
+pub(crate) fn clock_of(codec: Codec) -> (u32, u8) {
     match codec {
         Codec::Opus => (48_000, 2),
         Codec::G722 | Codec::Pcmu | Codec::Pcma => (8000, 1),
@@ -229,7 +230,7 @@ pub fn clock_of(codec: Codec) -> (u32, u8) {
 }
 
 /// A codec's name as `a=rtpmap` spells it.
-pub fn encoding_name(codec: Codec) -> &'static str {
+pub(crate) fn encoding_name(codec: Codec) -> &'static str {
     match codec {
         Codec::Vp8 => "VP8",
         Codec::Vp9 => "VP9",
@@ -244,7 +245,7 @@ pub fn encoding_name(codec: Codec) -> &'static str {
 
 /// Profiles of H.264 (RFC 6184 table 5), those that most can decode first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum H264Profile {
+pub(crate) enum H264Profile {
     /// Constrained baseline.
     ConstrainedBaseline,
     /// Baseline.
@@ -259,7 +260,7 @@ pub enum H264Profile {
 
 impl H264Profile {
     /// The profile of `a=fmtp` parameters: baseline unless said otherwise (RFC 6184 s8.1).
-    pub fn of(fmtp: &str) -> Self {
+    pub(crate) fn of(fmtp: &str) -> Self {
         let Some(id) = parameter(fmtp, "profile-level-id") else {
             return Self::Baseline;
         };

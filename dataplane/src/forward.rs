@@ -19,7 +19,7 @@ const GAP_MAX: u64 = 8192;
 
 /// Where a packet goes in the outgoing stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// Extended outgoing sequence number: rollover counter and sequence number.
     pub seq: u64,
     /// Outgoing timestamp.
@@ -36,7 +36,7 @@ pub struct Placement {
 
 /// Why a packet is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skip {
+pub(crate) enum Skip {
     /// It belongs to an Encoding or layer that the viewer does not get.
     NotWanted,
     /// It is too old to be mapped, or was dropped before.
@@ -45,7 +45,7 @@ pub enum Skip {
 
 /// What a viewer waits for within an Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub(crate) enum Lack {
     /// A higher spatial layer, which begins with a keyframe.
     Spatial,
     /// Higher temporal layers, which mostly come by themselves.
@@ -100,7 +100,7 @@ impl Segment {
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     codec: Codec,
     clock_hz: u32,
     target: Target,
@@ -135,7 +135,7 @@ pub struct Forwarder {
 /// Where an outgoing stream stopped: the next one on the same SSRCs goes on from there, because a
 /// number must not be used twice under one key and the receiver must see one stream.
 #[derive(Clone, Copy, Debug)]
-pub struct Parked {
+pub(crate) struct Parked {
     /// The next extended sequence number.
     pub next_out: u64,
     /// The next extended sequence number on the RTX SSRC.
@@ -147,7 +147,7 @@ pub struct Parked {
 impl Parked {
     /// Fresh SSRCs. The numbers are random and below 2^15, so that the rollover counter starts at
     /// 0 and does not roll over at once.
-    pub fn fresh(next_out: u64, rtx_next: u64) -> Self {
+    pub(crate) fn fresh(next_out: u64, rtx_next: u64) -> Self {
         Self { next_out: next_out & 0x7fff, rtx_next: rtx_next & 0x7fff, last: None, clock_hz: 0 }
     }
 }
@@ -163,7 +163,7 @@ struct LastSent {
 
 impl Forwarder {
     /// A Forwarder that goes on where `parked` says and waits for what `target` names.
-    pub fn new(codec: Codec, clock_hz: u32, target: Target, parked: Parked) -> Self {
+    pub(crate) fn new(codec: Codec, clock_hz: u32, target: Target, parked: Parked) -> Self {
         Self {
             codec,
             clock_hz,
@@ -186,64 +186,64 @@ impl Forwarder {
     }
 
     /// Where another Forwarder on the same SSRCs goes on.
-    pub fn park(&self, rtx_next: u64) -> Parked {
+    pub(crate) fn park(&self, rtx_next: u64) -> Parked {
         let Self { next_out, last, clock_hz, .. } = *self;
         Parked { next_out, rtx_next, last, clock_hz }
     }
 
     /// The codec that was negotiated with the viewer.
-    pub fn codec(&self) -> Codec {
+    pub(crate) fn codec(&self) -> Codec {
         self.codec
     }
 
     /// Audio or video.
-    pub fn kind(&self) -> MediaKind {
+    pub(crate) fn kind(&self) -> MediaKind {
         self.codec.kind()
     }
 
     /// The highest spatial and temporal layer that may go out.
-    pub fn layers(&self) -> (u8, u8) {
+    pub(crate) fn layers(&self) -> (u8, u8) {
         (self.sid_max, self.tid_max)
     }
 
     /// How often what goes out has changed since the last call.
-    pub fn take_switches(&mut self) -> Switches {
+    pub(crate) fn take_switches(&mut self) -> Switches {
         std::mem::take(&mut self.switches)
     }
 
     /// When the last packet that went out had arrived; `None` before the first.
-    pub fn last_at_us(&self) -> Option<u64> {
+    pub(crate) fn last_at_us(&self) -> Option<u64> {
         self.seen_at_us
     }
 
     /// The timestamp of the last packet that went out; 0 before the first.
-    pub fn last_rtp_time(&self) -> u32 {
+    pub(crate) fn last_rtp_time(&self) -> u32 {
         self.last.map_or(0, |last| last.rtp_time)
     }
 
     /// The next outgoing sequence number.
-    pub fn next_out(&self) -> u64 {
+    pub(crate) fn next_out(&self) -> u64 {
         self.next_out
     }
 
     /// The Encoding whose packets go out.
-    pub fn current(&self) -> Option<u8> {
+    pub(crate) fn current(&self) -> Option<u8> {
         self.segments.last().filter(|_| !self.is_cut).map(|segment| segment.encoding)
     }
 
     /// What is wanted.
-    pub fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         self.target
     }
 
     /// Whether a keyframe of the target is needed before anything (else) can go out.
-    pub fn needs_keyframe(&self) -> bool {
+    pub(crate) fn needs_keyframe(&self) -> bool {
         self.target.encoding.is_some() && self.current() != self.target.encoding
     }
 
     /// What keeps the current Encoding's wanted layers from going out, and no others: `max` are those
     /// that there are.
-    pub fn lack(&self, max: (u8, u8)) -> Option<Lack> {
+    pub(crate) fn lack(&self, max: (u8, u8)) -> Option<Lack> {
         if self.current().is_none() || self.current() != self.target.encoding {
             return None;
         }
@@ -259,12 +259,12 @@ impl Forwarder {
 
     /// Whether viewers of this codec ask for lost packets, which then go out on the same SSRC if
     /// there is no RTX.
-    pub fn repairs_in_place(&self) -> bool {
+    pub(crate) fn repairs_in_place(&self) -> bool {
         self.kind() == MediaKind::Video
     }
 
     /// Changes what is wanted.
-    pub fn set_target(&mut self, target: Target) {
+    pub(crate) fn set_target(&mut self, target: Target) {
         self.target = target;
         let layers = (target.spatial_max, target.temporal_max);
         match (self.current(), target.encoding, target.meanwhile) {
@@ -279,7 +279,7 @@ impl Forwarder {
     }
 
     /// Decides about a packet in the order of arrival.
-    pub fn place(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
+    pub(crate) fn place(&mut self, encoding: u8, meta: &PacketMeta) -> Result<Placement, Skip> {
         let is_video = self.kind() == MediaKind::Video;
         self.cut_at_gap(encoding, meta);
         if self.current() != Some(encoding) {
@@ -319,7 +319,7 @@ impl Forwarder {
     }
 
     /// Leaves out a packet that has no payload for anybody, without leaving a gap.
-    pub fn skip_empty(&mut self, encoding: u8, meta: &PacketMeta) {
+    pub(crate) fn skip_empty(&mut self, encoding: u8, meta: &PacketMeta) {
         self.cut_at_gap(encoding, meta);
         if self.current() == Some(encoding) && meta.seq > self.highest_in {
             self.skip(meta);
@@ -327,7 +327,7 @@ impl Forwarder {
     }
 
     /// The packet that went out under a sequence number: its Encoding and incoming number.
-    pub fn find(&self, seq_no: u16) -> Option<(u8, u64)> {
+    pub(crate) fn find(&self, seq_no: u16) -> Option<(u8, u64)> {
         let newest = self.next_out.checked_sub(1)?;
         let behind = (newest as u16).wrapping_sub(seq_no);
         let seq_out = newest.checked_sub(u64::from(behind))?;
@@ -337,7 +337,7 @@ impl Forwarder {
     }
 
     /// Where a packet found by [`Self::find`] went before; for retransmission.
-    pub fn place_again(&self, encoding: u8, meta: &PacketMeta) -> Option<Placement> {
+    pub(crate) fn place_again(&self, encoding: u8, meta: &PacketMeta) -> Option<Placement> {
         self.segments
             .iter()
             .rev()
@@ -346,7 +346,7 @@ impl Forwarder {
     }
 
     /// The outgoing timestamp for an instant of the current Encoding's clock.
-    pub fn rtp_time(&self, encoding: u8, rtp_time_in: u32) -> Option<u32> {
+    pub(crate) fn rtp_time(&self, encoding: u8, rtp_time_in: u32) -> Option<u32> {
         let segment = self.segments.last().filter(|segment| segment.encoding == encoding)?;
         Some(rtp_time_in.wrapping_add(segment.time_delta))
     }

@@ -18,11 +18,11 @@ const HEAD_BYTES: usize = 2;
 
 /// A frame that is longer than [`FRAME_BYTES_MAX`]: the connection makes no sense any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FrameTooLong;
+pub(crate) struct FrameTooLong;
 
 /// Takes a byte stream apart.
 #[derive(Debug, Default)]
-pub struct Deframer {
+pub(crate) struct Deframer {
     /// The beginning of a frame.
     partial: Vec<u8>,
 }
@@ -32,7 +32,7 @@ impl Deframer {
     ///
     /// # Errors
     /// [`FrameTooLong`]; those before it have been taken.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         mut bytes: &[u8],
         mut each: impl FnMut(&mut [u8]),
@@ -98,7 +98,7 @@ pub fn first_frame(bytes: &[u8]) -> FirstFrame {
 
 /// What waits for a connection to take it: frames, the first of which may have left in part.
 #[derive(Debug, Default)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     bytes: VecDeque<u8>,
     /// Where each frame ends, in octets since the beginning, and when it came.
     frames: VecDeque<(u64, u64)>,
@@ -108,7 +108,7 @@ pub struct Backlog {
 
 impl Backlog {
     /// Adds a frame; says whether there was room.
-    pub fn push(&mut self, datagram: &[u8], now_us: u64) -> bool {
+    pub(crate) fn push(&mut self, datagram: &[u8], now_us: u64) -> bool {
         let Ok(len) = u16::try_from(datagram.len()) else {
             return false;
         };
@@ -122,12 +122,12 @@ impl Backlog {
     }
 
     /// What comes next, in two parts.
-    pub fn next(&self) -> (&[u8], &[u8]) {
+    pub(crate) fn next(&self) -> (&[u8], &[u8]) {
         self.bytes.as_slices()
     }
 
     /// So many octets have left.
-    pub fn advance(&mut self, octets: usize) {
+    pub(crate) fn advance(&mut self, octets: usize) {
         let octets = octets.min(self.bytes.len());
         self.bytes.drain(..octets);
         self.left += octets as u64;
@@ -137,12 +137,12 @@ impl Backlog {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Whether the oldest has waited so long that pictures had better not come.
-    pub fn is_late(&self, now_us: u64) -> bool {
+    pub(crate) fn is_late(&self, now_us: u64) -> bool {
         self.frames.front().is_some_and(|(_, at_us)| now_us.saturating_sub(*at_us) > LATE_US)
     }
 }

@@ -27,7 +27,7 @@ pub enum ReaderId {
 }
 
 /// The most readers of one Source.
-pub const READERS_MAX: usize = SHARDS_MAX + 1;
+pub(crate) const READERS_MAX: usize = SHARDS_MAX + 1;
 
 impl ReaderId {
     /// The index into tables of lanes.

@@ -93,7 +93,7 @@ pub fn with_slot<T>(build: impl FnOnce() -> T) -> (T, KeySlot) {
 }
 
 /// The engine's crypto with our wrapper around its DTLS. One per process, kept for ever.
-pub fn provider() -> &'static CryptoProvider {
+pub(crate) fn provider() -> &'static CryptoProvider {
     static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
     PROVIDER.get_or_init(|| capturing(true))
 }

@@ -5,11 +5,11 @@ use crate::dependency::{Targets, best_target, target_bit};
 use crate::egress::DATAGRAM_OVERHEAD_BYTES;
 
 /// Spatial and temporal layers that are told apart; higher ones count as the last.
-pub const LAYERS: usize = 4;
+pub(crate) const LAYERS: usize = 4;
 /// Rates are taken over this.
 const WINDOW_US: u64 = 500_000;
 /// Header, extensions and tag of a packet to a viewer.
-pub const HEADER_BYTES: usize = 48;
+pub(crate) const HEADER_BYTES: usize = 48;
 /// How much the last window counts against those before it.
 const SMOOTHING: f32 = 0.4;
 /// What is left of a peak after one window.
@@ -19,7 +19,7 @@ const SMOOTHING_STEADY: f32 = 0.1;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     octets: [[u32; LAYERS]; LAYERS],
     /// Bits per second, by spatial and temporal layer.
     rates: [[f32; LAYERS]; LAYERS],
@@ -38,7 +38,7 @@ pub struct Meter {
 
 impl Meter {
     /// Counts a packet's copy as a viewer would get it.
-    pub fn count(&mut self, meta: &PacketMeta, payload_len: usize) {
+    pub(crate) fn count(&mut self, meta: &PacketMeta, payload_len: usize) {
         let at = |layer: u8| usize::from(layer).min(LAYERS - 1);
         let bytes = payload_len + HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES;
         let Some(dependency) = &meta.frame.dependency else {
@@ -55,7 +55,7 @@ impl Meter {
     }
 
     /// Takes the rates, if the window is over.
-    pub fn look(&mut self, now_us: u64) {
+    pub(crate) fn look(&mut self, now_us: u64) {
         let since_us = *self.since_us.get_or_insert(now_us);
         let passed_us = now_us.saturating_sub(since_us);
         if passed_us < WINDOW_US {
@@ -81,23 +81,23 @@ impl Meter {
 
     /// Bits per second of all layers over some seconds: what a shared screen costs, which is still
     /// mostly and large when it changes.
-    pub fn steady_bits_per_second(&self) -> u64 {
+    pub(crate) fn steady_bits_per_second(&self) -> u64 {
         self.steady as u64
     }
 
     /// Bits per second of all layers at their most, which fades within minutes.
-    pub fn peak_bits_per_second(&self) -> u64 {
+    pub(crate) fn peak_bits_per_second(&self) -> u64 {
         self.peak as u64
     }
 
     /// Bits per second of all layers in the last second: who has been asked to send less does so within
     /// that, and whoever waits for it shall not wait for an average.
-    pub fn latest_bits_per_second(&self) -> u64 {
+    pub(crate) fn latest_bits_per_second(&self) -> u64 {
         self.last[0].max(self.last[1]) as u64
     }
 
     /// Bits per second of all layers up to these; 0 while nothing is known.
-    pub fn bits_per_second(&self, sid_max: u8, tid_max: u8) -> u64 {
+    pub(crate) fn bits_per_second(&self, sid_max: u8, tid_max: u8) -> u64 {
         if self.targets != 0 {
             let (sid, tid) = best_target(self.targets, sid_max, tid_max);
             let rates =

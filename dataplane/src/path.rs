@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::demux::{Class, classify};
 
 /// Paths that one Transport remembers (docs/threats.md, row 8); the one heard of longest ago makes room.
-pub const PATHS_MAX: usize = 16;
+pub(crate) const PATHS_MAX: usize = 16;
 /// A path is out of use when another has been heard of for so much longer: checks come every 2.5 s
 /// (libwebrtc) to 5 s (RFC 7675).
 const QUIET: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ impl Path {
 
 /// Which of a Transport's paths: its place in the list, which it keeps while it is remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PathIndex(u8);
+pub(crate) struct PathIndex(u8);
 
 /// What a path's last check said of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -172,7 +172,7 @@ impl Known {
 
 /// The peer's checks as far as paths depend on them.
 #[derive(Clone, Copy, Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// The pair's priority.
     pub priority: u64,
     /// Whether it nominates the pair.
@@ -183,7 +183,7 @@ pub struct Check {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Paths {
+pub(crate) struct Paths {
     known: Vec<Known>,
     current: Option<PathIndex>,
     /// Checks so far.
@@ -209,7 +209,7 @@ struct Handshake {
 }
 
 /// RFC 8445 s6.1.2.3, for the controlled side.
-pub fn pair_priority(theirs: u32, ours: u32) -> u64 {
+pub(crate) fn pair_priority(theirs: u32, ours: u32) -> u64 {
     let (least, most) = (u64::from(theirs.min(ours)), u64::from(theirs.max(ours)));
     (least << 32) + 2 * most + u64::from(theirs > ours)
 }
@@ -217,7 +217,12 @@ pub fn pair_priority(theirs: u32, ours: u32) -> u64 {
 impl Paths {
     /// Where something that the engine made for `to` goes: an answer of STUN the way that its
     /// request came, `via`, and DTLS where the handshake takes place, or what is in use.
-    pub fn way(&mut self, via: Option<PathIndex>, to: SocketAddr, datagram: &[u8]) -> Option<Path> {
+    pub(crate) fn way(
+        &mut self,
+        via: Option<PathIndex>,
+        to: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<Path> {
         match classify(datagram) {
             Class::Stun => self.get(via.or_else(|| self.find(Path::udp(to, None)))?),
             _ => self.handshake_to(),
@@ -225,22 +230,22 @@ impl Paths {
     }
 
     /// Whether any check has come.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
     /// All that are remembered.
-    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
         self.known.iter().map(|known| &known.path)
     }
 
     /// One of them.
-    pub fn get(&self, at: PathIndex) -> Option<Path> {
+    pub(crate) fn get(&self, at: PathIndex) -> Option<Path> {
         self.known.get(usize::from(at.0)).map(|known| known.path)
     }
 
     /// The place of a path.
-    pub fn find(&self, path: Path) -> Option<PathIndex> {
+    pub(crate) fn find(&self, path: Path) -> Option<PathIndex> {
         let is_it = |known: &Known| {
             known.path.peer == path.peer && known.path.stream == path.stream && !known.is_gone
         };
@@ -249,7 +254,7 @@ impl Paths {
     }
 
     /// The connection of a path has ended.
-    pub fn lose(&mut self, at: PathIndex, now: Instant) {
+    pub(crate) fn lose(&mut self, at: PathIndex, now: Instant) {
         if let Some(known) = self.known.get_mut(usize::from(at.0)) {
             known.is_gone = true;
         }
@@ -260,18 +265,23 @@ impl Paths {
 
     /// Whether there is no path any more and none will come: after a connection has ended the peer
     /// may open another.
-    pub fn has_lapsed(&self, now: Instant) -> bool {
+    pub(crate) fn has_lapsed(&self, now: Instant) -> bool {
         let is_over = |at: Instant| now.saturating_duration_since(at) >= CONSENT;
         self.current.is_none() && self.lost_at.is_none_or(is_over)
     }
 
     /// The path in use.
-    pub fn current(&self) -> Option<Path> {
+    pub(crate) fn current(&self) -> Option<Path> {
         self.get(self.current?)
     }
 
     /// Notes an authentic check. Returns the path's place, and the path that had to make room.
-    pub fn check(&mut self, path: Path, check: Check, now: Instant) -> (PathIndex, Option<Path>) {
+    pub(crate) fn check(
+        &mut self,
+        path: Path,
+        check: Check,
+        now: Instant,
+    ) -> (PathIndex, Option<Path>) {
         self.checks += 1;
         let (at, evicted) = self.place(path, check, now);
         let number = self.checks;
@@ -339,13 +349,13 @@ impl Paths {
     }
 
     /// The priority of the path in use, and which ICE restart it belongs to.
-    pub fn standing(&self) -> Option<(u64, u32)> {
+    pub(crate) fn standing(&self) -> Option<(u64, u32)> {
         let PathIndex(at) = self.current?;
         self.known.get(usize::from(at)).map(|known| (known.priority, known.generation))
     }
 
     /// Whether the engine is to see the check that has come over a path.
-    pub fn is_for_engine(&mut self, at: PathIndex, now: Instant) -> bool {
+    pub(crate) fn is_for_engine(&mut self, at: PathIndex, now: Instant) -> bool {
         let Some(known) = self.known.get_mut(usize::from(at.0)) else {
             return false;
         };
@@ -358,37 +368,37 @@ impl Paths {
     }
 
     /// An authentic packet came over a path.
-    pub fn heard(&mut self, at: PathIndex, now: Instant) {
+    pub(crate) fn heard(&mut self, at: PathIndex, now: Instant) {
         if let Some(known) = self.known.get_mut(usize::from(at.0)) {
             known.heard_at = now;
         }
     }
 
     /// Whether the peer is known to answer our checks on the path in use.
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         let current = self.current.and_then(|PathIndex(at)| self.known.get(usize::from(at)));
         current.is_some_and(Known::answers)
     }
 
     /// When anything was heard last.
-    pub fn heard_at(&self) -> Option<Instant> {
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
         self.known.iter().map(|known| known.heard_at).max()
     }
 
     /// Whether a path was heard of so recently that its address is nobody else's.
-    pub fn is_live(&self, at: PathIndex, now: Instant) -> bool {
+    pub(crate) fn is_live(&self, at: PathIndex, now: Instant) -> bool {
         let known = self.known.get(usize::from(at.0));
         known.is_some_and(|known| now.saturating_duration_since(known.heard_at) < QUIET)
     }
 
     /// A DTLS record came over a path: what we answer goes there.
-    pub fn handshake_from(&mut self, at: PathIndex) {
+    pub(crate) fn handshake_from(&mut self, at: PathIndex) {
         self.handshake.from = Some(at);
         self.handshake.reached = self.handshake.to.filter(|_| !self.handshake.is_scattered);
     }
 
     /// Where DTLS goes.
-    pub fn handshake_to(&mut self) -> Option<Path> {
+    pub(crate) fn handshake_to(&mut self) -> Option<Path> {
         if let Some(current) = self.current {
             return self.get(current);
         }
@@ -400,7 +410,7 @@ impl Paths {
 
     /// The peer has finished the handshake with what came last, so it has received what we had sent
     /// before, wherever that went.
-    pub fn prove_by_handshake(&mut self) {
+    pub(crate) fn prove_by_handshake(&mut self) {
         if let Some(PathIndex(at)) = self.handshake.reached.take()
             && let Some(known) = self.known.get_mut(usize::from(at))
             && known.proof == Proof::None
@@ -410,7 +420,7 @@ impl Paths {
     }
 
     /// Whether a message with this id answers what was asked last on a path; then it is proven.
-    pub fn answer(&mut self, at: PathIndex, id: [u8; 12], now: Instant) -> bool {
+    pub(crate) fn answer(&mut self, at: PathIndex, id: [u8; 12], now: Instant) -> bool {
         let Some(known) = self.known.get_mut(usize::from(at.0)) else {
             return false;
         };
@@ -432,13 +442,13 @@ impl Paths {
 
     /// How long the last answer to a question took, in microseconds; 0 if there was none. Of a question
     /// that had to be repeated nobody knows which was answered.
-    pub fn round_trip_us(&self) -> u32 {
+    pub(crate) fn round_trip_us(&self) -> u32 {
         self.round_trip.map_or(0, |took| u32::try_from(took.as_micros()).unwrap_or(u32::MAX))
     }
 
     /// The path to be asked now, if any: the one in use, or the one that should be. And what its
     /// answer is told by, which nobody can guess.
-    pub fn question(&mut self, now: Instant) -> Option<(Path, [u8; 12])> {
+    pub(crate) fn question(&mut self, now: Instant) -> Option<(Path, [u8; 12])> {
         if self.asked_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_APART) {
             return None;
         }
@@ -466,7 +476,7 @@ impl Paths {
     }
 
     /// Chooses anew where to send; `None` if no path is proven.
-    pub fn select(&mut self, now: Instant) -> Option<Path> {
+    pub(crate) fn select(&mut self, now: Instant) -> Option<Path> {
         for known in &mut self.known {
             // What has lapsed does not come back by being heard of.
             if !known.is_proven(now) {

@@ -34,14 +34,35 @@ const FAILURE_CHARS_MAX: usize = 200;
 
 /// The engine panicked or span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault;
+pub(crate) struct Fault;
+
+/// Why something that was asked of a Transport is not done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// By what the peer has said: it is told, and the Transport goes on.
+    Peer(PeerError),
+    /// By the engine: the Transport has ended.
+    Fault,
+}
+
+impl From<PeerError> for Refusal {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(Fault: Fault) -> Self {
+        Self::Fault
+    }
+}
 
 /// Where the engine's datagrams go: candidate address, remote address, bytes.
-pub type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, SocketAddr, &[u8]);
+pub(crate) type Transmit<'a> = &'a mut dyn FnMut(SocketAddr, SocketAddr, &[u8]);
 
 /// What a drain found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
+pub(crate) struct Drained {
     /// When to call [`Peer::handle_timeout`] next.
     pub timeout: Option<Instant>,
     /// DTLS is up.
@@ -55,7 +76,7 @@ pub struct Drained {
 }
 
 /// What a Peer is made from.
-pub struct PeerConfig<'a> {
+pub(crate) struct PeerConfig<'a> {
     /// The process's DTLS certificate.
     pub cert: &'a DtlsCert,
     /// Our user name fragment and password.
@@ -67,7 +88,7 @@ pub struct PeerConfig<'a> {
 }
 
 /// See the module's documentation.
-pub struct Peer {
+pub(crate) struct Peer {
     rtc: Rtc,
     keys: KeySlot,
     /// The offer that waits for its answer, if there is one.
@@ -105,7 +126,7 @@ pub fn generate_certificate() -> Option<DtlsCert> {
 impl Peer {
     /// Builds the engine, ICE-lite and DTLS 1.2: as a 1.2 server it chooses AES-GCM even if the
     /// client lists AES_CM first, which halves the cost of every packet.
-    pub fn new(config: &PeerConfig<'_>, now: Instant) -> Result<Self, PeerError> {
+    pub(crate) fn new(config: &PeerConfig<'_>, now: Instant) -> Result<Self, PeerError> {
         let (ufrag, pass) = config.credentials.clone();
         let credentials = IceCreds { ufrag, pass };
         let build = || {
@@ -154,23 +175,23 @@ impl Peer {
     }
 
     /// Our current user name fragment and password.
-    pub fn credentials(&self) -> (&str, &str) {
+    pub(crate) fn credentials(&self) -> (&str, &str) {
         (&self.credentials.ufrag, &self.credentials.pass)
     }
 
     /// How often ICE has been restarted.
-    pub fn restarts(&self) -> u32 {
+    pub(crate) fn restarts(&self) -> u32 {
         self.restarts
     }
 
     /// The peer's user name fragment and password, once known.
-    pub fn remote_credentials(&self) -> Option<(&str, &str)> {
+    pub(crate) fn remote_credentials(&self) -> Option<(&str, &str)> {
         self.remote.as_ref().map(|(ufrag, password)| (ufrag.as_str(), password.as_str()))
     }
 
     /// The SRTP keys, once the handshake is done; an error if the peer has shown another
     /// certificate than its description names.
-    pub fn keys(&self) -> Option<Result<&DtlsKeys, CloseReason>> {
+    pub(crate) fn keys(&self) -> Option<Result<&DtlsKeys, CloseReason>> {
         let keys = self.keys.get()?;
         let certificate = self.keys.certificate();
         let is_named = certificate.is_some_and(|certificate| self.fingerprints.names(certificate));
@@ -178,7 +199,7 @@ impl Peer {
     }
 
     /// What the engine said when it gave up; empty if it has not.
-    pub fn failure(&self) -> &str {
+    pub(crate) fn failure(&self) -> &str {
         match self.keys.failure() {
             Some(failure) if self.failure.is_empty() => &failure.text,
             _ => &self.failure,
@@ -186,7 +207,7 @@ impl Peer {
     }
 
     /// Why it has ended, if not by a word of the peer.
-    pub fn failure_reason(&self) -> CloseReason {
+    pub(crate) fn failure_reason(&self) -> CloseReason {
         match self.keys.failure() {
             Some(failure) if failure.is_of_certificate => CloseReason::CertificateUnusable,
             _ => CloseReason::DtlsFailed,
@@ -194,18 +215,18 @@ impl Peer {
     }
 
     /// Our certificate's fingerprint, as `a=fingerprint` has it.
-    pub fn fingerprint(&self) -> &str {
+    pub(crate) fn fingerprint(&self) -> &str {
         &self.own_fingerprint
     }
 
     /// The id and the version of the next description.
-    pub fn next_origin(&mut self) -> (u64, u64) {
+    pub(crate) fn next_origin(&mut self) -> (u64, u64) {
         self.origin.1 += 1;
         self.origin
     }
 
     /// The value of `a=setup` in our descriptions.
-    pub fn setup(&self) -> &'static str {
+    pub(crate) fn setup(&self) -> &'static str {
         match self.is_dtls_client {
             // RFC 8829 s5.2.2: also in later offers.
             None => "actpass",
@@ -215,20 +236,20 @@ impl Peer {
     }
 
     /// Whether an offer of ours waits for its answer.
-    pub fn has_offer_outstanding(&self) -> bool {
+    pub(crate) fn has_offer_outstanding(&self) -> bool {
         self.pending.is_some()
     }
 
     /// Takes the ICE and DTLS part of an offer; what we answer is in [`Self::credentials`] and
     /// [`Self::setup`] then. `fresh` are the credentials to use should the offer restart ICE.
-    pub fn accept_offer(
+    pub(crate) fn accept_offer(
         &mut self,
         link: &Link,
         fresh: (String, String),
         now: Instant,
         transmit: Transmit<'_>,
-    ) -> Result<Drained, Result<PeerError, Fault>> {
-        let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+    ) -> Result<Drained, Refusal> {
+        let (remote, is_client) = self.read_link(link)?;
         if is_client {
             // Encoders alone insist on being the server, and what it will show us nobody says beforehand.
             self.keys.take_any_certificate();
@@ -236,10 +257,9 @@ impl Peer {
         let mid = self.engine_mid.clone().unwrap_or_else(|| "0".to_owned());
         let text = engine_description(&mid, &remote, is_client);
         let offer = parse(|| SdpOffer::from_sdp_string(&text).ok())?;
-        let (answered, drained) = self
-            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_offer(offer).map(|_| ()))
-            .map_err(Err)?;
-        answered.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        let (answered, drained) =
+            self.mutate(now, transmit, |rtc| rtc.sdp_api().accept_offer(offer).map(|_| ()))?;
+        answered.map_err(|_| PeerError::SdpUnusable)?;
         self.engine_mid = Some(mid);
         self.adopt_link(link, remote, is_client);
         if self.rtc.direct_api().local_ice_credentials() != self.credentials {
@@ -254,7 +274,7 @@ impl Peer {
 
     /// Begins an offer, which restarts ICE if `fresh` credentials are given. Returns the
     /// credentials to put into it.
-    pub fn offer(
+    pub(crate) fn offer(
         &mut self,
         fresh: Option<(String, String)>,
         now: Instant,
@@ -291,32 +311,31 @@ impl Peer {
     }
 
     /// The peer has answered that it wants nothing: the exchange is over, and nothing has changed.
-    pub fn drop_offer(&mut self) {
+    pub(crate) fn drop_offer(&mut self) {
         self.pending = None;
     }
 
     /// Takes the ICE and DTLS part of the answer to the last offer. A refused answer ends the
     /// exchange.
-    pub fn accept_answer(
+    pub(crate) fn accept_answer(
         &mut self,
         link: &Link,
         now: Instant,
         transmit: Transmit<'_>,
-    ) -> Result<Drained, Result<PeerError, Fault>> {
+    ) -> Result<Drained, Refusal> {
         let Some(Pending { engine, credentials }) = self.pending.take() else {
-            return Err(Ok(PeerError::NoOfferOutstanding));
+            return Err(PeerError::NoOfferOutstanding.into());
         };
-        let (remote, is_client) = self.read_link(link).map_err(Ok)?;
+        let (remote, is_client) = self.read_link(link)?;
         let Some(engine) = engine else {
             return Ok(Drained::default());
         };
         let mid = self.engine_mid.clone().unwrap_or_default();
         let text = engine_description(&mid, &remote, is_client);
         let answer = parse(|| SdpAnswer::from_sdp_string(&text).ok())?;
-        let (accepted, drained) = self
-            .mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))
-            .map_err(Err)?;
-        accepted.map_err(|_| Ok(PeerError::SdpUnusable))?;
+        let (accepted, drained) =
+            self.mutate(now, transmit, |rtc| rtc.sdp_api().accept_answer(engine, answer))?;
+        accepted.map_err(|_| PeerError::SdpUnusable)?;
         self.adopt_link(link, remote, is_client);
         if let Some(fresh) = credentials {
             self.credentials = fresh;
@@ -357,7 +376,7 @@ impl Peer {
 
     /// Takes an authenticated STUN message or a DTLS record from a validated address.
     /// `destination` must be one of our candidates: the engine drops what is not.
-    pub fn handle_datagram(
+    pub(crate) fn handle_datagram(
         &mut self,
         source: SocketAddr,
         destination: SocketAddr,
@@ -381,7 +400,7 @@ impl Peer {
     }
 
     /// Lets time pass.
-    pub fn handle_timeout(
+    pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
         transmit: Transmit<'_>,
@@ -393,7 +412,7 @@ impl Peer {
     }
 
     /// Says goodbye (DTLS close_notify).
-    pub fn close(&mut self, now: Instant, transmit: Transmit<'_>) {
+    pub(crate) fn close(&mut self, now: Instant, transmit: Transmit<'_>) {
         // Whatever comes of it, the Transport ends.
         let _ = self.mutate(now, transmit, |rtc| rtc.close());
     }
@@ -433,22 +452,22 @@ impl Peer {
 
     /// Ends the engine without a word from the peer.
     #[cfg(test)]
-    pub fn inject_failure(&mut self) {
+    pub(crate) fn inject_failure(&mut self) {
         self.rtc.disconnect();
     }
 
     /// Makes the next step panic or spin, as str0m has done before (#983, #1017).
     #[cfg(test)]
-    pub fn inject_fault(&mut self, now: Instant) -> Result<(), Fault> {
+    pub(crate) fn inject_fault(&mut self, now: Instant) -> Result<(), Fault> {
         self.mutate(now, &mut |_, _, _| {}, |_| panic!("injected")).map(|((), _)| ())
     }
 }
 
 /// Parses a description behind a barrier of its own: a panic in the parser is the description's
 /// fault and no reason to give up the Transport.
-fn parse<T>(parser: impl FnOnce() -> Option<T>) -> Result<T, Result<PeerError, Fault>> {
+fn parse<T>(parser: impl FnOnce() -> Option<T>) -> Result<T, PeerError> {
     let parsed = catch_unwind(AssertUnwindSafe(parser)).ok().flatten();
-    parsed.ok_or(Ok(PeerError::SdpSyntax { line: 0 }))
+    parsed.ok_or(PeerError::SdpSyntax { line: 0 })
 }
 
 fn drain(

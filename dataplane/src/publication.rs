@@ -12,7 +12,7 @@ use crate::srtp::ReplayWindow;
 use crate::voice::{Gate, Voice};
 
 /// Simulcast Encodings of one Publication (docs/threats.md, row 20).
-pub const ENCODINGS_MAX: usize = 8;
+pub(crate) const ENCODINGS_MAX: usize = 8;
 /// Missing packets remembered per Encoding; more at once are a break, not a loss.
 const MISSING_MAX: usize = 256;
 /// How often one packet is asked for.
@@ -27,10 +27,10 @@ const NACK_AGAIN_UNKNOWN_US: u64 = 100_000;
 /// A gap older than this is given up.
 const NACK_GIVE_UP_US: u64 = 1_000_000;
 /// Between two keyframe requests for one Encoding (libwebrtc sends no more often either).
-pub const KEYFRAME_REQUEST_US: u64 = 500_000;
+pub(crate) const KEYFRAME_REQUEST_US: u64 = 500_000;
 
 /// One m-section of a publisher.
-pub struct Publication {
+pub(crate) struct Publication {
     /// What was negotiated for it: formats and extensions of the answer, the rest of the offer.
     pub section: Section,
     /// Audio or video.
@@ -53,7 +53,7 @@ pub struct Publication {
 
 /// One RTP stream of a Publication.
 #[derive(Debug, Default)]
-pub struct Encoding {
+pub(crate) struct Encoding {
     /// The SSRC that is bound to it.
     pub ssrc: Option<u32>,
     /// The SSRC of its RTX stream.
@@ -109,7 +109,7 @@ struct Missing {
 
 impl Publication {
     /// A Publication for a negotiated section.
-    pub fn new(section: Section, kind: MediaKind) -> Self {
+    pub(crate) fn new(section: Section, kind: MediaKind) -> Self {
         let count = section.rids.len().clamp(1, ENCODINGS_MAX);
         let mut encodings: Vec<Encoding> = Vec::new();
         encodings.resize_with(count, Encoding::default);
@@ -129,7 +129,7 @@ impl Publication {
     }
 
     /// Adopts a renegotiated section, keeping what is bound.
-    pub fn renegotiate(&mut self, section: Section) {
+    pub(crate) fn renegotiate(&mut self, section: Section) {
         let count = section.rids.len().clamp(1, ENCODINGS_MAX).max(self.encodings.len());
         self.encodings.resize_with(count, Encoding::default);
         self.section = section;
@@ -161,14 +161,14 @@ impl Publication {
     }
 
     /// Whether the publisher can be asked for keyframes.
-    pub fn takes_keyframe_requests(&self) -> bool {
+    pub(crate) fn takes_keyframe_requests(&self) -> bool {
         self.section.formats.iter().any(|format| format.has_pli)
     }
 }
 
 impl Encoding {
     /// Forgets everything that belongs to another SSRC and binds this one.
-    pub fn rebind(&mut self, ssrc: u32) {
+    pub(crate) fn rebind(&mut self, ssrc: u32) {
         let retired = self.ssrc.filter(|old| *old != ssrc).map(|old| (old, self.last_at_us));
         let seq_base = match self.highest() {
             Some(highest) => ((highest >> 16) + 2) << 16,
@@ -188,14 +188,14 @@ impl Encoding {
     }
 
     /// Whether an SSRC has had its place until just before: what still comes of it is late.
-    pub fn is_retired(&self, ssrc: u32, at_us: u64, for_us: u64) -> bool {
+    pub(crate) fn is_retired(&self, ssrc: u32, at_us: u64, for_us: u64) -> bool {
         self.retired
             .is_some_and(|(old, last_us)| old == ssrc && at_us.saturating_sub(last_us) < for_us)
     }
 
     /// Whether this sequence number is seen for the first time. A packet and its retransmission
     /// must not both go out: they would share a number, and with it a nonce.
-    pub fn accept_once(&mut self, seq: u64) -> bool {
+    pub(crate) fn accept_once(&mut self, seq: u64) -> bool {
         let is_new = self.accepted.is_new(seq);
         if is_new {
             self.accepted.record(seq);
@@ -204,34 +204,41 @@ impl Encoding {
     }
 
     /// Whether any packet has come.
-    pub fn has_received(&self) -> bool {
+    pub(crate) fn has_received(&self) -> bool {
         self.receive.first.is_some()
     }
 
     /// Counts payload octets.
-    pub fn count_octets(&mut self, octets: usize) {
+    pub(crate) fn count_octets(&mut self, octets: usize) {
         self.octets += octets as u64;
     }
 
     /// Bits per second since the last call; `None` if nothing has come yet.
-    pub fn take_rate(&mut self, now_us: u64) -> Option<u64> {
+    pub(crate) fn take_rate(&mut self, now_us: u64) -> Option<u64> {
         let (octets, at_us) = std::mem::replace(&mut self.told, (self.octets, now_us));
         let passed_us = now_us.saturating_sub(at_us).max(1);
         self.has_received().then(|| (self.octets - octets) * 8_000_000 / passed_us)
     }
 
     /// Of the last report: the share of packets lost, in 256ths, and the jitter in microseconds.
-    pub fn quality(&self) -> (u8, u32) {
+    pub(crate) fn quality(&self) -> (u8, u32) {
         self.quality
     }
 
     /// Whether the publisher has sent a report about it.
-    pub fn has_sender_report(&self) -> bool {
+    pub(crate) fn has_sender_report(&self) -> bool {
         self.sender_report.is_some()
     }
 
     /// Accounts for a packet. `is_repair`: it came by RTX, which says nothing about jitter.
-    pub fn receive(&mut self, seq: u64, rtp_time: u32, at_us: u64, is_repair: bool, nacks: bool) {
+    pub(crate) fn receive(
+        &mut self,
+        seq: u64,
+        rtp_time: u32,
+        at_us: u64,
+        is_repair: bool,
+        nacks: bool,
+    ) {
         self.last_at_us = at_us;
         let stats = &mut self.receive;
         stats.received += 1;
@@ -298,24 +305,24 @@ impl Encoding {
     }
 
     /// The highest extended sequence number received.
-    pub fn highest(&self) -> Option<u64> {
+    pub(crate) fn highest(&self) -> Option<u64> {
         self.receive.first.map(|_| self.receive.highest)
     }
 
     /// Extends a sequence number carried by RTX to the nearest one of this Encoding.
-    pub fn extend(&self, seq_no: u16) -> Option<u64> {
+    pub(crate) fn extend(&self, seq_no: u16) -> Option<u64> {
         let highest = self.highest()?;
         let ahead = crate::rtp::seq_diff(seq_no, highest as u16);
         highest.checked_add_signed(i64::from(ahead))
     }
 
     /// Records the publisher's sender report.
-    pub fn sender_report(&mut self, ntp_time: u64, at_us: u64) {
+    pub(crate) fn sender_report(&mut self, ntp_time: u64, at_us: u64) {
         self.sender_report = Some((ntp_time, at_us));
     }
 
     /// The block of the next receiver report; `None` if nothing was received.
-    pub fn report(&mut self, now_us: u64) -> Option<ReportBlock> {
+    pub(crate) fn report(&mut self, now_us: u64) -> Option<ReportBlock> {
         let (ssrc, first) = (self.ssrc?, self.receive.first?);
         let stats = &mut self.receive;
         // RFC 3550 appendix A.3.
@@ -349,12 +356,12 @@ impl Encoding {
     }
 
     /// Whether any packet is missing.
-    pub fn has_gaps(&self) -> bool {
+    pub(crate) fn has_gaps(&self) -> bool {
         !self.missing.is_empty()
     }
 
     /// The NACK items that are due: `(seq_no, bitmask)`, as many as fit `out`.
-    pub fn nacks(&mut self, now_us: u64, out: &mut [(u16, u16)]) -> usize {
+    pub(crate) fn nacks(&mut self, now_us: u64, out: &mut [(u16, u16)]) -> usize {
         self.missing.retain(|missing| {
             missing.asked < NACKS_PER_PACKET_MAX
                 && now_us.saturating_sub(missing.since_us) < NACK_GIVE_UP_US
@@ -388,7 +395,7 @@ impl Encoding {
     }
 
     /// Whether to send a keyframe request now: one is wanted and the last is long enough ago.
-    pub fn take_keyframe_request(&mut self, now_us: u64) -> bool {
+    pub(crate) fn take_keyframe_request(&mut self, now_us: u64) -> bool {
         let is_due = self.is_keyframe_wanted
             && self
                 .keyframe_requested_at_us

@@ -3,13 +3,13 @@
 use crate::rtcp::ReportBlock;
 
 /// What was reported longer ago than this is no news (docs/admin-api.md).
-pub const REPORT_FOR_US: u64 = 30_000_000;
+pub(crate) const REPORT_FOR_US: u64 = 30_000_000;
 /// A longer round trip is a broken clock or a lie.
 const RTT_MAX_US: u64 = 30_000_000;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quality {
+pub(crate) struct Quality {
     /// Octets sent by the last look, and when that was, in microseconds since our epoch.
     seen: Option<(u32, u64)>,
     bits_per_second: u64,
@@ -41,7 +41,7 @@ struct Report {
 impl Quality {
     /// Looks at how many payload octets have been sent so far (modulo 2^32, as sender reports have
     /// it): to be called about once per second.
-    pub fn look(&mut self, octets: u32, now_us: u64) {
+    pub(crate) fn look(&mut self, octets: u32, now_us: u64) {
         if let Some((before, at_us)) = self.seen.replace((octets, now_us)) {
             let passed_us = now_us.saturating_sub(at_us).max(1);
             let sent = u64::from(octets.wrapping_sub(before));
@@ -51,7 +51,7 @@ impl Quality {
 
     /// Takes a report about the stream that arrived at `at_us`, when NTP time was `ntp_now` (32.32)
     /// on the clock of our sender reports.
-    pub fn report(
+    pub(crate) fn report(
         &mut self,
         block: &ReportBlock,
         clock_hz: u32,
@@ -74,17 +74,17 @@ impl Quality {
     }
 
     /// The smoothed round trip in microseconds; 0 if it is not known.
-    pub fn rtt_us(&self) -> u64 {
+    pub(crate) fn rtt_us(&self) -> u64 {
         u64::from(self.rtt_us)
     }
 
     /// Bits per second between the last two looks.
-    pub fn bits_per_second(&self) -> u64 {
+    pub(crate) fn bits_per_second(&self) -> u64 {
         self.bits_per_second
     }
 
     /// Loss in 256ths, jitter and round trip in microseconds; 0 where nothing is known.
-    pub fn reported(&self, now_us: u64) -> (u8, u32, u32) {
+    pub(crate) fn reported(&self, now_us: u64) -> (u8, u32, u32) {
         match self.report {
             Some(Report { at_us, loss_256, jitter_us })
                 if now_us.saturating_sub(at_us) < REPORT_FOR_US =>

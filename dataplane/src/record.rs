@@ -18,7 +18,7 @@ const HEAD_BYTES: usize = 96;
 
 /// A record as it comes out of a lane.
 #[derive(Debug, PartialEq)]
-pub enum Record<'a> {
+pub(crate) enum Record<'a> {
     /// A packet in canonical form for the viewers on this shard.
     Packet {
         /// Of what.
@@ -53,7 +53,7 @@ pub enum Record<'a> {
 }
 
 /// Puts a record into a lane; returns whether there was room.
-pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
+pub(crate) fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
     let mut head = Head { bytes: [0; HEAD_BYTES], len: 0 };
     match record {
         Record::Packet { publication, encoding, codec, meta, bytes } => {
@@ -116,7 +116,7 @@ pub fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
 }
 
 /// Reads a record back; `None` for what [`push`] never wrote.
-pub fn read(record: &[u8]) -> Option<Record<'_>> {
+pub(crate) fn read(record: &[u8]) -> Option<Record<'_>> {
     let mut rest = Rest(record);
     match rest.byte()? {
         PACKET => {

@@ -15,7 +15,7 @@ const HEADER_BYTES: usize = 4;
 
 /// How many earlier packets to carry, at a share of loss: none up to 1 %, two above 8 %. What was
 /// begun goes on until little is lost.
-pub fn blocks_for(loss: f64, now: u8) -> u8 {
+pub(crate) fn blocks_for(loss: f64, now: u8) -> u8 {
     match (loss, now) {
         (loss, _) if loss > 0.08 => 2,
         (loss, now) if loss > 0.01 => now.max(1),
@@ -26,7 +26,7 @@ pub fn blocks_for(loss: f64, now: u8) -> u8 {
 
 /// What sound that costs `bits_per_second` with all headers costs with so many earlier packets in
 /// each: those bring their payload only. Packets are taken to come 50 times a second.
-pub fn cost_bps(bits_per_second: u64, blocks: u8) -> u64 {
+pub(crate) fn cost_bps(bits_per_second: u64, blocks: u8) -> u64 {
     let headers_bps = 50 * 8 * (meter::HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES) as u64;
     let payload_bps = bits_per_second.saturating_sub(headers_bps);
     bits_per_second + u64::from(blocks) * payload_bps
@@ -34,7 +34,7 @@ pub fn cost_bps(bits_per_second: u64, blocks: u8) -> u64 {
 
 /// Writes the payload of a redundant packet: `earlier` (timestamp and payload), the oldest first,
 /// then the packet's own. What cannot be said, or does not fit, is left out. Returns the length.
-pub fn write<'a>(
+pub(crate) fn write<'a>(
     out: &mut [u8; PACKET_BYTES_MAX],
     pt: u8,
     (rtp_time, payload): (u32, &[u8]),

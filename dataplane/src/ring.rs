@@ -5,16 +5,16 @@ use crate::canonical::PacketMeta;
 
 /// Packets and bytes kept of a video Encoding: some seconds at class bitrates, so that a late
 /// joiner can start at the last keyframe even of a publisher that takes no keyframe requests.
-pub const VIDEO_PACKETS: usize = 1024;
+pub(crate) const VIDEO_PACKETS: usize = 1024;
 /// See [`VIDEO_PACKETS`].
-pub const VIDEO_BYTES: usize = 1 << 20;
+pub(crate) const VIDEO_BYTES: usize = 1 << 20;
 /// Packets and bytes kept of an audio Encoding: a second or more.
-pub const AUDIO_PACKETS: usize = 128;
+pub(crate) const AUDIO_PACKETS: usize = 128;
 /// See [`AUDIO_PACKETS`].
-pub const AUDIO_BYTES: usize = 1 << 15;
+pub(crate) const AUDIO_BYTES: usize = 1 << 15;
 
 /// See the module's documentation.
-pub struct PacketRing {
+pub(crate) struct PacketRing {
     slots: Box<[Slot]>,
     arena: Box<[u8]>,
     /// Bytes ever written, including what was skipped at the arena's end.
@@ -39,7 +39,7 @@ struct Slot {
 
 impl PacketRing {
     /// A ring for `packets` (a power of two) and `bytes`.
-    pub fn new(packets: usize, bytes: usize) -> Self {
+    pub(crate) fn new(packets: usize, bytes: usize) -> Self {
         debug_assert!(packets.is_power_of_two());
         Self {
             slots: vec![Slot::default(); packets].into_boxed_slice(),
@@ -53,7 +53,7 @@ impl PacketRing {
 
     /// Stores a packet: the canonical header and the payload. One larger than the arena is not
     /// stored.
-    pub fn store(&mut self, meta: PacketMeta, header: &[u8], payload: &[u8]) {
+    pub(crate) fn store(&mut self, meta: PacketMeta, header: &[u8], payload: &[u8]) {
         let len = header.len() + payload.len();
         let size = self.arena.len();
         if len > size {
@@ -99,7 +99,7 @@ impl PacketRing {
     }
 
     /// The packet with this sequence number, if it is still there.
-    pub fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
+    pub(crate) fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
         let slot = &self.slots[self.index(seq)];
         let is_there =
             slot.len > 0 && slot.meta.seq == seq && slot.at + self.arena.len() as u64 >= self.head;
@@ -112,18 +112,18 @@ impl PacketRing {
 
     /// The highest sequence number stored.
     #[cfg(test)]
-    pub fn newest(&self) -> Option<u64> {
+    pub(crate) fn newest(&self) -> Option<u64> {
         self.newest
     }
 
     /// The first packet of the last keyframe, if it is still there.
-    pub fn keyframe(&self) -> Option<PacketMeta> {
+    pub(crate) fn keyframe(&self) -> Option<PacketMeta> {
         self.keyframe.map(|(first, _)| first).filter(|first| self.get(first.seq).is_some())
     }
 
     /// The sequence numbers from the last keyframe to the newest packet; `None` if the keyframe is
     /// gone, or so far back that the ring cannot hold what followed (or the numbers have jumped).
-    pub fn since_keyframe(&self) -> Option<std::ops::RangeInclusive<u64>> {
+    pub(crate) fn since_keyframe(&self) -> Option<std::ops::RangeInclusive<u64>> {
         let (first, newest) = (self.keyframe()?.seq, self.newest?);
         (newest - first < self.slots.len() as u64).then_some(first..=newest)
     }

@@ -216,7 +216,7 @@ fn parse_payload_feedback<'a>(
 
 /// Transport-wide feedback: which packets arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Twcc {
+pub(crate) struct Twcc {
     /// The first sequence number reported.
     pub base_seq: u16,
     /// How many are reported.
@@ -227,7 +227,7 @@ pub struct Twcc {
 
 impl Twcc {
     /// Parses the body after the two SSRCs. `None` if it is cut short.
-    pub fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let base_seq = be_u16(body, 0)?;
         let packets = be_u16(body, 2)?;
         let (mut seen, mut received, mut at) = (0u16, 0u16, 8);

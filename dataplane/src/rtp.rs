@@ -2,7 +2,7 @@
 //! never reads past the buffer; a packet that lies about a length does not parse.
 
 /// The fixed header.
-pub const HEADER_BYTES: usize = 12;
+pub(crate) const HEADER_BYTES: usize = 12;
 /// RFC 8285 s4.2.
 pub const ONE_BYTE_PROFILE: u16 = 0xbede;
 /// RFC 8285 s4.3, the lower four bits are free.
@@ -133,7 +133,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// How many steps `to` is ahead of `from`, modulo 2^16; negative when behind.
-pub fn seq_diff(to: u16, from: u16) -> i16 {
+pub(crate) fn seq_diff(to: u16, from: u16) -> i16 {
     to.wrapping_sub(from) as i16
 }
 

@@ -7,11 +7,11 @@ use crate::extension::ExtensionMap;
 use crate::format::Format;
 
 /// Janus PR-3414 and kin: no description of a browser comes near.
-pub const SDP_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const SDP_BYTES_MAX: usize = 256 * 1024;
 /// The longest line, `a=fmtp` of codecs with parameter sets included.
-pub const LINE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const LINE_BYTES_MAX: usize = 8 * 1024;
 /// m-sections of one description.
-pub const M_SECTIONS_MAX: usize = 64;
+pub(crate) const M_SECTIONS_MAX: usize = 64;
 /// Attributes of one kind (formats, ssrcs, rids) read from one m-section; the rest is ignored.
 const ATTRIBUTES_MAX: usize = 128;
 
@@ -103,7 +103,7 @@ pub struct Description {
 }
 
 /// Refuses a description over the limits of this file before anything parses it.
-pub fn check_limits(sdp: &str) -> Result<(), PeerError> {
+pub(crate) fn check_limits(sdp: &str) -> Result<(), PeerError> {
     if sdp.len() > SDP_BYTES_MAX {
         return Err(PeerError::SdpTooLarge);
     }

@@ -18,7 +18,7 @@ use crate::subscriber::{RETRANSMIT_BURST_BYTES, Subscriber};
 const PADDING_BYTES: usize = 255;
 
 /// What it takes to send to viewers.
-pub struct Sending<'a> {
+pub(crate) struct Sending<'a> {
     /// By slot; `None` where nobody is connected.
     pub egress: &'a mut [Option<Egress>],
     /// Where it goes.
@@ -28,7 +28,7 @@ pub struct Sending<'a> {
 }
 
 /// The send batch, and when it is filled.
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     /// The batch.
     pub outbox: &'a mut Outbox,
     /// The shard's counters.
@@ -39,7 +39,7 @@ pub struct Batch<'a> {
 
 /// A packet in canonical form.
 #[derive(Clone, Copy)]
-pub struct Packet<'a> {
+pub(crate) struct Packet<'a> {
     /// Its properties.
     pub meta: &'a PacketMeta,
     /// The canonical header.
@@ -52,7 +52,7 @@ pub struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// Splits canonical bytes at the header's length; `None` if they are shorter.
-    pub fn split(meta: &'a PacketMeta, bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn split(meta: &'a PacketMeta, bytes: &'a [u8]) -> Option<Self> {
         let (header, payload) = bytes.split_at_checked(usize::from(meta.header_len))?;
         Some(Self { meta, header, payload, padding: 0 })
     }
@@ -90,7 +90,7 @@ fn is_late(egress: &mut Egress, batch: &mut Batch<'_>) -> bool {
 }
 
 /// Seals a packet for a viewer.
-pub fn send(
+pub(crate) fn send(
     subscriber: &mut Subscriber,
     egress: &mut Egress,
     placement: &Placement,
@@ -149,7 +149,7 @@ pub fn send(
 }
 
 /// RFC 2198: the packet with those before it, under the payload type of redundant audio.
-pub fn send_red<'a>(
+pub(crate) fn send_red<'a>(
     subscriber: &mut Subscriber,
     egress: &mut Egress,
     placement: &Placement,
@@ -170,7 +170,7 @@ pub fn send_red<'a>(
 }
 
 /// RFC 4588: its own SSRC and numbering, the original sequence number before the payload.
-pub fn send_rtx(
+pub(crate) fn send_rtx(
     subscriber: &mut Subscriber,
     (ssrc, pt): (u32, u8),
     egress: &mut Egress,
@@ -210,7 +210,7 @@ pub fn send_rtx(
 }
 
 /// Sends padding and nothing else, on the RTX SSRC: a gap there is nobody's loss.
-pub fn send_padding(
+pub(crate) fn send_padding(
     subscriber: &mut Subscriber,
     (ssrc, pt): (u32, u8),
     egress: &mut Egress,

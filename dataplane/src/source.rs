@@ -42,7 +42,7 @@ const PROBE_BACK_MAX: u16 = 24;
 const PENDING_MAX: usize = 64;
 
 /// See the module's documentation.
-pub struct Source {
+pub(crate) struct Source {
     /// The codec of its packets.
     pub codec: Codec,
     /// Its clock rate in Hz.
@@ -101,7 +101,7 @@ impl SourceEncoding {
 
 impl Source {
     /// An empty Source.
-    pub fn new(codec: Codec, encodings: usize) -> Self {
+    pub(crate) fn new(codec: Codec, encodings: usize) -> Self {
         let mut list = Vec::new();
         list.resize_with(encodings.clamp(1, ENCODINGS_MAX), SourceEncoding::default);
         let order = (0..list.len() as u8).collect();
@@ -120,12 +120,12 @@ impl Source {
     }
 
     /// The same from what the control plane knows.
-    pub fn from_info(info: &PublicationInfo) -> Self {
+    pub(crate) fn from_info(info: &PublicationInfo) -> Self {
         Self::new(info.codec, info.rids.len())
     }
 
     /// Changes codec: what was there is of no use to anybody.
-    pub fn set_codec(&mut self, codec: Codec) {
+    pub(crate) fn set_codec(&mut self, codec: Codec) {
         if self.codec != codec {
             self.codec = codec;
             self.clock_hz = clock_hz(codec);
@@ -139,7 +139,7 @@ impl Source {
     }
 
     /// Grows to as many Encodings as the Publication has.
-    pub fn ensure_encodings(&mut self, count: usize) {
+    pub(crate) fn ensure_encodings(&mut self, count: usize) {
         let count = count.clamp(1, ENCODINGS_MAX);
         if self.encodings.len() < count {
             self.encodings.resize_with(count, SourceEncoding::default);
@@ -148,7 +148,7 @@ impl Source {
     }
 
     /// Adds a Subscriber and returns its index.
-    pub fn add(&mut self, mut subscriber: Subscriber) -> usize {
+    pub(crate) fn add(&mut self, mut subscriber: Subscriber) -> usize {
         self.live += 1;
         let free = self.subscribers.iter().position(Option::is_none);
         let at = free.unwrap_or(self.subscribers.len());
@@ -161,36 +161,36 @@ impl Source {
     }
 
     /// Removes a Subscriber.
-    pub fn remove(&mut self, at: usize) {
+    pub(crate) fn remove(&mut self, at: usize) {
         if self.subscribers.get_mut(at).and_then(Option::take).is_some() {
             self.live -= 1;
         }
     }
 
     /// Records the relation of an Encoding's timestamps to our clock.
-    pub fn set_clock(&mut self, encoding: u8, clock: SenderClock) {
+    pub(crate) fn set_clock(&mut self, encoding: u8, clock: SenderClock) {
         if let Some(encoding) = self.encodings.get_mut(usize::from(encoding)) {
             encoding.clock = Some(clock);
         }
     }
 
     /// The relation for an Encoding.
-    pub fn clock(&self, encoding: u8) -> Option<SenderClock> {
+    pub(crate) fn clock(&self, encoding: u8) -> Option<SenderClock> {
         self.encodings.get(usize::from(encoding))?.clock
     }
 
     /// The highest spatial and temporal layer that an Encoding has had.
-    pub fn layers_max(&self, encoding: u8) -> (u8, u8) {
+    pub(crate) fn layers_max(&self, encoding: u8) -> (u8, u8) {
         self.encodings.get(usize::from(encoding)).map_or((0, 0), |encoding| encoding.layers_max)
     }
 
     /// Whether there is a smaller picture to choose: several Encodings, or spatial layers of one.
-    pub fn has_choice(&self) -> bool {
+    pub(crate) fn has_choice(&self) -> bool {
         self.encodings.len() > 1 || self.encodings.iter().any(|e| e.layers_max.0 > 0)
     }
 
     /// The ring of an Encoding, if any packet has come.
-    pub fn ring(&self, encoding: u8) -> Option<&PacketRing> {
+    pub(crate) fn ring(&self, encoding: u8) -> Option<&PacketRing> {
         self.encodings.get(usize::from(encoding))?.ring.as_ref()
     }
 
@@ -198,7 +198,7 @@ impl Source {
     /// together leave together, viewer by viewer, so that the kernel gets them as one run. Returns
     /// whether as many wait as may.
     #[must_use]
-    pub fn keep(&mut self, encoding: u8, packet: Packet<'_>) -> bool {
+    pub(crate) fn keep(&mut self, encoding: u8, packet: Packet<'_>) -> bool {
         let is_video = self.codec.kind() == MediaKind::Video;
         let Some(state) = self.encodings.get_mut(usize::from(encoding)) else {
             return false;
@@ -233,7 +233,12 @@ impl Source {
     /// Starts, or starts again, a Subscriber whose viewer is connected: chooses its Encoding and
     /// plays what the ring has since the last keyframe. Returns the Encoding of which a keyframe
     /// should be asked for.
-    pub fn start(&mut self, at: usize, now_us: u64, sending: &mut Sending<'_>) -> Option<u8> {
+    pub(crate) fn start(
+        &mut self,
+        at: usize,
+        now_us: u64,
+        sending: &mut Sending<'_>,
+    ) -> Option<u8> {
         // What waits would otherwise go out twice: now from the ring, and later.
         self.fan_out(sending);
         let subscriber = self.subscribers.get(at)?.as_ref()?;
@@ -302,7 +307,12 @@ impl Source {
     /// Looks after Subscribers between packets: falls back from Encodings that went silent,
     /// climbs back, asks for keyframes, replays for those who wait too long. Calls `request` for
     /// each Encoding of which a keyframe is needed.
-    pub fn tick(&mut self, now_us: u64, sending: &mut Sending<'_>, mut request: impl FnMut(u8)) {
+    pub(crate) fn tick(
+        &mut self,
+        now_us: u64,
+        sending: &mut Sending<'_>,
+        mut request: impl FnMut(u8),
+    ) {
         for encoding in &mut self.encodings {
             encoding.meter.look(now_us);
         }
@@ -339,7 +349,7 @@ impl Source {
     }
 
     /// The Encoding of which a Subscriber needs a keyframe to get layers that it should.
-    pub fn lacking(&mut self, at: usize, now_us: u64) -> Option<u8> {
+    pub(crate) fn lacking(&mut self, at: usize, now_us: u64) -> Option<u8> {
         let subscriber = self.subscribers.get(at)?.as_ref()?;
         let current = subscriber.forwarder.current()?;
         let max = self.layers_max(current);
@@ -358,7 +368,7 @@ impl Source {
     }
 
     /// Sends a packet whose turn has come.
-    pub fn send_paced(&mut self, viewer: usize, paced: &Paced, sending: &mut Sending<'_>) {
+    pub(crate) fn send_paced(&mut self, viewer: usize, paced: &Paced, sending: &mut Sending<'_>) {
         let Some(Some(subscriber)) = self.subscribers.get_mut(paced.at) else {
             return;
         };
@@ -381,7 +391,7 @@ impl Source {
 
     /// Sends a viewer something that it can do without, to fill a probe: one of the last packets
     /// once more, or padding. Returns whether it could.
-    pub fn send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> bool {
+    pub(crate) fn send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> bool {
         self.try_send_probe(at, sending).is_some()
     }
 
@@ -410,7 +420,7 @@ impl Source {
     }
 
     /// Answers a NACK: sends the packet that went out under `seq_no` once more.
-    pub fn retransmit(&mut self, at: usize, seq_no: u16, sending: &mut Sending<'_>) {
+    pub(crate) fn retransmit(&mut self, at: usize, seq_no: u16, sending: &mut Sending<'_>) {
         let sent = self.try_retransmit(at, seq_no, sending);
         if sent.is_none() {
             sending.batch.counters.drop(DropReason::NackRefused);
@@ -450,7 +460,7 @@ impl Source {
 }
 
 /// RFC 3551, RFC 7587 and the video payload formats.
-pub fn clock_hz(codec: Codec) -> u32 {
+pub(crate) fn clock_hz(codec: Codec) -> u32 {
     match codec {
         Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264 => 90_000,
         Codec::Opus => 48_000,

@@ -9,7 +9,7 @@ const FRESH_US: u64 = 1_500_000;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Stillness {
+pub(crate) struct Stillness {
     lagging_since_us: Option<u64>,
     still_since_us: Option<u64>,
     times: u32,
@@ -19,7 +19,12 @@ pub struct Stillness {
 impl Stillness {
     /// Looks at when the newest picture of the publisher came and when the newest of those that went on
     /// had; to be called several times a second. Returns whether the pictures have just come to stand.
-    pub fn look(&mut self, newest_us: Option<u64>, shown_us: Option<u64>, now_us: u64) -> bool {
+    pub(crate) fn look(
+        &mut self,
+        newest_us: Option<u64>,
+        shown_us: Option<u64>,
+        now_us: u64,
+    ) -> bool {
         let lag_us = match (newest_us, shown_us) {
             (Some(newest_us), Some(shown_us)) if now_us < newest_us + FRESH_US => {
                 newest_us.saturating_sub(shown_us)
@@ -44,7 +49,7 @@ impl Stillness {
 
     /// How often the pictures have come to stand for a second or longer, and how many milliseconds they
     /// have stood all in all.
-    pub fn told(&self, now_us: u64) -> (u32, u32) {
+    pub(crate) fn told(&self, now_us: u64) -> (u32, u32) {
         let current_us = self.still_since_us.map_or(0, |since_us| now_us.saturating_sub(since_us));
         (self.times, u32::try_from((self.us + current_us) / 1000).unwrap_or(u32::MAX))
     }

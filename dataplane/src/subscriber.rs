@@ -10,7 +10,7 @@ use crate::quality::Quality;
 use crate::stillness::Stillness;
 
 /// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
-pub const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
+pub(crate) const RETRANSMIT_BURST_BYTES: u32 = 128 * 1024;
 /// How often one packet is retransmitted to one viewer (row 15).
 const RETRANSMITS_PER_PACKET_MAX: u8 = 10;
 /// Packets whose retransmissions are remembered.
@@ -20,7 +20,7 @@ const RECENT: usize = 64;
 const AGAIN_US_MAX: u64 = 500_000;
 
 /// See the module's documentation.
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     /// The Publication, and the index in its Source.
     pub key: (PublicationId, usize),
     /// The viewer's slot, an index into the egress table.
@@ -86,7 +86,7 @@ struct Repeated {
 }
 
 /// How a Subscriber's stream was negotiated.
-pub struct Negotiated {
+pub(crate) struct Negotiated {
     /// Outgoing SSRC.
     pub ssrc: u32,
     /// Outgoing payload type.
@@ -109,7 +109,7 @@ pub struct Negotiated {
 
 impl Subscriber {
     /// A Subscription that has not begun.
-    pub fn new(
+    pub(crate) fn new(
         publication: PublicationId,
         viewer: usize,
         forwarder: Forwarder,
@@ -155,12 +155,12 @@ impl Subscriber {
     }
 
     /// What it may get.
-    pub fn bounds(&self) -> Bounds {
+    pub(crate) fn bounds(&self) -> Bounds {
         Bounds { cap: self.cap, spatial_limit: self.spatial_limit }
     }
 
     /// Whether this packet may be sent once more.
-    pub fn may_retransmit(&mut self, seq_no: u16, bytes: usize, now_us: u64) -> bool {
+    pub(crate) fn may_retransmit(&mut self, seq_no: u16, bytes: usize, now_us: u64) -> bool {
         let again_us = self.quality.rtt_us().min(AGAIN_US_MAX) * 3 / 4;
         let known = &mut self.recent[usize::from(seq_no) % RECENT];
         if known.seq_no != seq_no {

@@ -19,10 +19,10 @@ use crate::twcc::ArrivalLog;
 
 /// SSRCs bound in one publisher's Transport: 8 Encodings with RTX for each of audio, camera and
 /// screen, and room.
-pub const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 64;
 
 /// See the module's documentation.
-pub struct Transport {
+pub(crate) struct Transport {
     /// Its id.
     pub id: TransportId,
     /// The engine.
@@ -46,7 +46,7 @@ pub struct Transport {
 }
 
 /// A Transport either publishes or views: Galene's streams are unidirectional (docs/protocol.md).
-pub enum Role {
+pub(crate) enum Role {
     /// Sends us media.
     Publisher(Box<Publisher>),
     /// Gets media from us.
@@ -55,7 +55,7 @@ pub enum Role {
 
 /// A publishing Transport.
 #[derive(Default)]
-pub struct Publisher {
+pub(crate) struct Publisher {
     /// By m-line; `None` where an m-section carries no media towards us.
     pub publications: Vec<Option<Publication>>,
     /// The mids of its last offer, by m-line.
@@ -81,7 +81,7 @@ pub struct Publisher {
 
 /// What an SSRC of a publisher is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// The SSRC.
     pub ssrc: u32,
     /// Its m-section.
@@ -94,7 +94,7 @@ pub struct Stream {
 
 /// A viewing Transport.
 #[derive(Default)]
-pub struct Viewer {
+pub(crate) struct Viewer {
     /// The msid stream id.
     pub msid: String,
     /// Its m-sections in order.
@@ -121,7 +121,7 @@ pub struct Viewer {
 /// One m-section towards a viewer. Its SSRCs stay for the Transport's life, so it remembers which
 /// sequence numbers they have used.
 #[derive(Debug)]
-pub struct ViewerLine {
+pub(crate) struct ViewerLine {
     /// Its mid.
     pub mid: String,
     /// Audio or video.
@@ -142,26 +142,26 @@ pub struct ViewerLine {
 
 impl Transport {
     /// Any authentic packet shows that the peer is there.
-    pub fn hear(&mut self, path: PathIndex, now: Instant) {
+    pub(crate) fn hear(&mut self, path: PathIndex, now: Instant) {
         self.paths.heard(path, now);
     }
 }
 
 impl Publisher {
     /// The stream for an SSRC.
-    pub fn stream(&self, ssrc: u32) -> Option<Stream> {
+    pub(crate) fn stream(&self, ssrc: u32) -> Option<Stream> {
         self.streams.iter().copied().find(|stream| stream.ssrc == ssrc)
     }
 
     /// The Publication of an m-line.
-    pub fn publication(&mut self, m_line: u8) -> Option<&mut Publication> {
+    pub(crate) fn publication(&mut self, m_line: u8) -> Option<&mut Publication> {
         self.publications.get_mut(usize::from(m_line))?.as_mut()
     }
 }
 
 impl Publisher {
     /// Binds the SSRCs that the offer names (and that are not told apart by rid).
-    pub fn bind_signalled(&mut self) {
+    pub(crate) fn bind_signalled(&mut self) {
         for (m_line, publication) in (0..).zip(&self.publications) {
             let Some(publication) = publication else {
                 continue;
@@ -187,7 +187,7 @@ impl Publisher {
 
 impl Viewer {
     /// The Subscription whose outgoing SSRC (or RTX SSRC) this is.
-    pub fn subscription_by_ssrc(&self, ssrc: u32) -> Option<(&PublicationInfo, usize)> {
+    pub(crate) fn subscription_by_ssrc(&self, ssrc: u32) -> Option<(&PublicationInfo, usize)> {
         let line =
             self.lines.iter().find(|line| line.ssrc.0 == ssrc || line.ssrc.1 == Some(ssrc))?;
         line.subscription.as_ref().map(|(info, at)| (info, *at))

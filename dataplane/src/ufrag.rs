@@ -11,10 +11,10 @@ const RANDOM_DIGITS: usize = 12;
 const LEN: usize = 2 + SLOT_DIGITS + RANDOM_DIGITS;
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// Slots that fit the layout.
-pub const SLOTS_MAX: u32 = 36_u32.pow(SLOT_DIGITS as u32);
+pub(crate) const SLOTS_MAX: u32 = 36_u32.pow(SLOT_DIGITS as u32);
 
 /// Writes the fragment for a slot, which must be below [`SLOTS_MAX`].
-pub fn encode(shard: ShardId, slot: u32, mut random: u64) -> String {
+pub(crate) fn encode(shard: ShardId, slot: u32, mut random: u64) -> String {
     let mut ufrag = [VERSION; LEN];
     ufrag[1] = DIGITS[usize::from(shard.0) % 36];
     let mut slot = slot;
@@ -30,7 +30,7 @@ pub fn encode(shard: ShardId, slot: u32, mut random: u64) -> String {
 }
 
 /// Reads shard and slot back; `None` for what we never wrote.
-pub fn decode(ufrag: &str) -> Option<(ShardId, u32)> {
+pub(crate) fn decode(ufrag: &str) -> Option<(ShardId, u32)> {
     let ufrag: &[u8; LEN] = ufrag.as_bytes().try_into().ok()?;
     if ufrag[0] != VERSION {
         return None;

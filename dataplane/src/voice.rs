@@ -27,7 +27,7 @@ pub struct VoiceReport {
 
 /// Listens to one Publication.
 #[derive(Debug, Default)]
-pub struct Voice {
+pub(crate) struct Voice {
     /// In steps.
     loudness: i32,
     is_speaking: bool,
@@ -40,7 +40,7 @@ pub struct Voice {
 impl Voice {
     /// Takes the value of an audio level extension: -dBov in the low seven bits (RFC 6464 s3). Its
     /// voice activity bit is not used, as most senders set it always or never. Returns what is news.
-    pub fn hear(&mut self, value: u8, at_us: u64) -> Option<VoiceReport> {
+    pub(crate) fn hear(&mut self, value: u8, at_us: u64) -> Option<VoiceReport> {
         let heard = i32::from(127 - (value & 0x7f)) * STEPS;
         let shift = if heard > self.loudness { ATTACK_SHIFT } else { RELEASE_SHIFT };
         self.loudness += (heard - self.loudness) >> shift;
@@ -48,7 +48,7 @@ impl Voice {
     }
 
     /// Nothing may have come for a while: who does not send does not speak.
-    pub fn look(&mut self, now_us: u64) -> Option<VoiceReport> {
+    pub(crate) fn look(&mut self, now_us: u64) -> Option<VoiceReport> {
         if self.loudness >= if self.is_speaking { SPEAKS_TO } else { SPEAKS_FROM } {
             // A packet that is late must not make it last longer, nor must silence.
             self.loud_at_us = self.loud_at_us.max(now_us);
@@ -60,7 +60,7 @@ impl Voice {
     }
 
     /// The sound has stopped: nothing has come for longer than any pause between packets.
-    pub fn fall_silent(&mut self, now_us: u64) -> Option<VoiceReport> {
+    pub(crate) fn fall_silent(&mut self, now_us: u64) -> Option<VoiceReport> {
         self.told.as_ref()?;
         self.loudness = 0;
         self.is_speaking = false;
@@ -68,7 +68,7 @@ impl Voice {
     }
 
     /// Whether somebody speaks now.
-    pub fn is_speaking(&self) -> bool {
+    pub(crate) fn is_speaking(&self) -> bool {
         self.is_speaking
     }
 
@@ -90,7 +90,7 @@ impl Voice {
 /// Lets the packets of a Publication through to viewers, or not. What goes through is numbered without
 /// the gaps that withheld packets would leave: to viewers those have never been sent (RFC 3550 s5.1).
 #[derive(Debug, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     is_closed: bool,
     /// Whether the next packet is the first one after a pause.
     is_resuming: bool,
@@ -106,7 +106,7 @@ pub struct Gate {
 
 /// A packet that goes through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// Its number for viewers.
     pub seq: u64,
     /// Whether sound begins again with it (RFC 3551 s4.1: the marker bit).
@@ -115,7 +115,7 @@ pub struct Passed {
 
 impl Gate {
     /// Opens or closes it.
-    pub fn set_open(&mut self, is_open: bool) {
+    pub(crate) fn set_open(&mut self, is_open: bool) {
         if self.is_closed == is_open {
             self.is_closed = !is_open;
             self.is_resuming = is_open;
@@ -123,7 +123,7 @@ impl Gate {
     }
 
     /// What becomes of the packet with this extended sequence number; `None` if it is withheld.
-    pub fn pass(&mut self, seq: u64) -> Option<Passed> {
+    pub(crate) fn pass(&mut self, seq: u64) -> Option<Passed> {
         let is_late = seq <= self.newest;
         self.newest = self.newest.max(seq);
         if self.is_closed {

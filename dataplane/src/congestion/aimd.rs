@@ -26,7 +26,7 @@ enum State {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Aimd {
+pub(crate) struct Aimd {
     rate_bps: f64,
     state: State,
     capacity: Capacity,
@@ -36,7 +36,7 @@ pub struct Aimd {
 
 impl Aimd {
     /// Begins at a rate.
-    pub fn new(rate_bps: u64) -> Self {
+    pub(crate) fn new(rate_bps: u64) -> Self {
         Self {
             rate_bps: rate_bps as f64,
             state: State::Hold,
@@ -47,24 +47,30 @@ impl Aimd {
     }
 
     /// In bits per second.
-    pub fn rate_bps(&self) -> u64 {
+    pub(crate) fn rate_bps(&self) -> u64 {
         self.rate_bps as u64
     }
 
     /// When overuse made it smaller last.
-    pub fn decreased_us(&self) -> Option<u64> {
+    pub(crate) fn decreased_us(&self) -> Option<u64> {
         self.decreased_us
     }
 
     /// A probe has measured the path.
-    pub fn set(&mut self, rate_bps: u64, now_us: u64) {
+    pub(crate) fn set(&mut self, rate_bps: u64, now_us: u64) {
         self.rate_bps = clamp(rate_bps as f64);
         self.changed_us = now_us;
         self.state = State::Hold;
     }
 
     /// Takes what the delay says, and what got through if that is known.
-    pub fn update(&mut self, usage: Usage, through_bps: Option<u64>, rtt_us: u64, now_us: u64) {
+    pub(crate) fn update(
+        &mut self,
+        usage: Usage,
+        through_bps: Option<u64>,
+        rtt_us: u64,
+        now_us: u64,
+    ) {
         let passed_us = now_us.saturating_sub(self.changed_us).min(1_000_000);
         match usage {
             Usage::Over => self.decrease(through_bps, rtt_us, now_us),

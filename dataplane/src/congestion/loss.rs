@@ -52,7 +52,7 @@ struct Observation {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct LossDetector {
+pub(crate) struct LossDetector {
     observations: VecDeque<Observation>,
     packets: u32,
     lost: u32,
@@ -82,7 +82,12 @@ impl Default for LossDetector {
 impl LossDetector {
     /// Takes what feedback told. `through_bps` is what gets through, `delay_bps` what the delay
     /// allows.
-    pub fn take(&mut self, results: &[PacketResult], through_bps: Option<u64>, delay_bps: u64) {
+    pub(crate) fn take(
+        &mut self,
+        results: &[PacketResult],
+        through_bps: Option<u64>,
+        delay_bps: u64,
+    ) {
         let (mut first, mut last) = (u64::MAX, 0);
         for result in results {
             self.packets += 1;
@@ -114,7 +119,7 @@ impl LossDetector {
     }
 
     /// The rate that losses allow, in bits per second; `None` while they say nothing.
-    pub fn rate_bps(&self) -> Option<u64> {
+    pub(crate) fn rate_bps(&self) -> Option<u64> {
         let least_bps = if self.loss() < LEAST_LOSS_MAX { LEAST_BPS } else { 0.0 };
         let floor_bps = self.floor_bps.max(least_bps);
         let bandwidth = self.bandwidth_bps?.min(self.instant_bound_bps()).max(floor_bps);
@@ -122,7 +127,7 @@ impl LossDetector {
     }
 
     /// The share lost lately.
-    pub fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         let (lost, packets) = self.weighted().fold((0.0, 0.0), |(lost, packets), (weight, o)| {
             (lost + weight * o.lost, packets + weight * o.packets)
         });
@@ -130,14 +135,14 @@ impl LossDetector {
     }
 
     /// A probe has shown that the path takes more.
-    pub fn set(&mut self, rate_bps: u64) {
+    pub(crate) fn set(&mut self, rate_bps: u64) {
         if self.bandwidth_bps.is_some_and(|known| known < rate_bps as f64) {
             self.bandwidth_bps = Some(rate_bps as f64);
         }
     }
 
     /// What was lost so far has another reason: the path had become slower, and that is known now.
-    pub fn forgive(&mut self) {
+    pub(crate) fn forgive(&mut self) {
         self.observations.clear();
         (self.packets, self.lost, self.bytes, self.since_us) = (0, 0, 0, None);
         self.bandwidth_bps = None;

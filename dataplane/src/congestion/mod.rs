@@ -14,7 +14,7 @@ mod loss;
 mod probe;
 mod throughput;
 
-pub use delay::{DelayDetector, Usage};
+pub(crate) use delay::{DelayDetector, Usage};
 pub use history::SendHistory;
 pub use probe::Cluster;
 
@@ -24,9 +24,9 @@ use probe::Prober;
 use throughput::Throughput;
 
 /// No path is so slow that it does not take audio.
-pub const RATE_MIN_BPS: u64 = 50_000;
+pub(crate) const RATE_MIN_BPS: u64 = 50_000;
 /// No client is sent more.
-pub const RATE_MAX_BPS: u64 = 200_000_000;
+pub(crate) const RATE_MAX_BPS: u64 = 200_000_000;
 /// Where an estimate begins: what a camera and a slide need, so that nobody on an ordinary path
 /// begins with less; a path that takes less shows within a second.
 pub const START_BPS: u64 = 2_000_000;
@@ -43,7 +43,7 @@ const STRAIN_APART_US: u64 = 300_000;
 const REMB_FOR_US: u64 = 30_000_000;
 
 /// Marks the packets of a probe; 0 is none.
-pub type ProbeId = u8;
+pub(crate) type ProbeId = u8;
 
 /// What feedback tells of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ struct Packet {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Prober {
+pub(crate) struct Prober {
     last_id: ProbeId,
     running: Option<Cluster>,
     measured: Option<Cluster>,
@@ -71,12 +71,12 @@ impl Default for Prober {
 
 impl Prober {
     /// The probe that runs, if any.
-    pub fn running(&self, now_us: u64) -> Option<Cluster> {
+    pub(crate) fn running(&self, now_us: u64) -> Option<Cluster> {
         self.running.filter(|cluster| now_us < cluster.until_us)
     }
 
     /// Overuse: what runs is over, and the next one waits.
-    pub fn overuse(&mut self, now_us: u64) {
+    pub(crate) fn overuse(&mut self, now_us: u64) {
         if let Some(cluster) = &mut self.running {
             cluster.until_us = cluster.until_us.min(now_us);
         }
@@ -84,7 +84,12 @@ impl Prober {
     }
 
     /// Begins a probe if it is time: more is `wanted_bps` than the estimate allows.
-    pub fn begin(&mut self, estimate_bps: u64, wanted_bps: u64, now_us: u64) -> Option<Cluster> {
+    pub(crate) fn begin(
+        &mut self,
+        estimate_bps: u64,
+        wanted_bps: u64,
+        now_us: u64,
+    ) -> Option<Cluster> {
         if wanted_bps <= estimate_bps || now_us < self.next_us || self.measured.is_some() {
             return None;
         }
@@ -103,7 +108,12 @@ impl Prober {
     }
 
     /// Takes what feedback told; returns what a probe has measured, once, in bits per second.
-    pub fn take(&mut self, results: &[PacketResult], rtt_us: u64, now_us: u64) -> Option<u64> {
+    pub(crate) fn take(
+        &mut self,
+        results: &[PacketResult],
+        rtt_us: u64,
+        now_us: u64,
+    ) -> Option<u64> {
         let cluster = self.measured?;
         let mut is_past = false;
         for result in results {

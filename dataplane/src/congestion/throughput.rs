@@ -25,7 +25,7 @@ struct Arrived {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Throughput {
+pub(crate) struct Throughput {
     /// By arrival.
     window: VecDeque<Arrived>,
     /// When what was sent lately left, and its octets.
@@ -34,7 +34,7 @@ pub struct Throughput {
 
 impl Throughput {
     /// Takes what feedback told.
-    pub fn take(&mut self, results: &[PacketResult]) {
+    pub(crate) fn take(&mut self, results: &[PacketResult]) {
         let newest_us = results.last().map_or(0, |result| result.sent_us);
         self.sent.extend(results.iter().map(|result| (result.sent_us, result.bytes)));
         while self.sent.front().is_some_and(|(at_us, _)| at_us + RECENT_US < newest_us) {
@@ -67,12 +67,12 @@ impl Throughput {
     }
 
     /// How fast it was sent lately, what was lost included, in bits per second.
-    pub fn sent_bits_per_second(&self) -> u64 {
+    pub(crate) fn sent_bits_per_second(&self) -> u64 {
         self.sent.iter().map(|(_, bytes)| u64::from(*bytes)).sum::<u64>() * 8_000_000 / RECENT_US
     }
 
     /// In bits per second; `None` while too little has arrived.
-    pub fn bits_per_second(&self) -> Option<u64> {
+    pub(crate) fn bits_per_second(&self) -> Option<u64> {
         if self.window.len() < PACKETS_MIN {
             return None;
         }

@@ -102,6 +102,7 @@ fn path(port: u16) -> Path {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: what is heard, and which path is used then")]
 fn the_path_in_use() {
     let cases: &[(&str, &[Step])] = &[
         ("the handshake's is proven", &[Goes(1)]),

@@ -4,8 +4,9 @@
 mod tcp;
 mod udp;
 
-pub use tcp::{NewStream, Socket};
-pub use udp::{Receiver, UdpWire, bind, overflows};
+pub(crate) use tcp::{NewStream, Socket};
+pub(crate) use udp::overflows;
+pub use udp::{Receiver, UdpWire, bind};
 
 use std::collections::VecDeque;
 use std::io;
@@ -56,7 +57,7 @@ const WAKER: Token = Token(1);
 const STREAMS: usize = 2;
 
 /// What reaches a shard other than packets.
-pub enum ShardInput {
+pub(crate) enum ShardInput {
     /// From the control plane.
     Command(Command),
     /// From another shard.
@@ -72,7 +73,7 @@ pub enum ShardInput {
 }
 
 /// The control plane's end of one running shard.
-pub struct ShardEnd {
+pub(crate) struct ShardEnd {
     /// Its input queue.
     pub inputs: Sender<ShardInput>,
     /// To be called after sending.
@@ -84,7 +85,7 @@ pub struct ShardEnd {
 
 impl ShardEnd {
     /// Waits for the thread to end.
-    pub fn join(&mut self) {
+    pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             // A shard that panicked has said so; there is nothing to clean up after it.
             let _ = thread.join();
@@ -93,7 +94,7 @@ impl ShardEnd {
 }
 
 /// All shards, running.
-pub struct Running {
+pub(crate) struct Running {
     /// By index.
     pub shards: Vec<ShardEnd>,
     /// From all of them.
@@ -105,7 +106,11 @@ pub struct Running {
 }
 
 /// Binds, starts and pins.
-pub fn start(config: &Config, notify: &Arc<dyn Fn() + Send + Sync>) -> Result<Running, StartError> {
+#[expect(clippy::too_many_lines, reason = "what a thread is made of, once")]
+pub(crate) fn start(
+    config: &Config,
+    notify: &Arc<dyn Fn() + Send + Sync>,
+) -> Result<Running, StartError> {
     let count = config.shards;
     if count == 0 || count > SHARDS_MAX {
         return Err(StartError::ShardCount { shards: count });

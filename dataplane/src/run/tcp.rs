@@ -20,7 +20,7 @@ use crate::path::{Over, Path, StreamId};
 use crate::shard::Shard;
 
 /// Connections of one shard; one more is closed.
-pub const STREAMS_MAX: usize = 16_384;
+pub(crate) const STREAMS_MAX: usize = 16_384;
 /// What the kernel may hold without having sent it: the rest waits where it can still be dropped.
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 /// Octets of one read.
@@ -31,7 +31,7 @@ const READS_PER_TURN: usize = 4;
 const READERS_PER_TURN: usize = 64;
 
 /// A connection that has been accepted, with what came first.
-pub struct NewStream {
+pub(crate) struct NewStream {
     /// Not blocking.
     pub stream: Socket,
     /// All octets that were read so far.
@@ -39,7 +39,7 @@ pub struct NewStream {
 }
 
 /// What it is.
-pub enum Socket {
+pub(crate) enum Socket {
     /// A connection of the peer's.
     Tcp(AcceptedTcp),
     /// One end of a pair; whoever has the other relays a peer.
@@ -77,7 +77,7 @@ impl Stream {
 }
 
 /// The reading half.
-pub struct Reader {
+pub(crate) struct Reader {
     stream: Rc<Stream>,
     deframer: Deframer,
     /// The way that it is.
@@ -93,11 +93,11 @@ struct Writer {
 }
 
 /// The writing halves.
-pub type Writers = Rc<RefCell<Streams>>;
+pub(crate) type Writers = Rc<RefCell<Streams>>;
 
 /// See [`Writers`].
 #[derive(Default)]
-pub struct Streams {
+pub(crate) struct Streams {
     writers: HashMap<StreamId, Writer>,
     /// Those with frames that no write was tried for.
     dirty: Vec<StreamId>,
@@ -108,7 +108,7 @@ pub struct Streams {
 
 impl Streams {
     /// Takes a connection in. The tokens of its events begin at `first_token`.
-    pub fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         new: Socket,
         registry: &Registry,
@@ -155,12 +155,12 @@ impl Streams {
     }
 
     /// Forgets a connection; it is closed with its reader.
-    pub fn end(&mut self, id: StreamId) {
+    pub(crate) fn end(&mut self, id: StreamId) {
         self.writers.remove(&id);
     }
 
     /// It takes octets again.
-    pub fn set_writable(&mut self, id: StreamId) {
+    pub(crate) fn set_writable(&mut self, id: StreamId) {
         if let Some(writer) = self.writers.get_mut(&id) {
             writer.is_writable = true;
             writer.write();
@@ -211,7 +211,7 @@ impl Writer {
 
 /// What came of reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// There may be more.
     More,
     /// Nothing for now.
@@ -222,7 +222,7 @@ pub enum Progress {
 
 impl Reader {
     /// Takes the octets that were read before it was made.
-    pub fn take(&mut self, octets: &[u8], each: impl FnMut(&mut [u8])) -> Progress {
+    pub(crate) fn take(&mut self, octets: &[u8], each: impl FnMut(&mut [u8])) -> Progress {
         match self.deframer.take(octets, each) {
             Ok(()) => Progress::More,
             Err(_) => Progress::Ended,
@@ -230,7 +230,7 @@ impl Reader {
     }
 
     /// Reads frames.
-    pub fn read(&mut self, mut each: impl FnMut(&mut [u8])) -> Progress {
+    pub(crate) fn read(&mut self, mut each: impl FnMut(&mut [u8])) -> Progress {
         let mut octets = [0; READ_BYTES];
         for _ in 0..READS_PER_TURN {
             match self.stream.read(&mut octets) {
@@ -256,7 +256,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// All connections of a loop: those who read, and who has something to read.
-pub struct Connections {
+pub(crate) struct Connections {
     readers: HashMap<StreamId, Reader>,
     writers: Writers,
     /// In the order in which they had something.
@@ -265,12 +265,12 @@ pub struct Connections {
 
 impl Connections {
     /// None yet.
-    pub fn new(writers: Writers) -> Self {
+    pub(crate) fn new(writers: Writers) -> Self {
         Self { readers: HashMap::new(), writers, ready: VecDeque::new() }
     }
 
     /// Notes which of them are ready; their tokens begin at `first_token`.
-    pub fn note(&mut self, polled: &Events, first_token: usize) {
+    pub(crate) fn note(&mut self, polled: &Events, first_token: usize) {
         for event in polled.iter().filter(|event| event.token().0 >= first_token) {
             let id = StreamId((event.token().0 - first_token) as u32);
             if event.is_writable() {
@@ -287,7 +287,7 @@ impl Connections {
     }
 
     /// Reads from those that are ready, each its share; returns whether there is more.
-    pub fn read(&mut self, shard: &mut Shard, now: Instant) -> bool {
+    pub(crate) fn read(&mut self, shard: &mut Shard, now: Instant) -> bool {
         for _ in 0..self.ready.len().min(READERS_PER_TURN) {
             let Some(id) = self.ready.pop_front() else {
                 break;
@@ -306,7 +306,7 @@ impl Connections {
     }
 
     /// Takes a connection in, if its first frame is an authentic check.
-    pub fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         new: NewStream,
         registry: &Registry,
@@ -344,7 +344,7 @@ impl Connections {
     }
 
     /// Closes those that the shard has no use for any more, and those that do not read.
-    pub fn end_these(&mut self, shard: &mut Shard, now: Instant) {
+    pub(crate) fn end_these(&mut self, shard: &mut Shard, now: Instant) {
         let stuck = std::mem::take(&mut self.writers.borrow_mut().stuck);
         for id in stuck {
             self.end(id, shard, now);
@@ -356,7 +356,7 @@ impl Connections {
 }
 
 /// UDP and TCP as one.
-pub struct NetworkWire<U> {
+pub(crate) struct NetworkWire<U> {
     /// Datagrams.
     pub udp: U,
     /// Connections.

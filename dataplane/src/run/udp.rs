@@ -15,7 +15,7 @@ use crate::outbox::{BATCH_MAX, Outgoing, Wire};
 use crate::path::Path;
 
 /// Datagrams per recvmmsg.
-pub const RECEIVE_BATCH: usize = 32;
+pub(crate) const RECEIVE_BATCH: usize = 32;
 /// Larger ones are cut by the kernel and fail to authenticate.
 const RECEIVE_BYTES: usize = 2048;
 /// What we ask for; the kernel may give less (net.core.rmem_max).
@@ -67,7 +67,7 @@ fn set_flag(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Resul
 }
 
 /// Sets an option of an open socket that takes an integer.
-pub fn set_option(
+pub(crate) fn set_option(
     socket: RawFd,
     level: libc::c_int,
     name: libc::c_int,
@@ -379,7 +379,7 @@ impl Wire for UdpWire {
 
 /// How many datagrams the kernel has dropped at a socket since it was made, modulo 2^32: no room in
 /// the receive buffer, or a wrong checksum. Linux 4.12 and newer tell.
-pub fn overflows(socket: RawFd) -> Option<u32> {
+pub(crate) fn overflows(socket: RawFd) -> Option<u32> {
     let mut words = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
     let mut len = size_of_val(&words) as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes, the size of `words`, and its length to `len`.

@@ -40,7 +40,7 @@ const WAIT_US: (u64, u64) = (2_000_000, 16_000_000);
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Client {
+pub(crate) struct Client {
     /// What its path takes.
     pub controller: Controller,
     /// Its viewing Transports.

@@ -14,19 +14,16 @@ use crate::extension::Extension;
 use crate::format::CCFB;
 use crate::id::TransportId;
 use crate::path::Paths;
-use crate::peer::{Drained, Fault, Peer, PeerConfig};
+use crate::peer::{Drained, Peer, PeerConfig, Refusal};
 use crate::publication::Publication;
 use crate::sdp::{self, Description};
 use crate::stats::DropReason;
 use crate::transport::{Publisher, Role, Transport};
 use crate::twcc::ArrivalLog;
 
-/// A remote description that cannot be used, or an engine that failed.
-pub(super) type Refusal = Result<PeerError, Fault>;
-
 impl Shard {
     /// Takes a command of the control plane.
-    pub fn handle_command(&mut self, command: Command, now: Instant) {
+    pub(crate) fn handle_command(&mut self, command: Command, now: Instant) {
         let transport = command.transport();
         let done = match command {
             Command::Publish { offer, codecs, reached, .. } => {
@@ -66,8 +63,8 @@ impl Shard {
         };
         match done {
             Ok(()) => {}
-            Err(Ok(error)) => self.events.push(Event::Refused { transport, error }),
-            Err(Err(Fault)) => {
+            Err(Refusal::Peer(error)) => self.events.push(Event::Refused { transport, error }),
+            Err(Refusal::Fault) => {
                 self.counters.engine_faults += 1;
                 if let Some(slot) = self.by_id.get(&transport).copied() {
                     self.close(slot);
@@ -79,7 +76,7 @@ impl Shard {
     }
 
     /// Closes every Transport with a goodbye.
-    pub fn close_all(&mut self, now: Instant) {
+    pub(crate) fn close_all(&mut self, now: Instant) {
         let all: Vec<TransportId> = self.by_id.keys().copied().collect();
         for transport in all {
             self.close_by_command(transport, now);
@@ -104,7 +101,7 @@ impl Shard {
         (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<(), Refusal> {
-        let remote = read_description(offer).map_err(Ok)?;
+        let remote = read_description(offer)?;
         let known = self.by_id.get(&id).copied();
         let before = known.and_then(|slot| match self.transport(slot) {
             Some(Transport { role: Role::Publisher(publisher), .. }) => Some(publisher),
@@ -116,8 +113,8 @@ impl Shard {
                 publications.map(|publication| Some(publication.as_ref()?.kind)).collect()
             })
             .unwrap_or_default();
-        check_order(before.map_or(&[], |publisher| &publisher.mids), &remote).map_err(Ok)?;
-        let agreement = agree(&remote, PeerRole::Publisher, codecs, &kinds).map_err(Ok)?;
+        check_order(before.map_or(&[], |publisher| &publisher.mids), &remote)?;
+        let agreement = agree(&remote, PeerRole::Publisher, codecs, &kinds)?;
         let slot = match known {
             Some(slot) => slot,
             None => {
@@ -153,10 +150,10 @@ impl Shard {
     ) -> Result<(String, usize, Drained), Refusal> {
         let fresh = self.credentials(slot);
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         let Role::Publisher(publisher) = &mut transport.role else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         let outbox = &mut self.outbox;
         let counters = &mut self.counters;
@@ -183,7 +180,7 @@ impl Shard {
         role: Role,
         now: Instant,
     ) -> Result<usize, Refusal> {
-        let slot = self.allocate().ok_or(Ok(PeerError::ServerFull))?;
+        let slot = self.allocate().ok_or(PeerError::ServerFull)?;
         let credentials = self.credentials(slot);
         // RFC 8866 s5.2: a number of 63 bits.
         let session = self.random.next() >> 2;
@@ -197,7 +194,7 @@ impl Shard {
             Ok(peer) => peer,
             Err(error) => {
                 self.free.push(slot);
-                return Err(Ok(error));
+                return Err(error.into());
             }
         };
         self.slots[slot] = Some(Transport {

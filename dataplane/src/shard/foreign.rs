@@ -15,7 +15,7 @@ use crate::stats::DropReason;
 
 impl Shard {
     /// Takes a record from a lane.
-    pub fn handle_record(&mut self, record: &[u8], now: Instant) {
+    pub(crate) fn handle_record(&mut self, record: &[u8], now: Instant) {
         self.now_us = self.micros(now);
         match record::read(record) {
             Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
@@ -41,7 +41,7 @@ impl Shard {
     }
 
     /// Takes a message from another shard.
-    pub fn handle_message(&mut self, message: PeerMessage) {
+    pub(crate) fn handle_message(&mut self, message: PeerMessage) {
         match message {
             PeerMessage::Attach { publication, from } => self.attach(publication, from),
             PeerMessage::Detach { publication, from } => {

@@ -77,7 +77,7 @@ impl Shard {
 
     /// Fans out what has gathered if it is time, sends what is in the batch and publishes what is in
     /// the lanes. Calls `wake` for each shard that has something to read.
-    pub fn flush(&mut self, mut wake: impl FnMut(ShardId)) {
+    pub(crate) fn flush(&mut self, mut wake: impl FnMut(ShardId)) {
         let is_due = self.fan_out_at_us.is_none_or(|at_us| at_us <= self.now_us);
         if is_due {
             self.fan_out_at_us = None;

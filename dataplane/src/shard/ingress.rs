@@ -18,7 +18,7 @@ const HANDSHAKES_MAX: usize = 8192;
 
 impl Shard {
     /// Takes a datagram from this shard's socket; `arrived_at` is when the kernel had it.
-    pub fn handle_datagram(
+    pub(crate) fn handle_datagram(
         &mut self,
         path: Path,
         datagram: &mut [u8],
@@ -131,7 +131,7 @@ impl Shard {
     }
 
     /// Takes as many steps of handshakes as one loop may; says whether more wait.
-    pub fn run_handshakes(&mut self, now: Instant) -> bool {
+    pub(crate) fn run_handshakes(&mut self, now: Instant) -> bool {
         for _ in 0..HANDSHAKES_PER_LOOP {
             let Some((path, datagram)) = self.handshakes.pop_front() else {
                 return false;

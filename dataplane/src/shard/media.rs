@@ -75,6 +75,7 @@ impl Shard {
         self.forward(slot, id, &received, at_us)
     }
 
+    #[expect(clippy::too_many_lines, reason = "the path of a packet, in its order")]
     fn forward(
         &mut self,
         slot: usize,

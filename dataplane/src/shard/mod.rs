@@ -53,13 +53,13 @@ use crate::stats::{Counters, DropReason, Gauges};
 use crate::transport::{Role, Transport};
 
 /// Transports of one shard; one more is refused as "server full".
-pub const TRANSPORTS_MAX: usize = 65_536;
+pub(crate) const TRANSPORTS_MAX: usize = 65_536;
 /// Proven addresses of one shard, and remembered addresses of other shards' peers.
-pub const ADDRESSES_MAX: usize = 65_536;
+pub(crate) const ADDRESSES_MAX: usize = 65_536;
 /// Routes that only unauthenticated STUN has told; owners confirm the good ones at once.
 const HINTS_MAX: usize = 4096;
 /// The base period of all housekeeping.
-pub const TICK: Duration = Duration::from_millis(20);
+pub(crate) const TICK: Duration = Duration::from_millis(20);
 /// Between two looks of a connected Transport's engine at its clock, unless something comes.
 const IDLE_STEP: Duration = Duration::from_secs(5);
 /// Ticks per second.
@@ -67,7 +67,7 @@ const TICKS_PER_SECOND: u64 = 50;
 
 /// What one shard says to another, beside packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerMessage {
+pub(crate) enum PeerMessage {
     /// `from` has viewers of a Publication, or records it.
     Attach {
         /// Of what.
@@ -115,7 +115,7 @@ pub enum PeerMessage {
 }
 
 /// How a shard is set up.
-pub struct ShardConfig {
+pub(crate) struct ShardConfig {
     /// Which one.
     pub id: ShardId,
     /// How many there are.
@@ -148,7 +148,7 @@ impl ShardConfig {
 }
 
 /// See the module's documentation.
-pub struct Shard {
+pub(crate) struct Shard {
     config: ShardConfig,
     slots: Vec<Option<Transport>>,
     free: Vec<usize>,
@@ -210,7 +210,7 @@ pub struct Shard {
 
 impl Shard {
     /// An empty shard. `lanes` has a producer for every other shard, by index.
-    pub fn new(
+    pub(crate) fn new(
         config: ShardConfig,
         lanes: Vec<Option<Producer>>,
         wire: Box<dyn Wire>,
@@ -260,7 +260,7 @@ impl Shard {
     }
 
     /// The recorder's lane: what it attaches to goes there.
-    pub fn adopt_recorder(&mut self, lane: Producer) {
+    pub(crate) fn adopt_recorder(&mut self, lane: Producer) {
         self.lanes.resize_with(READERS_MAX, || None);
         if let Some(place) = self.lanes.get_mut(ReaderId::Recorder.index()) {
             *place = Some(lane);
@@ -269,19 +269,19 @@ impl Shard {
 
     /// The counters so far.
     #[cfg(test)]
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// Counts a turn of the loop that drives this shard: the time from waking up to sleeping.
-    pub fn count_turn(&mut self, turn: Duration) {
+    pub(crate) fn count_turn(&mut self, turn: Duration) {
         let us = turn.as_micros() as u64;
         self.counters.turns.add(us, 1);
         self.busy_us += us;
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
-    pub fn poll_timeout(&self) -> Instant {
+    pub(crate) fn poll_timeout(&self) -> Instant {
         let timer_at = self.timers.peek().map_or(self.tick_at, |Reverse((at, ..))| *at);
         let probe_at = self.probe_timeout().unwrap_or(self.tick_at);
         let pace_at = self.pace_at.unwrap_or(self.tick_at);
@@ -290,7 +290,7 @@ impl Shard {
     }
 
     /// Lets time pass.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.now_us = self.micros(now);
         self.run_pacing(now);
         self.run_probes(now);

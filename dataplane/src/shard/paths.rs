@@ -245,7 +245,7 @@ impl Shard {
     }
 
     /// Takes a frame of a TCP connection.
-    pub fn handle_frame(&mut self, path: Path, frame: &mut [u8], now: Instant) {
+    pub(crate) fn handle_frame(&mut self, path: Path, frame: &mut [u8], now: Instant) {
         self.counters.frames_in += 1;
         self.counters.frame_bytes_in += frame.len() as u64;
         self.now_us = self.micros(now);
@@ -254,12 +254,12 @@ impl Shard {
     }
 
     /// Whether a TCP connection is a Transport's: its check was authentic.
-    pub fn has_stream(&self, stream: StreamId) -> bool {
+    pub(crate) fn has_stream(&self, stream: StreamId) -> bool {
         self.by_stream.contains_key(&stream)
     }
 
     /// A TCP connection has been made, or has ended.
-    pub fn count_stream(&mut self, is_open: bool) {
+    pub(crate) fn count_stream(&mut self, is_open: bool) {
         if is_open {
             self.counters.streams += 1;
             self.counters.streams_taken += 1;
@@ -269,7 +269,7 @@ impl Shard {
     }
 
     /// A TCP connection has ended.
-    pub fn handle_stream_end(&mut self, stream: StreamId, now: Instant) {
+    pub(crate) fn handle_stream_end(&mut self, stream: StreamId, now: Instant) {
         let Some(Home { slot, path }) = self.by_stream.remove(&stream) else {
             return;
         };

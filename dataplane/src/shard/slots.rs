@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Shard;
-use super::commands::{Refusal, check_order, ours, read_description};
+use super::commands::{check_order, ours, read_description};
 use super::paths::sender;
 use super::viewing::offered;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
@@ -15,7 +15,7 @@ use crate::describe::{self, Offered, Track, format_for, offered_formats};
 use crate::error::PeerError;
 use crate::format::Format;
 use crate::id::TransportId;
-use crate::peer::Drained;
+use crate::peer::{Drained, Refusal};
 use crate::sdp::{Description, Section};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
 
@@ -69,22 +69,22 @@ impl Shard {
         (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<Drained, Refusal> {
-        let remote = read_description(offer).map_err(Ok)?;
+        let remote = read_description(offer)?;
         let before = match self.transport(slot) {
             Some(Transport { peer, role: Role::Viewer(viewer), .. })
                 if viewer.has_slots && !peer.has_offer_outstanding() =>
             {
                 viewer
             }
-            _ => return Err(Ok(PeerError::SdpUnusable)),
+            _ => return Err(PeerError::SdpUnusable.into()),
         };
-        check_order(&before.mids, &remote).map_err(Ok)?;
-        let agreement = agree(&remote, PeerRole::Viewer, codecs, &[]).map_err(Ok)?;
+        check_order(&before.mids, &remote)?;
+        let agreement = agree(&remote, PeerRole::Viewer, codecs, &[])?;
         let link = link_of(&remote, &agreement.bundle);
         let fresh = self.credentials(slot);
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let Some(Some(Transport { peer, paths, .. })) = self.slots.get_mut(slot) else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         let mut transmit = sender(paths, None, outbox, counters);
         let drained = peer.accept_offer(&link, fresh, now, &mut transmit)?;
@@ -93,7 +93,7 @@ impl Shard {
         let Some(Some(Transport { id, peer, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         viewer.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
         let candidates = self.config.candidates_near(reached);
@@ -153,7 +153,7 @@ impl Shard {
             {
                 viewer.codecs.clone()
             }
-            _ => return Err(Ok(PeerError::OfferOutstanding)),
+            _ => return Err(PeerError::OfferOutstanding.into()),
         };
         let kinds: Vec<MediaKind> = std::iter::empty()
             .chain((0..audio.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Audio))
@@ -161,7 +161,7 @@ impl Shard {
             .filter(|kind| codecs.iter().any(|codec| codec.kind() == *kind))
             .collect();
         if kinds.is_empty() {
-            return Err(Ok(PeerError::NoCommonCodec));
+            return Err(PeerError::NoCommonCodec.into());
         }
         for (at, kind) in kinds.into_iter().enumerate() {
             self.add_line(slot, kind, &format!("slot{at}"));
@@ -169,11 +169,11 @@ impl Shard {
         let Some(Some(Transport { id, peer, paths, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = sender(paths, None, outbox, counters);
-        peer.offer(None, now, &mut transmit).map_err(Err)?;
+        peer.offer(None, now, &mut transmit)?;
         drop(transmit);
         let formats = |kind: MediaKind| -> Vec<Format> {
             let of_kind = codecs.iter().filter(|codec| codec.kind() == kind);

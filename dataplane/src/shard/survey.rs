@@ -20,12 +20,12 @@ const SLOTS_PER_TURN: usize = 128;
 impl Shard {
     /// Begins to answer a question about all viewers with [`Event::Surveyed`]. One that is being
     /// answered is dropped for a new one.
-    pub fn begin_survey(&mut self, survey: u64) {
+    pub(crate) fn begin_survey(&mut self, survey: u64) {
         self.survey = Some((survey, 0));
     }
 
     /// Goes on with the answer; says whether there is more to tell.
-    pub fn run_survey(&mut self, now: Instant) -> bool {
+    pub(crate) fn run_survey(&mut self, now: Instant) -> bool {
         let Some((survey, first)) = self.survey else {
             return false;
         };
@@ -45,7 +45,7 @@ impl Shard {
 
     /// Tells how all fares that the client of a viewing Transport gets. That is at most as much as one
     /// turn of a survey: a client has a Transport for each stream, and a group some thousands at most.
-    pub fn tell_numbers(&mut self, transport: TransportId, now: Instant) {
+    pub(crate) fn tell_numbers(&mut self, transport: TransportId, now: Instant) {
         let now_us = self.micros(now);
         let slot = self.by_id.get(&transport).copied();
         let key = slot.and_then(|slot| self.client_of(slot));

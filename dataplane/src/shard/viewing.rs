@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::commands::{Refusal, ours, read_description};
+use super::commands::{ours, read_description};
 use super::paths::sender;
 use super::{PeerMessage, Shard};
 use crate::agree::link_of;
@@ -17,7 +17,7 @@ use crate::format::CCFB;
 use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, ReaderId, TransportId};
-use crate::peer::Drained;
+use crate::peer::{Drained, Refusal};
 use crate::sdp::Section;
 use crate::source::Source;
 use crate::subscriber::{Negotiated, Subscriber};
@@ -36,7 +36,7 @@ impl Shard {
         now: Instant,
     ) -> Result<(), Refusal> {
         if subscriptions.len() > SUBSCRIPTIONS_MAX {
-            return Err(Ok(PeerError::TooManySubscriptions));
+            return Err(PeerError::TooManySubscriptions.into());
         }
         let (slot, is_new) = match self.by_id.get(&id).copied() {
             Some(slot) => (slot, false),
@@ -51,10 +51,10 @@ impl Shard {
             Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_slots => {
                 peer.has_offer_outstanding()
             }
-            _ => return Err(Ok(PeerError::SdpUnusable)),
+            _ => return Err(PeerError::SdpUnusable.into()),
         };
         if is_outstanding {
-            return Err(Ok(PeerError::OfferOutstanding));
+            return Err(PeerError::OfferOutstanding.into());
         }
         let offered = self.offer_viewer(slot, subscriptions, ice_restart, now);
         match offered {
@@ -88,7 +88,7 @@ impl Shard {
         let Some(Some(Transport { peer, paths, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         for (line, wanted) in viewer.lines.iter_mut().zip(&wanted) {
             let Some(SubscriptionSpec { publication: info, .. }) = wanted else { continue };
@@ -99,8 +99,7 @@ impl Shard {
         }
         let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = sender(paths, None, outbox, counters);
-        let credentials =
-            peer.offer(ice_restart.then_some(fresh), now, &mut transmit).map_err(Err)?;
+        let credentials = peer.offer(ice_restart.then_some(fresh), now, &mut transmit)?;
         drop(transmit);
         viewer.wanted = wanted;
         let formats: Vec<Vec<Format>> =
@@ -214,24 +213,24 @@ impl Shard {
         answer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let description = read_description(answer).map_err(Ok)?;
+        let description = read_description(answer)?;
         let Some(slot) = self.by_id.get(&id).copied() else {
-            return Err(Ok(PeerError::NoOfferOutstanding));
+            return Err(PeerError::NoOfferOutstanding.into());
         };
         let Some(Some(Transport { peer, paths, role: Role::Viewer(viewer), .. })) =
             self.slots.get_mut(slot)
         else {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         };
         if !peer.has_offer_outstanding() {
-            return Err(Ok(PeerError::NoOfferOutstanding));
+            return Err(PeerError::NoOfferOutstanding.into());
         }
         let is_fitting = description.sections.len() == viewer.lines.len()
             && description.sections.iter().zip(&viewer.lines).all(|(section, line)| {
                 section.kind == Some(line.kind) && (!section.is_active || section.mid == line.mid)
             });
         if !is_fitting {
-            return Err(Ok(PeerError::SdpUnusable));
+            return Err(PeerError::SdpUnusable.into());
         }
         let is_on = |at: &usize| description.sections[*at].is_active;
         let bundle: Vec<usize> = (0..description.sections.len()).filter(is_on).collect();

@@ -23,13 +23,13 @@ struct Waiting<'a> {
 
 impl Source {
     /// Sends what was kept to every local Subscriber whose Forwarder takes it.
-    pub fn fan_out(&mut self, sending: &mut Sending<'_>) {
+    pub(crate) fn fan_out(&mut self, sending: &mut Sending<'_>) {
         self.fan_out_beside(None, sending);
     }
 
     /// The same for pictures and the sound beside them, which follows them viewer by viewer: a short
     /// packet can be the last one of a run.
-    pub fn fan_out_with(&mut self, sound: &mut Self, sending: &mut Sending<'_>) {
+    pub(crate) fn fan_out_with(&mut self, sound: &mut Self, sending: &mut Sending<'_>) {
         self.fan_out_beside(Some(sound), sending);
     }
 

@@ -8,12 +8,12 @@ const SETTLED_US: u64 = 4_000_000;
 
 impl Source {
     /// An Encoding's place among all, 0 for the best.
-    pub fn rank(&self, encoding: u8) -> usize {
+    pub(crate) fn rank(&self, encoding: u8) -> usize {
         self.order.iter().position(|known| *known == encoding).unwrap_or(usize::MAX)
     }
 
     /// The Encodings from this place on, as bits.
-    pub fn bits_from_rank(&self, rank: usize) -> u8 {
+    pub(crate) fn bits_from_rank(&self, rank: usize) -> u8 {
         self.order
             .iter()
             .skip(rank)
@@ -21,7 +21,7 @@ impl Source {
     }
 
     /// How many Encodings there are.
-    pub fn encodings_len(&self) -> usize {
+    pub(crate) fn encodings_len(&self) -> usize {
         self.order.len()
     }
 
@@ -33,35 +33,35 @@ impl Source {
     }
 
     /// Whether nothing comes of it at present.
-    pub fn is_silent(&self, now_us: u64) -> bool {
+    pub(crate) fn is_silent(&self, now_us: u64) -> bool {
         self.alive(now_us).next().is_none()
     }
 
     /// What to aim for within bounds, on a path that takes so much.
-    pub fn choose(&self, bounds: Bounds, allowance: Allowance, now_us: u64) -> Target {
+    pub(crate) fn choose(&self, bounds: Bounds, allowance: Allowance, now_us: u64) -> Target {
         let default = self.order.first().copied().unwrap_or(0);
         choose(bounds, allowance, self.alive(now_us), |at| self.rank(at), default)
     }
 
     /// What all of it costs, with IP and UDP; 0 while nothing is known.
-    pub fn bits_per_second(&self) -> u64 {
+    pub(crate) fn bits_per_second(&self) -> u64 {
         self.encodings.iter().map(|e| e.meter.bits_per_second(u8::MAX, u8::MAX)).sum()
     }
 
     /// What it has cost at most lately, if there is nothing to choose from; else 0.
-    pub fn peak_bits_per_second(&self) -> u64 {
+    pub(crate) fn peak_bits_per_second(&self) -> u64 {
         let only = self.encodings.first().filter(|_| !self.has_choice());
         only.map_or(0, |encoding| encoding.meter.peak_bits_per_second())
     }
 
     /// What an Encoding costs over some seconds.
-    pub fn steady_bits_per_second(&self, encoding: u8) -> u64 {
+    pub(crate) fn steady_bits_per_second(&self, encoding: u8) -> u64 {
         let state = self.encodings.get(usize::from(encoding));
         state.map_or(0, |state| state.meter.steady_bits_per_second())
     }
 
     /// Adds to `rungs` what it can be sent as within bounds, cheapest first.
-    pub fn rungs(&self, bounds: Bounds, now_us: u64, rungs: &mut Vec<Rung>) {
+    pub(crate) fn rungs(&self, bounds: Bounds, now_us: u64, rungs: &mut Vec<Rung>) {
         let best = self.choose(bounds, Allowance::All, now_us);
         let Some(best_encoding) = best.encoding else {
             return;

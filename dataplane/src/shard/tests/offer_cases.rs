@@ -91,6 +91,7 @@ pub(super) fn plain(name: &'static str, from: &str, to: &str) -> Case {
     Case { name, codecs: "vp8 opus", offer: offer.replace(&from, &to), answer }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of offers")]
 pub(super) fn browsers() -> Vec<Case> {
     let firefox_audio = "m=audio 9 UDP/TLS/RTP/SAVPF 109 9 0 8 101\n@a=mid:0\na=sendonly\n\
         a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\n\
@@ -255,6 +256,7 @@ pub(super) fn browsers() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of offers")]
 pub(super) fn encoders() -> Vec<Case> {
     let h264 = |fmtp: &str| {
         let line = if fmtp.is_empty() { String::new() } else { format!("a=fmtp:106 {fmtp}\n") };
@@ -392,6 +394,7 @@ pub(super) fn encoders() -> Vec<Case> {
 }
 
 /// Ways to say the same, and things that do not matter.
+#[expect(clippy::too_many_lines, reason = "a table of offers")]
 pub(super) fn spellings() -> Vec<Case> {
     let proto = |name, proto: &'static str, video: &'static str| {
         let offer = text(TWO, &[OPUS, &VP8.replace("UDP/TLS/RTP/SAVPF", proto)]);

@@ -229,6 +229,7 @@ impl Dice {
         of[self.below(of.len())]
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of line of a section")]
     fn section(&mut self, at: usize) -> (String, bool) {
         let media = self.one(&["audio", "audio", "video", "video", "video", "application", "text"]);
         let port = self.one(&["9", "9", "9", "9", "0", "5004", "9/2"]);
