@@ -286,7 +286,7 @@ impl Shard {
         }
     }
 
-    /// How soon a client is to be looked at again. A connection is asked how it is: it tells nothing.
+    /// How soon a client is to be looked at again. Whether a TCP connection is behind shows at a look only.
     fn note_ease(&mut self, key: ClientKey, estimate_bps: Option<u64>, media_bps: u64) {
         let Some(client) = self.clients.get_mut(&key) else {
             return;
