@@ -63,10 +63,12 @@ export async function joinGroup(browser, name, options = {}) {
         await page.waitForSelector(done, { timeout });
         assert.ok(await page.isVisible('#room'), 'not let in');
     };
-    // On a machine that stalls a page was seen to stay at its form: a person would load it again.
-    await join(LIMIT_MS / 3, '#room:not([hidden]), #join-error:not(:empty)').catch(async () => {
-        const text = await page.textContent('#join-error');
-        console.error(`${name}: not let in, trying once more: ${text || 'no reason is shown'}`);
+    // On a machine that stalls a page was seen to stay at its form, and where interfaces come and go
+    // Chromium gives up loading: a person would load it again.
+    await join(LIMIT_MS / 3, '#room:not([hidden]), #join-error:not(:empty)').catch(async (error) => {
+        const text = await page.evaluate(() => document.getElementById('join-error')?.textContent)
+            .catch(() => '');
+        console.error(`${name}: not let in, trying once more: ${text || error.message}`);
         await join(LIMIT_MS);
     });
     return page;
