@@ -4,11 +4,12 @@
 //! decides, so nobody's bad path lowers another's picture. Of several Encodings those that nobody wishes
 //! to have are told to the control plane: publishers that understand leave them out.
 
-use super::{PeerMessage, Shard};
+use super::Shard;
 use crate::api::{Event, LayerCap};
 use crate::codec::MediaKind;
 use crate::demand::{Demand, NO_BOUND_BPS, is_told};
 use crate::id::{PublicationId, ReaderId, ShardId};
+use crate::lane::PeerMessage;
 use crate::publication::Publication;
 use crate::source::Source;
 use crate::transport::{Role, Transport};

@@ -3,13 +3,14 @@
 
 use std::time::Instant;
 
-use super::{ADDRESSES_MAX, PeerMessage, Shard};
+use super::{ADDRESSES_MAX, Shard};
 use crate::canonical::PacketMeta;
 use crate::codec::{Codec, MediaKind};
 use crate::demand::Demand;
 use crate::id::{PublicationId, ReaderId};
 use crate::lane::LANE_BYTES;
-use crate::record::{self, Record};
+use crate::lane::PeerMessage;
+use crate::lane::record::{self, Record};
 use crate::sending::Packet;
 use crate::stats::DropReason;
 

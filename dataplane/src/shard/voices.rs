@@ -1,9 +1,10 @@
 //! Who speaks: told to the control plane, which compares all of a group, and to shards that show who it is.
 
-use super::{PeerMessage, Shard};
+use super::Shard;
 use crate::api::Event;
 use crate::codec::MediaKind;
 use crate::id::{PublicationId, ReaderId};
+use crate::lane::PeerMessage;
 use crate::transport::{Role, Transport};
 use crate::voice::VoiceReport;
 
