@@ -73,8 +73,7 @@ impl Shard {
                 continue;
             };
             let all = u8::MAX >> (8 - publication.encodings.len().min(8));
-            let readers = self.remote.get(&id).copied().unwrap_or(0);
-            let is_recorded = readers & ReaderId::Recorder.bit() != 0;
+            let is_recorded = publication.readers & ReaderId::Recorder.bit() != 0;
             // Who comes next is shown the least at once.
             let wished = publication.demands.iter().fold(source.least(), |all, d| all | d.wished);
             let wanted = if is_recorded { all } else { wished & all };

@@ -128,8 +128,6 @@ pub(crate) struct Shard {
     results: Vec<PacketResult>,
     /// The last time that came in with anything: what is sent between two inputs leaves then.
     now_us: u64,
-    /// On a publisher's shard: its readers behind lanes, as a bit mask.
-    remote: HashMap<PublicationId, u32>,
     /// Publications with packets that wait, and until when, in microseconds since our epoch.
     dirty: Vec<PublicationId>,
     fan_out_at_us: Option<u64>,
@@ -188,7 +186,6 @@ impl Shard {
             pace_at: None,
             results: Vec::new(),
             now_us: 1,
-            remote: HashMap::new(),
             dirty: Vec::new(),
             fan_out_at_us: None,
             is_lane_urgent: false,
@@ -455,7 +452,6 @@ impl Shard {
                 for m_line in 0..publisher.publications.len() {
                     let publication =
                         PublicationId { transport: transport.id, m_line: m_line as u8 };
-                    self.remote.remove(&publication);
                     // With viewers it stays until they leave: it knows their numbering.
                     if self.sources.get(&publication).is_some_and(|source| source.live == 0) {
                         self.sources.remove(&publication);
