@@ -43,7 +43,6 @@ mod path;
 mod peer;
 mod publication;
 mod quality;
-mod record;
 mod red;
 mod ring;
 mod rtcp;

@@ -41,6 +41,8 @@ pub(crate) struct Publication {
     pub announced: Option<Codec>,
     /// When that was, in microseconds since our epoch.
     pub announced_at_us: u64,
+    /// Who has it beyond this shard's viewers: [`crate::id::ReaderId`]s, as bits.
+    pub readers: u32,
     /// By shard, what its viewers ask.
     pub demands: [Demand; SHARDS_MAX],
     /// Which Encodings are known to be wanted.
@@ -119,6 +121,7 @@ impl Publication {
             encodings,
             announced: None,
             announced_at_us: 0,
+            readers: 0,
             demands: [Demand::default(); SHARDS_MAX],
             wanted: Wanted::default(),
             voice: Voice::default(),

@@ -10,11 +10,10 @@ use mio::Waker;
 use crate::codec::Codec;
 use crate::handle::{Busy, DataPlane};
 use crate::id::{PublicationId, ReaderId};
-use crate::lane::{self, Consumer};
-use crate::record::{self, Record};
+use crate::lane::record::{self, Record};
+use crate::lane::{self, Consumer, PeerMessage};
 use crate::run::ShardInput;
 use crate::sending::Packet;
-use crate::shard::PeerMessage;
 
 /// Bytes of each shard's lane to the recorder: a second of a thousand voices or of ten cameras.
 const TAPE_BYTES: usize = 4 << 20;

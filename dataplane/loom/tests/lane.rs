@@ -1,7 +1,7 @@
 //! What two threads can do to a lane, in every order that the memory model allows.
 #![cfg(loom)]
 
-#[path = "../../src/lane.rs"]
+#[path = "../../src/lane/ring.rs"]
 #[allow(dead_code, reason = "a test needs less than the data plane")]
 mod lane;
 

@@ -26,9 +26,9 @@ use str0m::config::DtlsCert;
 use crate::api::{Command, Config, Event, Listening, UdpPorts};
 use crate::error::StartError;
 use crate::id::{SHARDS_MAX, ShardId};
-use crate::lane::{self, Consumer, LANE_BYTES, Producer};
+use crate::lane::{self, Consumer, LANE_BYTES, PeerMessage, Producer};
 use crate::path::Path;
-use crate::shard::{PeerMessage, Shard, ShardConfig};
+use crate::shard::{Shard, ShardConfig};
 
 use tcp::{Connections, NetworkWire, Writers};
 

@@ -4,11 +4,12 @@
 //! decides, so nobody's bad path lowers another's picture. Of several Encodings those that nobody wishes
 //! to have are told to the control plane: publishers that understand leave them out.
 
-use super::{PeerMessage, Shard};
+use super::Shard;
 use crate::api::{Event, LayerCap};
 use crate::codec::MediaKind;
 use crate::demand::{Demand, NO_BOUND_BPS, is_told};
 use crate::id::{PublicationId, ReaderId, ShardId};
+use crate::lane::PeerMessage;
 use crate::publication::Publication;
 use crate::source::Source;
 use crate::transport::{Role, Transport};
@@ -72,8 +73,7 @@ impl Shard {
                 continue;
             };
             let all = u8::MAX >> (8 - publication.encodings.len().min(8));
-            let readers = self.remote.get(&id).copied().unwrap_or(0);
-            let is_recorded = readers & ReaderId::Recorder.bit() != 0;
+            let is_recorded = publication.readers & ReaderId::Recorder.bit() != 0;
             // Who comes next is shown the least at once.
             let wished = publication.demands.iter().fold(source.least(), |all, d| all | d.wished);
             let wanted = if is_recorded { all } else { wished & all };

@@ -3,13 +3,14 @@
 
 use std::time::Instant;
 
-use super::{ADDRESSES_MAX, PeerMessage, Shard};
+use super::{ADDRESSES_MAX, Shard};
 use crate::canonical::PacketMeta;
 use crate::codec::{Codec, MediaKind};
 use crate::demand::Demand;
 use crate::id::{PublicationId, ReaderId};
 use crate::lane::LANE_BYTES;
-use crate::record::{self, Record};
+use crate::lane::PeerMessage;
+use crate::lane::record::{self, Record};
 use crate::sending::Packet;
 use crate::stats::DropReason;
 
@@ -45,8 +46,8 @@ impl Shard {
         match message {
             PeerMessage::Attach { publication, from } => self.attach(publication, from),
             PeerMessage::Detach { publication, from } => {
-                if let Some(mask) = self.remote.get_mut(&publication) {
-                    *mask &= !from.bit();
+                if let Some(known) = self.publication(publication) {
+                    known.readers &= !from.bit();
                 }
                 if let ReaderId::Shard(from) = from {
                     self.take_demand(publication, from, Demand::default());
@@ -103,10 +104,10 @@ impl Shard {
     /// copy, beginning with what the rings have since the last keyframe.
     fn attach(&mut self, publication: PublicationId, from: ReaderId) {
         // It may have closed while the message was on its way.
-        if !self.by_id.contains_key(&publication.transport) {
+        let Some(known) = self.publication(publication) else {
             return;
-        }
-        *self.remote.entry(publication).or_default() |= from.bit();
+        };
+        known.readers |= from.bit();
         self.is_lane_urgent = true;
         let Some(source) = self.sources.get(&publication) else {
             return;

@@ -7,8 +7,8 @@ use super::{HINTS_MAX, Shard};
 use crate::checks::BindingRequest;
 use crate::demux::{Class, classify};
 use crate::id::ShardId;
+use crate::lane::record::{self, Record};
 use crate::path::Path;
-use crate::record::{self, Record};
 use crate::stats::DropReason;
 
 /// Steps of handshakes in one loop: about half a millisecond.

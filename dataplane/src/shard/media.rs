@@ -11,8 +11,8 @@ use crate::codec::{Codec, MediaKind};
 use crate::descriptor;
 use crate::extension::Extension;
 use crate::id::{PublicationId, ReaderId};
+use crate::lane::record::{self, Record};
 use crate::publication::Publication;
-use crate::record::{self, Record};
 use crate::rtp::RtpHeader;
 use crate::sending::Packet;
 use crate::source::{Source, clock_hz};
@@ -155,7 +155,7 @@ impl Shard {
             let info = info(pub_id, publication, codec, received.pt);
             self.events.push(Event::Published { transport: id, publication: info });
         }
-        let encodings = publication.encodings.len();
+        let (encodings, readers) = (publication.encodings.len(), publication.readers);
         let source = self.sources.entry(pub_id).or_insert_with(|| Source::new(codec, encodings));
         source.set_codec(codec);
         source.ensure_encodings(encodings);
@@ -169,7 +169,6 @@ impl Shard {
         }
         let (header, payload) = (&header[..header_len], received.payload);
         let packet = Packet { meta: &meta, header, payload, padding: 0 };
-        let readers = self.remote.get(&pub_id).copied().unwrap_or(0);
         let recorder = readers & ReaderId::Recorder.bit();
         if recorder != 0 {
             self.deliver_readers(pub_id, (encoding_index, codec), packet, recorder);
@@ -235,7 +234,7 @@ impl Shard {
         if let Some(source) = self.sources.get_mut(&publication) {
             source.set_clock(encoding, clock);
         }
-        let readers = self.remote.get(&publication).copied().unwrap_or(0);
+        let readers = self.publication(publication).map_or(0, |known| known.readers);
         for reader in ReaderId::all_in(readers) {
             if let Some(Some(lane)) = self.lanes.get_mut(reader.index()) {
                 self.is_lane_urgent = true;

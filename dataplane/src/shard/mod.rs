@@ -36,13 +36,12 @@ use str0m::config::DtlsCert;
 use self::paths::{Home, sender};
 use crate::api::{ClientKey, Event};
 use crate::congestion::PacketResult;
-use crate::demand::Demand;
 use crate::describe::Candidates;
 use crate::egress::Egress;
 use crate::error::CloseReason;
 use crate::forward::Parked;
 use crate::id::{PublicationId, READERS_MAX, ReaderId, ShardId, TransportId};
-use crate::lane::Producer;
+use crate::lane::{PeerMessage, Producer};
 use crate::outbox::{Outbox, Wire};
 use crate::path::{Path, PathIndex, StreamId};
 use crate::peer::{Drained, Fault};
@@ -64,55 +63,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(20);
 const IDLE_STEP: Duration = Duration::from_secs(5);
 /// Ticks per second.
 const TICKS_PER_SECOND: u64 = 50;
-
-/// What one shard says to another, beside packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PeerMessage {
-    /// `from` has viewers of a Publication, or records it.
-    Attach {
-        /// Of what.
-        publication: PublicationId,
-        /// Which reader.
-        from: ReaderId,
-    },
-    /// It has no use for it any more.
-    Detach {
-        /// Of what.
-        publication: PublicationId,
-        /// Which reader.
-        from: ReaderId,
-    },
-    /// A peer of `owner` has proven this address; or, without an owner, no longer has it.
-    Route {
-        /// The address.
-        address: SocketAddr,
-        /// Whose peer.
-        owner: Option<ShardId>,
-    },
-    /// What the viewers on `from` ask of a Publication.
-    Demand {
-        /// Of what.
-        publication: PublicationId,
-        /// Which shard.
-        from: ShardId,
-        /// What they ask.
-        demand: Demand,
-    },
-    /// Whether the publisher of pictures speaks.
-    Speaking {
-        /// Of what.
-        publication: PublicationId,
-        /// Whether.
-        is_speaking: bool,
-    },
-    /// A viewer needs a keyframe.
-    KeyframeWanted {
-        /// Of what.
-        publication: PublicationId,
-        /// Of which Encoding.
-        encoding: u8,
-    },
-}
 
 /// How a shard is set up.
 pub(crate) struct ShardConfig {
@@ -178,8 +128,6 @@ pub(crate) struct Shard {
     results: Vec<PacketResult>,
     /// The last time that came in with anything: what is sent between two inputs leaves then.
     now_us: u64,
-    /// On a publisher's shard: its readers behind lanes, as a bit mask.
-    remote: HashMap<PublicationId, u32>,
     /// Publications with packets that wait, and until when, in microseconds since our epoch.
     dirty: Vec<PublicationId>,
     fan_out_at_us: Option<u64>,
@@ -238,7 +186,6 @@ impl Shard {
             pace_at: None,
             results: Vec::new(),
             now_us: 1,
-            remote: HashMap::new(),
             dirty: Vec::new(),
             fan_out_at_us: None,
             is_lane_urgent: false,
@@ -505,7 +452,6 @@ impl Shard {
                 for m_line in 0..publisher.publications.len() {
                     let publication =
                         PublicationId { transport: transport.id, m_line: m_line as u8 };
-                    self.remote.remove(&publication);
                     // With viewers it stays until they leave: it knows their numbering.
                     if self.sources.get(&publication).is_some_and(|source| source.live == 0) {
                         self.sources.remove(&publication);

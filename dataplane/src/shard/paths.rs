@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{ADDRESSES_MAX, PeerMessage, Shard, ShardConfig};
+use super::{ADDRESSES_MAX, Shard, ShardConfig};
 use crate::checks::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
 use crate::describe::{host_priority, tcp_priority};
 use crate::id::ShardId;
+use crate::lane::PeerMessage;
 use crate::outbox::Outbox;
 use crate::path::{Check, Path, PathIndex, Paths, StreamId, pair_priority};
 use crate::stats::{Counters, DropReason};

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use super::Shard;
 use super::commands::{ours, read_description};
 use super::paths::sender;
-use super::{PeerMessage, Shard};
 use crate::agree::link_of;
 use crate::api::{ClientKey, Event, LayerCap, SubscriptionSpec};
 use crate::canonical::MidBytes;
@@ -17,6 +17,7 @@ use crate::format::CCFB;
 use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
 use crate::id::{PublicationId, ReaderId, TransportId};
+use crate::lane::PeerMessage;
 use crate::peer::{Drained, Refusal};
 use crate::sdp::Section;
 use crate::source::Source;

@@ -1,9 +1,10 @@
 //! Who speaks: told to the control plane, which compares all of a group, and to shards that show who it is.
 
-use super::{PeerMessage, Shard};
+use super::Shard;
 use crate::api::Event;
 use crate::codec::MediaKind;
 use crate::id::{PublicationId, ReaderId};
+use crate::lane::PeerMessage;
 use crate::transport::{Role, Transport};
 use crate::voice::VoiceReport;
 
@@ -22,18 +23,18 @@ impl Shard {
             return;
         };
         let sections = (0..).zip(&publisher.publications);
-        let pictures = sections.filter(|(_, publication)| {
-            publication.as_ref().is_some_and(|found| found.kind == MediaKind::Video)
+        let pictures = sections.filter_map(|(m_line, publication)| {
+            let picture = publication.as_ref().filter(|found| found.kind == MediaKind::Video)?;
+            Some((PublicationId { transport, m_line }, picture.readers))
         });
         let is_speaking = report.is_speaking;
-        for publication in pictures.map(|(m_line, _)| PublicationId { transport, m_line }) {
+        for (publication, readers) in pictures {
             let Some(source) = self.sources.get_mut(&publication) else {
                 continue;
             };
             if std::mem::replace(&mut source.is_speaking, is_speaking) == is_speaking {
                 continue;
             }
-            let readers = self.remote.get(&publication).copied().unwrap_or(0);
             for reader in ReaderId::all_in(readers) {
                 if let ReaderId::Shard(shard) = reader {
                     let message = PeerMessage::Speaking { publication, is_speaking };

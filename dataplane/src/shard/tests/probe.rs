@@ -18,7 +18,6 @@ impl Shard {
             && self.by_address.is_empty()
             && self.sources.is_empty()
             && self.publishers.is_empty()
-            && self.remote.values().all(|mask| *mask == 0)
             && self.egress.iter().all(Option::is_none)
     }
 

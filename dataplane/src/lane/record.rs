@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::ring::Producer;
 use crate::canonical::PacketMeta;
 use crate::clock::SenderClock;
 use crate::codec::Codec;
 use crate::dependency::Dependency;
 use crate::descriptor::{FrameInfo, PictureId};
 use crate::id::{PublicationId, TransportId};
-use crate::lane::Producer;
 use crate::path::Path;
 
 const PACKET: u8 = 1;
