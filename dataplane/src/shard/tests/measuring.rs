@@ -195,6 +195,8 @@ fn a_client_is_told_what_it_gets_and_shall_get_and_nothing_of_others() {
             seq += 1;
         }
     };
+    // A rate needs two looks, which come once a second.
+    go_on(&mut net, &["h", "l"], true);
     go_on(&mut net, &["h", "l"], true);
     for (viewer, encoding, spatial) in [(low, 1, 0), (high, 0, 1)] {
         let id = net.peers[viewer].id;
