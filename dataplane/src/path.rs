@@ -354,17 +354,17 @@ impl Paths {
         self.known.get(usize::from(at)).map(|known| (known.priority, known.generation))
     }
 
-    /// Whether the engine is to see the check that has come over a path.
-    pub(crate) fn is_for_engine(&mut self, at: PathIndex, now: Instant) -> bool {
+    /// Whether the engine is to see the check that has come over a path; if so it counts as seen.
+    pub(crate) fn take_engine_turn(&mut self, at: PathIndex, now: Instant) -> bool {
         let Some(known) = self.known.get_mut(usize::from(at.0)) else {
             return false;
         };
         let is_due = |at: Instant| now.saturating_duration_since(at) >= ENGINE_EVERY;
-        let is_it = known.engine_at.is_none_or(is_due);
-        if is_it {
+        let has_turn = known.engine_at.is_none_or(is_due);
+        if has_turn {
             known.engine_at = Some(now);
         }
-        is_it
+        has_turn
     }
 
     /// An authentic packet came over a path.

@@ -141,6 +141,14 @@ pub(crate) struct ViewerLine {
 }
 
 impl Transport {
+    /// Whose it is, if it views.
+    pub(crate) fn client(&self) -> Option<ClientKey> {
+        match &self.role {
+            Role::Viewer(viewer) => viewer.client,
+            Role::Publisher(_) => None,
+        }
+    }
+
     /// Any authentic packet shows that the peer is there.
     pub(crate) fn hear(&mut self, path: PathIndex, now: Instant) {
         self.paths.heard(path, now);

@@ -117,10 +117,7 @@ impl Shard {
 
     /// The client of a viewing Transport.
     pub(super) fn client_of(&self, slot: usize) -> Option<ClientKey> {
-        match &self.transport(slot)?.role {
-            Role::Viewer(viewer) => viewer.client,
-            Role::Publisher(_) => None,
-        }
+        self.transport(slot)?.client()
     }
 
     /// Looks at a part of the clients, so that each has its turn every [`LOOK_TICKS`] ticks.

@@ -72,7 +72,8 @@ impl Shard {
         let Some(Some(transport)) = self.slots.get_mut(slot) else {
             return false;
         };
-        if !transport.is_connected || !request.is_plain || transport.paths.is_for_engine(at, now) {
+        if !transport.is_connected || !request.is_plain || transport.paths.take_engine_turn(at, now)
+        {
             return false;
         }
         let Some(path) = transport.paths.get(at) else {

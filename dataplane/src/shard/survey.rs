@@ -33,7 +33,9 @@ impl Shard {
         let end = (first + SLOTS_PER_TURN).min(self.slots.len());
         let mut rates = Vec::new();
         for transport in self.slots.get(first..end).unwrap_or_default().iter().flatten() {
-            rates.extend(self.rates_of(transport, now_us).into_iter().flatten());
+            let key = transport.client();
+            let estimate_bps = key.and_then(|key| self.estimate_of(key, now_us));
+            rates.extend(self.rates_of(transport, estimate_bps, now_us).into_iter().flatten());
         }
         let is_last = end == self.slots.len();
         self.survey = (!is_last).then_some((survey, end));
@@ -49,18 +51,22 @@ impl Shard {
         let now_us = self.micros(now);
         let slot = self.by_id.get(&transport).copied();
         let key = slot.and_then(|slot| self.client_of(slot));
+        let estimate_bps = key.and_then(|key| self.estimate_of(key, now_us));
         let client = key.and_then(|key| self.clients.get(&key));
         let slots = client.map_or(&[][..], |client| &client.slots);
-        let transports = slots.iter().filter_map(|slot| self.transport(*slot));
-        let rates = transports.filter_map(|transport| self.rates_of(transport, now_us)).flatten();
-        let rates = rates.collect();
+        let rates = slots
+            .iter()
+            .filter_map(|slot| self.transport(*slot))
+            .filter_map(|transport| self.rates_of(transport, estimate_bps, now_us));
+        let rates = rates.flatten().collect();
         self.events.push(Event::Numbers { transport, rates });
     }
 
-    /// Of a viewer that is connected.
+    /// Of a viewer that is connected, and whose client's path takes `estimate_bps`, if that is known.
     fn rates_of(
         &self,
         transport: &Transport,
+        estimate_bps: Option<u64>,
         now_us: u64,
     ) -> Option<impl Iterator<Item = SubscriptionRate>> {
         let Transport { id, paths, role: Role::Viewer(viewer), is_connected: true, .. } = transport
@@ -70,8 +76,7 @@ impl Shard {
         // What the client believes itself counts while nothing better is known.
         let remb = viewer.estimate;
         let remb = remb.filter(|(_, at_us)| now_us.saturating_sub(*at_us) < REPORT_FOR_US);
-        let ours = viewer.client.and_then(|client| self.estimate_of(client, now_us));
-        let estimate = ours.or_else(|| remb.map(|(bits_per_second, _)| bits_per_second));
+        let estimate = estimate_bps.or_else(|| remb.map(|(bits_per_second, _)| bits_per_second));
         let checked_us = paths.round_trip_us();
         Some(viewer.lines.iter().filter_map(move |line| {
             let (info, at) = line.subscription.as_ref()?;
