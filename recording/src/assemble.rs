@@ -65,6 +65,8 @@ pub struct Assembler {
     at_us: u64,
     sets: Sets,
     layers: Layers,
+    /// The sender marks the last packet of a picture.
+    has_marked: bool,
     /// Pictures cannot be shown before the next keyframe.
     is_broken: bool,
     /// What the last keyframe says, and whether pictures have become larger since.
@@ -85,6 +87,7 @@ impl Assembler {
             at_us: 0,
             sets: Sets::default(),
             layers: Layers::default(),
+            has_marked: false,
             is_broken: !codec.is_audio(),
             size: (0, 0),
             has_outgrown: false,
@@ -137,7 +140,11 @@ impl Assembler {
             // The packet that shows that the picture before it has ended stays for the next turn.
             let is_other = !self.payloads.is_empty() && rtp_time != self.rtp_time;
             if is_other && seq == next {
-                if let Some(frame) = self.complete() {
+                // libwebrtc throws away what still waits of a picture when a keyframe is to go out, and
+                // numbers packets only then: what is cut off leaves no gap.
+                if self.has_marked {
+                    self.give_up();
+                } else if let Some(frame) = self.complete() {
                     return Some(frame);
                 }
                 continue;
@@ -147,6 +154,7 @@ impl Assembler {
             if packet.payload.is_empty() {
                 continue;
             }
+            self.has_marked |= packet.marker;
             (self.rtp_time, self.at_us) = (packet.rtp_time, packet.at_us);
             self.payloads.push(packet.payload);
             let is_whole = packet.marker || self.codec.is_audio();
@@ -249,6 +257,26 @@ mod tests {
         assert_eq!(assembler.gaps(), 1);
         assembler.push(&packet(11, &[0, 9], true));
         assert_eq!(polled(&mut assembler, 2_000_000), [], "too late");
+    }
+
+    #[test]
+    fn a_picture_that_was_cut_off_without_a_gap_is_left_out() {
+        let mut assembler = Assembler::new(Codec::Vp8);
+        vp8(&mut assembler, 0, true, false);
+        // Of this one the second packet never got a number.
+        let head = [0x10, 1, 0, 0];
+        assembler.push(&Packet { rtp_time: 7, ..packet(2, &head, false) });
+        let key = [0x10, 0, 0, 0, 0x9d, 1, 0x2a, 16, 0, 8, 0];
+        assembler.push(&Packet { rtp_time: 8, ..packet(3, &key, true) });
+        let times = std::iter::from_fn(|| assembler.poll(0)).map(|frame| frame.rtp_time);
+        assert_eq!(times.collect::<Vec<_>>(), [0, 8]);
+        // Who never marks an end means the next beginning.
+        let mut assembler = Assembler::new(Codec::Vp8);
+        for (seq, rtp_time) in [(0, 1), (1, 2), (2, 3)] {
+            assembler.push(&Packet { rtp_time, ..packet(seq, &key, false) });
+        }
+        let times = std::iter::from_fn(|| assembler.poll(0)).map(|frame| frame.rtp_time);
+        assert_eq!(times.collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
