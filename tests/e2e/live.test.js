@@ -74,6 +74,8 @@ function played(page) {
             parts: hls.latestLevelDetails?.partList?.length ?? 0,
             fatal: problems.filter(({ fatal }) => fatal),
             problems,
+            // What the browser says itself; the player only tells that there is something.
+            error: video.error?.message,
         };
     });
 }

@@ -2,10 +2,10 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Hopeless, until } from './wait.js';
 
@@ -113,7 +113,12 @@ export class Server {
         });
     }
 
+    /** What a failed test leaves: the end of the log, and all files where `AULA_E2E_KEEP` says. */
     dump() {
+        if (process.env.AULA_E2E_KEEP) {
+            const name = join(process.env.AULA_E2E_KEEP, basename(this.directory));
+            cpSync(this.directory, name, { recursive: true });
+        }
         console.error(`--- server log\n${this.log.slice(-100).join('\n')}\n---`);
     }
 
