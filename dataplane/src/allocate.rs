@@ -20,6 +20,8 @@ pub(crate) struct Wish {
     /// What it has cost at most lately, if there is nothing to choose from and its publisher is asked
     /// for less where that does not fit; else 0.
     pub peak_bps: u64,
+    /// It goes on for now even where it does not fit: its publisher is being asked for less.
+    pub is_spared: bool,
     /// What it is sent as, an index into `rungs`.
     pub now: Option<usize>,
     /// What it shall be sent as; `None` for nothing.
@@ -115,7 +117,7 @@ mod tests {
             temporal_max: 0,
             bits_per_second: *bits_per_second,
         });
-        Wish { rungs: rungs.collect(), priority, peak_bps: 0, now, then: None }
+        Wish { rungs: rungs.collect(), priority, now, ..Wish::default() }
     }
 
     fn shares(budget: u64, is_strained: bool, mut wishes: Vec<Wish>) -> Vec<Option<usize>> {

@@ -18,6 +18,15 @@ const PEAK_PERCENT: u64 = 130;
 /// Encodings must be unwanted for so long before it is told: pages are turned back and forth. What is
 /// wanted is told at once.
 const UNWANTED_US: u64 = 5_000_000;
+/// A publisher that is asked for less sends less within this: a round trip, its encoder, and two windows
+/// of the meter.
+const OBEYS_US: u64 = 1_500_000;
+/// One that still sends so much of what it was asked for does not listen, in percent, and is not relied
+/// upon for so long.
+const DEAF_PERCENT: u64 = 150;
+/// Looks over which what it sends is taken.
+const LOOKS: u64 = 16;
+const DEAF_US: u64 = 60_000_000;
 
 /// What the viewers on one shard ask of a Publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +67,89 @@ impl Wanted {
         }
         (self.told, self.fewer_since_us) = (Some(wanted), None);
         Some(wanted)
+    }
+}
+
+/// What the publisher of an only Encoding has been asked to keep within. It is relied upon for a while,
+/// because what it costs by then is known for certain only later, and who waited for that would see
+/// nothing meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    bound_bps: Option<u64>,
+    /// What it sends of what it has been asked for, in percent and not less than 100: some do not count
+    /// headers, and what is meant for sound beside it may go into pictures.
+    sends_percent: u64,
+    /// When it was last asked for less than before.
+    since_us: u64,
+    is_checked: bool,
+    /// It has not done what it was asked for, and is not relied upon again before this.
+    deaf_until_us: u64,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            bound_bps: None,
+            sends_percent: 100,
+            since_us: 0,
+            is_checked: false,
+            deaf_until_us: 0,
+        }
+    }
+}
+
+impl Asked {
+    /// Takes what has been asked for; nothing if there is no bound.
+    pub(crate) fn ask(&mut self, bound_bps: Option<u64>, now_us: u64) {
+        let is_less = bound_bps.is_some_and(|bound_bps| {
+            let before_bps = self.bound_bps.unwrap_or(NO_BOUND_BPS);
+            bound_bps < before_bps && !is_told(before_bps, bound_bps)
+        });
+        if is_less {
+            (self.since_us, self.is_checked) = (now_us, false);
+        }
+        if bound_bps.is_none() {
+            self.sends_percent = 100;
+        }
+        self.bound_bps = bound_bps;
+    }
+
+    /// Compares it with what comes, once the publisher has had time.
+    pub(crate) fn look(&mut self, latest_bps: u64, now_us: u64) {
+        let Some(bound_bps) = self.bound_bps else {
+            return;
+        };
+        if now_us < self.since_us + OBEYS_US {
+            return;
+        }
+        let sends_percent = latest_bps * 100 / bound_bps.max(1);
+        let sends_percent = sends_percent.clamp(100, DEAF_PERCENT);
+        self.sends_percent = (self.sends_percent * (LOOKS - 1) + sends_percent) / LOOKS;
+        if std::mem::replace(&mut self.is_checked, true) {
+            return;
+        }
+        if latest_bps * 100 > bound_bps * DEAF_PERCENT {
+            self.deaf_until_us = now_us + DEAF_US;
+        }
+    }
+
+    /// What to ask for, so that it sends no more than this.
+    pub(crate) fn ask_bps(&self, bits_per_second: u64) -> u64 {
+        bits_per_second * 100 / self.sends_percent
+    }
+
+    /// Whether its publisher may be relied upon to do what it is asked for.
+    pub(crate) fn is_heard(&self, now_us: u64) -> bool {
+        now_us >= self.deaf_until_us
+    }
+
+    /// What the Encoding is to be taken for that has cost so much lately.
+    pub(crate) fn cost_bps(&self, measured_bps: u64, now_us: u64) -> u64 {
+        let is_relied_on = now_us < self.since_us + OBEYS_US && self.is_heard(now_us);
+        match self.bound_bps.filter(|_| is_relied_on) {
+            Some(bound_bps) => measured_bps.min(bound_bps),
+            None => measured_bps,
+        }
     }
 }
 
@@ -146,7 +238,14 @@ mod tests {
 
     fn wish(bits_per_second: u64, priority: u8, then: Option<usize>) -> Wish {
         let rung = Rung { encoding: 0, spatial_max: 0, temporal_max: 0, bits_per_second };
-        Wish { rungs: vec![rung], priority, peak_bps: bits_per_second, now: then, then }
+        Wish {
+            rungs: vec![rung],
+            priority,
+            peak_bps: bits_per_second,
+            now: then,
+            then,
+            ..Wish::default()
+        }
     }
 
     #[test]
@@ -163,6 +262,27 @@ mod tests {
         assert_eq!(stretch(&chosen, &[100]), None, "there are other layers");
         let one_paused = [wish(900, 1, Some(0)), wish(800, 1, None), wish(40, 0, Some(0))];
         assert_eq!(takes(1000, &one_paused), [480, 480, 100], "halves of what slides leave");
+    }
+
+    #[test]
+    fn who_is_asked_for_less_is_relied_upon_once_until_it_does_not_listen() {
+        let mut asked = Asked::default();
+        assert_eq!(asked.cost_bps(900, 1), 900);
+        asked.ask(Some(300), 1_000_000);
+        assert_eq!(asked.cost_bps(900, 1_400_000), 300);
+        assert_eq!(asked.cost_bps(200, 1_400_000), 200);
+        asked.ask(Some(295), 2_000_000);
+        asked.look(250, 2_500_000);
+        assert_eq!(asked.cost_bps(900, 2_500_000), 900, "repeated is not asked again");
+        asked.ask(Some(200), 3_000_000);
+        assert_eq!(asked.cost_bps(250, 3_100_000), 200);
+        asked.look(900, 4_500_000);
+        asked.ask(Some(100), 5_000_000);
+        assert_eq!(asked.cost_bps(250, 5_000_000), 250, "it does not listen");
+        asked.ask(Some(50), 5_000_000 + DEAF_US);
+        assert_eq!(asked.cost_bps(250, 5_000_000 + DEAF_US), 50);
+        asked.ask(None, 6_000_000 + DEAF_US);
+        assert_eq!(asked.cost_bps(250, 6_000_000 + DEAF_US), 250);
     }
 
     #[test]

@@ -189,7 +189,9 @@ pub fn congestion(data: &[u8]) {
             5 => controller.take_remb(1 << (value % 64), now_us),
             6 => {
                 let wanted_bps = 1 << (value % 64);
-                if let Some(cluster) = controller.begin_probe(wanted_bps, now_us) {
+                if let Some(cluster) =
+                    controller.begin_probe(wanted_bps, wanted_bps & 1 == 1, now_us)
+                {
                     assert!(cluster.rate_bps <= RATE_MAX_BPS);
                 }
             }
@@ -234,7 +236,7 @@ pub fn allocation(data: &[u8]) {
         let rungs: Vec<Rung> = rungs.collect();
         let now = chunk.get(1).map(|now| usize::from(*now)).filter(|now| *now < rungs.len());
         if !rungs.is_empty() {
-            wishes.push(Wish { rungs, priority: chunk[0] % 3, peak_bps: 0, now, then: None });
+            wishes.push(Wish { rungs, priority: chunk[0] % 3, now, ..Wish::default() });
         }
     }
     let next_bps = allocate(budget_bps, is_strained, &mut wishes);

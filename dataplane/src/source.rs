@@ -8,7 +8,7 @@ use crate::api::PublicationInfo;
 use crate::choose::{Allowance, Meanwhile, Target};
 use crate::clock::SenderClock;
 use crate::codec::{Codec, MediaKind};
-use crate::demand::Demand;
+use crate::demand::{Asked, Demand};
 use crate::egress::Paced;
 use crate::forward::Lack;
 use crate::meter::Meter;
@@ -58,6 +58,8 @@ pub(crate) struct Source {
     order: Vec<u8>,
     /// What its publisher's shard knows of what the viewers here ask.
     pub demand_told: Demand,
+    /// What its publisher has been asked for.
+    pub asked: Asked,
     /// Of pictures: whether who is in them speaks.
     pub is_speaking: bool,
 }
@@ -115,6 +117,7 @@ impl Source {
             encodings: list,
             order,
             demand_told: Demand::default(),
+            asked: Asked::default(),
             is_speaking: false,
         }
     }
@@ -319,6 +322,9 @@ impl Source {
         if self.codec.kind() == MediaKind::Audio {
             return;
         }
+        if let [only] = self.encodings.as_slice() {
+            self.asked.look(only.meter.latest_bits_per_second(), now_us);
+        }
         self.sort_encodings(now_us);
         let newest_us = self.encodings.iter().filter_map(|encoding| encoding.last_at_us).max();
         for at in 0..self.subscribers.len() {
@@ -389,13 +395,23 @@ impl Source {
         }
     }
 
-    /// Sends a viewer something that it can do without, to fill a probe: one of the last packets
-    /// once more, or padding. Returns whether it could.
-    pub(crate) fn send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> bool {
-        self.try_send_probe(at, sending).is_some()
+    /// Sends a viewer something that it can do without, to fill a probe: padding if it `is_small`, else
+    /// one of the last packets once more. Returns whether it could.
+    pub(crate) fn send_probe(
+        &mut self,
+        at: usize,
+        is_small: bool,
+        sending: &mut Sending<'_>,
+    ) -> bool {
+        self.try_send_probe(at, is_small, sending).is_some()
     }
 
-    fn try_send_probe(&mut self, at: usize, sending: &mut Sending<'_>) -> Option<()> {
+    fn try_send_probe(
+        &mut self,
+        at: usize,
+        is_small: bool,
+        sending: &mut Sending<'_>,
+    ) -> Option<()> {
         let subscriber = self.subscribers.get_mut(at)?.as_mut()?;
         let rtx = subscriber.rtx.filter(|_| subscriber.is_numbered)?;
         let Sending { egress, batch, .. } = sending;
@@ -403,7 +419,7 @@ impl Source {
         subscriber.probe_back = subscriber.probe_back % PROBE_BACK_MAX + 1;
         let seq = subscriber.forwarder.next_out().checked_sub(u64::from(subscriber.probe_back));
         let found = seq.and_then(|seq| subscriber.forwarder.find(seq as u16));
-        let packet = found.and_then(|(encoding, seq_in)| {
+        let packet = found.filter(|_| !is_small).and_then(|(encoding, seq_in)| {
             let ring = self.encodings.get(usize::from(encoding))?.ring.as_ref()?;
             let (meta, bytes) = ring.get(seq_in)?;
             let placement = subscriber.forwarder.place_again(encoding, meta)?;

@@ -35,6 +35,8 @@ pub(crate) struct Subscriber {
     pub allowance: Allowance,
     /// What its path could take of this, in bits per second; `u64::MAX` if that is not known.
     pub takes_bps: u64,
+    /// Since when its path has taken less than the only Encoding there is costs.
+    pub short_since_us: Option<u64>,
     /// How important it is among all that its client gets: 0 is the most.
     pub priority: u8,
     /// Outgoing SSRC.
@@ -131,6 +133,7 @@ impl Subscriber {
             spatial_limit: if is_blind { 0 } else { u8::MAX },
             allowance: Allowance::All,
             takes_bps: u64::MAX,
+            short_since_us: None,
             priority,
             ssrc,
             pt,

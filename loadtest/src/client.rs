@@ -150,6 +150,7 @@ impl Client {
         };
         parse_rtcp(&datagram[..len], |feedback| match feedback {
             Feedback::Pli { ssrc } | Feedback::Fir { ssrc } => publisher.want_keyframe(ssrc),
+            Feedback::Remb { bitrate_bps } => publisher.bound(bitrate_bps),
             _ => {}
         });
     }

@@ -11,6 +11,8 @@ use crate::media::{AUDIO_INTERVAL_US, Audio, Packet, Video, next_due};
 /// Header and extensions at most: mid, rid, sequence number and the longest dependency descriptor
 /// take less than half of it.
 pub(crate) const HEADER_BYTES_MAX: usize = 128;
+/// What sound takes, with headers.
+const AUDIO_BPS: u64 = 60_000;
 /// The rids of simulcast, with each encoding's share of the rate of the best one: a quarter of the
 /// pixels each.
 pub(crate) const SIMULCAST: [(&str, u64); 3] = [("h", 1), ("m", 4), ("l", 16)];
@@ -70,6 +72,15 @@ impl Publisher {
     pub(crate) fn want_keyframe(&mut self, ssrc: u32) {
         for (video, _) in self.videos.iter_mut().filter(|(_, outgoing)| outgoing.ssrc == ssrc) {
             video.keyframe_wanted = true;
+        }
+    }
+
+    /// Keeps within what the server asks for (REMB), as far as there is one encoding only: of several
+    /// it leaves none out, so that a run has what it says.
+    pub(crate) fn bound(&mut self, bitrate_bps: u64) {
+        let audio_bps = if self.audio.is_some() { AUDIO_BPS } else { 0 };
+        if let [(video, _)] = self.videos.as_mut_slice() {
+            video.bound(bitrate_bps.saturating_sub(audio_bps));
         }
     }
 

@@ -202,15 +202,21 @@ impl Controller {
         self.loss.loss()
     }
 
-    /// Begins a probe if it is time for one: `wanted_bps` would be of use.
-    pub fn begin_probe(&mut self, wanted_bps: u64, now_us: u64) -> Option<Cluster> {
+    /// Begins a probe if it is time for one: `wanted_bps` would be of use. Who `is_starved`, so that no
+    /// picture flows meanwhile, gets one that is long enough to be measured at any rate.
+    pub fn begin_probe(
+        &mut self,
+        wanted_bps: u64,
+        is_starved: bool,
+        now_us: u64,
+    ) -> Option<Cluster> {
         let estimate_bps = self.estimate_bps(None, now_us)?;
         // Who loses much does not need more.
         let is_judged = self.feedback_us.is_some() || self.begun_us == Some(now_us);
         if !is_judged || self.loss() > 0.1 {
             return None;
         }
-        self.prober.begin(estimate_bps, wanted_bps, now_us)
+        self.prober.begin(estimate_bps, wanted_bps, is_starved, now_us)
     }
 
     /// The probe that runs, if any.

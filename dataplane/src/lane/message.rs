@@ -38,6 +38,14 @@ pub(crate) enum PeerMessage {
         /// What they ask.
         demand: Demand,
     },
+    /// What the publisher of an only Encoding has been asked for, in bits per second; nothing if it may
+    /// send what it likes.
+    Asked {
+        /// Of what.
+        publication: PublicationId,
+        /// What it shall keep within.
+        bound_bps: Option<u64>,
+    },
     /// Whether the publisher of pictures speaks.
     Speaking {
         /// Of what.

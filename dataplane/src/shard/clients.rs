@@ -33,6 +33,10 @@ const REDUNDANT_FROM: u64 = 2;
 /// What would be of use is probed for with so much to spare, in percent: a probe measures a little less
 /// than it sends.
 const PROBE_PERCENT: u64 = 115;
+/// An only Encoding that does not fit any more goes on for so long, since its publisher is asked for less
+/// at once: what is too much until it does so waits before the network. To stop it would cost a keyframe,
+/// and a pause that is longer than this.
+const SPARED_US: u64 = 600_000;
 /// An upgrade that had to be taken back within this was one too many.
 const REGRET_US: u64 = 10_000_000;
 /// The next one then waits: doubled from the first to the second, as long as it goes on.
@@ -66,6 +70,13 @@ struct Given {
     sounds: Vec<(PublicationId, usize)>,
     pictures: Vec<(PublicationId, usize)>,
     wishes: Vec<Wish>,
+}
+
+/// What a picture may have, what its path could take of it, and whether that is less than it costs.
+struct Share {
+    allowance: Allowance,
+    takes_bps: u64,
+    is_short: bool,
 }
 
 /// Keeps a client from going up and down.
@@ -162,7 +173,7 @@ impl Shard {
     fn divide(&mut self, key: ClientKey, now: Instant) {
         let now_us = self.micros(now);
         self.note_beginning(key, now_us);
-        self.note_backlog(key, now_us);
+        let is_behind = self.note_backlog(key, now_us);
         let estimate_bps = self.estimate_of(key, now_us);
         let Some(client) = self.clients.get(&key) else {
             return;
@@ -172,6 +183,7 @@ impl Shard {
         let is_strained = client.controller.is_strained(now_us);
         let is_held = client.hold.is_on(now_us);
         let mut takes = vec![u64::MAX; wishes.len()];
+        let mut shorts = vec![false; wishes.len()];
         let allowances = match estimate_bps {
             None => wishes.iter().map(|_| Allowance::All).collect(),
             Some(estimate_bps) => {
@@ -179,6 +191,13 @@ impl Shard {
                     (estimate_bps * (100 - SPARE_PERCENT) / 100).saturating_sub(audio_bps);
                 let next_bps = allocate(budget_bps, is_strained, &mut wishes);
                 takes = demand::takes(budget_bps, &wishes);
+                for (wish, is_short) in wishes.iter_mut().zip(&mut shorts) {
+                    *is_short = wish.then.is_none() && wish.now.is_some();
+                    // Over a connection that is behind, pictures are left out already.
+                    if *is_short && wish.is_spared && !is_behind {
+                        wish.then = wish.now;
+                    }
+                }
                 if is_held {
                     // Nobody is kept from the least.
                     for wish in &mut wishes {
@@ -200,8 +219,9 @@ impl Shard {
         self.set_pace(key, estimate_bps, media_bps, now_us);
         self.set_redundancy(key, &sounds, estimate_bps, alone_bps);
         self.note_moves(key, &wishes, now_us);
-        for (picture, share) in pictures.into_iter().zip(allowances.into_iter().zip(takes)) {
-            self.allow(picture, share, now);
+        let shares = allowances.into_iter().zip(takes).zip(shorts);
+        for (picture, ((allowance, takes_bps), is_short)) in pictures.into_iter().zip(shares) {
+            self.allow(picture, Share { allowance, takes_bps, is_short }, now);
         }
     }
 
@@ -231,10 +251,10 @@ impl Shard {
         given
     }
 
-    /// A TCP connection of the client's is behind.
-    fn note_backlog(&mut self, key: ClientKey, now_us: u64) {
+    /// Takes in whether a TCP connection of the client's is behind, and returns it.
+    fn note_backlog(&mut self, key: ClientKey, now_us: u64) -> bool {
         let Some(client) = self.clients.get_mut(&key) else {
-            return;
+            return false;
         };
         let mut is_behind = false;
         for slot in &client.slots {
@@ -245,6 +265,7 @@ impl Shard {
         if is_behind {
             client.controller.fell_behind(now_us);
         }
+        is_behind
     }
 
     /// A client whose packets are numbered is expected to tell what became of them.
@@ -321,9 +342,10 @@ impl Shard {
     fn allow(
         &mut self,
         (publication, at): (PublicationId, usize),
-        (allowance, takes_bps): (Allowance, u64),
+        Share { allowance, takes_bps, is_short }: Share,
         now: Instant,
     ) {
+        let now_us = self.micros(now);
         let Some(source) = self.sources.get_mut(&publication) else {
             return;
         };
@@ -331,6 +353,8 @@ impl Shard {
             return;
         };
         subscriber.takes_bps = takes_bps;
+        let since_us = subscriber.short_since_us.unwrap_or(now_us);
+        subscriber.short_since_us = is_short.then_some(since_us);
         let before = std::mem::replace(&mut subscriber.allowance, allowance);
         let viewer = subscriber.viewer;
         let is_paused = allowance == Allowance::Nothing;
@@ -354,7 +378,8 @@ impl Shard {
         let Some(wanted_bps) = client.wanted_bps.filter(|_| may) else {
             return;
         };
-        let Some(cluster) = client.controller.begin_probe(wanted_bps, now_us) else {
+        let Some(cluster) = client.controller.begin_probe(wanted_bps, client.is_starved, now_us)
+        else {
             return;
         };
         for slot in &client.slots {
@@ -420,7 +445,7 @@ impl Shard {
             let Some(source) = sources.get_mut(&publication) else {
                 return;
             };
-            source.send_probe(at, &mut sending);
+            source.send_probe(at, cluster.is_small, &mut sending);
         }
     }
 }
@@ -448,7 +473,9 @@ fn wish_for(source: &Source, subscriber: &Subscriber, now_us: u64) -> Option<Wis
     let is_speaker = source.is_speaking && subscriber.priority > 0;
     let priority = subscriber.priority.saturating_mul(2) - u8::from(is_speaker);
     let peak_bps = source.peak_bits_per_second();
-    Some(Wish { rungs, priority, peak_bps, now, then: None })
+    let short_for_us = subscriber.short_since_us.map_or(0, |us| now_us.saturating_sub(us));
+    let is_spared = peak_bps > 0 && source.asked.is_heard(now_us) && short_for_us < SPARED_US;
+    Some(Wish { rungs, priority, peak_bps, is_spared, now, then: None })
 }
 
 /// What each picture may have.

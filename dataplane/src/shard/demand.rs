@@ -101,12 +101,15 @@ impl Shard {
         let live = (0..).zip(&publisher.publications).filter_map(|(m_line, publication)| {
             Some((m_line, publication.as_ref().filter(|one| one.announced.is_some())?))
         });
-        let bounds = live.map(|(m_line, publication)| {
-            let source = self.sources.get(&PublicationId { transport: *id, m_line })?;
-            bound(publication, source)
-        });
-        let bound_bps = bounds.sum::<Option<u64>>().filter(|bound_bps| *bound_bps > 0);
-        let Some(ask_bps) = publisher.told.next(bound_bps, now_us) else {
+        let transport = *id;
+        let mut bounds = Vec::new();
+        for (m_line, publication) in live {
+            let id = PublicationId { transport, m_line };
+            let bound_bps = self.sources.get(&id).and_then(|source| bound(publication, source));
+            bounds.push((id, publication.kind, publication.readers, bound_bps));
+        }
+        let all = bounds.iter().map(|(.., bound_bps)| *bound_bps).sum::<Option<u64>>();
+        let Some(ask_bps) = publisher.told.next(all.filter(|bps| *bps > 0), now_us) else {
             return;
         };
         let sender = publisher.rtcp_ssrc;
@@ -114,6 +117,30 @@ impl Shard {
             super::tick::send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
                 writer.remb(sender, ask_bps);
             });
+        }
+        for (publication, kind, readers, bound_bps) in bounds {
+            if kind == MediaKind::Video {
+                let bound_bps = bound_bps.filter(|_| ask_bps < NO_BOUND_BPS);
+                self.note_asked(publication, readers, bound_bps, now_us);
+            }
+        }
+    }
+
+    /// Lets all who forward a Publication know what its publisher has been asked for.
+    fn note_asked(
+        &mut self,
+        publication: PublicationId,
+        readers: u32,
+        bound_bps: Option<u64>,
+        now_us: u64,
+    ) {
+        if let Some(source) = self.sources.get_mut(&publication) {
+            source.asked.ask(bound_bps, now_us);
+        }
+        for reader in ReaderId::all_in(readers) {
+            if let ReaderId::Shard(shard) = reader {
+                self.messages.push((shard, PeerMessage::Asked { publication, bound_bps }));
+            }
         }
     }
 }
@@ -126,7 +153,7 @@ fn bound(publication: &Publication, source: &Source) -> Option<u64> {
         MediaKind::Video => {
             let best = publication.demands.iter().map(|d| d.bits_per_second).max()?;
             let is_bound = best > 0 && best < NO_BOUND_BPS;
-            is_bound.then(|| (best * ASK_PERCENT / 100).max(BOUND_MIN_BPS))
+            is_bound.then(|| source.asked.ask_bps(best * ASK_PERCENT / 100).max(BOUND_MIN_BPS))
         }
     }
 }
@@ -135,7 +162,8 @@ impl Source {
     fn demand(&self) -> Demand {
         let mut demand = Demand::default();
         for subscriber in self.subscribers.iter().flatten() {
-            demand.bits_per_second = demand.bits_per_second.max(subscriber.takes_bps);
+            // Whose path takes nothing is a viewer all the same.
+            demand.bits_per_second = demand.bits_per_second.max(subscriber.takes_bps).max(1);
             demand.wished |= match subscriber.cap {
                 LayerCap::High => u8::MAX,
                 LayerCap::Low => self.least(),

@@ -68,6 +68,11 @@ impl Shard {
             PeerMessage::Demand { publication, from, demand } => {
                 self.take_demand(publication, from, demand);
             }
+            PeerMessage::Asked { publication, bound_bps } => {
+                if let Some(source) = self.sources.get_mut(&publication) {
+                    source.asked.ask(bound_bps, self.now_us);
+                }
+            }
             PeerMessage::Speaking { publication, is_speaking } => {
                 if let Some(source) = self.sources.get_mut(&publication) {
                     source.is_speaking = is_speaking;

@@ -90,6 +90,55 @@ pub(crate) fn run(
     Ok(found)
 }
 
+/// A link that falls and comes back.
+#[cfg(test)]
+#[derive(Debug)]
+struct Fallen {
+    /// For how long no picture came at most after the fall, in milliseconds.
+    paused_ms: u64,
+    /// Decoded in the last ten seconds before it came back, in kbit/s.
+    kbps: u64,
+    /// Decoded in seconds five to ten after that, in kbit/s.
+    back_kbps: u64,
+}
+
+/// One Encoding without layers through a link that falls to `kbps` for 25 s.
+#[cfg(test)]
+fn fall(codec: Codec, video_bps: u64, kbps: u64, seed: u64) -> Result<Fallen, String> {
+    let load =
+        Load { codec, simulcast: false, is_svc: false, video_bps, fps: FPS, audio: true, seed };
+    let link = |rate_bps| loadtest::netem::Impairment {
+        rate_bps: Some(rate_bps),
+        delay: Duration::from_millis(20),
+        queue: Duration::from_millis(200),
+        ..Default::default()
+    };
+    let mut world = World::new(load, link(20_000_000))?;
+    world.connect()?;
+    world.run_for(Duration::from_secs(10))?;
+    let fallen_us = world.now_us();
+    world.change(link(kbps * 1000));
+    world.run_for(Duration::from_secs(25))?;
+    let back_us = world.now_us();
+    world.change(link(20_000_000));
+    world.run_for(Duration::from_secs(10))?;
+    let pictures = &world.viewer.pictures;
+    let kbps_between = |since_us: u64, until_us: u64| {
+        let within = |picture: &&Decoded| (since_us..until_us).contains(&picture.at_us);
+        let bytes: u64 =
+            pictures.decoded.iter().filter(within).map(|picture| picture.bytes as u64).sum();
+        bytes * 8000 / (until_us - since_us)
+    };
+    let times = pictures.decoded.iter().map(|picture| picture.at_us);
+    let times: Vec<u64> = times.filter(|at| (fallen_us..back_us).contains(at)).collect();
+    let longest_us = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(back_us);
+    Ok(Fallen {
+        paused_ms: longest_us / 1000,
+        kbps: kbps_between(back_us - 10_000_000, back_us),
+        back_kbps: kbps_between(back_us + 5_000_000, world.now_us()),
+    })
+}
+
 impl Found {
     fn of(decoded: &[Decoded], since_us: u64, until_us: u64) -> Self {
         let seconds = (until_us - since_us).max(1) as f64 / 1e6;
@@ -202,6 +251,28 @@ mod tests {
                     if !is_good {
                         bad.push(format!("{rung}, {name}, seed {seed}: {found:?}"));
                     }
+                }
+            }
+        }
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+
+    /// The link, for how long no picture may come in milliseconds, what must come at least before it is
+    /// back, and after: in kbit/s. Sound takes 60 of it.
+    const OWED_AFTER_A_FALL: [(u64, u64, u64, u64); 3] =
+        [(800, 800, 400, 1000), (500, 2000, 250, 1000), (300, 8000, 10, 250)];
+
+    #[test]
+    fn one_encoding_is_lowered_for_a_link_that_falls() {
+        let mut bad = Vec::new();
+        for seed in 1..=4 {
+            for (kbps, paused_ms, least_kbps, back_kbps) in OWED_AFTER_A_FALL {
+                let found = fall(Codec::H264, 1_200_000, kbps, seed).expect("the run");
+                let is_good = found.paused_ms <= paused_ms
+                    && found.kbps >= least_kbps
+                    && found.back_kbps >= back_kbps;
+                if !is_good {
+                    bad.push(format!("{kbps} kbit/s, seed {seed}: {found:?}"));
                 }
             }
         }

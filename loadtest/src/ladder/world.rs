@@ -123,6 +123,12 @@ impl World {
         Ok(())
     }
 
+    /// Both directions are like this from now on.
+    pub(super) fn change(&mut self, link: Impairment) {
+        self.down.change(link, self.now_us);
+        self.up.change(link, self.now_us);
+    }
+
     fn run_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), String> {
         while !done(self) {
             if self.now_us > CONNECT_US {

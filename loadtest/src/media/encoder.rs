@@ -100,6 +100,11 @@ impl Encoder {
         Self { settings, random, picture: 0, keyframe_at: 0, debt: 0.0 }
     }
 
+    /// Keeps to another rate from the next picture on.
+    pub(super) fn set_rate(&mut self, bitrate_bps: u64) {
+        self.settings.bitrate_bps = bitrate_bps;
+    }
+
     /// The frames of the next picture, lowest layer first.
     pub(super) fn next_picture(&mut self, wants_keyframe: bool) -> Vec<Frame> {
         let Settings { bitrate_bps, fps, temporal, spatial, .. } = self.settings;

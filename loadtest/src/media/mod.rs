@@ -47,6 +47,8 @@ pub(crate) struct Video {
     interval_us: u64,
     frame_at_us: u64,
     tl0: u8,
+    /// What it takes where nobody asks for less.
+    full_bps: u64,
     /// Whether the next frame is a keyframe.
     pub keyframe_wanted: bool,
 }
@@ -77,8 +79,16 @@ impl Video {
             interval_us: 1_000_000 / fps.max(1),
             frame_at_us: at_us,
             tl0: 0,
+            full_bps: bitrate_bps,
             keyframe_wanted: true,
         }
+    }
+
+    /// Keeps within what the receiver asks for. Browsers go up again step by step; here it is at once.
+    pub(crate) fn bound(&mut self, bitrate_bps: u64) {
+        let bitrate_bps = bitrate_bps.min(self.full_bps);
+        self.encoder.set_rate(bitrate_bps);
+        self.pacer.set_rate(bitrate_bps);
     }
 
     /// When something is to be done.

@@ -31,6 +31,11 @@ impl Pacer {
         Self { queue: VecDeque::new(), bytes_per_us, budget, budget_at_us: 0 }
     }
 
+    /// Keeps to the pace of another rate.
+    pub(super) fn set_rate(&mut self, bitrate_bps: u64) {
+        self.bytes_per_us = bitrate_bps as f64 * FACTOR / 8e6;
+    }
+
     /// Queues a packet.
     pub(super) fn push(&mut self, packet: Packet) {
         self.queue.push_back(packet);

@@ -82,6 +82,17 @@ impl<T: Clone> Link<T> {
         }
     }
 
+    /// Does this to what comes from now on; what is under way stays as it is.
+    pub fn change(&mut self, impairment: Impairment, now_us: u64) {
+        let before_bps = self.impairment.rate_bps.unwrap_or(u64::MAX);
+        let after_bps = impairment.rate_bps.unwrap_or(u64::MAX);
+        let waits_us = u128::from(self.waits_us(now_us));
+        // What waits before the line leaves at its new rate.
+        let waits_us = waits_us * u128::from(before_bps) / u128::from(after_bps.max(1));
+        self.free_at_us = now_us + waits_us as u64;
+        self.impairment = impairment;
+    }
+
     /// What became of the datagrams so far.
     pub fn stats(&self) -> LinkStats {
         self.stats
