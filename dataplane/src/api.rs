@@ -18,6 +18,8 @@ use crate::voice::VoiceReport;
 pub struct PublicationInfo {
     /// Its id, group-wide and process-wide.
     pub id: PublicationId,
+    /// The shard that its packets come to first.
+    pub shard: ShardId,
     /// Audio or video.
     pub kind: MediaKind,
     /// The codec of the packets that arrive (not merely the first one negotiated).
