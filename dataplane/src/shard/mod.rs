@@ -29,7 +29,7 @@ mod probing;
 mod random;
 mod reports;
 mod routes;
-mod slots;
+mod seats;
 mod sources;
 mod statistics;
 mod strays;

@@ -106,9 +106,7 @@ impl Shard {
             self.count(DropReason::AddressLimit);
             return None;
         }
-        let Some(transport) = self.transports.get_mut(slot) else {
-            return None;
-        };
+        let transport = self.transports.get_mut(slot)?;
         let generation = transport.peer.restarts();
         let check = Check { priority, nominates: request.nominates, generation };
         let (at, evicted) = transport.paths.check(path, check, now);

@@ -199,7 +199,7 @@ pub(super) fn send_rtcp(
     counters: &mut Counters,
     write: impl FnOnce(&mut Writer<'_>),
 ) {
-    let out = outbox.slot(counters);
+    let out = outbox.room(counters);
     let room = out.len() - SEAL_OVERHEAD_MAX_BYTES;
     let mut writer = Writer::new(&mut out[..room]);
     write(&mut writer);

@@ -47,7 +47,7 @@ impl Shard {
             }
         };
         let is_outstanding = match self.transports.get(slot) {
-            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_slots => {
+            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_seats => {
                 peer.has_offer_outstanding()
             }
             _ => return Err(PeerError::SdpUnusable.into()),
@@ -156,9 +156,9 @@ impl Shard {
             peer.accept_answer(&link, now, &mut sender(paths, None, outbox, counters))?
         };
         let wanted = std::mem::take(&mut viewer.wanted);
-        let has_slots = viewer.has_slots;
-        if has_slots {
-            self.slots_answered(slot, &description);
+        let has_seats = viewer.has_seats;
+        if has_seats {
+            self.seats_answered(slot, &description);
             self.after_drain(slot, drained, now);
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! A viewer's side of the control contract without renegotiation: its m-sections are slots, agreed
+//! A viewer's side of the control contract without renegotiation: its m-sections are seats, agreed
 //! upon once, which carry one Publication after another.
 
 use std::net::IpAddr;
@@ -20,8 +20,11 @@ use crate::peer::{Drained, Refusal};
 use crate::sdp::{Description, Section};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
 
-/// Slots of each kind that we offer at most.
-const OFFERED_SLOTS_MAX: u8 = 8;
+/// Seats of each kind that we offer at most.
+const OFFERED_SEATS_MAX: u8 = 8;
+
+/// How the track of a seat is named in descriptions, with a number behind it.
+const TRACK: &str = "slot";
 
 impl Shard {
     pub(super) fn view(
@@ -38,7 +41,7 @@ impl Shard {
                 let viewer = Viewer {
                     msid: msid.to_owned(),
                     codecs: codecs.to_vec(),
-                    has_slots: true,
+                    has_seats: true,
                     ..Viewer::default()
                 };
                 (self.create_viewer(id, client, viewer, now)?, true)
@@ -51,7 +54,7 @@ impl Shard {
                 })
             }
             ViewOffer::Ours { audio, video } => {
-                self.offer_slots(slot, (*audio, *video), reached, now)
+                self.offer_seats(slot, (*audio, *video), reached, now)
             }
         };
         if done.is_err() && is_new {
@@ -70,7 +73,7 @@ impl Shard {
         let remote = read_description(offer)?;
         let before = match self.transports.get(slot) {
             Some(Transport { peer, role: Role::Viewer(viewer), .. })
-                if viewer.has_slots && !peer.has_offer_outstanding() =>
+                if viewer.has_seats && !peer.has_offer_outstanding() =>
             {
                 viewer
             }
@@ -101,12 +104,12 @@ impl Shard {
         };
         let role = PeerRole::Viewer;
         let answer = describe::answer(&remote, &agreement, role, &ours, link.has_rsize, track);
-        let (slots, unused) = (slots(viewer), agreement.unused(&remote));
-        self.events.push(Event::Viewed { transport: *id, answer: Some(answer), slots, unused });
+        let (seats, unused) = (seats(viewer), agreement.unused(&remote));
+        self.events.push(Event::Viewed { transport: *id, answer: Some(answer), seats, unused });
         Ok(drained)
     }
 
-    fn offer_slots(
+    fn offer_seats(
         &mut self,
         slot: usize,
         (audio, video): (u8, u8),
@@ -122,8 +125,8 @@ impl Shard {
             _ => return Err(PeerError::OfferOutstanding.into()),
         };
         let kinds: Vec<MediaKind> = std::iter::empty()
-            .chain((0..audio.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Audio))
-            .chain((0..video.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Video))
+            .chain((0..audio.min(OFFERED_SEATS_MAX)).map(|_| MediaKind::Audio))
+            .chain((0..video.min(OFFERED_SEATS_MAX)).map(|_| MediaKind::Video))
             .filter(|kind| codecs.iter().any(|codec| codec.kind() == *kind))
             .collect();
         if kinds.is_empty() {
@@ -135,7 +138,7 @@ impl Shard {
             return Err(PeerError::SdpUnusable.into());
         };
         for (at, kind) in kinds.into_iter().enumerate() {
-            viewer.add_line(kind, &format!("slot{at}"), &mut self.random);
+            viewer.add_line(kind, &format!("{TRACK}{at}"), &mut self.random);
         }
         let (outbox, counters) = (&mut self.outbox, &mut self.statistics.counters);
         let mut transmit = sender(paths, None, outbox, counters);
@@ -163,8 +166,8 @@ impl Shard {
         Ok(())
     }
 
-    /// The viewer has answered our offer of slots.
-    pub(super) fn slots_answered(&mut self, slot: usize, answer: &Description) {
+    /// The viewer has answered our offer of seats.
+    pub(super) fn seats_answered(&mut self, slot: usize, answer: &Description) {
         let Some(Transport { id, role: Role::Viewer(viewer), .. }) = self.transports.get_mut(slot)
         else {
             return;
@@ -173,8 +176,8 @@ impl Shard {
         for (line, section) in viewer.lines.iter_mut().zip(&answer.sections) {
             line.section = Some(section).filter(|s| s.is_active && s.receives).cloned();
         }
-        let (slots, unused) = (slots(viewer), Vec::new());
-        self.events.push(Event::Viewed { transport: *id, answer: None, slots, unused });
+        let (seats, unused) = (seats(viewer), Vec::new());
+        self.events.push(Event::Viewed { transport: *id, answer: None, seats, unused });
     }
 
     pub(super) fn watch(
@@ -186,7 +189,7 @@ impl Shard {
         let Some(slot) = self.transports.slot_of(id) else {
             return;
         };
-        let Some(viewer) = self.transports.viewer_mut(slot).filter(|viewer| viewer.has_slots)
+        let Some(viewer) = self.transports.viewer_mut(slot).filter(|viewer| viewer.has_seats)
         else {
             return;
         };
@@ -209,15 +212,15 @@ impl Shard {
         }
         if let Some(viewer) = self.transports.viewer(slot) {
             let lines = viewer.lines.iter();
-            let slots = lines.map(|line| line.subscription.as_ref().map(|(info, _)| info.id));
-            let slots = slots.collect();
-            self.events.push(Event::Watching { transport: id, slots });
+            let seats = lines.map(|line| line.subscription.as_ref().map(|(info, _)| info.id));
+            let seats = seats.collect();
+            self.events.push(Event::Watching { transport: id, seats });
         }
     }
 }
 
 impl Viewer {
-    /// Makes slots of the agreed sections. Returns their m-lines, in the order of the slots.
+    /// Makes seats of the agreed sections. Returns their m-lines, in the order of the seats.
     fn carry(&mut self, agreement: &Agreement, random: &mut Random) -> Vec<usize> {
         let mut carried = Vec::new();
         let mut lines: Vec<ViewerLine> = Vec::new();
@@ -229,7 +232,7 @@ impl Viewer {
             let known = self.lines.iter().position(|line| line.mid == section.mid);
             let line = match known {
                 Some(known) => self.lines.swap_remove(known),
-                None => ViewerLine { track_id: format!("slot{m_line}"), ..fresh },
+                None => ViewerLine { track_id: format!("{TRACK}{m_line}"), ..fresh },
             };
             lines.push(ViewerLine { section: Some(section.clone()), ..line });
             carried.push(m_line);
@@ -241,11 +244,11 @@ impl Viewer {
     }
 }
 
-fn slots(viewer: &Viewer) -> Vec<(String, MediaKind)> {
+fn seats(viewer: &Viewer) -> Vec<(String, MediaKind)> {
     viewer.lines.iter().map(|line| (line.mid.clone(), line.kind)).collect()
 }
 
-/// By slot, what it shall carry. The first wishes win; a winner that is carried already stays where
+/// By seat, what it shall carry. The first wishes win; a winner that is carried already stays where
 /// it is, because moving it would cost a keyframe.
 fn assign(
     lines: &[ViewerLine],
