@@ -81,13 +81,16 @@ impl Shard {
         (encoding, codec): (u8, Codec),
         packet: Packet<'_>,
     ) {
-        // The last viewer may have left while the packet was on its way.
         let (mut sending, sources) = self.sending(self.time.now_us);
-        let is_full_of = sources.keep_foreign(publication, |source| {
-            source.set_codec(codec);
-            source.keep(encoding, packet)
-        });
-        if let Some(source) = is_full_of {
+        // The last viewer may have left while the packet was on its way.
+        let Some((source, gathering)) = sources.of_lane(publication) else {
+            return;
+        };
+        source.set_codec(codec);
+        let is_full = source.keep(encoding, packet);
+        // It has waited on its way already.
+        gathering.add(publication, 0);
+        if is_full {
             source.fan_out(&mut sending);
         }
     }

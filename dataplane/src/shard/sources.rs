@@ -83,17 +83,10 @@ impl Sources {
         })
     }
 
-    /// Keeps a packet that came through a lane, if anybody still views it. It has waited on its way
-    /// already, so it leaves with the next fan-out. Returns the Source if as much waits there as may.
-    pub(super) fn keep_foreign(
-        &mut self,
-        id: PublicationId,
-        keep: impl FnOnce(&mut Source) -> bool,
-    ) -> Option<&mut Source> {
-        let source = self.by_id.get_mut(&id)?;
-        let is_full = keep(source);
-        self.gathering.add(id, 0);
-        is_full.then_some(source)
+    /// The Source of what comes through a lane, if anybody still views it, and where it waits when it has
+    /// kept something.
+    pub(super) fn of_lane(&mut self, id: PublicationId) -> Option<(&mut Source, &mut Gathering)> {
+        Some((self.by_id.get_mut(&id)?, &mut self.gathering))
     }
 
     /// A publisher with so many m-lines has left. What has viewers stays until they leave, because it knows
