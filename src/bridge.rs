@@ -397,17 +397,17 @@ impl Bridge {
                 },
                 text: error.to_string(),
             },
-            Event::Viewed { transport, answer, slots, .. } => {
-                let slots = slots.into_iter().map(|(mid, kind)| (mid, kind_of(kind))).collect();
-                MediaEvent::Viewed { media: media(self, transport)?, answer, slots }
+            Event::Viewed { transport, answer, seats, .. } => {
+                let seats = seats.into_iter().map(|(mid, kind)| (mid, kind_of(kind))).collect();
+                MediaEvent::Viewed { media: media(self, transport)?, answer, seats }
             }
-            Event::Watching { transport, slots } => {
+            Event::Watching { transport, seats } => {
                 let key = |id: PublicationId| {
                     let media = self.media.get(&id.transport).copied()?;
                     Some(PublicationKey { media, m_line: id.m_line })
                 };
-                let slots = slots.into_iter().map(|id| id.and_then(key)).collect();
-                MediaEvent::Watching { media: media(self, transport)?, slots }
+                let seats = seats.into_iter().map(|id| id.and_then(key)).collect();
+                MediaEvent::Watching { media: media(self, transport)?, seats }
             }
             Event::Received { transport, rates } => {
                 let rates = rates.iter().map(|rate| Rate {

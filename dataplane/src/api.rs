@@ -18,6 +18,8 @@ use crate::voice::VoiceReport;
 pub struct PublicationInfo {
     /// Its id, group-wide and process-wide.
     pub id: PublicationId,
+    /// The shard that its packets come to first.
+    pub shard: ShardId,
     /// Audio or video.
     pub kind: MediaKind,
     /// The codec of the packets that arrive (not merely the first one negotiated).
@@ -77,14 +79,14 @@ impl LayerCap {
 /// How a viewer that watches without further negotiation begins (WHEP).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ViewOffer {
-    /// The viewer's offer, at most 256 KiB. Each m-section in which it receives becomes a slot.
+    /// The viewer's offer, at most 256 KiB. Each m-section in which it receives becomes a seat.
     Theirs(String),
-    /// We make the offer, with so many slots of each kind; [`Command::AcceptAnswer`] ends the
+    /// We make the offer, with so many seats of each kind; [`Command::AcceptAnswer`] ends the
     /// exchange.
     Ours {
-        /// Slots for audio, at most 8.
+        /// Seats for audio, at most 8.
         audio: u8,
-        /// Slots for video, at most 8.
+        /// Seats for video, at most 8.
         video: u8,
     },
 }
@@ -222,7 +224,7 @@ pub enum Command {
         /// Whether to restart ICE (new ufrag and password).
         ice_restart: bool,
     },
-    /// Let a viewer watch through slots: m-sections that carry one Publication after another, as
+    /// Let a viewer watch through seats: m-sections that carry one Publication after another, as
     /// [`Command::Watch`] says, with no further negotiation. A `transport` unknown so far is
     /// created; a known one takes the offer as an ICE restart. Answered by [`Event::Viewed`],
     /// [`Event::Offered`] or [`Event::Refused`].
@@ -240,8 +242,8 @@ pub enum Command {
         /// Our address that the wish came to, whose candidate is the first that is told.
         reached: Option<IpAddr>,
     },
-    /// What the slots shall carry, most important first: what does not fit is left out, what is
-    /// there already keeps its slot. Unknown ids are ignored. Answered by [`Event::Watching`].
+    /// What the seats shall carry, most important first: what does not fit is left out, what is
+    /// there already keeps its seat. Unknown ids are ignored. Answered by [`Event::Watching`].
     Watch {
         /// The viewer.
         transport: TransportId,
@@ -349,15 +351,15 @@ pub enum Event {
         /// M-sections that cannot be used, beside those that are off.
         unused: Vec<Unused>,
     },
-    /// A viewer's slots are negotiated.
+    /// A viewer's seats are negotiated.
     Viewed {
         /// Whose.
         transport: TransportId,
         /// The answer to its offer, with all our candidates and `a=end-of-candidates`; nothing
         /// if the offer was ours.
         answer: Option<String>,
-        /// By slot, its m-section's mid and kind.
-        slots: Vec<(String, MediaKind)>,
+        /// By seat, its m-section's mid and kind.
+        seats: Vec<(String, MediaKind)>,
         /// M-sections that cannot be used, beside those that are off.
         unused: Vec<Unused>,
     },
@@ -387,12 +389,12 @@ pub enum Event {
         /// Indices into [`PublicationInfo::rids`], as bits.
         encodings: u8,
     },
-    /// What a viewer's slots carry now.
+    /// What a viewer's seats carry now.
     Watching {
         /// Whose.
         transport: TransportId,
-        /// By slot, in the order of [`Event::Viewed`].
-        slots: Vec<Option<PublicationId>>,
+        /// By seat, in the order of [`Event::Viewed`].
+        seats: Vec<Option<PublicationId>>,
     },
     /// How much a publisher's Encodings bring, about once per second while connected.
     Received {

@@ -3,7 +3,7 @@
 
 pub use crate::descriptor::{FrameInfo, parse as parse_descriptor};
 pub use crate::extension::{Extension, ExtensionMap};
-pub use crate::keys::{KeySlot, lean_provider as provider, with_slot};
+pub use crate::keys::{KeyCell, lean_provider as provider, with_cell};
 pub use crate::outbox::{BATCH_MAX, DATAGRAM_BYTES_MAX, Outbox, Outgoing, Wire};
 pub use crate::path::Path;
 pub use crate::peer::generate_certificate;

@@ -337,7 +337,7 @@ mod tests {
 
     use super::*;
     use crate::fingerprint::sha_256;
-    use crate::keys::{self, KeySlot};
+    use crate::keys::{self, KeyCell};
 
     fn certificate(is_rsa: bool) -> DtlsCert {
         let key = if is_rsa {
@@ -358,7 +358,7 @@ mod tests {
     /// Runs our side, as its Transport would, against `peer`; the peer's keys, if it is connected.
     struct Run {
         ours: Box<dyn DtlsInstance>,
-        slot: KeySlot,
+        cell: KeyCell,
         peer: Box<dyn DtlsInstance>,
         now: Instant,
     }
@@ -369,12 +369,12 @@ mod tests {
             let cert = crate::peer::generate_certificate().unwrap();
             let version = str0m::config::DtlsVersion::Dtls12;
             let build = || keys::provider().dtls_provider.new_dtls(&cert, now, version, None);
-            let (ours, slot) = keys::with_slot(build);
+            let (ours, cell) = keys::with_cell(build);
             let mut ours = ours.unwrap();
-            slot.take_any_certificate();
+            cell.take_any_certificate();
             ours.set_active(is_client);
             peer.set_active(!is_client);
-            Self { ours, slot, peer, now }
+            Self { ours, cell, peer, now }
         }
 
         /// Returns what the peer has learnt: our certificate and its keys.
@@ -409,7 +409,7 @@ mod tests {
                         break;
                     }
                 }
-                if self.slot.get().is_some() && keys.is_some() {
+                if self.cell.get().is_some() && keys.is_some() {
                     return certificate.zip(keys);
                 }
                 self.now += ASK_EVERY;
@@ -430,9 +430,9 @@ mod tests {
             let theirs = certificate(is_rsa);
             let mut run = Run::new(openssl_peer(&theirs), is_client);
             let (_, keys) = run.meet(|_| false).expect("they connect");
-            assert_eq!(run.slot.get().unwrap().material, keys);
-            assert_eq!(run.slot.get().unwrap().is_client, is_client);
-            assert_eq!(sha_256(run.slot.certificate().unwrap()), sha_256(&theirs.certificate));
+            assert_eq!(run.cell.get().unwrap().material, keys);
+            assert_eq!(run.cell.get().unwrap().is_client, is_client);
+            assert_eq!(sha_256(run.cell.certificate().unwrap()), sha_256(&theirs.certificate));
         }
     }
 
@@ -451,8 +451,8 @@ mod tests {
         bare.stream = SslStream::new(ssl, Datagrams::default()).unwrap();
         let mut run = Run::new(Box::new(bare), false);
         assert!(run.meet(|_| false).is_none());
-        assert!(run.slot.get().is_none(), "no keys");
-        let failure = run.slot.failure().expect("a reason");
+        assert!(run.cell.get().is_none(), "no keys");
+        let failure = run.cell.failure().expect("a reason");
         assert!(failure.text.contains("did not return a certificate"), "{}", failure.text);
     }
 

@@ -112,10 +112,10 @@ impl ExtensionMap {
     /// Records one `a=extmap`. Ids outside 1..=14 cannot be used with browsers' one-byte form
     /// and are left out, as are unknown URIs.
     pub fn insert(&mut self, id: u8, uri: &str) {
-        if let (Some(slot), Some(extension)) =
+        if let (Some(place), Some(extension)) =
             (self.by_id.get_mut(usize::from(id)).filter(|_| id > 0), Extension::from_uri(uri))
         {
-            *slot = Some(extension);
+            *place = Some(extension);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::outbox::{Outbox, Outgoing, Wire};
 use crate::path::Path;
 use crate::rtp::RtpHeader;
 use crate::sending::{Batch, Packet, Sending};
-use crate::source::Source;
+use crate::source::{Origin, Source};
 use crate::srtp::{DtlsKeys, Profile, Sealer};
 use crate::stats::Counters;
 use crate::subscriber::{Negotiated, Subscriber};
@@ -58,7 +58,7 @@ impl Fanout {
     /// A Publication with `viewers` Subscriptions, fed with packets of `payload_bytes`, sealed
     /// with AES-256-GCM (what our handshake prefers) or AES-128-GCM.
     pub fn new(viewers: usize, payload_bytes: usize, is_256: bool) -> Self {
-        let mut source = Source::new(Codec::Vp8, 1);
+        let mut source = Source::new(Origin::Publisher(0), Codec::Vp8, 1);
         let transport = TransportId::new(ShardId(0), 1);
         let publication = PublicationId { transport, m_line: 0 };
         let mut egress = Vec::new();

@@ -5,7 +5,7 @@
 //! to the engine, which therefore cannot seal anything at all.
 //!
 //! The provider is not told which Transport asks for a DTLS instance, but the engine asks while it
-//! is being built: a thread-local slot, set just before, tells.
+//! is being built: a thread-local cell, set just before, tells.
 //!
 //! There are two libraries behind it. The engine's own is lean, and takes ECDSA certificates only;
 //! OpenSSL takes any, and has whoever begins as the libraries of encoders do, and whose offer wants us to begin
@@ -28,12 +28,12 @@ use crate::dtls_openssl::{self, OpensslDtls};
 use crate::srtp::{DtlsKeys, Profile};
 
 thread_local! {
-    static NEXT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
+    static NEXT: RefCell<Option<KeyCell>> = const { RefCell::new(None) };
 }
 
 /// Where the keys of one Transport appear when its handshake is done, and its peer's certificate.
 #[derive(Clone, Default)]
-pub struct KeySlot(Arc<Handshake>);
+pub struct KeyCell(Arc<Handshake>);
 
 #[derive(Default)]
 struct Handshake {
@@ -53,7 +53,7 @@ pub struct Failure {
     pub is_of_certificate: bool,
 }
 
-impl KeySlot {
+impl KeyCell {
     /// Why the handshake failed, if it has.
     pub fn failure(&self) -> Option<&Failure> {
         self.0.failure.get()
@@ -75,21 +75,21 @@ impl KeySlot {
     }
 }
 
-impl fmt::Debug for KeySlot {
+impl fmt::Debug for KeyCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the keys.
-        write!(f, "KeySlot({})", if self.get().is_some() { "set" } else { "empty" })
+        write!(f, "KeyCell({})", if self.get().is_some() { "set" } else { "empty" })
     }
 }
 
 /// Runs `build`, which must create exactly one DTLS instance on this thread, and returns its
-/// result with the slot for that instance's keys.
-pub fn with_slot<T>(build: impl FnOnce() -> T) -> (T, KeySlot) {
-    let slot = KeySlot::default();
-    NEXT.with(|next| *next.borrow_mut() = Some(slot.clone()));
+/// result with the cell for that instance's keys.
+pub fn with_cell<T>(build: impl FnOnce() -> T) -> (T, KeyCell) {
+    let cell = KeyCell::default();
+    NEXT.with(|next| *next.borrow_mut() = Some(cell.clone()));
     let built = build();
     NEXT.with(|next| *next.borrow_mut() = None);
-    (built, slot)
+    (built, cell)
 }
 
 /// The engine's crypto with our wrapper around its DTLS. One per process, kept for ever.
@@ -129,9 +129,9 @@ impl DtlsProvider for CapturingProvider {
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let inner = Library::Engine(self.base.new_dtls(cert, now, version, mtu)?);
-        let slot = NEXT.with(|next| next.borrow_mut().take()).unwrap_or_default();
+        let cell = NEXT.with(|next| next.borrow_mut().take()).unwrap_or_default();
         let other = self.has_other.then(|| (cert.clone(), mtu, now));
-        Ok(Box::new(CapturingInstance { inner, other, slot, scratch: Vec::new() }))
+        Ok(Box::new(CapturingInstance { inner, other, cell, scratch: Vec::new() }))
     }
 }
 
@@ -164,7 +164,7 @@ struct CapturingInstance {
     inner: Library,
     /// What the other library needs, until it is clear which one it will be.
     other: Option<(DtlsCert, Option<usize>, Instant)>,
-    slot: KeySlot,
+    cell: KeyCell,
     scratch: Vec<u8>,
 }
 
@@ -193,10 +193,10 @@ impl CapturingInstance {
             Library::Openssl(dtls) => dtls.failure.clone(),
         };
         let is_of_certificate = matches!(error, DtlsImplError::CertificateError(_));
-        let _ = self.slot.0.failure.set(Failure { text, is_of_certificate });
+        let _ = self.cell.0.failure.set(Failure { text, is_of_certificate });
     }
 
-    fn capture(slot: &KeySlot, material: &[u8], profile: SrtpProfile, is_client: bool) {
+    fn capture(cell: &KeyCell, material: &[u8], profile: SrtpProfile, is_client: bool) {
         let profile = match profile {
             SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
             SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
@@ -205,13 +205,13 @@ impl CapturingInstance {
             _ => return,
         };
         // A second export would be of the same association; the first one stays.
-        let _ = slot.0.keys.set(DtlsKeys { profile, material: material.to_vec(), is_client });
+        let _ = cell.0.keys.set(DtlsKeys { profile, material: material.to_vec(), is_client });
     }
 }
 
 impl DtlsInstance for CapturingInstance {
     fn set_active(&mut self, active: bool) {
-        if active && self.slot.0.takes_any.load(Ordering::Relaxed) {
+        if active && self.cell.0.takes_any.load(Ordering::Relaxed) {
             self.change_library(true);
         }
         if active {
@@ -242,14 +242,14 @@ impl DtlsInstance for CapturingInstance {
             // keys, which would otherwise be borrowed for too long.
             match self.inner.poll_output(&mut self.scratch) {
                 DtlsOutput::KeyingMaterial(material, profile) => {
-                    Self::capture(&self.slot, &material, profile, is_client);
+                    Self::capture(&self.cell, &material, profile, is_client);
                 }
                 DtlsOutput::Packet(bytes) => {
                     let len = copy(bytes);
                     return DtlsOutput::Packet(&buf[..len]);
                 }
                 DtlsOutput::PeerCert(bytes) => {
-                    let _ = self.slot.0.certificate.set(bytes.to_vec());
+                    let _ = self.cell.0.certificate.set(bytes.to_vec());
                     let len = copy(bytes);
                     return DtlsOutput::PeerCert(&buf[..len]);
                 }

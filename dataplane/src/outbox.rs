@@ -148,12 +148,12 @@ impl Outbox {
     }
 
     /// Room for one datagram, to be filled and then [`Self::commit`]ted.
-    pub fn slot(&mut self, counters: &mut Counters) -> &mut [u8] {
+    pub fn room(&mut self, counters: &mut Counters) -> &mut [u8] {
         self.make_room(counters);
         &mut self.slab[self.used..self.used + DATAGRAM_BYTES_MAX]
     }
 
-    /// Takes the first `len` bytes of the last slot as a datagram; 0 takes nothing.
+    /// Takes the first `len` bytes of the last room as a datagram; 0 takes nothing.
     pub fn commit(&mut self, len: usize, path: &Path) {
         if len > 0 && len <= DATAGRAM_BYTES_MAX {
             let start = self.used;
@@ -165,8 +165,8 @@ impl Outbox {
 
     /// Copies a whole datagram in.
     pub fn push(&mut self, datagram: &[u8], path: Path, counters: &mut Counters) {
-        if let Some(slot) = self.slot(counters).get_mut(..datagram.len()) {
-            slot.copy_from_slice(datagram);
+        if let Some(room) = self.room(counters).get_mut(..datagram.len()) {
+            room.copy_from_slice(datagram);
             self.commit(datagram.len(), &path);
         }
     }

@@ -20,7 +20,7 @@ use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError}
 
 use crate::error::{CloseReason, PeerError};
 use crate::fingerprint::{Fingerprints, sha_256};
-use crate::keys::{self, KeySlot};
+use crate::keys::{self, KeyCell};
 use crate::sdp::Link;
 use crate::srtp::DtlsKeys;
 
@@ -90,7 +90,7 @@ pub(crate) struct PeerConfig<'a> {
 /// See the module's documentation.
 pub(crate) struct Peer {
     rtc: Rtc,
-    keys: KeySlot,
+    keys: KeyCell,
     /// The offer that waits for its answer, if there is one.
     pending: Option<Pending>,
     credentials: IceCreds,
@@ -156,7 +156,7 @@ impl Peer {
             }
             rtc
         };
-        let (built, keys) = keys::with_slot(|| catch_unwind(AssertUnwindSafe(build)));
+        let (built, keys) = keys::with_cell(|| catch_unwind(AssertUnwindSafe(build)));
         Ok(Self {
             rtc: built.map_err(|_| PeerError::SdpUnusable)?,
             keys,

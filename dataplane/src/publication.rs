@@ -163,6 +163,13 @@ impl Publication {
         }
     }
 
+    /// A viewer, here or elsewhere, needs a keyframe of this Encoding.
+    pub(crate) fn want_keyframe(&mut self, encoding: u8) {
+        if let Some(encoding) = self.encodings.get_mut(usize::from(encoding)) {
+            encoding.is_keyframe_wanted = true;
+        }
+    }
+
     /// Whether the publisher can be asked for keyframes.
     pub(crate) fn takes_keyframe_requests(&self) -> bool {
         self.section.formats.iter().any(|format| format.has_pli)

@@ -15,7 +15,7 @@ pub(crate) const AUDIO_BYTES: usize = 1 << 15;
 
 /// See the module's documentation.
 pub(crate) struct PacketRing {
-    slots: Box<[Slot]>,
+    entries: Box<[Entry]>,
     arena: Box<[u8]>,
     /// Bytes ever written, including what was skipped at the arena's end.
     head: u64,
@@ -29,7 +29,7 @@ pub(crate) struct PacketRing {
 }
 
 #[derive(Clone, Copy, Default)]
-struct Slot {
+struct Entry {
     meta: PacketMeta,
     /// Position in bytes ever written.
     at: u64,
@@ -42,7 +42,7 @@ impl PacketRing {
     pub(crate) fn new(packets: usize, bytes: usize) -> Self {
         debug_assert!(packets.is_power_of_two());
         Self {
-            slots: vec![Slot::default(); packets].into_boxed_slice(),
+            entries: vec![Entry::default(); packets].into_boxed_slice(),
             arena: vec![0; bytes].into_boxed_slice(),
             head: 0,
             newest: None,
@@ -68,7 +68,7 @@ impl PacketRing {
         target[..header.len()].copy_from_slice(header);
         target[header.len()..].copy_from_slice(payload);
         let index = self.index(meta.seq);
-        self.slots[index] = Slot { meta, at: self.head, len: len as u32 };
+        self.entries[index] = Entry { meta, at: self.head, len: len as u32 };
         self.head += len as u64;
         if self.newest.is_none_or(|newest| meta.seq > newest) {
             self.newest = Some(meta.seq);
@@ -100,14 +100,15 @@ impl PacketRing {
 
     /// The packet with this sequence number, if it is still there.
     pub(crate) fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
-        let slot = &self.slots[self.index(seq)];
-        let is_there =
-            slot.len > 0 && slot.meta.seq == seq && slot.at + self.arena.len() as u64 >= self.head;
+        let entry = &self.entries[self.index(seq)];
+        let is_there = entry.len > 0
+            && entry.meta.seq == seq
+            && entry.at + self.arena.len() as u64 >= self.head;
         if !is_there {
             return None;
         }
-        let start = (slot.at % self.arena.len() as u64) as usize;
-        Some((&slot.meta, &self.arena[start..start + slot.len as usize]))
+        let start = (entry.at % self.arena.len() as u64) as usize;
+        Some((&entry.meta, &self.arena[start..start + entry.len as usize]))
     }
 
     /// The highest sequence number stored.
@@ -125,11 +126,11 @@ impl PacketRing {
     /// gone, or so far back that the ring cannot hold what followed (or the numbers have jumped).
     pub(crate) fn since_keyframe(&self) -> Option<std::ops::RangeInclusive<u64>> {
         let (first, newest) = (self.keyframe()?.seq, self.newest?);
-        (newest - first < self.slots.len() as u64).then_some(first..=newest)
+        (newest - first < self.entries.len() as u64).then_some(first..=newest)
     }
 
     fn index(&self, seq: u64) -> usize {
-        (seq % self.slots.len() as u64) as usize
+        (seq % self.entries.len() as u64) as usize
     }
 }
 

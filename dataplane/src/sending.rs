@@ -119,7 +119,7 @@ pub(crate) fn send(
         frame_delta: placement.frame_delta,
     };
     let Batch { outbox, counters, .. } = batch;
-    let out = outbox.slot(counters);
+    let out = outbox.room(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
         return;
     }
@@ -200,7 +200,7 @@ pub(crate) fn send_rtx(
         frame_delta: placement.frame_delta,
     };
     let Batch { outbox, counters, .. } = batch;
-    let out = outbox.slot(counters);
+    let out = outbox.room(counters);
     if !write_viewer_header(out, subscriber, packet, &viewer) {
         return;
     }
@@ -236,7 +236,7 @@ pub(crate) fn send_padding(
         frame_delta: 0,
     };
     let Batch { outbox, counters, .. } = batch;
-    let out = outbox.slot(counters);
+    let out = outbox.room(counters);
     let packet = Packet { meta: &meta, header, payload: &[], padding: PADDING_BYTES as u8 };
     if !write_viewer_header(out, subscriber, packet, &viewer) {
         return;

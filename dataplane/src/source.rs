@@ -4,13 +4,13 @@
 mod fan_out;
 mod ladder;
 
-use crate::api::PublicationInfo;
 use crate::choose::{Allowance, Meanwhile, Target};
 use crate::clock::SenderClock;
 use crate::codec::{Codec, MediaKind};
 use crate::demand::{Asked, Demand};
 use crate::egress::Paced;
 use crate::forward::Lack;
+use crate::id::ShardId;
 use crate::meter::Meter;
 use crate::publication::ENCODINGS_MAX;
 use crate::ring::{self, PacketRing};
@@ -41,8 +41,21 @@ const PROBE_BACK_MAX: u16 = 24;
 /// Packets that wait for one fan-out: more than a keyframe's burst between two looks at the socket.
 const PENDING_MAX: usize = 64;
 
+/// Where a Source's packets come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// A publisher of this shard, in this slot.
+    Publisher(usize),
+    /// The shard that has the publisher, through a lane.
+    Lane(ShardId),
+    /// Nowhere any more: its publisher was here and has left. Who views it may not know yet.
+    Gone,
+}
+
 /// See the module's documentation.
 pub(crate) struct Source {
+    /// Where its packets come from.
+    pub origin: Origin,
     /// The codec of its packets.
     pub codec: Codec,
     /// Its clock rate in Hz.
@@ -103,12 +116,13 @@ impl SourceEncoding {
 
 impl Source {
     /// An empty Source.
-    pub(crate) fn new(codec: Codec, encodings: usize) -> Self {
+    pub(crate) fn new(origin: Origin, codec: Codec, encodings: usize) -> Self {
         let mut list = Vec::new();
         list.resize_with(encodings.clamp(1, ENCODINGS_MAX), SourceEncoding::default);
         let order = (0..list.len() as u8).collect();
         let clock_hz = clock_hz(codec);
         Self {
+            origin,
             codec,
             clock_hz,
             pending: Vec::with_capacity(PENDING_MAX),
@@ -120,11 +134,6 @@ impl Source {
             asked: Asked::default(),
             is_speaking: false,
         }
-    }
-
-    /// The same from what the control plane knows.
-    pub(crate) fn from_info(info: &PublicationInfo) -> Self {
-        Self::new(info.codec, info.rids.len())
     }
 
     /// Changes codec: what was there is of no use to anybody.

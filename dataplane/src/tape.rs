@@ -13,7 +13,6 @@ use crate::id::{PublicationId, ReaderId};
 use crate::lane::record::{self, Record};
 use crate::lane::{self, Consumer, PeerMessage};
 use crate::run::ShardInput;
-use crate::sending::Packet;
 
 /// Bytes of each shard's lane to the recorder: a second of a thousand voices or of ten cameras.
 const TAPE_BYTES: usize = 4 << 20;
@@ -157,9 +156,7 @@ impl Lanes {
 
 fn taped(record: Record<'_>) -> Option<Taped<'_>> {
     match record {
-        Record::Packet { publication, encoding, codec, meta, bytes } => {
-            let payload = Packet::split(&meta, bytes)?.payload;
-            let payload = bytes.get(bytes.len() - payload.len()..)?;
+        Record::Packet { publication, encoding, codec, meta, payload, .. } => {
             let (seq, rtp_time, at_us, marker) = (meta.seq, meta.rtp_time, meta.at_us, meta.marker);
             Some(Taped::Packet(TapedPacket {
                 publication,

@@ -101,7 +101,7 @@ pub(crate) struct Viewer {
     pub lines: Vec<ViewerLine>,
     /// The mids of its last offer, if the offers are its own.
     pub mids: Vec<String>,
-    /// With slots: the codecs that they may carry.
+    /// With seats: the codecs that they may carry.
     pub codecs: Vec<Codec>,
     /// The `a=fmtp` parameters under which a codec was first offered to it: a payload type means
     /// the same for ever (RFC 8829 s5.2.2).
@@ -114,8 +114,8 @@ pub(crate) struct Viewer {
     pub has_arrived: bool,
     /// Whose it is.
     pub client: Option<ClientKey>,
-    /// Whether its m-sections are slots ([`crate::Command::View`]).
-    pub has_slots: bool,
+    /// Whether its m-sections are seats ([`crate::Command::View`]).
+    pub has_seats: bool,
 }
 
 /// One m-section towards a viewer. Its SSRCs stay for the Transport's life, so it remembers which
@@ -126,11 +126,11 @@ pub(crate) struct ViewerLine {
     pub mid: String,
     /// Audio or video.
     pub kind: MediaKind,
-    /// The codec that it was last offered with; of a slot, nothing.
+    /// The codec that it was last offered with; of a seat, nothing.
     pub codec: Option<Codec>,
     /// The track that it was offered as.
     pub track_id: String,
-    /// For a slot: its m-section as the viewer described it, once negotiated.
+    /// For a seat: its m-section as the viewer described it, once negotiated.
     pub section: Option<Section>,
     /// What it carries: the Publication and the Subscriber's index in its Source.
     pub subscription: Option<(PublicationInfo, usize)>,

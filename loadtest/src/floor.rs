@@ -36,7 +36,7 @@ pub(crate) fn measure(seconds: f64) -> Result<f64, String> {
     let (start, mut packets) = (Instant::now(), 0u64);
     while start.elapsed().as_secs_f64() < seconds {
         for peer in peers.iter().cycle().take(16 * BATCH_MAX) {
-            let out = outbox.slot(&mut counters);
+            let out = outbox.room(&mut counters);
             out[..12].fill(0);
             out[0] = 0x80;
             out[2..4].copy_from_slice(&(packets as u16).to_be_bytes());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::Codec;
-use dataplane::client::{Extension, KeySlot, provider, with_slot};
+use dataplane::client::{Extension, KeyCell, provider, with_cell};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::config::{DtlsCert, DtlsVersion};
 use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
@@ -24,7 +24,7 @@ const OUTPUTS_MAX: usize = 256;
 pub(crate) struct Peer {
     rtc: Rtc,
     /// Where the SRTP keys appear.
-    pub keys: KeySlot,
+    pub keys: KeyCell,
     /// When to call [`Peer::handle_timeout`].
     pub timeout: Instant,
     pending: Option<SdpPendingOffer>,
@@ -68,7 +68,7 @@ impl Peer {
             }
             rtc
         };
-        let (rtc, keys) = with_slot(build);
+        let (rtc, keys) = with_cell(build);
         Self { rtc, keys, timeout: now, pending: None, mids: Vec::new() }
     }
 

@@ -59,8 +59,8 @@ impl Viewer {
                 self.ids = section.extensions;
             }
             for format in &section.formats {
-                if let Some(slot) = self.formats.get_mut(usize::from(format.pt)) {
-                    *slot = Format { codec: format.codec, is_rtx: format.is_rtx };
+                if let Some(place) = self.formats.get_mut(usize::from(format.pt)) {
+                    *place = Format { codec: format.codec, is_rtx: format.is_rtx };
                 }
             }
         }

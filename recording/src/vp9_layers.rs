@@ -5,7 +5,7 @@
 use crate::bits::Bits;
 
 /// Frames that later ones refer to.
-const SLOTS: usize = 8;
+const REFERENCES: usize = 8;
 /// Features of a segment: the bits of their values, and whether those have signs.
 const FEATURES: [(u32, bool); 4] = [(8, true), (6, true), (2, false), (0, false)];
 
@@ -14,7 +14,7 @@ type Size = (u16, u16);
 /// What is to be known of frames to understand the headers of those that follow.
 #[derive(Default)]
 pub(crate) struct Layers {
-    sizes: [Option<Size>; SLOTS],
+    sizes: [Option<Size>; REFERENCES],
     /// Of the last frame that was understood.
     shown: Option<Size>,
 }
@@ -79,12 +79,12 @@ impl Layers {
             (read_size(&mut bits)?, refreshed)
         } else {
             let refreshed = bits.take(8)?;
-            let mut slots = [0; 3];
-            for slot in &mut slots {
-                *slot = bits.take(3)? as usize;
+            let mut references = [0; 3];
+            for reference in &mut references {
+                *reference = bits.take(3)? as usize;
                 bits.skip(1)?;
             }
-            (self.read_size_of_reference(&mut bits, slots)?, refreshed)
+            (self.read_size_of_reference(&mut bits, references)?, refreshed)
         };
         if bits.bit()? {
             bits.skip(32)?;
@@ -103,8 +103,8 @@ impl Layers {
         skip_segments(&mut bits)?;
         skip_tiles(&mut bits, size.0)?;
         bits.skip(16)?;
-        for (slot, known) in self.sizes.iter_mut().enumerate() {
-            if refreshed >> slot & 1 == 1 {
+        for (reference, known) in self.sizes.iter_mut().enumerate() {
+            if refreshed >> reference & 1 == 1 {
                 *known = Some(size);
             }
         }
@@ -113,10 +113,10 @@ impl Layers {
         Some(Header { size, bits: bits.position(), shown_at, is_key })
     }
 
-    fn read_size_of_reference(&self, bits: &mut Bits<'_>, slots: [usize; 3]) -> Option<Size> {
-        for slot in slots {
+    fn read_size_of_reference(&self, bits: &mut Bits<'_>, references: [usize; 3]) -> Option<Size> {
+        for reference in references {
             if bits.bit()? {
-                return *self.sizes.get(slot)?;
+                return *self.sizes.get(reference)?;
             }
         }
         read_size(bits)
@@ -270,10 +270,10 @@ mod tests {
         header(&fields, &[9; 7])
     }
 
-    /// Of `width`, which is written, or that of the second of the slots that it refers to.
-    fn inter(is_written: bool, width: u32, slots: [u32; 3], refreshed: u32) -> Vec<u8> {
+    /// Of `width`, which is written, or that of the second of the references that it refers to.
+    fn inter(is_written: bool, width: u32, references: [u32; 3], refreshed: u32) -> Vec<u8> {
         let mut fields = vec![(0b10, 2), (0, 2), (0, 1), (0b110, 3), (0, 2), (refreshed, 8)];
-        fields.extend(slots.map(|slot| (slot << 1, 4)));
+        fields.extend(references.map(|reference| (reference << 1, 4)));
         match is_written {
             true => fields.extend([(0, 3), (width - 1, 16), (89, 16)]),
             false => fields.push((0b01, 2)),

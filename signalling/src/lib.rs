@@ -89,4 +89,4 @@ pub use switchboard::{Action, CloseCode, Switchboard};
 pub use time::{Now, UnixMs};
 pub use token::{Token, TokenGrant, TokenReply, TokenRequest};
 pub use traits::Traits;
-pub use view::{EncodingState, Shown, SlotState, ViewRequest, ViewState};
+pub use view::{EncodingState, SeatState, Shown, ViewRequest, ViewState};

@@ -1,5 +1,5 @@
-//! How a member watches its group: through slots, over one transport that is negotiated once. What
-//! the slots carry then follows who publishes.
+//! How a member watches its group: through seats, over one transport that is negotiated once. What
+//! the seats carry then follows who publishes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ const DESCRIPTORS: &str = "#dependency-descriptor-rtp-header-extension";
 /// What a member wants to watch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ViewRequest {
-    /// The member's offer; without one it gets an offer for so many slots of each kind.
+    /// The member's offer; without one it gets an offer for so many seats of each kind.
     pub offer: Option<String>,
-    /// Slots to offer for audio and video.
-    pub slots: (u8, u8),
+    /// Seats to offer for audio and video.
+    pub seats: (u8, u8),
     /// Only the stream of this id.
     pub stream: Option<String>,
     /// Only streams of members of this name.
@@ -34,8 +34,8 @@ pub(crate) struct View {
     request: ViewRequest,
     /// As last sent to the data plane.
     wants: Vec<Want>,
-    slots: Vec<(String, MediaKind)>,
-    /// By slot, the index of its m-section.
+    seats: Vec<(String, MediaKind)>,
+    /// By seat, the index of its m-section.
     m_lines: Vec<usize>,
     /// Whether its pictures come with dependency descriptors.
     has_descriptors: bool,
@@ -49,9 +49,9 @@ pub(crate) struct View {
     pub(crate) path: Option<PathState>,
 }
 
-/// What one slot shows now.
+/// What one seat shows now.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SlotState {
+pub struct SeatState {
     /// The mid of its m-section.
     pub mid: String,
     /// The index of its m-section.
@@ -66,7 +66,7 @@ pub struct SlotState {
     pub shows: Option<Shown>,
 }
 
-/// The stream that a slot carries.
+/// The stream that a seat carries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
     /// The name of its sender.
@@ -75,7 +75,7 @@ pub struct Shown {
     pub label: String,
 }
 
-/// One Encoding of what a slot shows.
+/// One Encoding of what a seat shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EncodingState {
     /// Its name; empty if it is the only one.
@@ -90,7 +90,7 @@ pub struct EncodingState {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ViewState {
     /// In the order of the description.
-    pub slots: Vec<SlotState>,
+    pub seats: Vec<SeatState>,
     /// Members that take streams.
     pub viewers: usize,
     /// How the connection fares, once that is known.
@@ -105,8 +105,8 @@ pub(crate) struct Watchable<'a> {
     pub(crate) up: &'a Up,
 }
 
-/// A slot of a view, and what it brings its viewer.
-pub(crate) struct Slot<'a> {
+/// A seat of a view, and what it brings its viewer.
+pub(crate) struct Seat<'a> {
     pub(crate) mid: &'a str,
     /// The index of its m-section.
     pub(crate) m_line: usize,
@@ -121,7 +121,7 @@ impl View {
             media,
             request,
             wants: Vec::new(),
-            slots: Vec::new(),
+            seats: Vec::new(),
             m_lines: Vec::new(),
             has_descriptors: false,
             carried: Vec::new(),
@@ -137,7 +137,7 @@ impl View {
         self.media
     }
 
-    /// What its slots carry.
+    /// What its seats carry.
     pub(crate) fn carried(&self) -> impl Iterator<Item = &PublicationKey> {
         self.carried.iter().flatten()
     }
@@ -148,12 +148,12 @@ impl View {
         lines.zip(&self.carried).filter_map(|(m_line, carried)| Some((m_line, (*carried)?)))
     }
 
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
-        self.slots.iter().enumerate().map(|(slot, (mid, kind))| {
-            let carried = self.carried.get(slot).copied().flatten();
-            let m_line = self.m_lines.get(slot).copied().unwrap_or(slot);
+    pub(crate) fn seats(&self) -> impl Iterator<Item = Seat<'_>> {
+        self.seats.iter().enumerate().map(|(seat, (mid, kind))| {
+            let carried = self.carried.get(seat).copied().flatten();
+            let m_line = self.m_lines.get(seat).copied().unwrap_or(seat);
             let shows = carried.filter(|key| !self.paused.contains(key));
-            Slot { mid, m_line, kind: *kind, shows }
+            Seat { mid, m_line, kind: *kind, shows }
         })
     }
 
@@ -171,13 +171,13 @@ impl View {
         self.has_descriptors = answer.contains(DESCRIPTORS);
     }
 
-    /// The data plane has these slots, by our answer to the viewer's offer if that was its own.
-    pub(crate) fn negotiated(&mut self, answer: Option<&str>, slots: Vec<(String, MediaKind)>) {
-        self.m_lines = m_lines(answer, &slots);
+    /// The data plane has these seats, by our answer to the viewer's offer if that was its own.
+    pub(crate) fn negotiated(&mut self, answer: Option<&str>, seats: Vec<(String, MediaKind)>) {
+        self.m_lines = m_lines(answer, &seats);
         self.has_descriptors |= answer.is_some_and(|sdp| sdp.contains(DESCRIPTORS));
-        self.slots = slots;
+        self.seats = seats;
         self.is_negotiated = true;
-        // The data plane knows nothing of what older slots carried.
+        // The data plane knows nothing of what older seats carried.
         self.wants.clear();
     }
 
@@ -207,31 +207,31 @@ impl View {
         };
     }
 
-    /// Its slots carry these now. Gives what of it is wanted in layers that the viewer has chosen for
-    /// the slot, whatever it carries.
+    /// Its seats carry these now. Gives what of it is wanted in layers that the viewer has chosen for
+    /// the seat, whatever it carries.
     pub(crate) fn carry(&mut self, carried: Vec<Option<PublicationKey>>) -> Vec<Want> {
         self.paused.retain(|key| carried.contains(&Some(*key)));
         self.carried = carried;
-        let chosen = self.slots.iter().zip(&self.carried).filter_map(|((mid, _), carried)| {
+        let chosen = self.seats.iter().zip(&self.carried).filter_map(|((mid, _), carried)| {
             let layers = self.layers.get(mid).copied();
             Some(Want { layers: Some(layers?), ..Want::of((*carried)?) })
         });
         chosen.collect()
     }
 
-    /// Notes the viewer's choice for the slot of this mid, or that it leaves the choice to the server
-    /// again. Gives what the slot carries, or nothing if there is no such slot.
+    /// Notes the viewer's choice for the seat of this mid, or that it leaves the choice to the server
+    /// again. Gives what the seat carries, or nothing if there is no such seat.
     pub(crate) fn choose(
         &mut self,
         mid: &str,
         layers: Option<Layers>,
     ) -> Option<Option<PublicationKey>> {
-        let slot = self.slots.iter().position(|(known, _)| known == mid)?;
+        let seat = self.seats.iter().position(|(known, _)| known == mid)?;
         match layers {
             Some(layers) => self.layers.insert(mid.to_owned(), layers),
             None => self.layers.remove(mid),
         };
-        Some(self.carried.get(slot).copied().flatten())
+        Some(self.carried.get(seat).copied().flatten())
     }
 
     /// What it shall carry of these.
@@ -256,16 +256,16 @@ impl View {
         wants.take(WANTS_MAX).collect()
     }
 
-    /// The layers that the member has chosen for the slot that carries this.
+    /// The layers that the member has chosen for the seat that carries this.
     fn chosen(&self, publication: PublicationKey) -> Option<Layers> {
-        let slot = self.carried.iter().position(|carried| *carried == Some(publication))?;
-        let (mid, _) = self.slots.get(slot)?;
+        let seat = self.carried.iter().position(|carried| *carried == Some(publication))?;
+        let (mid, _) = self.seats.get(seat)?;
         self.layers.get(mid).copied()
     }
 }
 
-/// By slot, the index of its m-section in an answer; in our own offers each is a slot.
-fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
+/// By seat, the index of its m-section in an answer; in our own offers each is a seat.
+fn m_lines(answer: Option<&str>, seats: &[(String, MediaKind)]) -> Vec<usize> {
     let mut mids: Vec<&str> = Vec::new();
     for line in answer.unwrap_or_default().lines() {
         if line.starts_with("m=") {
@@ -274,8 +274,8 @@ fn m_lines(answer: Option<&str>, slots: &[(String, MediaKind)]) -> Vec<usize> {
             *last = mid.trim_end();
         }
     }
-    let place = |(slot, (mid, _)): (usize, &(String, MediaKind))| {
-        mids.iter().position(|found| found == mid).unwrap_or(slot)
+    let place = |(seat, (mid, _)): (usize, &(String, MediaKind))| {
+        mids.iter().position(|found| found == mid).unwrap_or(seat)
     };
-    slots.iter().enumerate().map(place).collect()
+    seats.iter().enumerate().map(place).collect()
 }

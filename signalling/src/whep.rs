@@ -1,5 +1,5 @@
 //! WHEP (draft-ietf-wish-whep) as an adapter over the hub: a POST makes a member that watches the
-//! group through the slots of its offer, a DELETE ends it. See `whep_events.rs` for the
+//! group through the seats of its offer, a DELETE ends it. See `whep_events.rs` for the
 //! extensions.
 
 use crate::exchange::{Exchanges, Heard, Patch, SDP, Stage, offer_of};
@@ -22,9 +22,9 @@ const EVENTS_REL: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 const LAYER_REL: &str = "urn:ietf:params:whep:ext:core:layer";
 /// How long our offer holds, in seconds (WHEP s4.3: 30 unless said otherwise).
 const OFFER_FOR_S: u64 = 30;
-/// Slots that we offer of each kind unless `?audio=` and `?video=` say otherwise.
-const SLOTS: u8 = 1;
-const SLOTS_MAX: u8 = 8;
+/// Seats that we offer of each kind unless `?audio=` and `?video=` say otherwise.
+const SEATS: u8 = 1;
+const SEATS_MAX: u8 = 8;
 
 /// All sessions of players.
 #[derive(Debug)]
@@ -129,13 +129,13 @@ impl Endpoint {
             let detail = "every audio and video section must be recvonly; to publish, use .whip";
             return Err(Box::new(Response::problem(422, "not an offer to receive", detail)));
         }
-        let slots = |name: &str| {
+        let seats = |name: &str| {
             let wanted = request.param(name).and_then(|count| count.parse().ok());
-            wanted.map_or(SLOTS, |count: u8| count.min(SLOTS_MAX))
+            wanted.map_or(SEATS, |count: u8| count.min(SEATS_MAX))
         };
         let view = ViewRequest {
             offer: (!wants_offer).then(|| offer.clone()),
-            slots: (slots("audio"), slots("video")),
+            seats: (seats("audio"), seats("video")),
             stream: request.param("stream").map(str::to_owned),
             username: request.param("user").map(str::to_owned),
         };

@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::ids::{ConnId, Ticket};
 use crate::stream::{Layers, MediaKind};
 use crate::time::Now;
-use crate::view::{EncodingState, SlotState, ViewRequest, ViewState};
+use crate::view::{EncodingState, SeatState, ViewRequest, ViewState};
 
 /// The path of event streams below a session.
 pub(crate) const EVENTS: &str = "events";
@@ -266,14 +266,14 @@ fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
     let wants = |name: &str| stream.wants(name);
     let mut text = String::new();
     let mut put = |name: &str, data: &Value| text.push_str(&event(name, data));
-    let is_active = |state: &ViewState| state.slots.iter().any(|slot| slot.is_active);
+    let is_active = |state: &ViewState| state.seats.iter().any(|seat| seat.is_active);
     if told.map(is_active) != Some(is_active(&state)) {
         let name = if is_active(&state) { "active" } else { "inactive" };
         if wants(name) {
             put(name, &json!({}));
         }
     }
-    if wants("layers") && told.map(|told| &told.slots) != Some(&state.slots) {
+    if wants("layers") && told.map(|told| &told.seats) != Some(&state.seats) {
         put("layers", &layers(&state));
     }
     let streams_now = streams(&state);
@@ -293,24 +293,24 @@ fn news(stream: &mut Stream, state: Option<ViewState>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// By the index of the m-line, whose stream a slot carries: what a page writes beside the picture.
+/// By the index of the m-line, whose stream a seat carries: what a page writes beside the picture.
 fn streams(state: &ViewState) -> Value {
-    let by_line = state.slots.iter().filter_map(|slot| {
-        let shown = slot.shows.as_ref()?;
+    let by_line = state.seats.iter().filter_map(|seat| {
+        let shown = seat.shows.as_ref()?;
         let of_it = json!({ "username": shown.username, "label": shown.label });
-        Some((slot.m_line.to_string(), of_it))
+        Some((seat.m_line.to_string(), of_it))
     });
     Value::Object(by_line.collect())
 }
 
-/// By the index of the m-line, the Encodings of what a video slot shows.
+/// By the index of the m-line, the Encodings of what a video seat shows.
 fn layers(state: &ViewState) -> Value {
     let mut by_line = Map::new();
-    for slot in &state.slots {
-        if slot.kind != MediaKind::Video || !slot.is_active {
+    for seat in &state.seats {
+        if seat.kind != MediaKind::Video || !seat.is_active {
             continue;
         }
-        let encodings = slot.encodings.iter().map(|state| {
+        let encodings = seat.encodings.iter().map(|state| {
             let mut encoding = Map::new();
             if !state.rid.is_empty() {
                 encoding.insert("rid".into(), state.rid.as_str().into());
@@ -326,7 +326,7 @@ fn layers(state: &ViewState) -> Value {
             }
             Value::Object(encoding)
         });
-        by_line.insert(slot.m_line.to_string(), encodings.collect());
+        by_line.insert(seat.m_line.to_string(), encodings.collect());
     }
     Value::Object(by_line)
 }
@@ -336,15 +336,15 @@ fn choose_automatically(conn: ConnId, hub: &mut Hub) -> Response {
     let Some(state) = hub.view_state(conn, &mut HashMap::new()) else {
         return Response::problem(409, "not yet", "the session is not negotiated");
     };
-    for slot in state.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
-        hub.choose_layers(conn, &slot.mid, None);
+    for seat in state.seats.iter().filter(|seat| seat.kind == MediaKind::Video) {
+        hub.choose_layers(conn, &seat.mid, None);
     }
     Response::new(200)
 }
 
-/// The highest layer among those that a slot's Encodings have, or the chosen one has.
-fn highest_of(slot: &SlotState, encoding: Option<u8>, layer: impl Fn(&EncodingState) -> u8) -> u8 {
-    let states = (0..).zip(&slot.encodings);
+/// The highest layer among those that a seat's Encodings have, or the chosen one has.
+fn highest_of(seat: &SeatState, encoding: Option<u8>, layer: impl Fn(&EncodingState) -> u8) -> u8 {
+    let states = (0..).zip(&seat.encodings);
     let chosen = states.filter(|(at, _)| encoding.is_none_or(|encoding| encoding == *at));
     chosen.map(|(_, state)| layer(state)).max().unwrap_or(0)
 }
@@ -389,14 +389,14 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
         return Response::problem(409, "not yet", "the session is not negotiated");
     };
     let video = |mid: &Option<String>| {
-        let mut slots = state.slots.iter().filter(|slot| slot.kind == MediaKind::Video);
-        slots.find(|slot| mid.as_ref().is_none_or(|mid| *mid == slot.mid))
+        let mut seats = state.seats.iter().filter(|seat| seat.kind == MediaKind::Video);
+        seats.find(|seat| mid.as_ref().is_none_or(|mid| *mid == seat.mid))
     };
-    let Some(slot) = video(&choice.media_id) else {
+    let Some(seat) = video(&choice.media_id) else {
         return bad("mediaId must be the mid of a video section of the session");
     };
     let encoding = match rid {
-        Some(rid) => match slot.encodings.iter().position(|known| known.rid == *rid) {
+        Some(rid) => match seat.encodings.iter().position(|known| known.rid == *rid) {
             Some(at) => u8::try_from(at).ok(),
             None => return bad("the stream has no layer with this rid"),
         },
@@ -405,8 +405,8 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
     let spatial = choice.spatial_layer_id.or(choice.max_spatial_layer_id);
     let temporal = choice.temporal_layer_id.or(choice.max_temporal_layer_id);
     for (name, wanted, highest) in [
-        ("spatial", spatial, highest_of(slot, encoding, |state| state.layers_max.0)),
-        ("temporal", temporal, highest_of(slot, encoding, |state| state.layers_max.1)),
+        ("spatial", spatial, highest_of(seat, encoding, |state| state.layers_max.0)),
+        ("temporal", temporal, highest_of(seat, encoding, |state| state.layers_max.1)),
     ] {
         if wanted.is_some_and(|wanted| wanted > highest) || wanted == Some(0) && highest == 0 {
             return no_such_layers(name, highest);
@@ -418,7 +418,7 @@ fn choose_layer(conn: ConnId, request: &Request, hub: &mut Hub) -> Response {
         spatial_max: spatial.unwrap_or(u8::MAX),
         temporal_max: temporal.unwrap_or(u8::MAX),
     });
-    let mid = slot.mid.clone();
+    let mid = seat.mid.clone();
     if hub.choose_layers(conn, &mid, layers) {
         Response::new(200)
     } else {

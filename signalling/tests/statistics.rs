@@ -117,7 +117,7 @@ fn viewers_show_what_they_get_and_say_of_it() {
 }
 
 #[test]
-fn players_over_http_show_what_their_slots_carry() {
+fn players_over_http_show_what_their_seats_carry() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     let up = world.live(ann, "one");
@@ -130,10 +130,10 @@ fn players_over_http_show_what_their_slots_carry() {
     });
     assert!(created.is_none(), "it waits for the data plane");
     let view = world.last_view();
-    let slots = vec![("0".to_owned(), MediaKind::Video)];
-    world.event(MediaEvent::Viewed { media: view, answer: Some("v=0".into()), slots });
+    let seats = vec![("0".to_owned(), MediaKind::Video)];
+    world.event(MediaEvent::Viewed { media: view, answer: Some("v=0".into()), seats });
     let video = PublicationKey { media: up, m_line: 1 };
-    world.event(MediaEvent::Watching { media: view, slots: vec![Some(video)] });
+    world.event(MediaEvent::Watching { media: view, seats: vec![Some(video)] });
     let of_player = |stats: Value| {
         let clients = stats[0]["clients"].as_array().unwrap().clone();
         clients.into_iter().find(|client| client["id"] != "ann").expect("the player")
@@ -143,7 +143,7 @@ fn players_over_http_show_what_their_slots_carry() {
     let rates = HashMap::from([(view, vec![sent(video, 500_000)])]);
     let player = of_player(world.board.stats(&rates));
     assert_eq!(player["down"][0]["tracks"][0]["bitrate"], 500_000);
-    world.event(MediaEvent::Watching { media: view, slots: vec![None] });
+    world.event(MediaEvent::Watching { media: view, seats: vec![None] });
     assert_eq!(of_player(world.board.stats(&rates)).get("down"), None);
 }
 

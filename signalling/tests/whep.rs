@@ -1,4 +1,4 @@
-//! WHEP sessions: every answer a player may get, what its slots are made to carry, and events.
+//! WHEP sessions: every answer a player may get, what its seats are made to carry, and events.
 
 mod world;
 
@@ -23,8 +23,8 @@ const ANSWER: &str = "v=0\r\na=ice-lite\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=
 
 fn viewed(world: &mut World, answer: Option<&str>) {
     let media = world.last_view();
-    let slots = vec![("0".to_owned(), MediaKind::Audio), ("1".to_owned(), MediaKind::Video)];
-    world.event(MediaEvent::Viewed { media, answer: answer.map(str::to_owned), slots });
+    let seats = vec![("0".to_owned(), MediaKind::Audio), ("1".to_owned(), MediaKind::Video)];
+    world.event(MediaEvent::Viewed { media, answer: answer.map(str::to_owned), seats });
 }
 
 fn live(world: &mut World, request: Request) -> Response {
@@ -129,11 +129,11 @@ fn layers_are_told_by_the_index_of_the_m_section() {
     let answer = ANSWER.replace("m=audio 9", "m=audio 0");
     assert_eq!(world.whep(post(OFFER)), None);
     let media = world.last_view();
-    let slots = vec![("1".to_owned(), MediaKind::Video)];
-    world.event(MediaEvent::Viewed { media, answer: Some(answer), slots });
+    let seats = vec![("1".to_owned(), MediaKind::Video)];
+    world.event(MediaEvent::Viewed { media, answer: Some(answer), seats });
     let created = taken(&mut world);
-    let slots = vec![Some(PublicationKey { media: camera, m_line: 1 })];
-    world.event(MediaEvent::Watching { media, slots });
+    let seats = vec![Some(PublicationKey { media: camera, m_line: 1 })];
+    world.event(MediaEvent::Watching { media, seats });
     let made = world.whep(json_post(&created, "events", "[\"layers\"]")).expect("answered at once");
     let id = header(&made, "location").unwrap().rsplit('/').next().unwrap().to_owned();
     let mut stream = on(&created, "GET");
@@ -373,7 +373,7 @@ fn events_tell_what_changes() {
     let view = world.last_view();
     let audio = Some(PublicationKey { media: up, m_line: 0 });
     let video = Some(PublicationKey { media: up, m_line: 1 });
-    world.event(MediaEvent::Watching { media: view, slots: vec![audio, video] });
+    world.event(MediaEvent::Watching { media: view, seats: vec![audio, video] });
     let rate = Rate { m_line: 1, bits_per_second: 700_000, ..Rate::default() };
     world.event(MediaEvent::Received { media: up, rates: vec![rate] });
     world.advance(Duration::from_secs(2));
@@ -399,14 +399,14 @@ fn events_tell_what_changes() {
 }
 
 #[test]
-fn a_player_that_wishes_is_told_how_its_slots_fare() {
+fn a_player_that_wishes_is_told_how_its_seats_fare() {
     let mut world = World::new(OPEN);
     let ann = world.member("ann", "ann");
     let up = world.live(ann, "one");
     let created = live(&mut world, post(OFFER));
     let view = world.last_view();
     let video = PublicationKey { media: up, m_line: 1 };
-    world.event(MediaEvent::Watching { media: view, slots: vec![None, Some(video)] });
+    world.event(MediaEvent::Watching { media: view, seats: vec![None, Some(video)] });
     let asked = |world: &World| {
         let is_asked = |request: &&MediaRequest| matches!(request, MediaRequest::Number { .. });
         world.media.iter().filter(is_asked).count()
@@ -438,7 +438,7 @@ fn a_player_that_wishes_is_told_how_its_slots_fare() {
         rtt_us: 0,
         jitter_us: 0,
     };
-    // Of what a slot carried before it has nothing to say.
+    // Of what a seat carried before it has nothing to say.
     let old = SentRate { publication: PublicationKey { media: up, m_line: 0 }, ..rate };
     let sent = HashMap::from([(view, vec![old, rate])]);
     world.event(MediaEvent::Numbers { media: view, sent });
@@ -460,7 +460,7 @@ fn layers_are_chosen_and_given_back() {
     world.event(MediaEvent::Published { publication: video, kind: MediaKind::Video, rids });
     let created = live(&mut world, post(OFFER));
     let view = world.last_view();
-    world.event(MediaEvent::Watching { media: view, slots: vec![None, Some(video)] });
+    world.event(MediaEvent::Watching { media: view, seats: vec![None, Some(video)] });
     let layers_of = |world: &World| match world.media.last() {
         Some(MediaRequest::SetCap { want, .. }) => want.layers,
         other => panic!("no SetCap but {other:?}"),
@@ -490,7 +490,7 @@ fn layers_are_chosen_and_given_back() {
         assert_eq!(found, expected, "{body} of {layers_max:?}");
     }
     assert_eq!(layers_of(&world).map(|layers| layers.temporal_max), Some(1));
-    // The choice holds when who publishes changes, and for what comes next in the same slot.
+    // The choice holds when who publishes changes, and for what comes next in the same seat.
     let bob = world.member("bob", "bob");
     world.live(bob, "two");
     let kept = world.media.iter().rev().find_map(|request| match request {
@@ -499,7 +499,7 @@ fn layers_are_chosen_and_given_back() {
     });
     let kept = kept.expect("a Watch").into_iter().find(|want| want.publication == video);
     assert_eq!(kept.and_then(|want| want.layers).map(|layers| layers.temporal_max), Some(1));
-    world.event(MediaEvent::Watching { media: view, slots: vec![None, Some(video)] });
+    world.event(MediaEvent::Watching { media: view, seats: vec![None, Some(video)] });
     assert_eq!(layers_of(&world).map(|layers| layers.temporal_max), Some(1));
     assert_eq!(status(&mut world, json_post(&created, "layer", "{}")), 200);
     assert_eq!(layers_of(&world), None);

@@ -25,9 +25,9 @@ const HEADER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves until it is aborted.
 pub(crate) async fn monitor(listener: TcpListener, context: Arc<Context>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
@@ -36,7 +36,7 @@ pub(crate) async fn monitor(listener: TcpListener, context: Arc<Context>) {
         };
         let context = context.clone();
         tokio::spawn(async move {
-            let _slot = slot;
+            let _permit = permit;
             let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let context = context.clone();
                 async move { Ok::<_, Infallible>(answer(request.uri().path(), &context).await) }

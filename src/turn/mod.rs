@@ -64,12 +64,12 @@ pub(crate) struct Turn {
 }
 
 /// An allocation that counts.
-struct Seat {
+struct Counted {
     turn: Arc<Turn>,
     client: u64,
 }
 
-impl Drop for Seat {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.turn.counters.turn_allocations.fetch_sub(1, Ordering::Relaxed);
         let mut by_client = self.turn.by_client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ impl Turn {
         Session::new(self.rules.clone(), client, PORTS.start + port % (PORTS.end - PORTS.start))
     }
 
-    fn seat(self: &Arc<Self>, client: u64) -> Result<Seat, Room> {
+    fn count_in(self: &Arc<Self>, client: u64) -> Result<Counted, Room> {
         if self.counters.turn_allocations.load(Ordering::Relaxed) >= ALLOCATIONS_MAX {
             return Err(Room::ServerFull);
         }
@@ -118,20 +118,20 @@ impl Turn {
         }
         *count += 1;
         self.counters.turn_allocations.fetch_add(1, Ordering::Relaxed);
-        Ok(Seat { turn: self.clone(), client })
+        Ok(Counted { turn: self.clone(), client })
     }
 
     /// Takes one message of a client.
     async fn handle(
         self: &Arc<Self>,
         session: &mut Session,
-        seat: &mut Option<Seat>,
+        counted: &mut Option<Counted>,
         message: &[u8],
     ) -> Option<Output> {
-        let output = match self.try_handle(session, seat, message, None) {
+        let output = match self.try_handle(session, counted, message, None) {
             Some(Output::Ask(username)) => {
                 let is_here = self.credentials.is_here(&username).await;
-                self.try_handle(session, seat, message, Some(is_here))
+                self.try_handle(session, counted, message, Some(is_here))
             }
             output => output,
         };
@@ -146,7 +146,7 @@ impl Turn {
     fn try_handle(
         self: &Arc<Self>,
         session: &mut Session,
-        seat: &mut Option<Seat>,
+        counted: &mut Option<Counted>,
         message: &[u8],
         is_here: Option<bool>,
     ) -> Option<Output> {
@@ -162,11 +162,11 @@ impl Turn {
             };
             Some(Grant { password: known.password, standing })
         };
-        let room = || match (&seat, client.get()) {
+        let room = || match (&counted, client.get()) {
             (Some(_), _) => Room::Free,
-            (None, Some(client)) => match self.seat(client) {
+            (None, Some(client)) => match self.count_in(client) {
                 Ok(free) => {
-                    *seat = Some(free);
+                    *counted = Some(free);
                     Room::Free
                 }
                 Err(full) => full,
@@ -218,21 +218,21 @@ impl Turn {
                 let _ = sender.try_send(message.to_vec());
                 continue;
             }
-            let (mut session, mut seat) = (self.session(from), None);
-            let output = self.handle(&mut session, &mut seat, message).await;
+            let (mut session, mut counted) = (self.session(from), None);
+            let output = self.handle(&mut session, &mut counted, message).await;
             let Some(Output::Reply(reply)) = output else {
                 continue;
             };
             // As any datagram, it may be lost.
             let _ = socket.send_to(&reply, from).await;
-            if seat.is_none() {
+            if counted.is_none() {
                 continue;
             }
             let (sender, receiver) = mpsc::channel(DATAGRAMS_MAX);
             known.lock().unwrap_or_else(PoisonError::into_inner).insert(from, sender);
             let outbound = Outbound::<tokio::io::Empty>::Datagrams(socket.clone(), from);
             let mut connection = Connection::new(self.clone(), session, outbound, Over::TurnUdp);
-            connection.seat = seat;
+            connection.counted = counted;
             let known = known.clone();
             tokio::spawn(async move {
                 connection.run(Inbound::<tokio::io::Empty>::Datagrams(receiver), ()).await;
@@ -308,7 +308,7 @@ struct Connection<S> {
     session: Session,
     outbound: Outbound<S>,
     over: Over,
-    seat: Option<Seat>,
+    counted: Option<Counted>,
     /// The ways to our candidates.
     legs: HashMap<SocketAddr, OwnedWriteHalf>,
     readers: JoinSet<()>,
@@ -325,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             session,
             outbound,
             over,
-            seat: None,
+            counted: None,
             legs: HashMap::new(),
             readers: JoinSet::new(),
             frames: mpsc::channel(FRAMES_MAX),
@@ -336,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let begun_at = Instant::now();
         let mut gate = Some(gate);
         loop {
-            if self.seat.is_some() {
+            if self.counted.is_some() {
                 gate = None;
             }
             let until = self.session.expires_at().unwrap_or(begun_at + ALLOCATED_WITHIN);
@@ -362,7 +362,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 break;
             }
             // It has let go of it.
-            if self.seat.is_some() && self.session.expires_at().is_none() {
+            if self.counted.is_some() && self.session.expires_at().is_none() {
                 break;
             }
         }
@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     /// Takes a message of the client; nothing if that was the last one.
     async fn take(&mut self, message: &[u8]) -> Option<()> {
-        let output = self.turn.handle(&mut self.session, &mut self.seat, message).await;
+        let output = self.turn.handle(&mut self.session, &mut self.counted, message).await;
         match output {
             Some(Output::Reply(reply)) => {
                 let sending = async {

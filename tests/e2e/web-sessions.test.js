@@ -89,7 +89,7 @@ describe('WHIP and WHEP in browsers', { concurrency: 1 }, () => {
         assert.equal(published.status, 201, published.body);
         await plays(player, { sound: true });
         assert.equal(await end(publisher), 200);
-        // The same slots show the next one: another codec, no negotiation.
+        // The same seats show the next one: another codec, no negotiation.
         const encoder = new Publisher(server, `${ORIGIN}/group/test/.whip`);
         try {
             await plays(player, { more: 30 }).catch((error) => {

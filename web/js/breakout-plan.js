@@ -11,8 +11,8 @@ export function isPlan(value) {
 
 /** The room of somebody; empty in the main group. */
 export function roomOf(plan, person) {
-    const seat = Object.hasOwn(plan.people, person) ? plan.people[person] : null;
-    return typeof seat?.room === 'string' ? seat.room : '';
+    const place = Object.hasOwn(plan.people, person) ? plan.people[person] : null;
+    return typeof place?.room === 'string' ? place.room : '';
 }
 
 /**
@@ -21,6 +21,6 @@ export function roomOf(plan, person) {
  */
 export function freePlace(plan, name, present) {
     const free = Object.entries(plan.people)
-        .filter(([person, seat]) => seat?.name === name && !present.has(person));
+        .filter(([person, place]) => place?.name === name && !present.has(person));
     return free.length === 1 ? free[0][0] : null;
 }

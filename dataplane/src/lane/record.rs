@@ -29,8 +29,10 @@ pub(crate) enum Record<'a> {
         codec: Codec,
         /// Its properties.
         meta: PacketMeta,
-        /// Canonical header and payload.
-        bytes: &'a [u8],
+        /// Its canonical header.
+        header: &'a [u8],
+        /// Its payload.
+        payload: &'a [u8],
     },
     /// A new relation of a stream's timestamps to our clock.
     Clock {
@@ -56,7 +58,7 @@ pub(crate) enum Record<'a> {
 pub(crate) fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
     let mut head = Head { bytes: [0; HEAD_BYTES], len: 0 };
     match record {
-        Record::Packet { publication, encoding, codec, meta, bytes } => {
+        Record::Packet { publication, encoding, codec, meta, header, payload } => {
             head.put(&[PACKET, *encoding, *codec as u8]);
             head.publication(*publication);
             head.put(&meta.seq.to_le_bytes());
@@ -95,7 +97,7 @@ pub(crate) fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
                     head.put(&targets.to_le_bytes());
                 }
             }
-            lane.push(&[head.written(), bytes])
+            lane.push(&[head.written(), header, payload])
         }
         Record::Clock { publication, encoding, clock } => {
             head.put(&[CLOCK, *encoding, 0]);
@@ -156,7 +158,8 @@ pub(crate) fn read(record: &[u8]) -> Option<Record<'_>> {
                 dependency_at,
                 frame,
             };
-            Some(Record::Packet { publication, encoding, codec, meta, bytes: rest.0 })
+            let (header, payload) = rest.0.split_at_checked(usize::from(header_len))?;
+            Some(Record::Packet { publication, encoding, codec, meta, header, payload })
         }
         CLOCK => {
             let encoding = rest.byte()?;
@@ -287,14 +290,21 @@ mod tests {
             frame,
         };
         let plain = PacketMeta::default();
-        let bytes = &[1, 2, 3][..];
+        let (header, bytes) = (&[7; 36][..], &[1, 2, 3][..]);
         let codec = Codec::Av1;
         let clock = SenderClock { rtp_time: 8, at_us: 9 };
         let peer = "[2001:db8::1]:9".parse().expect("an address");
         let path = Path::udp(peer, Some("10.1.2.3".parse().expect("an address")));
         let records = [
-            Record::Packet { publication, encoding: 2, codec, meta, bytes },
-            Record::Packet { publication, encoding: 0, codec, meta: plain, bytes },
+            Record::Packet { publication, encoding: 2, codec, meta, header, payload: bytes },
+            Record::Packet {
+                publication,
+                encoding: 0,
+                codec,
+                meta: plain,
+                header: &[],
+                payload: bytes,
+            },
             Record::Clock { publication, encoding: 1, clock },
             Record::Datagram { path, at_us: 10, bytes },
         ];

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use core_affinity::CoreId;
 use crossbeam_channel::{Receiver as Inputs, Sender, TrySendError, bounded};
 use mio::{Events, Interest, Poll, Token, Waker};
 use str0m::config::DtlsCert;
@@ -106,7 +107,6 @@ pub(crate) struct Running {
 }
 
 /// Binds, starts and pins.
-#[expect(clippy::too_many_lines, reason = "what a thread is made of, once")]
 pub(crate) fn start(
     config: &Config,
     notify: &Arc<dyn Fn() + Send + Sync>,
@@ -119,82 +119,120 @@ pub(crate) fn start(
         return Err(StartError::NoAddress);
     }
     let sockets = bind_all(config)?;
-    let system = |doing| move |source| StartError::System { doing, source };
     let cert = crate::peer::generate_certificate().ok_or_else(|| {
         system("making the DTLS certificate")(io::Error::other("the crypto library refused"))
     })?;
-    let cert = Arc::new(cert);
     let (event_sender, events) = bounded(EVENTS_MAX);
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let mut polls = Vec::new();
-    let mut ends = Vec::new();
-    let mut inputs = Vec::new();
-    for _ in 0..count {
-        let poll = Poll::new().map_err(system("creating a poll"))?;
-        let waker =
-            Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("creating a waker"))?);
-        let (sender, receiver) = bounded(INPUTS_MAX);
-        polls.push(poll);
-        inputs.push(receiver);
-        let load = Arc::new(AtomicU32::new(0));
-        ends.push(ShardEnd { inputs: sender, waker, load, thread: None });
-    }
-    let (mut producers, mut consumers) = lanes(count);
+    let ends = (0..count).map(|_| end());
+    let (mut ends, intakes): (Vec<ShardEnd>, Vec<Intake>) =
+        ends.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let epoch = Instant::now();
-    let ntp_epoch = ntp_now();
+    let common = Common {
+        config,
+        cert: Arc::new(cert),
+        epoch,
+        ntp_epoch: ntp_now(),
+        others: ends.iter().map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect(),
+        events: event_sender,
+        notify,
+    };
     let listening = Listening {
         sockets: sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect(),
     };
-    let others: Vec<(Sender<ShardInput>, Arc<Waker>)> =
-        ends.iter().map(|end| (end.inputs.clone(), Arc::clone(&end.waker))).collect();
-    for (index, ((poll, socket), inputs)) in polls.into_iter().zip(sockets).zip(inputs).enumerate()
-    {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let parts = sockets.into_iter().zip(intakes).zip(lanes(count)).zip(&mut ends);
+    for (index, (((socket, intake), lanes), end)) in parts.enumerate() {
+        let setup = common.setup(index, (socket, intake), lanes, Arc::clone(&end.load))?;
+        let core = (config.pin && count <= cores.len()).then(|| cores[index]);
+        end.thread = Some(spawn(index, core, setup).map_err(system("starting a thread"))?);
+    }
+    Ok(Running { shards: ends, events, listening, epoch })
+}
+
+fn system(doing: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::System { doing, source }
+}
+
+/// What a thread is woken by, and its queue.
+struct Intake {
+    poll: Poll,
+    inputs: Inputs<ShardInput>,
+}
+
+/// The control plane's end of a shard that has no thread yet, and the thread's.
+fn end() -> Result<(ShardEnd, Intake), StartError> {
+    let poll = Poll::new().map_err(system("creating a poll"))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(system("creating a waker"))?;
+    let (sender, inputs) = bounded(INPUTS_MAX);
+    let load = Arc::new(AtomicU32::new(0));
+    let end = ShardEnd { inputs: sender, waker: Arc::new(waker), load, thread: None };
+    Ok((end, Intake { poll, inputs }))
+}
+
+/// What all threads have alike.
+struct Common<'a> {
+    config: &'a Config,
+    cert: Arc<DtlsCert>,
+    epoch: Instant,
+    ntp_epoch: u64,
+    others: Vec<(Sender<ShardInput>, Arc<Waker>)>,
+    events: Sender<Event>,
+    notify: &'a Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Common<'_> {
+    /// What one thread is made of.
+    fn setup(
+        &self,
+        index: usize,
+        (socket, intake): (std::net::UdpSocket, Intake),
+        (lanes_out, lanes_in): (Vec<Option<Producer>>, Vec<Consumer>),
+        load: Arc<AtomicU32>,
+    ) -> Result<Setup, StartError> {
         let port = socket.local_addr().map_err(system("reading a socket's address"))?.port();
-        let shard_config = ShardConfig {
+        let advertised = self.config.advertise.iter();
+        let config = ShardConfig {
             id: ShardId(index as u8),
-            shards: count,
-            candidates: config.advertise.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
-            tcp_candidates: tcp_candidates(config),
-            cert: Arc::<DtlsCert>::clone(&cert),
-            epoch,
-            ntp_epoch,
+            shards: self.config.shards,
+            candidates: advertised.map(|ip| SocketAddr::new(*ip, port)).collect(),
+            tcp_candidates: tcp_candidates(self.config),
+            cert: Arc::<DtlsCert>::clone(&self.cert),
+            epoch: self.epoch,
+            ntp_epoch: self.ntp_epoch,
             seed: seed().map_err(system("reading randomness"))?,
-            connect_for_max: config.connect_for_max,
-            consent_for_max: config.consent_for_max,
+            connect_for_max: self.config.connect_for_max,
+            consent_for_max: self.config.consent_for_max,
             gather_for: GATHER_FOR,
         };
-        let setup = Setup {
-            config: shard_config,
-            poll,
+        Ok(Setup {
+            config,
+            poll: intake.poll,
             // Here and not in the thread, so that a start that lacks descriptors fails as a whole.
             sending: socket.try_clone().map_err(system("copying a socket's descriptor"))?,
             socket,
-            inputs,
-            lanes_out: std::mem::take(&mut producers[index]),
-            lanes_in: std::mem::take(&mut consumers[index]),
-            others: others.clone(),
-            events: event_sender.clone(),
-            notify: Arc::clone(notify),
-            load: Arc::clone(&ends[index].load),
-        };
-        let core = (config.pin && count <= cores.len()).then(|| cores[index]);
-        let thread = std::thread::Builder::new()
-            .name(format!("shard-{index}"))
-            .spawn(move || {
-                if let Some(core) = core {
-                    // Not allowed to? Then it runs where the scheduler puts it.
-                    let _ = core_affinity::set_for_current(core);
-                }
-                // One Transport's fault is caught where it happens. A panic out here leaves state
-                // that nobody vouches for: better to start anew than to go on with it.
-                if catch_unwind(AssertUnwindSafe(|| Loop::new(setup).run())).is_err() {
-                    std::process::abort();
-                }
-            })
-            .map_err(system("starting a thread"))?;
-        ends[index].thread = Some(thread);
+            inputs: intake.inputs,
+            lanes_out,
+            lanes_in,
+            others: self.others.clone(),
+            events: self.events.clone(),
+            notify: Arc::clone(self.notify),
+            load,
+        })
     }
-    Ok(Running { shards: ends, events, listening, epoch })
+}
+
+fn spawn(index: usize, core: Option<CoreId>, setup: Setup) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+        if let Some(core) = core {
+            // Not allowed to? Then it runs where the scheduler puts it.
+            let _ = core_affinity::set_for_current(core);
+        }
+        // One Transport's fault is caught where it happens. A panic out here leaves state
+        // that nobody vouches for: better to start anew than to go on with it.
+        if catch_unwind(AssertUnwindSafe(|| Loop::new(setup).run())).is_err() {
+            std::process::abort();
+        }
+    })
 }
 
 fn tcp_candidates(config: &Config) -> Vec<SocketAddr> {
@@ -228,13 +266,11 @@ fn bind_all(config: &Config) -> Result<Vec<std::net::UdpSocket>, StartError> {
 /// How long packets for many viewers are gathered: what is due to one of them in this leaves together.
 const GATHER_FOR: Duration = Duration::from_millis(5);
 
-type Producers = Vec<Vec<Option<Producer>>>;
-type Consumers = Vec<Vec<Consumer>>;
-
-/// One lane for every ordered pair; `producers[from][to]`, `consumers[to]`.
-fn lanes(count: usize) -> (Producers, Consumers) {
-    let mut producers: Producers = (0..count).map(|_| Vec::new()).collect();
-    let mut consumers: Consumers = (0..count).map(|_| Vec::new()).collect();
+/// One lane for every ordered pair. Gives by shard those that lead away, by index, and those that lead to
+/// it.
+fn lanes(count: usize) -> impl Iterator<Item = (Vec<Option<Producer>>, Vec<Consumer>)> {
+    let mut producers: Vec<Vec<Option<Producer>>> = (0..count).map(|_| Vec::new()).collect();
+    let mut consumers: Vec<Vec<Consumer>> = (0..count).map(|_| Vec::new()).collect();
     for (from, row) in producers.iter_mut().enumerate() {
         for (to, column) in consumers.iter_mut().enumerate() {
             row.push((from != to).then(|| {
@@ -244,7 +280,7 @@ fn lanes(count: usize) -> (Producers, Consumers) {
             }));
         }
     }
-    (producers, consumers)
+    producers.into_iter().zip(consumers)
 }
 
 fn ntp_now() -> u64 {

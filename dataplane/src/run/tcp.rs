@@ -349,7 +349,7 @@ impl Connections {
         for id in stuck {
             self.end(id, shard, now);
         }
-        while let Some(id) = shard.ended_streams.pop() {
+        while let Some(id) = shard.pop_ended_stream() {
             self.close(id, shard);
         }
     }

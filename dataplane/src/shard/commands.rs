@@ -13,8 +13,7 @@ use crate::error::{CloseReason, PeerError};
 use crate::extension::Extension;
 use crate::format::CCFB;
 use crate::id::TransportId;
-use crate::path::Paths;
-use crate::peer::{Drained, Peer, PeerConfig, Refusal};
+use crate::peer::{Drained, Peer, Refusal};
 use crate::publication::Publication;
 use crate::sdp::{self, Description};
 use crate::stats::DropReason;
@@ -45,7 +44,7 @@ impl Shard {
                 Ok(())
             }
             Command::SetHeard { publication, is_heard } => {
-                self.set_heard(publication, is_heard);
+                self.transports.set_heard(publication, is_heard);
                 Ok(())
             }
             Command::Number { .. } => {
@@ -65,8 +64,8 @@ impl Shard {
             Ok(()) => {}
             Err(Refusal::Peer(error)) => self.events.push(Event::Refused { transport, error }),
             Err(Refusal::Fault) => {
-                self.counters.engine_faults += 1;
-                if let Some(slot) = self.by_id.get(&transport).copied() {
+                self.statistics.counters.engine_faults += 1;
+                if let Some(slot) = self.transports.slot_of(transport) {
                     self.close(slot);
                 }
                 let reason = CloseReason::EngineFault;
@@ -77,14 +76,14 @@ impl Shard {
 
     /// Closes every Transport with a goodbye.
     pub(crate) fn close_all(&mut self, now: Instant) {
-        let all: Vec<TransportId> = self.by_id.keys().copied().collect();
+        let all: Vec<TransportId> = self.transports.ids().collect();
         for transport in all {
             self.close_by_command(transport, now);
         }
     }
 
     fn close_by_command(&mut self, transport: TransportId, now: Instant) {
-        let Some(slot) = self.by_id.get(&transport).copied() else {
+        let Some(slot) = self.transports.slot_of(transport) else {
             return;
         };
         self.step_peer(slot, None, now, |peer, transmit| {
@@ -102,11 +101,8 @@ impl Shard {
         now: Instant,
     ) -> Result<(), Refusal> {
         let remote = read_description(offer)?;
-        let known = self.by_id.get(&id).copied();
-        let before = known.and_then(|slot| match self.transport(slot) {
-            Some(Transport { role: Role::Publisher(publisher), .. }) => Some(publisher),
-            _ => None,
-        });
+        let known = self.transports.slot_of(id);
+        let before = known.and_then(|slot| self.transports.publisher(slot));
         let kinds: Vec<Option<MediaKind>> = before
             .map(|publisher| {
                 let publications = publisher.publications.iter();
@@ -148,69 +144,25 @@ impl Shard {
         reached: Option<IpAddr>,
         now: Instant,
     ) -> Result<(String, usize, Drained), Refusal> {
-        let fresh = self.credentials(slot);
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let fresh = self.random.credentials(self.config.id, slot);
+        let Some(Transport { peer, paths, role: Role::Publisher(publisher), .. }) =
+            self.transports.get_mut(slot)
+        else {
             return Err(PeerError::SdpUnusable.into());
         };
-        let Role::Publisher(publisher) = &mut transport.role else {
-            return Err(PeerError::SdpUnusable.into());
-        };
-        let outbox = &mut self.outbox;
-        let counters = &mut self.counters;
+        let (outbox, counters) = (&mut self.outbox, &mut self.statistics.counters);
         let link = link_of(remote, &agreement.bundle);
-        let mut transmit = sender(&mut transport.paths, None, outbox, counters);
-        let drained = transport.peer.accept_offer(&link, fresh, now, &mut transmit)?;
+        let mut transmit = sender(paths, None, outbox, counters);
+        let drained = peer.accept_offer(&link, fresh, now, &mut transmit)?;
         drop(transmit);
         let candidates = self.config.candidates_near(reached);
-        let ours = ours(&mut transport.peer, &candidates);
+        let ours = ours(peer, &candidates);
         let role = PeerRole::Publisher;
         let answer = describe::answer(remote, agreement, role, &ours, link.has_rsize, |_| None);
         let count = adopt_sections(publisher, agreement);
         publisher.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
-        if !self.publishers.contains(&slot) {
-            self.publishers.push(slot);
-        }
+        self.transports.note_publisher(slot);
         Ok((answer, count, drained))
-    }
-
-    /// A Transport with an engine of its own in a fresh slot.
-    pub(super) fn create(
-        &mut self,
-        id: TransportId,
-        role: Role,
-        now: Instant,
-    ) -> Result<usize, Refusal> {
-        let slot = self.allocate().ok_or(PeerError::ServerFull)?;
-        let credentials = self.credentials(slot);
-        // RFC 8866 s5.2: a number of 63 bits.
-        let session = self.random.next() >> 2;
-        let config = PeerConfig {
-            cert: &self.config.cert,
-            credentials,
-            candidates: &self.config.candidates,
-            session,
-        };
-        let peer = match Peer::new(&config, now) {
-            Ok(peer) => peer,
-            Err(error) => {
-                self.free.push(slot);
-                return Err(error.into());
-            }
-        };
-        self.slots[slot] = Some(Transport {
-            id,
-            peer,
-            paths: Paths::default(),
-            opener: None,
-            is_connected: false,
-            created_at: now,
-            is_silence_told: false,
-            told_path: None,
-            timer_at: None,
-            role,
-        });
-        self.by_id.insert(id, slot);
-        Ok(slot)
     }
 }
 

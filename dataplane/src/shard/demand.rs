@@ -5,13 +5,15 @@
 //! to have are told to the control plane: publishers that understand leave them out.
 
 use super::Shard;
+use super::reports::send_rtcp;
+use super::transports::Transports;
 use crate::api::{Event, LayerCap};
 use crate::codec::MediaKind;
 use crate::demand::{Demand, NO_BOUND_BPS, is_told};
 use crate::id::{PublicationId, ReaderId, ShardId};
 use crate::lane::PeerMessage;
 use crate::publication::Publication;
-use crate::source::Source;
+use crate::source::{Origin, Source};
 use crate::transport::{Role, Transport};
 
 /// Between two looks at what is in demand, in ticks.
@@ -25,11 +27,11 @@ const SOUND_PERCENT: u64 = 150;
 
 impl Shard {
     pub(super) fn look_at_demand(&mut self, now_us: u64) {
-        if !self.tick.is_multiple_of(DEMAND_TICKS) {
+        if !self.time.is_every(DEMAND_TICKS) {
             return;
         }
         let mut told = Vec::new();
-        for (publication, source) in &mut self.sources {
+        for (publication, source) in self.sources.iter_mut() {
             if source.codec.kind() != MediaKind::Video {
                 continue;
             }
@@ -37,28 +39,31 @@ impl Shard {
             let is_same = demand.wished == before.wished;
             if !is_same || !is_told(before.bits_per_second, demand.bits_per_second) {
                 source.demand_told = demand;
-                told.push((*publication, demand));
+                told.push((publication, source.origin, demand));
             }
         }
-        for (publication, demand) in told {
-            let home = publication.transport.shard();
-            let from = self.config.id;
-            if home == from {
-                self.take_demand(publication, from, demand);
-            } else {
-                self.messages.push((home, PeerMessage::Demand { publication, from, demand }));
+        let from = self.config.id;
+        for (publication, origin, demand) in told {
+            match origin {
+                Origin::Publisher(_) => self.transports.take_demand(publication, from, demand),
+                Origin::Lane(shard) => {
+                    let message = PeerMessage::Demand { publication, from, demand };
+                    self.messages.push((shard, message));
+                }
+                Origin::Gone => {}
             }
         }
-        for at in 0..self.publishers.len() {
-            self.bound_publisher(self.publishers[at], now_us);
-            self.tell_wanted(self.publishers[at], now_us);
+        for at in 0..self.transports.publishers().len() {
+            let slot = self.transports.publishers()[at];
+            self.bound_publisher(slot, now_us);
+            self.tell_wanted(slot, now_us);
         }
     }
 
     /// Tells which Encodings of a publisher's anybody wishes to have.
     fn tell_wanted(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Transport { id, role: Role::Publisher(publisher), .. }) =
+            self.transports.get_mut(slot)
         else {
             return;
         };
@@ -68,7 +73,7 @@ impl Shard {
                 continue;
             };
             let id = PublicationId { transport, m_line };
-            let Some(source) = self.sources.get(&id).filter(|_| publication.announced.is_some())
+            let Some(source) = self.sources.get(id).filter(|_| publication.announced.is_some())
             else {
                 continue;
             };
@@ -83,18 +88,10 @@ impl Shard {
         }
     }
 
-    /// What viewers on a shard ask of a Publication here.
-    pub(super) fn take_demand(&mut self, id: PublicationId, from: ShardId, demand: Demand) {
-        if let Some(publication) = self.publication(id)
-            && let Some(known) = publication.demands.get_mut(from.index())
-        {
-            *known = demand;
-        }
-    }
-
+    /// Asks a publisher to send less, or no longer to.
     fn bound_publisher(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Transport { id, role: Role::Publisher(publisher), .. }) =
+            self.transports.get_mut(slot)
         else {
             return;
         };
@@ -105,7 +102,7 @@ impl Shard {
         let mut bounds = Vec::new();
         for (m_line, publication) in live {
             let id = PublicationId { transport, m_line };
-            let bound_bps = self.sources.get(&id).and_then(|source| bound(publication, source));
+            let bound_bps = self.sources.get(id).and_then(|source| bound(publication, source));
             bounds.push((id, publication.kind, publication.readers, bound_bps));
         }
         let all = bounds.iter().map(|(.., bound_bps)| *bound_bps).sum::<Option<u64>>();
@@ -113,8 +110,8 @@ impl Shard {
             return;
         };
         let sender = publisher.rtcp_ssrc;
-        if let Some(Some(egress)) = self.egress.get_mut(slot) {
-            super::tick::send_rtcp(egress, &mut self.outbox, &mut self.counters, |writer| {
+        if let Some(egress) = self.transports.egress_mut(slot) {
+            send_rtcp(egress, &mut self.outbox, &mut self.statistics.counters, |writer| {
                 writer.remb(sender, ask_bps);
             });
         }
@@ -134,13 +131,24 @@ impl Shard {
         bound_bps: Option<u64>,
         now_us: u64,
     ) {
-        if let Some(source) = self.sources.get_mut(&publication) {
+        if let Some(source) = self.sources.get_mut(publication) {
             source.asked.ask(bound_bps, now_us);
         }
         for reader in ReaderId::all_in(readers) {
             if let ReaderId::Shard(shard) = reader {
                 self.messages.push((shard, PeerMessage::Asked { publication, bound_bps }));
             }
+        }
+    }
+}
+
+impl Transports {
+    /// What viewers on a shard ask of a Publication here.
+    pub(super) fn take_demand(&mut self, id: PublicationId, from: ShardId, demand: Demand) {
+        if let Some(publication) = self.publication_mut(id)
+            && let Some(known) = publication.demands.get_mut(from.index())
+        {
+            *known = demand;
         }
     }
 }

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::paths::Home;
+use super::routes::Home;
 use crate::id::PublicationId;
 use crate::rtcp::{self, Feedback, ReportBlock};
 use crate::stats::DropReason;
-use crate::transport::Role;
+use crate::transport::{Role, Stream, Transport};
 
 /// NACKed packets answered per compound RTCP packet (row 15).
 const NACKED_MAX: usize = 256;
@@ -29,9 +29,9 @@ struct Asked<'a> {
 
 impl Shard {
     pub(super) fn handle_rtcp(&mut self, home: Home, datagram: &mut [u8], now: Instant) {
-        let at_us = self.micros(now);
+        let at_us = self.time.micros(now);
         let slot = home.slot;
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let Some(transport) = self.transports.get_mut(slot) else {
             return;
         };
         let Some(opener) = transport.opener.as_mut() else {
@@ -60,27 +60,29 @@ impl Shard {
         if !is_whole {
             self.count(DropReason::BadRtcp);
         }
+        let Self { transports, sources, lanes, statistics, .. } = self;
+        let Some(Transport { id, role: Role::Publisher(publisher), .. }) = transports.get_mut(slot)
+        else {
+            return;
+        };
         for (ssrc, ntp_time, rtp_time) in reports {
-            let Some(Some(transport)) = self.slots.get_mut(slot) else {
-                return;
-            };
-            let id = transport.id;
-            let Role::Publisher(publisher) = &mut transport.role else {
-                return;
-            };
             let Some(stream) = publisher.stream(ssrc).filter(|stream| !stream.is_rtx) else {
-                self.count(DropReason::FeedbackForeign);
+                statistics.counters.drop(DropReason::FeedbackForeign);
                 continue;
             };
+            let Stream { m_line, encoding, .. } = stream;
             let clock = publisher.clock.report(ntp_time, rtp_time, at_us);
-            let publication = PublicationId { transport: id, m_line: stream.m_line };
-            if let Some(encoding) = publisher
-                .publication(stream.m_line)
-                .and_then(|p| p.encodings.get_mut(usize::from(stream.encoding)))
-            {
-                encoding.sender_report(ntp_time, at_us);
+            let publication = PublicationId { transport: *id, m_line };
+            if let Some(source) = sources.get_mut(publication) {
+                source.set_clock(encoding, clock);
             }
-            self.set_clock(publication, stream.encoding, clock);
+            let Some(known) = publisher.publication(m_line) else {
+                continue;
+            };
+            if let Some(known) = known.encodings.get_mut(usize::from(encoding)) {
+                known.sender_report(ntp_time, at_us);
+            }
+            lanes.push_clock(known.readers, (publication, encoding), clock);
         }
     }
 
@@ -109,54 +111,59 @@ impl Shard {
             self.count(DropReason::BadRtcp);
         }
         if !(asked.reports.is_empty() && asked.feedback.is_empty() && asked.arrivals.is_empty())
-            && let Some(Some(transport)) = self.slots.get_mut(slot)
-            && let Role::Viewer(viewer) = &mut transport.role
+            && let Some(viewer) = self.transports.viewer_mut(slot)
         {
             viewer.has_arrived = true;
         }
-        self.counters.keyframe_requests_in += asked.keyframes.len() as u64;
-        self.counters.nacked_in += asked.lost.len() as u64;
+        let counters = &mut self.statistics.counters;
+        counters.keyframe_requests_in += asked.keyframes.len() as u64;
+        counters.nacked_in += asked.lost.len() as u64;
         self.take_reports(slot, &asked, at_us);
         self.take_feedback(slot, &asked, at_us, now);
         for ssrc in asked.keyframes {
-            let Some((publication, at)) = self.subscription(slot, ssrc) else {
-                self.count(DropReason::FeedbackForeign);
-                continue;
-            };
-            let Some(source) = self.sources.get_mut(&publication) else {
-                continue;
-            };
-            let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
-                continue;
-            };
-            subscriber.keyframes_asked = subscriber.keyframes_asked.saturating_add(1);
-            let forwarder = &subscriber.forwarder;
-            let encoding = forwarder.current().or_else(|| forwarder.target().encoding);
-            // Of what is paused no keyframe is of use.
-            if let Some(encoding) = encoding {
-                self.want_keyframe(publication, encoding);
-            }
+            self.keyframe_asked(slot, ssrc);
         }
         for (ssrc, seq_no) in asked.lost {
-            let Some((publication, at)) = self.subscription(slot, ssrc) else {
+            let Some((publication, at)) = self.transports.subscription(slot, ssrc) else {
                 self.count(DropReason::FeedbackForeign);
                 continue;
             };
             let (mut sending, sources) = self.sending(at_us);
-            let Some(source) = sources.get_mut(&publication) else {
-                continue;
-            };
-            source.retransmit(at, seq_no, &mut sending);
+            if let Some(source) = sources.get_mut(publication) {
+                source.retransmit(at, seq_no, &mut sending);
+            }
+        }
+    }
+
+    /// A viewer wants a keyframe of what it gets under an SSRC.
+    fn keyframe_asked(&mut self, slot: usize, ssrc: u32) {
+        let Some((publication, at)) = self.transports.subscription(slot, ssrc) else {
+            self.count(DropReason::FeedbackForeign);
+            return;
+        };
+        let Some(source) = self.sources.get_mut(publication) else {
+            return;
+        };
+        let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
+            return;
+        };
+        subscriber.keyframes_asked = subscriber.keyframes_asked.saturating_add(1);
+        let forwarder = &subscriber.forwarder;
+        let encoding = forwarder.current().or_else(|| forwarder.target().encoding);
+        // Of what is paused no keyframe is of use.
+        if let Some(encoding) = encoding {
+            let origin = source.origin;
+            self.want_keyframe(origin, publication, encoding);
         }
     }
 
     /// What a viewer says of its path.
     fn take_feedback(&mut self, slot: usize, asked: &Asked<'_>, at_us: u64, now: Instant) {
-        let Some(key) = self.client_of(slot) else {
+        let Some(key) = self.transports.client_of(slot) else {
             return;
         };
-        let (Some(client), Some(Some(egress))) =
-            (self.clients.get_mut(&key), self.egress.get_mut(slot))
+        let (Some((client, results)), Some(egress)) =
+            (self.clients.for_feedback(key), self.transports.egress_mut(slot))
         else {
             return;
         };
@@ -170,21 +177,20 @@ impl Shard {
             return;
         }
         let mut is_whole = true;
-        self.results.clear();
         for body in &asked.feedback {
-            is_whole &= egress.flow.history.take_feedback(body, &mut self.results);
+            is_whole &= egress.flow.history.take_feedback(body, results);
         }
         for body in &asked.arrivals {
-            let (results, history) = (&mut self.results, &mut egress.flow.history);
+            let history = &mut egress.flow.history;
             is_whole &= egress.numbers.take_report(body, |number, arrived_us| {
                 history.take_one(number, arrived_us, results);
             });
         }
         // Of packets that the peer heard of out of turn, those that left first come first.
-        self.results.sort_by_key(|result| result.sent_us);
+        results.sort_by_key(|result| result.sent_us);
         let outbox = &self.outbox;
-        egress.flow.delay.take(&self.results, |sent_us| outbox.has_stalled(sent_us));
-        client.controller.take_results(egress.flow.delay.usage(), &self.results, at_us);
+        egress.flow.delay.take(results, |sent_us| outbox.has_stalled(sent_us));
+        client.controller.take_results(egress.flow.delay.usage(), results, at_us);
         if !is_whole {
             self.count(DropReason::BadRtcp);
         }
@@ -193,30 +199,22 @@ impl Shard {
 
     /// What a viewer says of what it gets.
     fn take_reports(&mut self, slot: usize, asked: &Asked<'_>, at_us: u64) {
-        let ntp_now = self.ntp_at(at_us);
+        let ntp_now = self.time.ntp_at(at_us);
         for block in &asked.reports {
             // Reports about RTX say nothing about the media.
-            if let Some((publication, at)) = self.subscription(slot, block.ssrc)
-                && let Some(source) = self.sources.get_mut(&publication)
+            if let Some((publication, at)) = self.transports.subscription(slot, block.ssrc)
+                && let Some(source) = self.sources.get_mut(publication)
                 && let Some(Some(subscriber)) = source.subscribers.get_mut(at)
                 && subscriber.ssrc == block.ssrc
             {
                 let heard = subscriber.quality.report(block, source.clock_hz, at_us, ntp_now);
-                self.counters.note_heard(heard);
+                self.statistics.counters.note_heard(heard);
             }
         }
         if let Some(bits_per_second) = asked.estimate
-            && let Some(Some(transport)) = self.slots.get_mut(slot)
-            && let Role::Viewer(viewer) = &mut transport.role
+            && let Some(viewer) = self.transports.viewer_mut(slot)
         {
             viewer.estimate = Some((bits_per_second, at_us));
         }
-    }
-
-    fn subscription(&self, slot: usize, ssrc: u32) -> Option<(PublicationId, usize)> {
-        let Role::Viewer(viewer) = &self.transport(slot)?.role else {
-            return None;
-        };
-        viewer.subscription_by_ssrc(ssrc).map(|(info, at)| (info.id, at))
     }
 }

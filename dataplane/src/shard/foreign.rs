@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use super::{ADDRESSES_MAX, Shard};
-use crate::canonical::PacketMeta;
+use super::Shard;
 use crate::codec::{Codec, MediaKind};
 use crate::demand::Demand;
 use crate::id::{PublicationId, ReaderId};
@@ -12,19 +11,21 @@ use crate::lane::LANE_BYTES;
 use crate::lane::PeerMessage;
 use crate::lane::record::{self, Record};
 use crate::sending::Packet;
+use crate::source::Origin;
 use crate::stats::DropReason;
 
 impl Shard {
     /// Takes a record from a lane.
     pub(crate) fn handle_record(&mut self, record: &[u8], now: Instant) {
-        self.now_us = self.micros(now);
+        self.time.set(now);
         match record::read(record) {
-            Some(Record::Packet { publication, encoding, codec, meta, bytes }) => {
-                self.counters.lane_in += 1;
-                self.deliver_foreign(publication, encoding, codec, &meta, bytes);
+            Some(Record::Packet { publication, encoding, codec, meta, header, payload }) => {
+                self.statistics.counters.lane_in += 1;
+                let packet = Packet { meta: &meta, header, payload, padding: 0 };
+                self.deliver_foreign(publication, (encoding, codec), packet);
             }
             Some(Record::Clock { publication, encoding, clock }) => {
-                if let Some(source) = self.sources.get_mut(&publication) {
+                if let Some(source) = self.sources.get_mut(publication) {
                     source.set_clock(encoding, clock);
                 }
             }
@@ -32,9 +33,9 @@ impl Shard {
                 let mut copy = [0; crate::outbox::DATAGRAM_BYTES_MAX];
                 if let Some(copy) = copy.get_mut(..bytes.len()) {
                     copy.copy_from_slice(bytes);
-                    self.strays.is_from_lane = true;
+                    self.routes.strays.is_from_lane = true;
                     self.handle_local_datagram(path, copy, at_us, now);
-                    self.strays.is_from_lane = false;
+                    self.routes.strays.is_from_lane = false;
                 }
             }
             None => debug_assert!(false, "a record that no shard wrote"),
@@ -46,40 +47,35 @@ impl Shard {
         match message {
             PeerMessage::Attach { publication, from } => self.attach(publication, from),
             PeerMessage::Detach { publication, from } => {
-                if let Some(known) = self.publication(publication) {
+                if let Some(known) = self.transports.publication_mut(publication) {
                     known.readers &= !from.bit();
                 }
                 if let ReaderId::Shard(from) = from {
-                    self.take_demand(publication, from, Demand::default());
+                    self.transports.take_demand(publication, from, Demand::default());
                 }
             }
             PeerMessage::Route { address, owner } => {
-                self.hints.remove(&address);
-                match owner {
-                    Some(owner) if self.foreign.len() < ADDRESSES_MAX => {
-                        self.foreign.insert(address, owner);
-                    }
-                    Some(_) => self.count(DropReason::AddressLimit),
-                    None => {
-                        self.foreign.remove(&address);
-                    }
+                if !self.routes.learn(address, owner) {
+                    self.count(DropReason::AddressLimit);
                 }
             }
             PeerMessage::Demand { publication, from, demand } => {
-                self.take_demand(publication, from, demand);
+                self.transports.take_demand(publication, from, demand);
             }
             PeerMessage::Asked { publication, bound_bps } => {
-                if let Some(source) = self.sources.get_mut(&publication) {
-                    source.asked.ask(bound_bps, self.now_us);
+                if let Some(source) = self.sources.get_mut(publication) {
+                    source.asked.ask(bound_bps, self.time.now_us);
                 }
             }
             PeerMessage::Speaking { publication, is_speaking } => {
-                if let Some(source) = self.sources.get_mut(&publication) {
+                if let Some(source) = self.sources.get_mut(publication) {
                     source.is_speaking = is_speaking;
                 }
             }
             PeerMessage::KeyframeWanted { publication, encoding } => {
-                self.want_keyframe(publication, encoding);
+                if let Some(publication) = self.transports.publication_mut(publication) {
+                    publication.want_keyframe(encoding);
+                }
             }
         }
     }
@@ -87,37 +83,34 @@ impl Shard {
     fn deliver_foreign(
         &mut self,
         publication: PublicationId,
-        encoding: u8,
-        codec: Codec,
-        meta: &PacketMeta,
-        bytes: &[u8],
+        (encoding, codec): (u8, Codec),
+        packet: Packet<'_>,
     ) {
+        let (mut sending, sources) = self.sending(self.time.now_us);
         // The last viewer may have left while the packet was on its way.
-        let Some(source) = self.sources.get_mut(&publication) else {
+        let Some((source, gathering)) = sources.of_lane(publication) else {
             return;
         };
         source.set_codec(codec);
-        let Some(packet) = Packet::split(meta, bytes) else {
-            return;
-        };
         let is_full = source.keep(encoding, packet);
         // It has waited on its way already.
-        self.kept(publication, 0, is_full);
+        gathering.add(publication, 0);
+        if is_full {
+            source.fan_out(&mut sending);
+        }
     }
 
     /// Another shard has its first viewer, or something is to be recorded: from now on there goes a
     /// copy, beginning with what the rings have since the last keyframe.
     fn attach(&mut self, publication: PublicationId, from: ReaderId) {
         // It may have closed while the message was on its way.
-        let Some(known) = self.publication(publication) else {
+        let Some(known) = self.transports.publication_mut(publication) else {
             return;
         };
         known.readers |= from.bit();
-        self.is_lane_urgent = true;
-        let Some(source) = self.sources.get(&publication) else {
-            return;
-        };
-        let Some(Some(lane)) = self.lanes.get_mut(from.index()) else {
+        self.lanes.hurry();
+        let (Some(source), Some(lane)) = (self.sources.get(publication), self.lanes.to(from))
+        else {
             return;
         };
         if let (true, ReaderId::Shard(shard)) = (source.is_speaking, from) {
@@ -138,16 +131,17 @@ impl Shard {
             let Some(run) = ring.since_keyframe() else {
                 continue;
             };
-            let packets = || run.clone().filter_map(|seq| ring.get(seq));
+            let found = || run.clone().filter_map(|seq| ring.get(seq));
+            let packets = || found().filter_map(|(meta, bytes)| Packet::split(meta, bytes));
             // A run cut short would be worse than none: then the viewer asks for a keyframe.
-            if packets().map(|(_, bytes)| bytes.len()).sum::<usize>() > LANE_BYTES / 2 {
+            if found().map(|(_, bytes)| bytes.len()).sum::<usize>() > LANE_BYTES / 2 {
                 continue;
             }
-            for (meta, bytes) in packets() {
+            for Packet { meta, header, payload, .. } in packets() {
                 let meta = *meta;
-                let record = Record::Packet { publication, encoding, codec, meta, bytes };
+                let record = Record::Packet { publication, encoding, codec, meta, header, payload };
                 let is_taken = record::push(lane, &record);
-                self.counters.count_reader(from, is_taken);
+                self.statistics.counters.count_reader(from, is_taken);
                 if !is_taken {
                     break;
                 }
@@ -155,19 +149,27 @@ impl Shard {
         }
     }
 
-    pub(super) fn want_keyframe(&mut self, publication: PublicationId, encoding: u8) {
-        let home = publication.transport.shard();
-        if home != self.config.id {
-            let message = PeerMessage::KeyframeWanted { publication, encoding };
-            if !self.messages.contains(&(home, message.clone())) {
-                self.messages.push((home, message));
+    /// A viewer here needs a keyframe of what has this origin.
+    pub(super) fn want_keyframe(
+        &mut self,
+        origin: Origin,
+        publication: PublicationId,
+        encoding: u8,
+    ) {
+        match origin {
+            Origin::Publisher(slot) => {
+                let publisher = self.transports.publisher_mut(slot);
+                if let Some(known) = publisher.and_then(|one| one.publication(publication.m_line)) {
+                    known.want_keyframe(encoding);
+                }
             }
-            return;
-        }
-        if let Some(publication) = self.publication(publication)
-            && let Some(encoding) = publication.encodings.get_mut(usize::from(encoding))
-        {
-            encoding.is_keyframe_wanted = true;
+            Origin::Lane(shard) => {
+                let message = (shard, PeerMessage::KeyframeWanted { publication, encoding });
+                if !self.messages.contains(&message) {
+                    self.messages.push(message);
+                }
+            }
+            Origin::Gone => {}
         }
     }
 }

@@ -8,34 +8,58 @@ use super::Shard;
 /// Between two looks at what waits.
 const STEP: Duration = Duration::from_millis(5);
 
-impl Shard {
+/// Viewers with packets that wait for their turn, and when that comes.
+#[derive(Default)]
+pub(super) struct Pacing {
+    /// Their slots.
+    pub waiting: Vec<usize>,
+    at: Option<Instant>,
+}
+
+impl Pacing {
+    /// When the next look is due.
+    pub(super) fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
     /// Sets the time of the next look, if anything waits.
-    pub(super) fn begin_pacing(&mut self) {
-        if !self.pacing.is_empty() && self.pace_at.is_none() {
-            let now = self.config.epoch + Duration::from_micros(self.now_us);
-            self.pace_at = Some(now + STEP);
+    pub(super) fn begin(&mut self, now: Instant) {
+        if !self.waiting.is_empty() && self.at.is_none() {
+            self.at = Some(now + STEP);
         }
     }
 
+    /// The slots of those who wait, if it is time to look.
+    fn take_due(&mut self, now: Instant) -> Option<Vec<usize>> {
+        self.at.filter(|at| *at <= now)?;
+        Some(std::mem::take(&mut self.waiting))
+    }
+
+    /// These still wait.
+    fn go_on(&mut self, mut slots: Vec<usize>, now: Instant) {
+        self.waiting.append(&mut slots);
+        self.at = (!self.waiting.is_empty()).then(|| now + STEP);
+    }
+}
+
+impl Shard {
     /// Sends what has its turn.
     pub(super) fn run_pacing(&mut self, now: Instant) {
-        if self.pace_at.is_none_or(|at| at > now) {
+        let Some(mut slots) = self.pacing.take_due(now) else {
             return;
-        }
-        let now_us = self.micros(now);
-        let mut slots = std::mem::take(&mut self.pacing);
+        };
+        let now_us = self.time.micros(now);
         slots.retain(|slot| {
-            while let Some(Some(egress)) = self.egress.get_mut(*slot)
+            while let Some(egress) = self.transports.egress_mut(*slot)
                 && let Some(paced) = egress.next_paced(now_us)
             {
                 let (mut sending, sources) = self.sending(now_us);
-                if let Some(source) = sources.get_mut(&paced.publication) {
+                if let Some(source) = sources.get_mut(paced.publication) {
                     source.send_paced(*slot, &paced, &mut sending);
                 }
             }
-            matches!(self.egress.get(*slot), Some(Some(egress)) if !egress.paced.is_empty())
+            self.transports.egress(*slot).is_some_and(|egress| !egress.paced.is_empty())
         });
-        self.pacing.append(&mut slots);
-        self.pace_at = (!self.pacing.is_empty()).then(|| now + STEP);
+        self.pacing.go_on(slots, now);
     }
 }

@@ -4,24 +4,14 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{ADDRESSES_MAX, Shard, ShardConfig};
+use super::Shard;
+use super::routes::Home;
 use crate::checks::{BindingRequest, BindingResponse, CHECK_BYTES_MAX, OwnCheck};
-use crate::describe::{host_priority, tcp_priority};
-use crate::id::ShardId;
-use crate::lane::PeerMessage;
+use crate::describe::host_priority;
 use crate::outbox::Outbox;
 use crate::path::{Check, Path, PathIndex, Paths, StreamId, pair_priority};
 use crate::stats::{Counters, DropReason};
 use crate::transport::Transport;
-
-/// Which Transport an address belongs to, and which of its paths that is.
-#[derive(Clone, Copy)]
-pub(super) struct Home {
-    /// The Transport's.
-    pub slot: usize,
-    /// The path.
-    pub path: PathIndex,
-}
 
 /// The way out for what a Transport's engine makes.
 pub(super) fn sender<'a>(
@@ -51,7 +41,7 @@ impl Shard {
             return;
         };
         if !self.answer_check(slot, at, request, now)
-            && let Some(candidate) = self.candidate_for(path)
+            && let Some(candidate) = self.config.candidate_for(path)
         {
             self.step_peer(slot, Some(at), now, |peer, transmit| {
                 peer.handle_datagram(path.peer, candidate, datagram, now, transmit)
@@ -69,7 +59,7 @@ impl Shard {
         request: &BindingRequest<'_>,
         now: Instant,
     ) -> bool {
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let Some(transport) = self.transports.get_mut(slot) else {
             return false;
         };
         if !transport.is_connected || !request.is_plain || transport.paths.take_engine_turn(at, now)
@@ -80,7 +70,7 @@ impl Shard {
             return false;
         };
         let (_, password) = transport.peer.credentials();
-        self.outbox.push(&request.answer(path.peer, password), path, &mut self.counters);
+        self.outbox.push(&request.answer(path.peer, password), path, &mut self.statistics.counters);
         true
     }
 
@@ -92,8 +82,8 @@ impl Shard {
         request: &BindingRequest<'_>,
         now: Instant,
     ) -> Option<PathIndex> {
-        let priority = pair_priority(request.priority, self.own_priority(path));
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let priority = pair_priority(request.priority, self.config.own_priority(path));
+        let Some(transport) = self.transports.get_mut(slot) else {
             self.count(DropReason::UnknownUfrag);
             return None;
         };
@@ -107,49 +97,30 @@ impl Shard {
             return None;
         }
         // Who can send under another member's address must not cut that one off.
-        let owner = self.home_of(path).filter(|home| home.slot != slot);
+        let owner = self.routes.home_of(path).filter(|home| home.slot != slot);
         if owner.is_some_and(|home| path.stream.is_some() || self.is_live(home, now)) {
             self.count(DropReason::AddressTaken);
             return None;
         }
-        if self.by_address.len() >= ADDRESSES_MAX && self.home_of(path).is_none() {
+        if self.routes.is_full() && self.routes.home_of(path).is_none() {
             self.count(DropReason::AddressLimit);
             return None;
         }
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
-            return None;
-        };
+        let transport = self.transports.get_mut(slot)?;
         let generation = transport.peer.restarts();
         let check = Check { priority, nominates: request.nominates, generation };
         let (at, evicted) = transport.paths.check(path, check, now);
         if let Some(evicted) = evicted {
-            self.forget_path(evicted, slot);
+            self.routes.forget(evicted, slot, &mut self.messages);
         }
-        self.find_home(path, Home { slot, path: at });
+        self.routes.find_home(path, Home { slot, path: at }, &mut self.messages);
         Some(at)
     }
 
-    /// From now on what comes over a path is a Transport's.
-    pub(super) fn find_home(&mut self, path: Path, home: Home) {
-        if let Some(stream) = path.stream {
-            self.by_stream.insert(stream, home);
-        } else if self.by_address.insert(path.peer, home).is_none() {
-            route(&self.config, &mut self.messages, path.peer, Some(self.config.id));
-        }
-    }
-
     fn is_live(&self, home: Home, now: Instant) -> bool {
-        self.transport(home.slot).is_some_and(|transport| transport.paths.is_live(home.path, now))
-    }
-
-    /// The priority of our candidate that a datagram came to.
-    fn own_priority(&self, path: Path) -> u32 {
-        if path.stream.is_some() {
-            return tcp_priority(1);
-        }
-        let candidate = self.candidate_for(path);
-        let at = self.config.candidates.iter().position(|known| Some(*known) == candidate);
-        host_priority(1 + at.unwrap_or_default() as u32)
+        self.transports
+            .get(home.slot)
+            .is_some_and(|transport| transport.paths.is_live(home.path, now))
     }
 
     /// The peer may have answered a check of ours.
@@ -158,11 +129,11 @@ impl Shard {
             self.count(DropReason::BadStun);
             return;
         };
-        let Some(home) = self.home_of(path) else {
+        let Some(home) = self.routes.home_of(path) else {
             self.pass_on_or_drop(path, at_us, datagram, now);
             return;
         };
-        let Some(Some(transport)) = self.slots.get_mut(home.slot) else {
+        let Some(transport) = self.transports.get_mut(home.slot) else {
             return;
         };
         let password = transport.peer.remote_credentials().map(|(_, password)| password);
@@ -174,7 +145,7 @@ impl Shard {
             self.count(DropReason::BadStun);
             return;
         }
-        self.counters.consent_answers += 1;
+        self.statistics.counters.consent_answers += 1;
         if !transport.is_connected && transport.peer.keys().is_some() {
             self.connect(home.slot, now);
         }
@@ -184,19 +155,19 @@ impl Shard {
     /// Uses the best path that there is, and asks for what would be better. Says whether there is
     /// one, or may be soon.
     pub(super) fn choose_path(&mut self, slot: usize, now: Instant) -> bool {
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let Some(transport) = self.transports.get_mut(slot) else {
             return false;
         };
         if !transport.is_connected {
             return false;
         }
         let path = transport.paths.select(now);
-        if let (Some(path), Some(Some(egress))) = (path, self.egress.get_mut(slot)) {
+        if let (Some(path), Some(egress)) = (path, self.transports.egress_mut(slot)) {
             let before = std::mem::replace(&mut egress.path, path);
-            self.counters.path_changes += u64::from(before.peer != path.peer);
+            self.statistics.counters.path_changes += u64::from(before.peer != path.peer);
         }
         self.ask(slot, now);
-        match self.transport(slot) {
+        match self.transports.get(slot) {
             Some(transport) => !transport.paths.has_lapsed(now),
             None => false,
         }
@@ -206,7 +177,7 @@ impl Shard {
     pub(super) fn ask(&mut self, slot: usize, now: Instant) {
         let tie_breaker = self.random.next();
         let priority = host_priority(1);
-        let Some(Some(Transport { paths, peer, .. })) = self.slots.get_mut(slot) else {
+        let Some(Transport { paths, peer, .. }) = self.transports.get_mut(slot) else {
             return;
         };
         let Some(remote) = peer.remote_credentials() else {
@@ -219,89 +190,33 @@ impl Shard {
         let check = OwnCheck { id, remote, local_ufrag, priority, tie_breaker };
         let mut message = [0; CHECK_BYTES_MAX];
         let len = check.write(&mut message);
-        self.counters.consent_questions += 1;
-        self.outbox.push(&message[..len], path, &mut self.counters);
-    }
-
-    /// Whose a path is, and which of its paths.
-    pub(super) fn home_of(&self, path: Path) -> Option<Home> {
-        match path.stream {
-            None => self.by_address.get(&path.peer).copied(),
-            Some(stream) => self.by_stream.get(&stream).copied(),
-        }
-    }
-
-    /// A path is no longer this Transport's.
-    pub(super) fn forget_path(&mut self, path: Path, slot: usize) {
-        if let Some(stream) = path.stream {
-            if self.by_stream.remove(&stream).is_some() {
-                self.ended_streams.push(stream);
-            }
-            return;
-        }
-        // Another Transport may have the address since (NAT).
-        if self.by_address.get(&path.peer).is_some_and(|home| home.slot == slot) {
-            self.by_address.remove(&path.peer);
-            route(&self.config, &mut self.messages, path.peer, None);
-        }
-    }
-
-    /// Takes a frame of a TCP connection.
-    pub(crate) fn handle_frame(&mut self, path: Path, frame: &mut [u8], now: Instant) {
-        self.counters.frames_in += 1;
-        self.counters.frame_bytes_in += frame.len() as u64;
-        self.now_us = self.micros(now);
-        let at_us = self.now_us;
-        self.handle_local_datagram(path, frame, at_us, now);
+        self.statistics.counters.consent_questions += 1;
+        self.outbox.push(&message[..len], path, &mut self.statistics.counters);
     }
 
     /// Whether a TCP connection is a Transport's: its check was authentic.
     pub(crate) fn has_stream(&self, stream: StreamId) -> bool {
-        self.by_stream.contains_key(&stream)
+        self.routes.has_stream(stream)
     }
 
     /// A TCP connection has been made, or has ended.
     pub(crate) fn count_stream(&mut self, is_open: bool) {
         if is_open {
-            self.counters.streams += 1;
-            self.counters.streams_taken += 1;
+            self.statistics.counters.streams += 1;
+            self.statistics.counters.streams_taken += 1;
         } else {
-            self.counters.streams = self.counters.streams.saturating_sub(1);
+            self.statistics.counters.streams = self.statistics.counters.streams.saturating_sub(1);
         }
     }
 
     /// A TCP connection has ended.
     pub(crate) fn handle_stream_end(&mut self, stream: StreamId, now: Instant) {
-        let Some(Home { slot, path }) = self.by_stream.remove(&stream) else {
+        let Some(Home { slot, path }) = self.routes.end_stream(stream) else {
             return;
         };
-        if let Some(Some(transport)) = self.slots.get_mut(slot) {
+        if let Some(transport) = self.transports.get_mut(slot) {
             transport.paths.lose(path, now);
         }
         self.choose_path(slot, now);
     }
-
-    /// The candidate that the engine should believe a datagram was sent to.
-    pub(super) fn candidate_for(&self, path: Path) -> Option<SocketAddr> {
-        let local = path.local?;
-        let candidates = &self.config.candidates;
-        candidates
-            .iter()
-            .find(|candidate| candidate.ip() == local)
-            // Behind 1:1 NAT, or advertised under another address.
-            .or_else(|| candidates.iter().find(|c| c.is_ipv4() == local.is_ipv4()))
-            .or_else(|| candidates.first())
-            .copied()
-    }
-}
-
-/// Tells the other shards, whose sockets may get its datagrams, where a peer's address belongs.
-fn route(
-    config: &ShardConfig,
-    messages: &mut Vec<(ShardId, PeerMessage)>,
-    address: SocketAddr,
-    owner: Option<ShardId>,
-) {
-    let others = (0..config.shards).map(|shard| ShardId(shard as u8)).filter(|s| *s != config.id);
-    messages.extend(others.map(|shard| (shard, PeerMessage::Route { address, owner })));
 }

@@ -4,10 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::paths::Home;
-use super::{ADDRESSES_MAX, Shard};
+use super::Shard;
+use super::routes::Home;
 use crate::demux::{Class, classify};
-use crate::id::ShardId;
 use crate::outbox::DATAGRAM_BYTES_MAX;
 use crate::path::{Check, Path};
 use crate::rtp::RtpHeader;
@@ -21,43 +20,37 @@ const LOOK_EVERY_US: u64 = 1_000;
 /// Transports that may be a datagram's; a class behind one NAT has many, which take turns.
 const TRIES_MAX: usize = 8;
 
-/// When a stray was looked at last, and where the search goes on.
-#[derive(Debug, Default)]
-pub(super) struct Strays {
-    next_at_us: u64,
-    turn: usize,
-    /// What comes through a lane was looked at by the shard that it had come to.
-    pub is_from_lane: bool,
-}
-
 impl Shard {
     /// Drops a datagram of nobody's; but it may say where a peer is now.
     pub(super) fn handle_stray(&mut self, path: Path, at_us: u64, datagram: &[u8], now: Instant) {
         self.count(DropReason::UnverifiedSource);
         let class = classify(datagram);
-        if !matches!(class, Class::Rtp | Class::Rtcp) || self.now_us < self.strays.next_at_us {
+        if !matches!(class, Class::Rtp | Class::Rtcp)
+            || self.time.now_us < self.routes.strays.next_at_us
+        {
             return;
         }
-        self.strays.next_at_us = self.now_us + LOOK_EVERY_US;
+        self.routes.strays.next_at_us = self.time.now_us + LOOK_EVERY_US;
         for slot in self.silent_at(path, now) {
             if self.opens(slot, class, datagram) {
                 self.follow(slot, path, now);
                 return;
             }
         }
-        if !self.strays.is_from_lane {
-            for shard in self.shards_at(path) {
-                self.pass_on(shard, path, at_us, datagram);
+        if !self.routes.strays.is_from_lane {
+            for shard in self.routes.shards_at(path.peer.ip()) {
+                let counters = &mut self.statistics.counters;
+                self.lanes.pass_on(shard, (path, at_us), datagram, counters);
             }
         }
     }
 
     /// Transports of this shard whose peer has the same IP and is not heard of any more.
     fn silent_at(&mut self, path: Path, now: Instant) -> Vec<usize> {
-        let count = self.slots.len();
-        let first = self.strays.turn;
+        let count = self.transports.slots();
+        let first = self.routes.strays.turn;
         let is_meant = |slot: &usize| {
-            self.transport(*slot).is_some_and(|transport| {
+            self.transports.get(*slot).is_some_and(|transport| {
                 let paths = &transport.paths;
                 let is_there =
                     |current: Path| current.stream.is_none() && current.peer.ip() == path.peer.ip();
@@ -67,18 +60,8 @@ impl Shard {
         };
         let all = (0..count).map(|at| (first + at) % count);
         let found: Vec<usize> = all.filter(is_meant).take(TRIES_MAX).collect();
-        self.strays.turn = found.last().map_or(0, |last| last + 1);
+        self.routes.strays.turn = found.last().map_or(0, |last| last + 1);
         found
-    }
-
-    /// Other shards with a peer of the same IP.
-    fn shards_at(&self, path: Path) -> Vec<ShardId> {
-        let ip = path.peer.ip();
-        let of_it = self.foreign.iter().filter(|(address, _)| address.ip() == ip);
-        let mut shards: Vec<ShardId> = of_it.map(|(_, shard)| *shard).collect();
-        shards.sort_unstable_by_key(|shard| shard.0);
-        shards.dedup();
-        shards
     }
 
     /// Whether a datagram is authentic for a Transport, and was not heard before.
@@ -88,8 +71,8 @@ impl Shard {
             return false;
         };
         copy.copy_from_slice(datagram);
-        let opener = self.slots.get_mut(slot).and_then(Option::as_mut);
-        let Some(opener) = opener.and_then(|transport| transport.opener.as_mut()) else {
+        let transport = self.transports.get_mut(slot);
+        let Some(opener) = transport.and_then(|transport| transport.opener.as_mut()) else {
             return false;
         };
         match class {
@@ -101,10 +84,10 @@ impl Shard {
 
     /// The peer may be at this address: it takes the place of the one in use as soon as it is proven.
     fn follow(&mut self, slot: usize, path: Path, now: Instant) {
-        if self.by_address.len() >= ADDRESSES_MAX {
+        if self.routes.is_full() {
             return self.count(DropReason::AddressLimit);
         }
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let Some(transport) = self.transports.get_mut(slot) else {
             return;
         };
         let Some((priority, generation)) = transport.paths.standing() else {
@@ -113,9 +96,9 @@ impl Shard {
         let check = Check { priority, nominates: true, generation };
         let (at, evicted) = transport.paths.check(path, check, now);
         if let Some(evicted) = evicted {
-            self.forget_path(evicted, slot);
+            self.routes.forget(evicted, slot, &mut self.messages);
         }
-        self.find_home(path, Home { slot, path: at });
+        self.routes.find_home(path, Home { slot, path: at }, &mut self.messages);
         self.choose_path(slot, now);
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::Shard;
+use super::sources::Sources;
 use crate::api::{Aim, Event, Held, PublicationInfo, SubscriptionRate};
 use crate::choose::Allowance;
 use crate::codec::MediaKind;
@@ -21,24 +22,26 @@ impl Shard {
     /// Begins to answer a question about all viewers with [`Event::Surveyed`]. One that is being
     /// answered is dropped for a new one.
     pub(crate) fn begin_survey(&mut self, survey: u64) {
-        self.survey = Some((survey, 0));
+        self.statistics.survey = Some((survey, 0));
     }
 
     /// Goes on with the answer; says whether there is more to tell.
     pub(crate) fn run_survey(&mut self, now: Instant) -> bool {
-        let Some((survey, first)) = self.survey else {
+        let Some((survey, first)) = self.statistics.survey else {
             return false;
         };
-        let now_us = self.micros(now);
-        let end = (first + SLOTS_PER_TURN).min(self.slots.len());
+        let now_us = self.time.micros(now);
+        let end = (first + SLOTS_PER_TURN).min(self.transports.slots());
         let mut rates = Vec::new();
-        for transport in self.slots.get(first..end).unwrap_or_default().iter().flatten() {
-            let key = transport.client();
-            let estimate_bps = key.and_then(|key| self.estimate_of(key, now_us));
-            rates.extend(self.rates_of(transport, estimate_bps, now_us).into_iter().flatten());
+        for transport in (first..end).filter_map(|slot| self.transports.get(slot)) {
+            let client = transport.client().and_then(|key| self.clients.get(key));
+            let estimate_bps =
+                client.and_then(|client| client.estimate_bps(&self.transports, now_us));
+            let known = rates_of(transport, &self.sources, estimate_bps, now_us);
+            rates.extend(known.into_iter().flatten());
         }
-        let is_last = end == self.slots.len();
-        self.survey = (!is_last).then_some((survey, end));
+        let is_last = end == self.transports.slots();
+        self.statistics.survey = (!is_last).then_some((survey, end));
         if is_last || !rates.is_empty() {
             self.events.push(Event::Surveyed { survey, rates, is_last });
         }
@@ -48,48 +51,48 @@ impl Shard {
     /// Tells how all fares that the client of a viewing Transport gets. That is at most as much as one
     /// turn of a survey: a client has a Transport for each stream, and a group some thousands at most.
     pub(crate) fn tell_numbers(&mut self, transport: TransportId, now: Instant) {
-        let now_us = self.micros(now);
-        let slot = self.by_id.get(&transport).copied();
-        let key = slot.and_then(|slot| self.client_of(slot));
-        let estimate_bps = key.and_then(|key| self.estimate_of(key, now_us));
-        let client = key.and_then(|key| self.clients.get(&key));
+        let now_us = self.time.micros(now);
+        let slot = self.transports.slot_of(transport);
+        let key = slot.and_then(|slot| self.transports.client_of(slot));
+        let client = key.and_then(|key| self.clients.get(key));
+        let estimate_bps = client.and_then(|client| client.estimate_bps(&self.transports, now_us));
         let slots = client.map_or(&[][..], |client| &client.slots);
         let rates = slots
             .iter()
-            .filter_map(|slot| self.transport(*slot))
-            .filter_map(|transport| self.rates_of(transport, estimate_bps, now_us));
+            .filter_map(|slot| self.transports.get(*slot))
+            .filter_map(|transport| rates_of(transport, &self.sources, estimate_bps, now_us));
         let rates = rates.flatten().collect();
         self.events.push(Event::Numbers { transport, rates });
     }
+}
 
-    /// Of a viewer that is connected, and whose client's path takes `estimate_bps`, if that is known.
-    fn rates_of(
-        &self,
-        transport: &Transport,
-        estimate_bps: Option<u64>,
-        now_us: u64,
-    ) -> Option<impl Iterator<Item = SubscriptionRate>> {
-        let Transport { id, paths, role: Role::Viewer(viewer), is_connected: true, .. } = transport
-        else {
-            return None;
-        };
-        // What the client believes itself counts while nothing better is known.
-        let remb = viewer.estimate;
-        let remb = remb.filter(|(_, at_us)| now_us.saturating_sub(*at_us) < REPORT_FOR_US);
-        let estimate = estimate_bps.or_else(|| remb.map(|(bits_per_second, _)| bits_per_second));
-        let checked_us = paths.round_trip_us();
-        Some(viewer.lines.iter().filter_map(move |line| {
-            let (info, at) = line.subscription.as_ref()?;
-            let source = self.sources.get(&info.id)?;
-            let subscriber = source.subscribers.get(*at)?.as_ref()?;
-            let mut rate = rate_of(*id, info, source, subscriber, now_us);
-            rate.estimate_bits_per_second = estimate.filter(|_| line.kind == MediaKind::Video);
-            if rate.rtt_us == 0 {
-                rate.rtt_us = checked_us;
-            }
-            Some(rate)
-        }))
-    }
+/// Of a viewer that is connected, and whose client's path takes `estimate_bps`, if that is known.
+fn rates_of<'a>(
+    transport: &'a Transport,
+    sources: &'a Sources,
+    estimate_bps: Option<u64>,
+    now_us: u64,
+) -> Option<impl Iterator<Item = SubscriptionRate> + use<'a>> {
+    let Transport { id, paths, role: Role::Viewer(viewer), is_connected: true, .. } = transport
+    else {
+        return None;
+    };
+    // What the client believes itself counts while nothing better is known.
+    let remb = viewer.estimate;
+    let remb = remb.filter(|(_, at_us)| now_us.saturating_sub(*at_us) < REPORT_FOR_US);
+    let estimate = estimate_bps.or_else(|| remb.map(|(bits_per_second, _)| bits_per_second));
+    let checked_us = paths.round_trip_us();
+    Some(viewer.lines.iter().filter_map(move |line| {
+        let (info, at) = line.subscription.as_ref()?;
+        let source = sources.get(info.id)?;
+        let subscriber = source.subscribers.get(*at)?.as_ref()?;
+        let mut rate = rate_of(*id, info, source, subscriber, now_us);
+        rate.estimate_bits_per_second = estimate.filter(|_| line.kind == MediaKind::Video);
+        if rate.rtt_us == 0 {
+            rate.rtt_us = checked_us;
+        }
+        Some(rate)
+    }))
 }
 
 /// What one Subscription gets, but for what it shares with others.

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Shard {
     /// Looks once per second.
     pub(super) fn tell_path(&mut self, slot: usize, now: Instant) {
-        let Some(Some(transport)) = self.slots.get_mut(slot) else {
+        let Some(transport) = self.transports.get_mut(slot) else {
             return;
         };
         let Some(report) = report(transport, now) else {

@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::Shard;
 use super::commands::{ours, read_description};
 use super::paths::sender;
+use super::random::Random;
 use crate::agree::link_of;
-use crate::api::{ClientKey, Event, LayerCap, SubscriptionSpec};
+use crate::api::{ClientKey, Event, LayerCap, PublicationInfo, SubscriptionSpec};
 use crate::canonical::MidBytes;
 use crate::choose::Target;
 use crate::codec::{Codec, MediaKind};
@@ -16,11 +17,10 @@ use crate::extension::Extension;
 use crate::format::CCFB;
 use crate::format::Format;
 use crate::forward::{Forwarder, Parked};
-use crate::id::{PublicationId, ReaderId, TransportId};
-use crate::lane::PeerMessage;
+use crate::id::{PublicationId, TransportId};
 use crate::peer::{Drained, Refusal};
 use crate::sdp::Section;
-use crate::source::Source;
+use crate::source::Origin;
 use crate::subscriber::{Negotiated, Subscriber};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
 
@@ -39,17 +39,15 @@ impl Shard {
         if subscriptions.len() > SUBSCRIPTIONS_MAX {
             return Err(PeerError::TooManySubscriptions.into());
         }
-        let (slot, is_new) = match self.by_id.get(&id).copied() {
+        let (slot, is_new) = match self.transports.slot_of(id) {
             Some(slot) => (slot, false),
             None => {
                 let viewer = Viewer { msid: msid.to_owned(), ..Viewer::default() };
-                let slot = self.create(id, Role::Viewer(Box::new(viewer)), now)?;
-                self.join_client(slot, client);
-                (slot, true)
+                (self.create_viewer(id, client, viewer, now)?, true)
             }
         };
-        let is_outstanding = match self.transport(slot) {
-            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_slots => {
+        let is_outstanding = match self.transports.get(slot) {
+            Some(Transport { peer, role: Role::Viewer(viewer), .. }) if !viewer.has_seats => {
                 peer.has_offer_outstanding()
             }
             _ => return Err(PeerError::SdpUnusable.into()),
@@ -80,17 +78,21 @@ impl Shard {
         ice_restart: bool,
         now: Instant,
     ) -> Result<String, Refusal> {
-        let (mut wanted, added) = self.assign_lines(slot, subscriptions);
-        for spec in &added {
-            self.add_line(slot, spec.publication.kind, &spec.publication.track_id);
-        }
-        wanted.extend(added.into_iter().map(Some));
-        let fresh = self.credentials(slot);
-        let Some(Some(Transport { peer, paths, role: Role::Viewer(viewer), .. })) =
-            self.slots.get_mut(slot)
+        let Self { config, transports, sources, random, outbox, statistics, messages, .. } = self;
+        let counters = &mut statistics.counters;
+        let Some(Transport { peer, paths, role: Role::Viewer(viewer), .. }) =
+            transports.get_mut(slot)
         else {
             return Err(PeerError::SdpUnusable.into());
         };
+        let (mut wanted, added) = assign_lines(&mut viewer.lines, subscriptions, |subscription| {
+            sources.leave(subscription, counters, messages)
+        });
+        for spec in &added {
+            viewer.add_line(spec.publication.kind, &spec.publication.track_id, random);
+        }
+        wanted.extend(added.into_iter().map(Some));
+        let fresh = random.credentials(config.id, slot);
         for (line, wanted) in viewer.lines.iter_mut().zip(&wanted) {
             let Some(SubscriptionSpec { publication: info, .. }) = wanted else { continue };
             line.codec = Some(info.codec);
@@ -98,7 +100,6 @@ impl Shard {
                 viewer.params.push((info.codec, info.fmtp.clone()));
             }
         }
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
         let mut transmit = sender(paths, None, outbox, counters);
         let credentials = peer.offer(ice_restart.then_some(fresh), now, &mut transmit)?;
         drop(transmit);
@@ -112,100 +113,10 @@ impl Shard {
             .zip(&formats)
             .map(|((line, wanted), formats)| offered(line, wanted.is_some(), formats, &viewer.msid))
             .collect();
-        let candidates = self.config.candidates_near(None);
+        let candidates = config.candidates_near(None);
         let ours =
             Ours { credentials: (&credentials.0, &credentials.1), ..ours(peer, &candidates) };
         Ok(describe::offer(&ours, &sections, &viewer.msid))
-    }
-
-    /// Adds an m-line towards a viewer, with SSRCs and numbers of its own.
-    pub(super) fn add_line(&mut self, slot: usize, kind: MediaKind, track_id: &str) {
-        let mid = match self.transport(slot) {
-            Some(Transport { role: Role::Viewer(viewer), .. }) => viewer.lines.len().to_string(),
-            _ => return,
-        };
-        let line = ViewerLine {
-            codec: None,
-            track_id: match (track_id, kind) {
-                ("", MediaKind::Audio) => "audio".to_owned(),
-                ("", MediaKind::Video) => "video".to_owned(),
-                (track_id, _) => track_id.to_owned(),
-            },
-            ..self.new_line(slot, mid, kind)
-        };
-        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
-            viewer.lines.push(line);
-        }
-    }
-
-    /// An m-line towards a viewer. Its SSRCs are no other line's: one SSRC on two lines would be
-    /// one nonce for two packets.
-    pub(super) fn new_line(&mut self, slot: usize, mid: String, kind: MediaKind) -> ViewerLine {
-        let mut taken: Vec<u32> = match self.transport(slot) {
-            Some(Transport { role: Role::Viewer(viewer), .. }) => {
-                let ssrcs = viewer.lines.iter().map(|line| line.ssrc);
-                ssrcs.flat_map(|(media, rtx)| std::iter::once(media).chain(rtx)).collect()
-            }
-            _ => Vec::new(),
-        };
-        let mut next = || loop {
-            let ssrc = self.random.next() as u32;
-            if ssrc != 0 && !taken.contains(&ssrc) {
-                taken.push(ssrc);
-                return ssrc;
-            }
-        };
-        let ssrc = (next(), (kind == MediaKind::Video).then(&mut next));
-        ViewerLine {
-            mid,
-            kind,
-            codec: None,
-            track_id: String::new(),
-            section: None,
-            subscription: None,
-            ssrc,
-            parked: Parked::fresh(self.random.next(), self.random.next()),
-        }
-    }
-
-    /// Distributes wishes over the m-lines there are: what stays keeps its line, what ends frees
-    /// it, what is new takes a free one of its kind. Returns the wishes by line and those that
-    /// need a new line.
-    fn assign_lines(
-        &mut self,
-        slot: usize,
-        mut subscriptions: Vec<SubscriptionSpec>,
-    ) -> (Vec<Option<SubscriptionSpec>>, Vec<SubscriptionSpec>) {
-        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
-        else {
-            return (Vec::new(), subscriptions);
-        };
-        let mut lines = std::mem::take(&mut viewer.lines);
-        let mut wanted: Vec<Option<SubscriptionSpec>> = vec![None; lines.len()];
-        for (line, wanted) in lines.iter_mut().zip(&mut wanted) {
-            let Some((info, at)) = &line.subscription else {
-                continue;
-            };
-            let stays = subscriptions.iter().position(|s| s.publication == *info);
-            if let Some(stays) = stays {
-                *wanted = Some(subscriptions.remove(stays));
-            } else {
-                if let Some(parked) = self.remove_subscriber(info.id, *at) {
-                    line.parked = parked;
-                }
-                line.subscription = None;
-            }
-        }
-        for (line, wanted) in lines.iter().zip(&mut wanted) {
-            let fits = subscriptions.iter().position(|s| s.publication.kind == line.kind);
-            if let (None, Some(fits)) = (&wanted, fits) {
-                *wanted = Some(subscriptions.remove(fits));
-            }
-        }
-        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
-            viewer.lines = lines;
-        }
-        (wanted, subscriptions)
     }
 
     pub(super) fn accept_answer(
@@ -215,11 +126,11 @@ impl Shard {
         now: Instant,
     ) -> Result<(), Refusal> {
         let description = read_description(answer)?;
-        let Some(slot) = self.by_id.get(&id).copied() else {
+        let Some(slot) = self.transports.slot_of(id) else {
             return Err(PeerError::NoOfferOutstanding.into());
         };
-        let Some(Some(Transport { peer, paths, role: Role::Viewer(viewer), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Transport { peer, paths, role: Role::Viewer(viewer), .. }) =
+            self.transports.get_mut(slot)
         else {
             return Err(PeerError::SdpUnusable.into());
         };
@@ -236,8 +147,7 @@ impl Shard {
         let is_on = |at: &usize| description.sections[*at].is_active;
         let bundle: Vec<usize> = (0..description.sections.len()).filter(is_on).collect();
         let link = link_of(&description, &bundle);
-        let outbox = &mut self.outbox;
-        let counters = &mut self.counters;
+        let (outbox, counters) = (&mut self.outbox, &mut self.statistics.counters);
         let drained = if bundle.is_empty() {
             // It can use none of it, and says nothing of ICE either.
             peer.drop_offer();
@@ -246,9 +156,9 @@ impl Shard {
             peer.accept_answer(&link, now, &mut sender(paths, None, outbox, counters))?
         };
         let wanted = std::mem::take(&mut viewer.wanted);
-        let has_slots = viewer.has_slots;
-        if has_slots {
-            self.slots_answered(slot, &description);
+        let has_seats = viewer.has_seats;
+        if has_seats {
+            self.seats_answered(slot, &description);
             self.after_drain(slot, drained, now);
             return Ok(());
         }
@@ -261,6 +171,8 @@ impl Shard {
         Ok(())
     }
 
+    /// Begins what a viewer wishes on one of its m-lines, as it has described that, or changes what it may
+    /// have of it.
     pub(super) fn begin_subscription(
         &mut self,
         slot: usize,
@@ -270,15 +182,19 @@ impl Shard {
         now: Instant,
     ) {
         let SubscriptionSpec { publication: info, cap, priority } = wish;
-        let Some(Some(Transport { id, role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+        let origin = self.origin_of(&info);
+        let Some(Transport { id, is_connected, role: Role::Viewer(viewer), .. }) =
+            self.transports.get_mut(slot)
         else {
             return;
         };
-        let Some(line_state) = viewer.lines.get_mut(line) else {
+        let is_theirs = !viewer.mids.is_empty();
+        let Some(line) = viewer.lines.get_mut(line) else {
             return;
         };
-        if line_state.subscription.is_some() {
-            self.set_cap_of_line(slot, line, (cap, Some(priority)), now);
+        if let Some((info, at)) = &line.subscription {
+            let subscription = (info.id, *at);
+            self.set_cap_of(subscription, (cap, Some(priority)), now);
             return;
         }
         let format = format_for(section, info.codec, &info.fmtp).filter(|_| section.is_active);
@@ -290,30 +206,9 @@ impl Shard {
         if !section.receives {
             return; // The viewer does not want it.
         }
-        let (ssrc, rtx_ssrc) = line_state.ssrc;
-        let is_theirs = !viewer.mids.is_empty();
-        let has_mid = section.extensions.id_of(Extension::Mid).is_some();
-        let negotiated = Negotiated {
-            ssrc,
-            pt: format.pt,
-            rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
-            red: section.red_of(format.pt),
-            mid: if has_mid { MidBytes::new(&line_state.mid) } else { MidBytes::default() },
-            ids: extension_ids(section),
-            has_feedback: section.extensions.id_of(Extension::Twcc).is_some(),
-            // An answer may not have what we did not offer, so this is of viewers that did.
-            tells_by_ssrc: is_theirs && format.feedback.has(CCFB),
-            has_dependencies: section.extensions.id_of(Extension::DependencyDescriptor).is_some(),
-        };
-        let parked = line_state.parked;
-        let publication = info.id;
-        let is_foreign = publication.transport.shard() != self.config.id;
-        if is_foreign && !self.sources.contains_key(&publication) {
-            let from = ReaderId::Shard(self.config.id);
-            let message = PeerMessage::Attach { publication, from };
-            self.messages.push((publication.transport.shard(), message));
-        }
-        let source = self.sources.entry(publication).or_insert_with(|| Source::from_info(&info));
+        let negotiated = negotiated(line, section, format, is_theirs);
+        let (parked, publication) = (line.parked, info.id);
+        let source = self.sources.of_viewer(&info, origin, &mut self.messages);
         let target = Target {
             spatial_max: cap.spatial_max(),
             temporal_max: cap.temporal_max(),
@@ -324,16 +219,23 @@ impl Shard {
         let wish = (cap, priority);
         let at =
             source.add(Subscriber::new(publication, slot, forwarder, wish, negotiated, rtx_next));
-        line_state.subscription = Some((info, at));
-        let is_connected = self.egress.get(slot).is_some_and(Option::is_some);
-        if is_connected {
-            self.start_subscriber(publication, at, now);
+        line.subscription = Some((info, at));
+        if *is_connected {
+            self.start_subscriber((publication, at), now);
         }
+    }
+
+    /// Where the packets of a Publication come from.
+    fn origin_of(&self, info: &PublicationInfo) -> Origin {
+        if info.shard != self.config.id {
+            return Origin::Lane(info.shard);
+        }
+        self.transports.slot_of(info.id.transport).map_or(Origin::Gone, Origin::Publisher)
     }
 
     /// All Subscriptions of a viewer that has just connected.
     pub(super) fn start_viewer(&mut self, slot: usize, now: Instant) {
-        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
+        let Some(viewer) = self.transports.viewer(slot) else {
             return;
         };
         let all: Vec<(PublicationId, usize)> = viewer
@@ -341,29 +243,36 @@ impl Shard {
             .iter()
             .filter_map(|line| line.subscription.as_ref().map(|(info, at)| (info.id, *at)))
             .collect();
-        for (publication, at) in all {
-            self.start_subscriber(publication, at, now);
+        for subscription in all {
+            self.start_subscriber(subscription, now);
         }
     }
 
-    pub(super) fn start_subscriber(&mut self, publication: PublicationId, at: usize, now: Instant) {
-        let now_us = self.micros(now);
+    /// Starts, or starts again, what a Subscriber gets.
+    pub(super) fn start_subscriber(
+        &mut self,
+        (publication, at): (PublicationId, usize),
+        now: Instant,
+    ) {
+        let now_us = self.time.micros(now);
         let (mut sending, sources) = self.sending(now_us);
-        let Some(source) = sources.get_mut(&publication) else {
+        let Some(source) = sources.get_mut(publication) else {
             return;
         };
         let needed = source.start(at, now_us, &mut sending);
         // Layers that cannot be stepped up to need a keyframe as well.
         let needed = needed.or_else(|| source.lacking(at, now_us));
+        let origin = source.origin;
         let viewer = source.subscribers.get(at).and_then(|s| Some(s.as_ref()?.viewer));
-        if let Some(viewer) = viewer {
-            self.disturb(viewer);
+        if let Some(key) = viewer.and_then(|viewer| self.transports.client_of(viewer)) {
+            self.clients.disturb(key);
         }
         if let Some(encoding) = needed {
-            self.want_keyframe(publication, encoding);
+            self.want_keyframe(origin, publication, encoding);
         }
     }
 
+    /// Changes what a viewer may have of a Publication.
     pub(super) fn set_cap(
         &mut self,
         id: TransportId,
@@ -371,53 +280,145 @@ impl Shard {
         cap: LayerCap,
         now: Instant,
     ) {
-        let Some(slot) = self.by_id.get(&id).copied() else {
+        let Some(slot) = self.transports.slot_of(id) else {
             return;
         };
-        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
+        let Some(viewer) = self.transports.viewer_mut(slot) else {
             return;
         };
-        let line = viewer.lines.iter().position(|line| {
-            line.subscription.as_ref().is_some_and(|(info, _)| info.id == publication)
-        });
-        if let Some(line) = line {
-            self.set_cap_of_line(slot, line, (cap, None), now);
-        }
         // An offer may be out; the cap is to hold when its answer comes, too.
-        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
-            let wanted = viewer.wanted.iter_mut().flatten();
-            for wish in wanted.filter(|wish| wish.publication.id == publication) {
-                wish.cap = cap;
-            }
+        let wanted = viewer.wanted.iter_mut().flatten();
+        for wish in wanted.filter(|wish| wish.publication.id == publication) {
+            wish.cap = cap;
+        }
+        let mut subscriptions = viewer.lines.iter().filter_map(|line| line.subscription.as_ref());
+        let known = subscriptions.find(|(info, _)| info.id == publication);
+        if let Some(subscription) = known.map(|(info, at)| (info.id, *at)) {
+            self.set_cap_of(subscription, (cap, None), now);
         }
     }
 
-    fn set_cap_of_line(
+    fn set_cap_of(
         &mut self,
-        slot: usize,
-        line: usize,
+        subscription: (PublicationId, usize),
         (cap, priority): (LayerCap, Option<u8>),
         now: Instant,
     ) {
-        let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) else {
-            return;
-        };
-        let Some((info, at)) = viewer.lines.get(line).and_then(|line| line.subscription.as_ref())
-        else {
-            return;
-        };
-        let (publication, at) = (info.id, *at);
-        let Some(source) = self.sources.get_mut(&publication) else {
-            return;
-        };
-        let Some(Some(subscriber)) = source.subscribers.get_mut(at) else {
+        let Some(subscriber) = self.sources.subscriber_mut(subscription) else {
             return;
         };
         subscriber.priority = priority.unwrap_or(subscriber.priority);
-        if std::mem::replace(&mut subscriber.cap, cap) == cap {
-            return;
+        if std::mem::replace(&mut subscriber.cap, cap) != cap {
+            self.start_subscriber(subscription, now);
         }
-        self.start_subscriber(publication, at, now);
+    }
+
+    /// A viewing Transport of a client's.
+    pub(super) fn create_viewer(
+        &mut self,
+        id: TransportId,
+        client: ClientKey,
+        viewer: Viewer,
+        now: Instant,
+    ) -> Result<usize, Refusal> {
+        let viewer = Viewer { client: Some(client), ..viewer };
+        let slot = self.create(id, Role::Viewer(Box::new(viewer)), now)?;
+        self.clients.join(slot, client);
+        Ok(slot)
+    }
+}
+
+impl Viewer {
+    /// Adds an m-line, with SSRCs and numbers of its own.
+    pub(super) fn add_line(&mut self, kind: MediaKind, track_id: &str, random: &mut Random) {
+        let mid = self.lines.len().to_string();
+        let track_id = match (track_id, kind) {
+            ("", MediaKind::Audio) => "audio".to_owned(),
+            ("", MediaKind::Video) => "video".to_owned(),
+            (track_id, _) => track_id.to_owned(),
+        };
+        let line = ViewerLine { track_id, ..self.new_line(mid, kind, random) };
+        self.lines.push(line);
+    }
+
+    /// An m-line for it. Its SSRCs are no other line's: one SSRC on two lines would be one nonce for two
+    /// packets.
+    pub(super) fn new_line(&self, mid: String, kind: MediaKind, random: &mut Random) -> ViewerLine {
+        let ssrcs = self.lines.iter().map(|line| line.ssrc);
+        let mut taken: Vec<u32> =
+            ssrcs.flat_map(|(media, rtx)| std::iter::once(media).chain(rtx)).collect();
+        let mut next = || loop {
+            let ssrc = random.next() as u32;
+            if ssrc != 0 && !taken.contains(&ssrc) {
+                taken.push(ssrc);
+                return ssrc;
+            }
+        };
+        let ssrc = (next(), (kind == MediaKind::Video).then(&mut next));
+        ViewerLine {
+            mid,
+            kind,
+            codec: None,
+            track_id: String::new(),
+            section: None,
+            subscription: None,
+            ssrc,
+            parked: Parked::fresh(random.next(), random.next()),
+        }
+    }
+}
+
+/// Distributes wishes over the m-lines there are: what stays keeps its line, what ends frees it, what is
+/// new takes a free one of its kind. Ends by `leave`, which says where a line's SSRCs go on. Returns the
+/// wishes by line and those that need a new line.
+fn assign_lines(
+    lines: &mut [ViewerLine],
+    mut subscriptions: Vec<SubscriptionSpec>,
+    mut leave: impl FnMut((PublicationId, usize)) -> Option<Parked>,
+) -> (Vec<Option<SubscriptionSpec>>, Vec<SubscriptionSpec>) {
+    let mut wanted: Vec<Option<SubscriptionSpec>> = vec![None; lines.len()];
+    for (line, wanted) in lines.iter_mut().zip(&mut wanted) {
+        let Some((info, at)) = &line.subscription else {
+            continue;
+        };
+        let stays = subscriptions.iter().position(|s| s.publication == *info);
+        if let Some(stays) = stays {
+            *wanted = Some(subscriptions.remove(stays));
+        } else {
+            line.parked = leave((info.id, *at)).unwrap_or(line.parked);
+            line.subscription = None;
+        }
+    }
+    for (line, wanted) in lines.iter().zip(&mut wanted) {
+        let fits = subscriptions.iter().position(|s| s.publication.kind == line.kind);
+        if let (None, Some(fits)) = (&wanted, fits) {
+            *wanted = Some(subscriptions.remove(fits));
+        }
+    }
+    (wanted, subscriptions)
+}
+
+/// What a viewer has described of one of its m-lines, in a format of it; `is_theirs` if the offer was its
+/// own.
+fn negotiated(
+    line: &ViewerLine,
+    section: &Section,
+    format: &Format,
+    is_theirs: bool,
+) -> Negotiated {
+    let (ssrc, rtx_ssrc) = line.ssrc;
+    let has = |extension| section.extensions.id_of(extension).is_some();
+    Negotiated {
+        ssrc,
+        pt: format.pt,
+        rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
+        red: section.red_of(format.pt),
+        mid: if has(Extension::Mid) { MidBytes::new(&line.mid) } else { MidBytes::default() },
+        ids: extension_ids(section),
+        has_feedback: has(Extension::Twcc),
+        // An answer may not have what we did not offer, so this is of viewers that did.
+        tells_by_ssrc: is_theirs && format.feedback.has(CCFB),
+        has_dependencies: has(Extension::DependencyDescriptor),
     }
 }
 

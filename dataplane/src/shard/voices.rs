@@ -1,6 +1,7 @@
 //! Who speaks: told to the control plane, which compares all of a group, and to shards that show who it is.
 
 use super::Shard;
+use super::transports::Transports;
 use crate::api::Event;
 use crate::codec::MediaKind;
 use crate::id::{PublicationId, ReaderId};
@@ -14,28 +15,25 @@ const STOPPED_US: u64 = 1_000_000;
 
 impl Shard {
     /// A publisher's sound has become something else.
-    pub(super) fn tell_voice(&mut self, publication: PublicationId, report: VoiceReport) {
-        self.events.push(Event::Voice { publication, report });
-        let transport = publication.transport;
-        let Some(Some(Transport { role: Role::Publisher(publisher), .. })) =
-            self.by_id.get(&transport).and_then(|slot| self.slots.get(*slot))
-        else {
+    pub(super) fn tell_voice(&mut self, slot: usize, sound: PublicationId, report: VoiceReport) {
+        self.events.push(Event::Voice { publication: sound, report });
+        let Some(publisher) = self.transports.publisher(slot) else {
             return;
         };
-        let sections = (0..).zip(&publisher.publications);
-        let pictures = sections.filter_map(|(m_line, publication)| {
-            let picture = publication.as_ref().filter(|found| found.kind == MediaKind::Video)?;
-            Some((PublicationId { transport, m_line }, picture.readers))
-        });
         let is_speaking = report.is_speaking;
-        for (publication, readers) in pictures {
-            let Some(source) = self.sources.get_mut(&publication) else {
+        for (m_line, picture) in (0..).zip(&publisher.publications) {
+            let Some(picture) = picture.as_ref().filter(|found| found.kind == MediaKind::Video)
+            else {
+                continue;
+            };
+            let publication = PublicationId { m_line, ..sound };
+            let Some(source) = self.sources.get_mut(publication) else {
                 continue;
             };
             if std::mem::replace(&mut source.is_speaking, is_speaking) == is_speaking {
                 continue;
             }
-            for reader in ReaderId::all_in(readers) {
+            for reader in ReaderId::all_in(picture.readers) {
                 if let ReaderId::Shard(shard) = reader {
                     let message = PeerMessage::Speaking { publication, is_speaking };
                     self.messages.push((shard, message));
@@ -46,8 +44,8 @@ impl Shard {
 
     /// Sound that has stopped ends speech.
     pub(super) fn look_at_voices(&mut self, slot: usize, now_us: u64) {
-        let Some(Some(Transport { id, role: Role::Publisher(publisher), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Transport { id, role: Role::Publisher(publisher), .. }) =
+            self.transports.get_mut(slot)
         else {
             return;
         };
@@ -63,13 +61,15 @@ impl Shard {
             }
         }
         for (publication, report) in ended {
-            self.tell_voice(publication, report);
+            self.tell_voice(slot, publication, report);
         }
     }
+}
 
+impl Transports {
     /// Sends a publisher's sound on to viewers, or not.
     pub(super) fn set_heard(&mut self, publication: PublicationId, is_heard: bool) {
-        if let Some(publication) = self.publication(publication)
+        if let Some(publication) = self.publication_mut(publication)
             && publication.kind == MediaKind::Audio
         {
             publication.gate.set_open(is_heard);

@@ -35,13 +35,13 @@ pub enum MediaRequest {
         /// Whether to restart ICE.
         is_restart: bool,
     },
-    /// Let it watch through slots; a known transport takes the offer as an ICE restart.
+    /// Let it watch through seats; a known transport takes the offer as an ICE restart.
     View {
         /// The transport.
         media: MediaId,
         /// The member that watches.
         client: ConnId,
-        /// Its offer; without one we make one, with so many slots for audio and video.
+        /// Its offer; without one we make one, with so many seats for audio and video.
         offer: Result<String, (u8, u8)>,
         /// The stream id of every track.
         msid: String,
@@ -50,7 +50,7 @@ pub enum MediaRequest {
         /// Our address that the viewer has reached.
         reached: Option<IpAddr>,
     },
-    /// What its slots shall carry, the most important first.
+    /// What its seats shall carry, the most important first.
     Watch {
         /// The transport.
         media: MediaId,
@@ -170,14 +170,14 @@ pub enum MediaEvent {
         /// What kind of failure it is.
         cause: Cause,
     },
-    /// A viewer's slots are negotiated.
+    /// A viewer's seats are negotiated.
     Viewed {
         /// The transport.
         media: MediaId,
         /// The answer to its offer, if the offer was its own.
         answer: Option<String>,
-        /// By slot, the mid and the kind of its m-section.
-        slots: Vec<(String, MediaKind)>,
+        /// By seat, the mid and the kind of its m-section.
+        seats: Vec<(String, MediaKind)>,
     },
     /// A viewer cannot decode a section that it was offered.
     Unshown {
@@ -206,12 +206,12 @@ pub enum MediaEvent {
         /// Indices into its rids, as bits.
         encodings: u8,
     },
-    /// What a viewer's slots carry now.
+    /// What a viewer's seats carry now.
     Watching {
         /// The transport.
         media: MediaId,
-        /// What each slot carries, in the order of the slots.
-        slots: Vec<Option<PublicationKey>>,
+        /// What each seat carries, in the order of the seats.
+        seats: Vec<Option<PublicationKey>>,
     },
     /// What a publisher's sections bring, about once per second.
     Received {

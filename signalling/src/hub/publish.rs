@@ -358,7 +358,7 @@ impl Hub {
     }
 
     /// Nothing comes from a publisher, or it does again: its viewers are told why the picture stands,
-    /// and slots go to who sends.
+    /// and seats go to who sends.
     fn set_cut(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId, is_cut: bool) {
         let Some(group) = self.groups.get_mut(name) else {
             return;

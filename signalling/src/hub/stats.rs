@@ -94,14 +94,14 @@ impl Hub {
         };
         let value = match &member.view {
             None => Value::Object(self.streams(member, sent)),
-            // Who watches through slots knows no streams.
+            // Who watches through seats knows no streams.
             Some(view) => {
                 let rates = sent.get(&view.media()).map_or(&[][..], Vec::as_slice);
-                let slots = view.carried_by_line().filter_map(|(m_line, key)| {
+                let seats = view.carried_by_line().filter_map(|(m_line, key)| {
                     let rate = rates.iter().find(|rate| rate.publication == key)?;
                     Some((m_line.to_string(), self.sent_track(rate)))
                 });
-                Value::Object(slots.collect())
+                Value::Object(seats.collect())
             }
         };
         self.tell(conn, Event::Numbers { value });
@@ -142,7 +142,7 @@ impl Hub {
         described
     }
 
-    /// What a member gets of each stream: on a transport of its own, or in the slots of its view.
+    /// What a member gets of each stream: on a transport of its own, or in the seats of its view.
     fn downs<'a>(
         &'a self,
         member: &'a Member,
@@ -154,7 +154,7 @@ impl Hub {
             downs.entry(id.as_str()).or_default().extend(rates(down.media));
         }
         for key in member.carried() {
-            // A publisher that has just left still has its slot.
+            // A publisher that has just left still has its seat.
             let Some(owner) = self.media.get(&key.media) else {
                 continue;
             };

@@ -9,7 +9,7 @@ use crate::ids::{ConnId, PublicationKey, StreamId};
 use crate::name::GroupName;
 use crate::stream::{Layers, SCREEN_LABEL, Want};
 use crate::time::Now;
-use crate::view::{EncodingState, Shown, SlotState, View, ViewRequest, ViewState, Watchable};
+use crate::view::{EncodingState, SeatState, Shown, View, ViewRequest, ViewState, Watchable};
 
 impl Group {
     /// All streams that views may carry, the most important first: those that bring something, among
@@ -54,7 +54,7 @@ impl Hub {
             return self.refuse_view(conn, "this client's id cannot name a stream");
         };
         let mut request = request;
-        let offer = request.offer.take().ok_or(request.slots);
+        let offer = request.offer.take().ok_or(request.seats);
         let media = match &mut member.view {
             Some(view) => view.media(),
             None => {
@@ -82,8 +82,8 @@ impl Hub {
         }
     }
 
-    /// Chooses layers for the slot of this mid, or leaves the choice to the server again. Says
-    /// whether there is such a slot.
+    /// Chooses layers for the seat of this mid, or leaves the choice to the server again. Says
+    /// whether there is such a seat.
     pub fn choose_layers(&mut self, conn: ConnId, mid: &str, layers: Option<Layers>) -> bool {
         let Some((_, member)) = self.member_of(conn) else {
             return false;
@@ -111,22 +111,22 @@ impl Hub {
         let name = self.place_of(conn)?;
         let group = self.groups.get(name)?;
         let view = group.members.get(&conn)?.view.as_ref()?;
-        let slots = view.slots().map(|slot| SlotState {
-            mid: slot.mid.to_owned(),
-            m_line: slot.m_line,
-            kind: slot.kind,
-            is_active: slot.shows.is_some(),
-            encodings: slot
+        let seats = view.seats().map(|seat| SeatState {
+            mid: seat.mid.to_owned(),
+            m_line: seat.m_line,
+            kind: seat.kind,
+            is_active: seat.shows.is_some(),
+            encodings: seat
                 .shows
                 .map(|key| self.encodings(group, key, view.has_descriptors()))
                 .unwrap_or_default(),
-            shows: slot.shows.and_then(|key| self.shown(group, key)),
+            shows: seat.shows.and_then(|key| self.shown(group, key)),
         });
         let viewers = *counts.entry(name.clone()).or_insert_with(|| {
             let members = group.members.values();
             members.filter(|member| member.traits.receives || member.view.is_some()).count()
         });
-        Some(ViewState { slots: slots.collect(), viewers, path: view.path })
+        Some(ViewState { seats: seats.collect(), viewers, path: view.path })
     }
 
     /// Whose stream a publication belongs to.
@@ -238,8 +238,8 @@ impl Hub {
             return;
         };
         match event {
-            MediaEvent::Viewed { answer, slots, .. } => {
-                view.negotiated(answer.as_deref(), slots);
+            MediaEvent::Viewed { answer, seats, .. } => {
+                view.negotiated(answer.as_deref(), seats);
                 self.tell(conn, Event::Viewing { sdp: answer });
                 self.refresh_view(&name, conn);
             }
@@ -247,8 +247,8 @@ impl Hub {
             MediaEvent::Paused { publication, is_paused, .. } => {
                 view.pause(publication, is_paused);
             }
-            MediaEvent::Watching { slots, .. } => {
-                let (media, chosen) = (view.media(), view.carry(slots));
+            MediaEvent::Watching { seats, .. } => {
+                let (media, chosen) = (view.media(), view.carry(seats));
                 for want in chosen {
                     self.want_media(MediaRequest::SetCap { media, want });
                 }

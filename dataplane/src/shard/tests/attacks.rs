@@ -207,7 +207,7 @@ fn a_million_addresses_do_not_grow_the_address_table() {
     let (addresses, foreign, hints) = net.shards[0].address_counts();
     assert!(addresses <= crate::path::PATHS_MAX, "{addresses}");
     assert_eq!(foreign, 0, "nobody has proven any of them to the other shard");
-    assert!(hints <= super::super::HINTS_MAX, "{hints}");
+    assert!(hints <= super::super::routes::HINTS_MAX, "{hints}");
 }
 
 /// Row 8's other half: who claims others' addresses does not cut them off.

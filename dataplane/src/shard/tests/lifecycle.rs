@@ -329,7 +329,7 @@ fn steps_of_handshakes_take_turns_with_media() {
     let shard = &mut net.shards[0];
     let path = crate::path::Path::udp(([10, 0, 9, 9], 1).into(), Some([10, 0, 0, 1].into()));
     for _ in 0..10 {
-        shard.handshakes.push_back((path, vec![22; 40].into()));
+        shard.handshakes.add(path, &[22; 40]);
     }
     let now = net.now;
     let turns: Vec<(bool, usize)> =

@@ -14,7 +14,7 @@ mod offers;
 mod packets;
 mod paths;
 mod probe;
-mod slots;
+mod seats;
 mod strict;
 mod tcp;
 mod voices;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::Shard;
 use super::net::Net;
-use crate::api::LayerCap;
+use crate::api::{ClientKey, LayerCap};
 use crate::codec::MediaKind;
 use crate::id::{PublicationId, TransportId};
 use crate::rtcp::Writer;
@@ -14,26 +14,27 @@ use crate::transport::{Role, Transport};
 impl Shard {
     /// Whether nothing is left of any Transport.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-            && self.by_address.is_empty()
-            && self.sources.is_empty()
-            && self.publishers.is_empty()
-            && self.egress.iter().all(Option::is_none)
+        self.transports.is_empty() && self.routes.counts().0 == 0 && self.sources.is_empty()
     }
 
     /// How many Transports are alive.
     pub(super) fn transport_count(&self) -> usize {
-        self.by_id.len()
+        self.transports.count()
     }
 
     /// Addresses proven here, proven elsewhere, and claimed to be elsewhere.
     pub(super) fn address_counts(&self) -> (usize, usize, usize) {
-        (self.by_address.len(), self.foreign.len(), self.hints.len())
+        self.routes.counts()
+    }
+
+    /// What a client's path takes, in bits per second.
+    pub(super) fn estimate_of(&self, key: ClientKey, now_us: u64) -> Option<u64> {
+        self.clients.get(key)?.estimate_bps(&self.transports, now_us)
     }
 
     fn test_transport(&self, id: TransportId) -> &Transport {
-        let slot = self.by_id.get(&id).expect("the Transport is alive");
-        self.slots[*slot].as_ref().expect("the Transport is alive")
+        let slot = self.transports.slot_of(id).expect("the Transport is alive");
+        self.transports.get(slot).expect("the Transport is alive")
     }
 
     pub(super) fn test_credentials(&self, id: TransportId) -> (String, String) {
@@ -82,21 +83,21 @@ impl Shard {
         };
         let mut subscriptions = viewer.lines.iter().filter_map(|line| line.subscription.as_ref());
         let (_, at) = subscriptions.find(|(info, _)| info.id == publication)?;
-        Some(self.sources.get(&publication)?.subscribers.get(*at)?.as_ref()?.cap)
+        Some(self.sources.get(publication)?.subscribers.get(*at)?.as_ref()?.cap)
     }
 
     /// Ends a Transport's engine without a word from the peer.
     pub(super) fn inject_failure(&mut self, id: TransportId, now: Instant) {
-        let slot = self.by_id[&id];
-        let transport = self.slots[slot].as_mut().expect("the Transport is alive");
+        let slot = self.transports.slot_of(id).expect("the Transport is alive");
+        let transport = self.transports.get_mut(slot).expect("the Transport is alive");
         transport.peer.inject_failure();
         self.step_peer(slot, None, now, |peer, transmit| peer.handle_timeout(now, transmit));
     }
 
     /// Makes a Transport's engine panic.
     pub(super) fn inject_fault(&mut self, id: TransportId, now: Instant) {
-        let slot = self.by_id[&id];
-        let transport = self.slots[slot].as_mut().expect("the Transport is alive");
+        let slot = self.transports.slot_of(id).expect("the Transport is alive");
+        let transport = self.transports.get_mut(slot).expect("the Transport is alive");
         assert!(transport.peer.inject_fault(now).is_err());
         self.step_peer(slot, None, now, |peer, transmit| peer.handle_timeout(now, transmit));
     }

@@ -129,7 +129,7 @@ fn a_connection_belongs_to_the_transport_whose_check_it_brought() {
     // With its Transport a connection ends.
     let transport = net.peers[viewer].id;
     net.command(crate::api::Command::Close { transport });
-    let mut ended = std::mem::take(&mut net.shards[0].ended_streams);
+    let mut ended: Vec<_> = std::iter::from_fn(|| net.shards[0].pop_ended_stream()).collect();
     ended.sort_by_key(|stream| stream.0);
     assert_eq!(ended, [StreamId(7), StreamId(20)]);
 }

@@ -1,4 +1,4 @@
-//! Viewers whose own offer made slots: one negotiation, then any Publications one after another.
+//! Viewers whose own offer made seats: one negotiation, then any Publications one after another.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::id::PublicationId;
 
 impl Net {
     /// Adds a viewer that offers to receive so many streams of each kind, and exchanges SDP.
-    fn slot_viewer(&mut self, shard: u8, audio: usize, video: usize) -> usize {
+    fn seat_viewer(&mut self, shard: u8, audio: usize, video: usize) -> usize {
         let id = self.id_on(shard);
         let at = self.add_peer(id, RtcConfig::new());
         let mut changes = self.peers[at].rtc.sdp_api();
@@ -53,11 +53,11 @@ impl Net {
         self.settle();
     }
 
-    /// What a viewer's slots carry, as last told.
+    /// What a viewer's seats carry, as last told.
     fn watched(&self, viewer: usize) -> Vec<Option<PublicationId>> {
         let id = self.peers[viewer].id;
         let told = self.events.iter().rev().find_map(|event| match event {
-            Event::Watching { transport, slots } if *transport == id => Some(slots.clone()),
+            Event::Watching { transport, seats } if *transport == id => Some(seats.clone()),
             _ => None,
         });
         told.expect("the viewer watches")
@@ -80,27 +80,27 @@ fn answer_of(net: &Net, viewer: usize) -> String {
 #[test]
 fn the_answer_sends_in_one_mediastream_with_all_candidates() {
     let mut net = Net::new(1);
-    let viewer = net.slot_viewer(0, 1, 2);
+    let viewer = net.seat_viewer(0, 1, 2);
     let answer = answer_of(&net, viewer);
     assert_eq!(answer.matches("a=sendonly\r\n").count(), 3, "{answer}");
     assert_eq!(answer.matches("a=msid:class ").count(), 3, "{answer}");
     assert_eq!(answer.matches(" msid:").count(), answer.matches(" msid:class ").count());
     assert!(answer.contains("a=end-of-candidates") && answer.contains("a=ice-lite"), "{answer}");
-    let slots = net.events.iter().find_map(|event| match event {
-        Event::Viewed { slots, .. } => Some(slots.clone()),
+    let seats = net.events.iter().find_map(|event| match event {
+        Event::Viewed { seats, .. } => Some(seats.clone()),
         _ => None,
     });
-    let kinds: Vec<MediaKind> = slots.expect("slots").into_iter().map(|(_, kind)| kind).collect();
+    let kinds: Vec<MediaKind> = seats.expect("seats").into_iter().map(|(_, kind)| kind).collect();
     assert_eq!(kinds, [MediaKind::Audio, MediaKind::Video, MediaKind::Video]);
 }
 
-/// The viewer's one video slot shows one publisher after another as one continuous stream.
+/// The viewer's one video seat shows one publisher after another as one continuous stream.
 #[test]
-fn a_slot_goes_from_one_publisher_to_the_next_without_negotiation() {
+fn a_seat_goes_from_one_publisher_to_the_next_without_negotiation() {
     let mut net = Net::new(2);
     let (first, of_first) = live_publisher(&mut net, 0);
     let (second, of_second) = live_publisher(&mut net, 1);
-    let viewer = net.slot_viewer(0, 1, 1);
+    let viewer = net.seat_viewer(0, 1, 1);
     net.connect(viewer);
     let send = |net: &mut Net, seq: u64| {
         net.publish(first, PeerKind::Video, Rtp::vp8(seq, seq.is_multiple_of(5)));
@@ -116,7 +116,7 @@ fn a_slot_goes_from_one_publisher_to_the_next_without_negotiation() {
     (2..30).for_each(|seq| send(&mut net, seq));
     let seen = net.peers[viewer].packets.len();
     assert!(seen > 20, "{seen}");
-    // More is wished for than there are slots: the first wish wins.
+    // More is wished for than there are seats: the first wish wins.
     net.watch(viewer, &[other, one], LayerCap::High);
     assert_eq!(net.watched(viewer), [None, Some(other.id)]);
     (30..60).for_each(|seq| send(&mut net, seq));
@@ -143,11 +143,11 @@ fn a_slot_goes_from_one_publisher_to_the_next_without_negotiation() {
 }
 
 #[test]
-fn what_is_carried_keeps_its_slot_when_others_come_and_go() {
+fn what_is_carried_keeps_its_seat_when_others_come_and_go() {
     let mut net = Net::new(1);
     let publishers: Vec<_> = (0..3).map(|_| live_publisher(&mut net, 0).1).collect();
     let [a, b, c] = [0, 1, 2].map(|at: usize| of_kind(&publishers[at], MediaKind::Video));
-    let viewer = net.slot_viewer(0, 0, 2);
+    let viewer = net.seat_viewer(0, 0, 2);
     net.connect(viewer);
     net.watch(viewer, &[a, b], LayerCap::High);
     assert_eq!(net.watched(viewer), [Some(a.id), Some(b.id)]);
@@ -160,7 +160,7 @@ fn what_is_carried_keeps_its_slot_when_others_come_and_go() {
 }
 
 #[test]
-fn a_codec_that_the_viewer_does_not_take_leaves_the_slot_to_the_next() {
+fn a_codec_that_the_viewer_does_not_take_leaves_the_seat_to_the_next() {
     let mut net = Net::new(1);
     let (_, publications) = live_publisher(&mut net, 0);
     let good = of_kind(&publications, MediaKind::Video);
@@ -169,14 +169,14 @@ fn a_codec_that_the_viewer_does_not_take_leaves_the_slot_to_the_next() {
         id: PublicationId { m_line: 9, ..good.id },
         ..good.clone()
     };
-    let viewer = net.slot_viewer(0, 0, 1);
+    let viewer = net.seat_viewer(0, 0, 1);
     net.connect(viewer);
     net.watch(viewer, &[&foreign, good], LayerCap::High);
     assert_eq!(net.watched(viewer), [Some(good.id)]);
 }
 
 #[test]
-fn an_offer_of_ours_makes_slots_as_well() {
+fn an_offer_of_ours_makes_seats_as_well() {
     let mut net = Net::new(1);
     let (publisher, publications) = live_publisher(&mut net, 0);
     let id = net.id_on(0);
@@ -200,12 +200,12 @@ fn an_offer_of_ours_makes_slots_as_well() {
     assert!(video_numbers(&net.peers[viewer].packets).contains(&19));
 }
 
-/// An ICE restart by the same viewer, while media flows: nothing is lost, no slot moves.
+/// An ICE restart by the same viewer, while media flows: nothing is lost, no seat moves.
 #[test]
-fn a_new_offer_for_the_same_slots_restarts_ice_without_a_gap() {
+fn a_new_offer_for_the_same_seats_restarts_ice_without_a_gap() {
     let mut net = Net::new(1);
     let (publisher, publications) = live_publisher(&mut net, 0);
-    let viewer = net.slot_viewer(0, 1, 1);
+    let viewer = net.seat_viewer(0, 1, 1);
     net.connect(viewer);
     let video = of_kind(&publications, MediaKind::Video);
     net.watch(viewer, &[video], LayerCap::High);
@@ -230,7 +230,7 @@ fn a_new_offer_for_the_same_slots_restarts_ice_without_a_gap() {
 fn a_viewer_may_do_without_higher_temporal_layers() {
     let mut net = Net::new(1);
     let (publisher, publications) = live_publisher(&mut net, 0);
-    let viewer = net.slot_viewer(0, 0, 1);
+    let viewer = net.seat_viewer(0, 0, 1);
     net.connect(viewer);
     let cap = LayerCap::Chosen(Layers { encoding: None, spatial_max: 7, temporal_max: 0 });
     net.watch(viewer, &[of_kind(&publications, MediaKind::Video)], cap);

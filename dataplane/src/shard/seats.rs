@@ -1,4 +1,4 @@
-//! A viewer's side of the control contract without renegotiation: its m-sections are slots, agreed
+//! A viewer's side of the control contract without renegotiation: its m-sections are seats, agreed
 //! upon once, which carry one Publication after another.
 
 use std::net::IpAddr;
@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::Shard;
 use super::commands::{check_order, ours, read_description};
 use super::paths::sender;
+use super::random::Random;
 use super::viewing::offered;
 use crate::agree::{Agreement, Role as PeerRole, agree, link_of};
 use crate::api::{ClientKey, Event, PublicationInfo, SubscriptionSpec, ViewOffer};
@@ -19,8 +20,11 @@ use crate::peer::{Drained, Refusal};
 use crate::sdp::{Description, Section};
 use crate::transport::{Role, Transport, Viewer, ViewerLine};
 
-/// Slots of each kind that we offer at most.
-const OFFERED_SLOTS_MAX: u8 = 8;
+/// Seats of each kind that we offer at most.
+const OFFERED_SEATS_MAX: u8 = 8;
+
+/// How the track of a seat is named in descriptions, with a number behind it.
+const TRACK: &str = "slot";
 
 impl Shard {
     pub(super) fn view(
@@ -31,19 +35,16 @@ impl Shard {
         (codecs, reached): (&[Codec], Option<IpAddr>),
         now: Instant,
     ) -> Result<(), Refusal> {
-        let is_new = !self.by_id.contains_key(&id);
-        let slot = match self.by_id.get(&id).copied() {
-            Some(slot) => slot,
+        let (slot, is_new) = match self.transports.slot_of(id) {
+            Some(slot) => (slot, false),
             None => {
                 let viewer = Viewer {
                     msid: msid.to_owned(),
                     codecs: codecs.to_vec(),
-                    has_slots: true,
+                    has_seats: true,
                     ..Viewer::default()
                 };
-                let slot = self.create(id, Role::Viewer(Box::new(viewer)), now)?;
-                self.join_client(slot, client);
-                slot
+                (self.create_viewer(id, client, viewer, now)?, true)
             }
         };
         let done = match offer {
@@ -53,7 +54,7 @@ impl Shard {
                 })
             }
             ViewOffer::Ours { audio, video } => {
-                self.offer_slots(slot, (*audio, *video), reached, now)
+                self.offer_seats(slot, (*audio, *video), reached, now)
             }
         };
         if done.is_err() && is_new {
@@ -70,9 +71,9 @@ impl Shard {
         now: Instant,
     ) -> Result<Drained, Refusal> {
         let remote = read_description(offer)?;
-        let before = match self.transport(slot) {
+        let before = match self.transports.get(slot) {
             Some(Transport { peer, role: Role::Viewer(viewer), .. })
-                if viewer.has_slots && !peer.has_offer_outstanding() =>
+                if viewer.has_seats && !peer.has_offer_outstanding() =>
             {
                 viewer
             }
@@ -81,20 +82,17 @@ impl Shard {
         check_order(&before.mids, &remote)?;
         let agreement = agree(&remote, PeerRole::Viewer, codecs, &[])?;
         let link = link_of(&remote, &agreement.bundle);
-        let fresh = self.credentials(slot);
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
-        let Some(Some(Transport { peer, paths, .. })) = self.slots.get_mut(slot) else {
+        let fresh = self.random.credentials(self.config.id, slot);
+        let (outbox, counters) = (&mut self.outbox, &mut self.statistics.counters);
+        let Some(Transport { id, peer, paths, role: Role::Viewer(viewer), .. }) =
+            self.transports.get_mut(slot)
+        else {
             return Err(PeerError::SdpUnusable.into());
         };
         let mut transmit = sender(paths, None, outbox, counters);
         let drained = peer.accept_offer(&link, fresh, now, &mut transmit)?;
         drop(transmit);
-        let carried = self.carry(slot, &agreement);
-        let Some(Some(Transport { id, peer, role: Role::Viewer(viewer), .. })) =
-            self.slots.get_mut(slot)
-        else {
-            return Err(PeerError::SdpUnusable.into());
-        };
+        let carried = viewer.carry(&agreement, &mut self.random);
         viewer.mids = remote.sections.iter().map(|section| section.mid.clone()).collect();
         let candidates = self.config.candidates_near(reached);
         let ours = ours(peer, &candidates);
@@ -106,48 +104,19 @@ impl Shard {
         };
         let role = PeerRole::Viewer;
         let answer = describe::answer(&remote, &agreement, role, &ours, link.has_rsize, track);
-        let (slots, unused) = (slots(viewer), agreement.unused(&remote));
-        self.events.push(Event::Viewed { transport: *id, answer: Some(answer), slots, unused });
+        let (seats, unused) = (seats(viewer), agreement.unused(&remote));
+        self.events.push(Event::Viewed { transport: *id, answer: Some(answer), seats, unused });
         Ok(drained)
     }
 
-    /// Makes slots of the agreed sections. Returns their m-lines, in the order of the slots.
-    fn carry(&mut self, slot: usize, agreement: &Agreement) -> Vec<usize> {
-        let mut carried = Vec::new();
-        let mut lines: Vec<ViewerLine> = Vec::new();
-        for m_line in 0..agreement.outcomes.len() {
-            let Some(section) = agreement.section(m_line).filter(|section| section.receives) else {
-                continue;
-            };
-            let fresh = self.new_line(slot, section.mid.clone(), section.kind_or_video());
-            let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
-            else {
-                return carried;
-            };
-            let known = viewer.lines.iter().position(|line| line.mid == section.mid);
-            let line = match known {
-                Some(known) => viewer.lines.swap_remove(known),
-                None => ViewerLine { track_id: format!("slot{m_line}"), ..fresh },
-            };
-            lines.push(ViewerLine { section: Some(section.clone()), ..line });
-            carried.push(m_line);
-        }
-        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
-            // What a later offer leaves out keeps its numbers, should it come back.
-            lines.append(&mut viewer.lines);
-            viewer.lines = lines;
-        }
-        carried
-    }
-
-    fn offer_slots(
+    fn offer_seats(
         &mut self,
         slot: usize,
         (audio, video): (u8, u8),
         reached: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let codecs = match self.transport(slot) {
+        let codecs = match self.transports.get(slot) {
             Some(Transport { peer, role: Role::Viewer(viewer), .. })
                 if viewer.lines.is_empty() && !peer.has_offer_outstanding() =>
             {
@@ -156,22 +125,22 @@ impl Shard {
             _ => return Err(PeerError::OfferOutstanding.into()),
         };
         let kinds: Vec<MediaKind> = std::iter::empty()
-            .chain((0..audio.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Audio))
-            .chain((0..video.min(OFFERED_SLOTS_MAX)).map(|_| MediaKind::Video))
+            .chain((0..audio.min(OFFERED_SEATS_MAX)).map(|_| MediaKind::Audio))
+            .chain((0..video.min(OFFERED_SEATS_MAX)).map(|_| MediaKind::Video))
             .filter(|kind| codecs.iter().any(|codec| codec.kind() == *kind))
             .collect();
         if kinds.is_empty() {
             return Err(PeerError::NoCommonCodec.into());
         }
-        for (at, kind) in kinds.into_iter().enumerate() {
-            self.add_line(slot, kind, &format!("slot{at}"));
-        }
-        let Some(Some(Transport { id, peer, paths, role: Role::Viewer(viewer), .. })) =
-            self.slots.get_mut(slot)
+        let Some(Transport { id, peer, paths, role: Role::Viewer(viewer), .. }) =
+            self.transports.get_mut(slot)
         else {
             return Err(PeerError::SdpUnusable.into());
         };
-        let (outbox, counters) = (&mut self.outbox, &mut self.counters);
+        for (at, kind) in kinds.into_iter().enumerate() {
+            viewer.add_line(kind, &format!("{TRACK}{at}"), &mut self.random);
+        }
+        let (outbox, counters) = (&mut self.outbox, &mut self.statistics.counters);
         let mut transmit = sender(paths, None, outbox, counters);
         peer.offer(None, now, &mut transmit)?;
         drop(transmit);
@@ -197,9 +166,9 @@ impl Shard {
         Ok(())
     }
 
-    /// The viewer has answered our offer of slots.
-    pub(super) fn slots_answered(&mut self, slot: usize, answer: &Description) {
-        let Some(Some(Transport { id, role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+    /// The viewer has answered our offer of seats.
+    pub(super) fn seats_answered(&mut self, slot: usize, answer: &Description) {
+        let Some(Transport { id, role: Role::Viewer(viewer), .. }) = self.transports.get_mut(slot)
         else {
             return;
         };
@@ -207,8 +176,8 @@ impl Shard {
         for (line, section) in viewer.lines.iter_mut().zip(&answer.sections) {
             line.section = Some(section).filter(|s| s.is_active && s.receives).cloned();
         }
-        let (slots, unused) = (slots(viewer), Vec::new());
-        self.events.push(Event::Viewed { transport: *id, answer: None, slots, unused });
+        let (seats, unused) = (seats(viewer), Vec::new());
+        self.events.push(Event::Viewed { transport: *id, answer: None, seats, unused });
     }
 
     pub(super) fn watch(
@@ -217,50 +186,69 @@ impl Shard {
         subscriptions: Vec<SubscriptionSpec>,
         now: Instant,
     ) {
-        let Some(slot) = self.by_id.get(&id).copied() else {
+        let Some(slot) = self.transports.slot_of(id) else {
             return;
         };
-        let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot)
+        let Some(viewer) = self.transports.viewer_mut(slot).filter(|viewer| viewer.has_seats)
         else {
             return;
         };
-        if !viewer.has_slots {
-            return;
-        }
-        let mut lines = std::mem::take(&mut viewer.lines);
-        let wanted = assign(&lines, subscriptions);
-        for (line, wanted) in lines.iter_mut().zip(&wanted) {
+        let wanted = assign(&viewer.lines, subscriptions);
+        for (line, wanted) in viewer.lines.iter_mut().zip(&wanted) {
             if let Some((info, at)) = line.subscription.take_if(|(info, _)| {
                 wanted.as_ref().is_none_or(|wanted| wanted.publication != *info)
-            }) && let Some(parked) = self.remove_subscriber(info.id, at)
-            {
-                line.parked = parked;
+            }) {
+                let counters = &mut self.statistics.counters;
+                let parked = self.sources.leave((info.id, at), counters, &mut self.messages);
+                line.parked = parked.unwrap_or(line.parked);
             }
         }
         let sections: Vec<Option<Section>> =
-            lines.iter().map(|line| line.section.clone()).collect();
-        if let Some(Some(Transport { role: Role::Viewer(viewer), .. })) = self.slots.get_mut(slot) {
-            viewer.lines = lines;
-        }
+            viewer.lines.iter().map(|line| line.section.clone()).collect();
         for (line, (wanted, section)) in wanted.into_iter().zip(sections).enumerate() {
             if let (Some(wish), Some(section)) = (wanted, section) {
                 self.begin_subscription(slot, line, wish, &section, now);
             }
         }
-        if let Some(Transport { role: Role::Viewer(viewer), .. }) = self.transport(slot) {
+        if let Some(viewer) = self.transports.viewer(slot) {
             let lines = viewer.lines.iter();
-            let slots = lines.map(|line| line.subscription.as_ref().map(|(info, _)| info.id));
-            let slots = slots.collect();
-            self.events.push(Event::Watching { transport: id, slots });
+            let seats = lines.map(|line| line.subscription.as_ref().map(|(info, _)| info.id));
+            let seats = seats.collect();
+            self.events.push(Event::Watching { transport: id, seats });
         }
     }
 }
 
-fn slots(viewer: &Viewer) -> Vec<(String, MediaKind)> {
+impl Viewer {
+    /// Makes seats of the agreed sections. Returns their m-lines, in the order of the seats.
+    fn carry(&mut self, agreement: &Agreement, random: &mut Random) -> Vec<usize> {
+        let mut carried = Vec::new();
+        let mut lines: Vec<ViewerLine> = Vec::new();
+        for m_line in 0..agreement.outcomes.len() {
+            let Some(section) = agreement.section(m_line).filter(|section| section.receives) else {
+                continue;
+            };
+            let fresh = self.new_line(section.mid.clone(), section.kind_or_video(), random);
+            let known = self.lines.iter().position(|line| line.mid == section.mid);
+            let line = match known {
+                Some(known) => self.lines.swap_remove(known),
+                None => ViewerLine { track_id: format!("{TRACK}{m_line}"), ..fresh },
+            };
+            lines.push(ViewerLine { section: Some(section.clone()), ..line });
+            carried.push(m_line);
+        }
+        // What a later offer leaves out keeps its numbers, should it come back.
+        lines.append(&mut self.lines);
+        self.lines = lines;
+        carried
+    }
+}
+
+fn seats(viewer: &Viewer) -> Vec<(String, MediaKind)> {
     viewer.lines.iter().map(|line| (line.mid.clone(), line.kind)).collect()
 }
 
-/// By slot, what it shall carry. The first wishes win; a winner that is carried already stays where
+/// By seat, what it shall carry. The first wishes win; a winner that is carried already stays where
 /// it is, because moving it would cost a keyframe.
 fn assign(
     lines: &[ViewerLine],

@@ -1,0 +1,99 @@
+//! Probes of clients' paths: what might be of use is tried with packets that viewers can do without.
+
+use std::time::{Duration, Instant};
+
+use super::clients::Client;
+use super::transports::Transports;
+use super::{Shard, sending};
+use crate::api::ClientKey;
+use crate::codec::MediaKind;
+use crate::congestion::Cluster;
+use crate::id::PublicationId;
+
+/// Between two packets of a probe, at least.
+const PROBE_STEP: Duration = Duration::from_millis(5);
+/// Packets of a probe in one step.
+const PROBE_PACKETS_MAX: usize = 64;
+
+impl Shard {
+    /// Begins a probe of a client's path if more would be of use.
+    pub(super) fn begin_probe(&mut self, key: ClientKey, now: Instant) {
+        let now_us = self.time.micros(now);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        // Whose pictures are paused has nothing to wait for.
+        let may = client.is_starved || !client.hold.is_on(now_us);
+        let Some(wanted_bps) = client.wanted_bps.filter(|_| may) else {
+            return;
+        };
+        let Some(cluster) = client.controller.begin_probe(wanted_bps, client.is_starved, now_us)
+        else {
+            return;
+        };
+        for slot in &client.slots {
+            if let Some(egress) = self.transports.egress_mut(*slot) {
+                egress.set_probe(cluster);
+            }
+        }
+        self.clients.probing.push(key);
+        self.clients.probe_at = Some(now);
+    }
+
+    /// Fills the probes that run with what their viewers can do without.
+    pub(super) fn run_probes(&mut self, now: Instant) {
+        if self.clients.probe_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let now_us = self.time.micros(now);
+        let mut probing = std::mem::take(&mut self.clients.probing);
+        probing.retain(|key| self.fill_probe(*key, now_us));
+        self.clients.probe_at = (!probing.is_empty()).then(|| now + PROBE_STEP);
+        self.clients.probing = probing;
+    }
+
+    /// Goes on with the probe of a client's path; says whether one runs.
+    fn fill_probe(&mut self, key: ClientKey, now_us: u64) -> bool {
+        let Self { clients, transports, sources, pacing, outbox, statistics, .. } = self;
+        let Some(client) = clients.get(key) else {
+            return false;
+        };
+        let Some(cluster) = client.controller.probe(now_us) else {
+            return false;
+        };
+        // What is due by the end of this step.
+        let passed_us = now_us - cluster.since_us + PROBE_STEP.as_micros() as u64;
+        let due_bytes = cluster.rate_bps * passed_us / 8_000_000;
+        let carriers = client.pictures(transports);
+        for step in 0..PROBE_PACKETS_MAX {
+            if client.probe_bytes(transports, cluster) >= due_bytes || carriers.is_empty() {
+                break;
+            }
+            let (publication, at) = carriers[step % carriers.len()];
+            let Some(source) = sources.get_mut(publication) else {
+                break;
+            };
+            let counters = &mut statistics.counters;
+            let mut sending = sending(transports, pacing, outbox, counters, now_us);
+            source.send_probe(at, cluster.is_small, &mut sending);
+        }
+        true
+    }
+}
+
+impl Client {
+    /// The octets that a probe of its path has had.
+    fn probe_bytes(&self, transports: &Transports, cluster: Cluster) -> u64 {
+        self.egresses(transports).map(|egress| egress.probe_bytes(cluster)).sum()
+    }
+
+    /// The pictures that it gets: each by its Publication and the Subscriber's index there.
+    fn pictures(&self, transports: &Transports) -> Vec<(PublicationId, usize)> {
+        let viewers = self.slots.iter().filter_map(|slot| transports.viewer(*slot));
+        let lines = viewers.flat_map(|viewer| &viewer.lines);
+        let pictures = lines.filter(|line| line.kind == MediaKind::Video);
+        pictures
+            .filter_map(|line| line.subscription.as_ref().map(|(info, at)| (info.id, *at)))
+            .collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! What a shard knows of time: its epoch, the time that came in last, and its ticks.
+
+use std::time::{Duration, Instant};
+
+/// The base period of all housekeeping.
+pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// Ticks per second.
+const TICKS_PER_SECOND: u64 = 50;
+
+/// See the module's documentation.
+pub(super) struct Time {
+    epoch: Instant,
+    /// NTP time (32.32) at the epoch.
+    ntp_epoch: u64,
+    /// The last time that came in with anything, in microseconds since the epoch: what is sent
+    /// between two inputs leaves then.
+    pub now_us: u64,
+    tick_at: Instant,
+    /// Ticks so far.
+    pub tick: u64,
+}
+
+impl Time {
+    /// Time that begins now, with an epoch that may be earlier.
+    pub(super) fn new(epoch: Instant, ntp_epoch: u64, now: Instant) -> Self {
+        Self { epoch, ntp_epoch, now_us: 1, tick_at: now + TICK, tick: 0 }
+    }
+
+    /// Microseconds since the epoch; never 0, so that 0 can mean "long ago".
+    pub(super) fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_micros() as u64 + 1
+    }
+
+    /// The inverse of [`Self::micros`].
+    pub(super) fn instant(&self, at_us: u64) -> Instant {
+        self.epoch + Duration::from_micros(at_us.saturating_sub(1))
+    }
+
+    /// NTP time (32.32) on the clock of our sender reports.
+    pub(super) fn ntp_at(&self, at_us: u64) -> u64 {
+        self.ntp_epoch.wrapping_add(((u128::from(at_us) << 32) / 1_000_000) as u64)
+    }
+
+    /// It is `now`. Returns that in microseconds since the epoch.
+    pub(super) fn set(&mut self, now: Instant) -> u64 {
+        self.now_us = self.micros(now);
+        self.now_us
+    }
+
+    /// When the next tick is due.
+    pub(super) fn tick_at(&self) -> Instant {
+        self.tick_at
+    }
+
+    /// Begins the next tick if it is due. After a stall the missed ones are not made up for.
+    pub(super) fn take_tick(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.tick_at;
+        if is_due {
+            self.tick_at = now + TICK;
+            self.tick += 1;
+        }
+        is_due
+    }
+
+    /// Whether this tick is one of every so many.
+    pub(super) fn is_every(&self, ticks: u64) -> bool {
+        self.tick.is_multiple_of(ticks)
+    }
+
+    /// Which tick of its second this is, and of how many: each second every slot has one.
+    pub(super) fn phase(&self) -> (usize, usize) {
+        ((self.tick % TICKS_PER_SECOND) as usize, TICKS_PER_SECOND as usize)
+    }
+}
