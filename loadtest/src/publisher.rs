@@ -24,7 +24,6 @@ pub(crate) struct Publisher {
     twcc: u16,
 }
 
-/// An RTP stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outgoing {
     ssrc: u32,

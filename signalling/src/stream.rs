@@ -128,7 +128,7 @@ pub struct Rate {
     pub m_line: u8,
     /// The index of the Encoding among the rids.
     pub encoding: u8,
-    /// Bits per second.
+    /// Bits per second of payload in the last second, without retransmissions over RTX.
     pub bits_per_second: u64,
     /// The share of packets lost on the way to the server, in 256ths.
     pub loss_256: u8,
@@ -173,7 +173,7 @@ pub struct Aim {
     pub encoding: u8,
     /// The spatial layer, counted as in [`SentRate::spatial`].
     pub spatial: u8,
-    /// The temporal layer.
+    /// The temporal layer, from 0.
     pub temporal: u8,
 }
 
@@ -201,7 +201,7 @@ pub struct SentRate {
     pub spatial: (u8, u8),
     /// The temporal layer that it gets, and the highest one that there is.
     pub temporal: (u8, u8),
-    /// Bits per second.
+    /// Bits per second of payload in the last second, without retransmissions over RTX.
     pub bits_per_second: u64,
     /// What the viewer believes that its path takes, if it says so, in bits per second.
     pub estimate_bits_per_second: Option<u64>,

@@ -80,7 +80,7 @@ pub struct Shown {
 pub struct EncodingState {
     /// Its name; empty if it is the only one.
     pub rid: String,
-    /// Bits per second.
+    /// Bits per second that it brings to the server; 0 if nothing comes of it.
     pub bits_per_second: u64,
     /// The highest spatial and temporal layer that the viewer can get.
     pub layers_max: (u8, u8),

@@ -43,7 +43,7 @@ pub(crate) const STREAMS: [(&str, Codec, bool); 3] = [
 pub(crate) struct Found {
     /// Of pictures that could be decoded.
     pub goodput_kbps: u64,
-    /// Pictures per second.
+    /// Pictures that could be decoded, per second.
     pub fps: f64,
     /// How often the picture stood still (webrtc-stats, `freezeCount`), for which share of the time,
     /// and for how long at most, in milliseconds.
@@ -58,7 +58,6 @@ pub(crate) struct Found {
     pub queue_p95_ms: u64,
     /// The share of packets that did not arrive.
     pub lost: f64,
-    /// What was heard.
     pub heard: Heard,
 }
 

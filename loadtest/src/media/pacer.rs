@@ -31,7 +31,6 @@ impl Pacer {
         Self { queue: VecDeque::new(), bytes_per_us, budget, budget_at_us: 0 }
     }
 
-    /// Queues a packet.
     pub(super) fn push(&mut self, packet: Packet) {
         self.queue.push_back(packet);
     }

@@ -126,7 +126,7 @@ pub enum Event {
     },
     /// A message from before the member joined.
     History(Arc<Message>),
-    /// A chat message.
+    /// A chat message, to those who are there.
     Chat(Arc<Message>),
     /// A message for the user interface.
     UserMessage(Arc<Message>),
@@ -189,7 +189,7 @@ pub enum Event {
     Silent {
         /// The id of the stream that this is about.
         stream: StreamId,
-        /// Whether nothing comes.
+        /// Whether nothing comes at present.
         is_silent: bool,
     },
     /// How the member's own connection for a stream fares, if that is worth a word.

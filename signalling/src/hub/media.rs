@@ -13,9 +13,9 @@ use crate::stream::{MediaKind, Rate, Want};
 pub enum MediaRequest {
     /// Take a publisher's offer; a known transport is renegotiated.
     Publish {
-        /// The transport.
+        /// The publisher's transport, one for each of its streams.
         media: MediaId,
-        /// The SDP offer.
+        /// Its SDP offer, as the client sent it.
         offer: String,
         /// The codecs of the group, in order of preference.
         codecs: Vec<String>,
@@ -24,7 +24,7 @@ pub enum MediaRequest {
     },
     /// Make an offer with exactly these; a known transport is renegotiated.
     Subscribe {
-        /// The transport.
+        /// The viewer's transport, one for each stream that it gets.
         media: MediaId,
         /// Who gets it: all that one member gets shares what its path takes.
         client: ConnId,
@@ -37,7 +37,7 @@ pub enum MediaRequest {
     },
     /// Let it watch through slots; a known transport takes the offer as an ICE restart.
     View {
-        /// The transport.
+        /// The transport of all that the member watches.
         media: MediaId,
         /// The member that watches.
         client: ConnId,
@@ -52,16 +52,16 @@ pub enum MediaRequest {
     },
     /// What its slots shall carry, the most important first.
     Watch {
-        /// The transport.
+        /// The transport of the view.
         media: MediaId,
         /// What does not fit is left out.
         wants: Vec<Want>,
     },
     /// Take the answer of a viewer to our offer.
     AcceptAnswer {
-        /// The transport.
+        /// The viewer's transport.
         media: MediaId,
-        /// The SDP answer.
+        /// Its SDP answer, as the client sent it.
         answer: String,
     },
     /// Another layer of the same section, without an offer.
@@ -85,14 +85,14 @@ pub enum MediaRequest {
     },
     /// Note an address that a peer has found after its offer.
     AddCandidate {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
         /// The value of the `candidate` attribute.
         candidate: String,
     },
     /// End a transport, without a word to anybody.
     Close {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
     },
 }
@@ -145,7 +145,7 @@ impl MediaEvent {
 pub enum MediaEvent {
     /// A publisher's offer was taken.
     Answered {
-        /// The transport.
+        /// The publisher's transport.
         media: MediaId,
         /// The SDP answer.
         answer: String,
@@ -156,14 +156,14 @@ pub enum MediaEvent {
     },
     /// An offer for a viewer is ready.
     Offered {
-        /// The transport.
+        /// The viewer's transport.
         media: MediaId,
         /// The SDP offer.
         offer: String,
     },
     /// A description was refused.
     Refused {
-        /// The transport.
+        /// The transport whose description it was.
         media: MediaId,
         /// For the peer to read.
         text: String,
@@ -172,7 +172,7 @@ pub enum MediaEvent {
     },
     /// A viewer's slots are negotiated.
     Viewed {
-        /// The transport.
+        /// The transport of the view.
         media: MediaId,
         /// The answer to its offer, if the offer was its own.
         answer: Option<String>,
@@ -208,26 +208,26 @@ pub enum MediaEvent {
     },
     /// What a viewer's slots carry now.
     Watching {
-        /// The transport.
+        /// The transport of the view.
         media: MediaId,
         /// What each slot carries, in the order of the slots.
         slots: Vec<Option<PublicationKey>>,
     },
     /// What a publisher's sections bring, about once per second.
     Received {
-        /// The transport.
+        /// The publisher's transport.
         media: MediaId,
         /// Of each Encoding that has brought anything.
         rates: Vec<Rate>,
     },
     /// ICE and DTLS are up.
     Connected {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
     },
     /// A connection has come further, or has met trouble.
     Path {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
         /// How far it has come, and what it goes over.
         path: PathState,
@@ -236,7 +236,7 @@ pub enum MediaEvent {
     Numbers {
         /// The one that was named.
         media: MediaId,
-        /// By transport.
+        /// Of each of its viewing transports, what is sent over it.
         sent: Sent,
     },
     /// First media of a section, or its codec has changed.
@@ -259,17 +259,17 @@ pub enum MediaEvent {
     },
     /// No connectivity; an ICE restart may help.
     Disconnected {
-        /// The transport.
+        /// The transport whose peer is not heard.
         media: MediaId,
     },
     /// The peer is heard again.
     Reconnected {
-        /// The transport.
+        /// One that was disconnected.
         media: MediaId,
     },
     /// A transport has ended by itself: nothing needs to be closed.
     Closed {
-        /// The transport.
+        /// The transport, which is no more.
         media: MediaId,
         /// For the member to read.
         text: String,
