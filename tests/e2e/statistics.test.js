@@ -120,9 +120,9 @@ describe('statistics', { concurrency: 1 }, () => {
             const [sound, pictures] = await table('#gets');
             return sound?.What === 'sound opus' && /^pictures (VP8|VP9|AV1|H264)$/.test(pictures?.What)
                 && [sound, pictures].every((row) => /[1-9]/.test(row.Rate) && /[1-9]/.test(row['Round trip'])
-                    && /%/.test(row.Loss) && /ms$|–/.test(row.Jitter) && row.Path === 'UDP' && row['Goes out'] !== '–')
-                && /bit\/s/.test(pictures['Room on the path']) && pictures['Shall go out'] === pictures['Goes out']
-                && /\d/.test(pictures['Stood still']) && /\d/.test(pictures['Keyframes asked for'])
+                    && /%/.test(row.Loss) && /ms$|–/.test(row.Jitter) && row.Path === 'UDP' && row['Sent now'] !== '–')
+                && /bit\/s/.test(pictures['Room on the path']) && pictures.Target === pictures['Sent now']
+                && /\d/.test(pictures['Stood still']) && /\d/.test(pictures['Keyframe requests'])
                 && pictures.From.length === 12;
         });
         await looksWell('gets', '#streams-title');
@@ -152,8 +152,8 @@ describe('statistics', { concurrency: 1 }, () => {
         assert.match(await first.textContent(), /^member-199.*⚠ 19\.9%/);
         await first.locator('button').click();
         await until('a hundred pictures and their sound', async () => await page.locator('#gets tbody tr').count() === 200);
-        const reasons = (await table('#gets')).map((row) => row['Goes out']);
-        for (const reason of ['⚠ nothing: no room on the path', 'nothing: none comes from the sender',
+        const reasons = (await table('#gets')).map((row) => row['Sent now']);
+        for (const reason of ['⚠ nothing: no room on the path', 'nothing: the sender sends none',
             'nothing until the next keyframe', 'l', 'S1/2 T1/3'])
             assert.ok(reasons.includes(reason), reason);
         await looksWell('crowd', '#members-title', true);

@@ -103,7 +103,7 @@ function goesOut(track) {
 function whyHeld(held) {
     switch (held) {
     case 'path': return t('nothing: no room on the path');
-    case 'publisher': return t('nothing: none comes from the sender');
+    case 'publisher': return t('nothing: the sender sends none');
     default: return t('nothing until the next keyframe');
     }
 }
