@@ -57,7 +57,7 @@ pub enum Reply {
     },
     /// End without a close frame.
     Drop,
-    /// Nothing for the client: the operator's log shall have that it tried something that is not
+    /// Nothing for the client: the operator's log is to say that it tried something that is not
     /// its right.
     Audit(&'static str),
 }

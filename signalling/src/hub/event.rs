@@ -31,7 +31,7 @@ pub struct Caller {
     pub host: Option<String>,
 }
 
-/// A wish to join.
+/// A request to join a group.
 #[derive(Clone, Debug)]
 pub struct JoinRequest {
     /// The id to be known under, as the client gave it.
@@ -40,7 +40,7 @@ pub struct JoinRequest {
     pub group: String,
     /// What shows who it is.
     pub credentials: Credentials,
-    /// What others shall know.
+    /// What others are to know of the member.
     pub data: Map<String, Value>,
 }
 
@@ -221,12 +221,12 @@ pub enum Event {
         /// The id of the stream that this is about.
         stream: StreamId,
     },
-    /// The member shall end a stream of its own.
+    /// The member is to end a stream of its own.
     Abort {
         /// The id of the stream that this is about.
         stream: StreamId,
     },
-    /// The member shall restart ICE on a stream of its own.
+    /// The member is to restart ICE on a stream of its own.
     Renegotiate {
         /// The id of the stream that this is about.
         stream: StreamId,

@@ -1,4 +1,4 @@
-//! What the hub wants of the data plane, and what that says.
+//! What the hub asks of the data plane, and what that reports.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::ids::{ConnId, MediaId, PublicationKey};
 use crate::path::PathState;
 use crate::stream::{MediaKind, Rate, Want};
 
-/// A wish to the data plane.
+/// A request to the data plane.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaRequest {
     /// Take a publisher's offer; a known transport is renegotiated.
@@ -30,12 +30,12 @@ pub enum MediaRequest {
         client: ConnId,
         /// The stream id of every track.
         msid: String,
-        /// What it shall carry from now on, and nothing else.
+        /// What it is to carry from now on, and nothing else.
         wants: Vec<Want>,
         /// Whether to restart ICE.
         is_restart: bool,
     },
-    /// Let it watch through slots; a known transport takes the offer as an ICE restart.
+    /// Let a member watch through slots; a known transport takes the offer as an ICE restart.
     View {
         /// The transport of all that the member watches.
         media: MediaId,
@@ -50,7 +50,7 @@ pub enum MediaRequest {
         /// Our address that the viewer has reached.
         reached: Option<IpAddr>,
     },
-    /// What its slots shall carry, the most important first.
+    /// What the slots of a view are to carry, the most important first.
     Watch {
         /// The transport of the view.
         media: MediaId,
@@ -78,7 +78,7 @@ pub enum MediaRequest {
         /// Whether it is sent on, as it is at first.
         is_heard: bool,
     },
-    /// Tell how all fares that the owner of this viewing transport gets.
+    /// Report on everything that the owner of this viewing transport is sent.
     Number {
         /// One of its transports.
         media: MediaId,
@@ -140,7 +140,7 @@ impl MediaEvent {
     }
 }
 
-/// What the data plane says.
+/// What the data plane reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaEvent {
     /// A publisher's offer was taken.
@@ -232,7 +232,7 @@ pub enum MediaEvent {
         /// How far it has come, and what it goes over.
         path: PathState,
     },
-    /// How all fares that the owner of a transport gets, as [`MediaRequest::Number`] has asked.
+    /// The report that [`MediaRequest::Number`] has asked for.
     Numbers {
         /// The one that was named.
         media: MediaId,

@@ -1,5 +1,5 @@
-//! The hub: single writer of all groups. It takes wishes of members, news of the world and the
-//! time, and puts out events for members and wishes to the world, in order.
+//! The hub: the single writer of all groups. It takes what members ask for, what others report, and the
+//! time; it puts out events for members and requests to others, in order.
 //!
 //! Call order: any method, then [`Hub::poll_output`] until it returns nothing.
 //! [`Hub::poll_timeout`] may change with every call.

@@ -19,7 +19,7 @@ use crate::time::Now;
 /// The name of the member that records.
 const USERNAME: &str = "RECORDING";
 
-/// What the recorder shall do.
+/// What the recorder is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RecordOrder {
     /// A recording begins.

@@ -146,7 +146,7 @@ impl Shared {
         self.outputs.push_back(Output::Media(request));
     }
 
-    /// The recorder shall do this.
+    /// Tells the recorder what to do.
     pub(super) fn order(&mut self, order: RecordOrder) {
         self.outputs.push_back(Output::Record(Box::new(order)));
     }
