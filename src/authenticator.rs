@@ -43,7 +43,6 @@ struct Inner {
 
 /// What a password is compared with.
 pub(crate) enum Stored {
-    /// The user's own.
     Own(Password),
     /// There is no such user, or it has none: the same work for nothing.
     Decoy(Password),

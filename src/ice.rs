@@ -28,7 +28,7 @@ pub(crate) struct IceServers {
 }
 
 impl IceServers {
-    /// Need not exist.
+    /// The folder need not exist.
     pub(crate) fn new(data: &Path, is_relay_only: bool) -> Self {
         Self {
             is_relay_only,

@@ -42,7 +42,6 @@ impl Reread {
         Self { path, bytes_max, seen: Seen::Nothing, complaint: None }
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

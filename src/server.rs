@@ -378,7 +378,6 @@ struct Ports {
     listener: Listener,
     /// TCP for media and TURN, without HTTP.
     streams: Vec<TcpListener>,
-    /// TURN over UDP.
     datagrams: Option<UdpSocket>,
     /// Where media may come over TCP, with that of `listener`.
     tcp: Vec<u16>,

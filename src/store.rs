@@ -48,12 +48,11 @@ pub(crate) enum Unedited {
     Broken(DescriptionError),
     /// What it would become is larger than what is read.
     TooLarge,
-    /// The system refused.
     System(io::Error),
 }
 
 impl GroupStore {
-    /// Need not exist yet.
+    /// `root` need not exist yet.
     pub(crate) fn new(root: PathBuf) -> Self {
         Self { root, cache: Mutex::new(HashMap::new()), changing: Mutex::new(()) }
     }

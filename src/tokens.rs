@@ -25,7 +25,7 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// Tokens that ended longer ago than this are dropped.
 const KEPT_AFTER_END_MS: i64 = 7 * 24 * 3600 * 1000;
 
-/// By secret.
+/// All kept tokens, by their secrets.
 pub(crate) type Tokens = BTreeMap<String, Token>;
 
 /// Why nothing can be done with the file; the log has the details.
@@ -35,9 +35,9 @@ pub(crate) enum Unusable {
     Broken,
     /// [`TOKENS_MAX`] or [`FILE_BYTES_MAX`] would be exceeded.
     Full,
-    /// [`GROUP_TOKENS_MAX`] would be.
+    /// [`GROUP_TOKENS_MAX`] would be exceeded.
     GroupFull,
-    /// [`TOKEN_BYTES_MAX`] is.
+    /// [`TOKEN_BYTES_MAX`] is exceeded.
     TooLarge,
     /// The system does not let us write it.
     System,
@@ -73,7 +73,7 @@ pub(crate) struct TokenStore {
 }
 
 impl TokenStore {
-    /// Need not exist yet.
+    /// The folder need not exist yet.
     pub(crate) fn new(data: &Path) -> Self {
         let path = data.join("var").join("tokens.jsonl");
         let cached = Cached {

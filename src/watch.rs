@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 /// More paths than that are as good as all.
 const PATHS_MAX: usize = 1000;
 
-/// What has changed.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Changed {
     /// Anything may have: it was too much, or the kernel does not know.

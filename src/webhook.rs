@@ -32,7 +32,7 @@ const ROOTS: [&str; 4] = [
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields, default)]
 pub(crate) struct Webhook {
-    /// `https://` or `http://`.
+    /// An address of `https:` or `http:`.
     pub(crate) url: String,
     /// What its messages are signed with.
     pub(crate) secret: String,

@@ -34,7 +34,7 @@ const ROOTS: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The server.
+/// A server of Aula or Galene, as its administration API is reached.
 pub(crate) struct Client {
     runtime: tokio::runtime::Runtime,
     pub(crate) url: Url,
@@ -158,7 +158,7 @@ impl Client {
         answer.is_ok_and(|answer| answer.status == StatusCode::NOT_FOUND)
     }
 
-    /// One request.
+    /// Sends one request; an error says in words why there is no answer to use.
     pub(crate) fn request(
         &self,
         method: Method,
@@ -287,7 +287,6 @@ impl Client {
         self.put(path, Some((header::IF_MATCH, &etag)), &value)
     }
 
-    /// Removes.
     pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
         self.api(Method::DELETE, path, &[], None).map(|_| ())
     }

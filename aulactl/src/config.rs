@@ -11,7 +11,6 @@ use crate::flags::Flags;
 
 const SERVER_DEFAULT: &str = "https://localhost:8443";
 
-/// The file's keys.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Config {

@@ -258,7 +258,7 @@ struct Reached {
     took: Duration,
     /// Whose transports answered, where that can be told.
     shards: BTreeSet<u32>,
-    /// Whose did not.
+    /// Those of whose transports none did.
     silent: BTreeSet<u32>,
 }
 

@@ -17,7 +17,6 @@ const JOINED_FPS: u32 = 25;
 /// Room for a name in a file system, with what is added to it.
 const NAME_CHARS_MAX: usize = 60;
 
-/// Exports a session.
 pub(crate) fn run(session: &Session, out: &Path, ffmpeg: &str) -> Done {
     find(ffmpeg)?;
     let films: Vec<&Film> = session.films.iter().filter(|film| session.has(film)).collect();

@@ -12,7 +12,6 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// With a reason.
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
         Self { reason: reason.to_string(), is_flag: false }
     }

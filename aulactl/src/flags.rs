@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 
 use crate::failure::Failure;
 
-/// A flag.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
     name: &'static str,
@@ -29,12 +28,10 @@ impl Flag {
     }
 }
 
-/// What was given.
+/// What was given on the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
-    /// Before the command.
     before: BTreeMap<&'static str, String>,
-    /// After it.
     after: BTreeMap<&'static str, String>,
     words: Vec<String>,
 }
@@ -125,7 +122,7 @@ impl Flags {
         self.after.get(name).map(String::as_str)
     }
 
-    /// A flag's value.
+    /// A flag's value; an error names the flag that is missing.
     pub(crate) fn need(&self, name: &str) -> Result<&str, Failure> {
         self.get(name).ok_or_else(|| Failure::new(format!("flag -{name} is needed")))
     }

@@ -47,7 +47,6 @@ pub(crate) struct Session {
     pub(crate) group: String,
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    /// When it began.
     pub(crate) unix_ms: i64,
     pub(crate) duration_us: u64,
     is_over: bool,

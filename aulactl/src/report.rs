@@ -2,7 +2,6 @@
 
 use crate::{Done, say};
 
-/// What was found.
 #[derive(Default)]
 pub(crate) struct Report {
     /// How much of it is bad.

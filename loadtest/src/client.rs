@@ -26,9 +26,7 @@ const PACKET_BYTES_MAX: usize = 1400;
 pub(crate) struct Client {
     /// Where it is reached.
     pub address: SocketAddr,
-    /// ICE and DTLS.
     pub peer: Peer,
-    /// What it does.
     pub role: Role,
     /// Its keys, once connected.
     pub sealer: Option<Sealer>,
@@ -38,11 +36,8 @@ pub(crate) struct Client {
     checks: Checks,
 }
 
-/// Sends or receives.
 pub(crate) enum Role {
-    /// Sends.
     Publisher(Publisher),
-    /// Receives.
     Viewer(Viewer),
 }
 

@@ -51,7 +51,6 @@ pub(crate) enum Command {
     Reset,
     /// What was counted so far.
     Totals(oneshot::Sender<Totals>),
-    /// End.
     Stop,
 }
 
@@ -63,7 +62,6 @@ pub(crate) struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Sends a command.
     pub(crate) fn send(&self, command: Command) {
         // The engine lives as long as the run; its queue holds several commands per client.
         if self.commands.send(command).is_ok() {
@@ -71,7 +69,6 @@ impl EngineHandle {
         }
     }
 
-    /// Asks and waits.
     pub(crate) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,

@@ -52,11 +52,8 @@ impl Histogram {
 /// CPU time and memory of a process, from `/proc`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcessUse {
-    /// User time.
     pub user: Duration,
-    /// System time.
     pub system: Duration,
-    /// Resident set.
     pub rss_bytes: u64,
 }
 
@@ -90,7 +87,6 @@ impl ProcessUse {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Outcome {
-    /// What was run.
     pub title: String,
     /// One of so many packets was verified.
     pub verify_every: u64,
@@ -104,13 +100,11 @@ pub(crate) struct Outcome {
     pub viewers_up: usize,
     /// Viewer streams (a viewer has one per publisher) expected and up.
     pub streams_wanted: usize,
-    /// See `streams_wanted`.
     pub streams_up: usize,
     /// RTP streams, audio or video, that flowed to viewers.
     pub flows: usize,
     /// From the WebSocket's opening to the first media packet.
     pub join_ms_p50: Option<u64>,
-    /// See `join_ms_p50`.
     pub join_ms_p99: Option<u64>,
     /// RTP packets sent by the publishers.
     pub packets_published: u64,
@@ -118,26 +112,23 @@ pub(crate) struct Outcome {
     pub packets_expected: u64,
     /// Packets that viewers have.
     pub packets_received: u64,
-    /// Packets received twice.
     pub packets_duplicate: u64,
     /// Packets of which the tag was checked and the payload read.
     pub packets_verified: u64,
     /// Of those, packets that failed.
     pub packets_bad: u64,
-    /// Lost share, 0..=1.
+    /// The share of expected packets that never came, 0..=1.
     pub loss: f64,
-    /// Complete video frames.
+    /// Video frames of which all packets came.
     pub frames: u64,
     /// Pauses between complete frames of more than three times the frame interval, or 150 ms more
     /// than it, whichever is longer.
     pub freezes: u64,
     /// Picture ids (VP8, VP9, AV1) that did not go on from the verified packet before.
     pub picture_id_breaks: u64,
-    /// One-way latency.
+    /// One-way latency in microseconds: half of the packets took no longer.
     pub latency_us_p50: Option<u64>,
-    /// See `latency_us_p50`.
     pub latency_us_p99: Option<u64>,
-    /// See `latency_us_p50`.
     pub latency_us_p999: Option<u64>,
     /// Histogram for plots: microseconds and count.
     pub latency_histogram: Vec<(u64, u64)>,

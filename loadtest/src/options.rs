@@ -66,57 +66,39 @@ impl Protocol {
 /// Everything that can be said.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// `run`, `floor`, ..
+    /// The first argument: `run`, `floor` and so on.
     pub command: String,
     /// Arguments that are no options.
     pub files: Vec<String>,
-    /// `--url`.
     pub url: String,
     /// `--a`, `--b` with their processes.
     pub pair: [(String, Vec<u32>); 2],
-    /// `--rounds`.
     pub rounds: usize,
-    /// `--publishers`.
     pub publishers: usize,
-    /// `--viewers`.
     pub viewers: usize,
     /// Whether publishers view each other too.
     pub is_meeting: bool,
     /// Whether viewers leave and come back all the time.
     pub churns: bool,
-    /// What publishers send.
     pub load: Load,
-    /// `--protocol`.
     pub protocol: Protocol,
-    /// `--feedback`.
     pub feedback: bool,
-    /// `--transport`.
     pub transport: Transport,
-    /// `--record`.
     pub records: bool,
-    /// `--netem`.
     pub netem: Option<Impairment>,
-    /// `--duration`.
     pub duration: Duration,
     /// `--ramp`, joins per second.
     pub ramp: f64,
-    /// `--pid`.
     pub pids: Vec<u32>,
-    /// `--user`, `--password`, `--token`.
     pub user: String,
-    /// See `user`.
     pub password: Option<String>,
-    /// See `user`.
     pub token: Option<String>,
-    /// `--insecure`.
     pub is_insecure: bool,
-    /// `--json`.
     pub json: Option<String>,
     /// `--max-loss`, a share of 1.
     pub max_loss: f64,
-    /// `--max-p99`.
     pub max_p99: Duration,
-    /// `--verify`.
+    /// One of so many packets has its tag checked.
     pub verify_every: u64,
 }
 
@@ -145,7 +127,7 @@ impl Options {
         Ok(options)
     }
 
-    /// What fits together.
+    /// Refuses options that contradict each other.
     fn check(&self) -> Result<(), String> {
         let is_meeting_by_whip = self.protocol.publishes_by_whip() && self.is_meeting;
         if is_meeting_by_whip {

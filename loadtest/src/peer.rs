@@ -154,13 +154,11 @@ impl Peer {
         }
     }
 
-    /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Instant, transmit: Transmit<'_>) {
         let _ = self.rtc.handle_input(Input::Timeout(now));
         self.drain(transmit);
     }
 
-    /// Says goodbye.
     pub(crate) fn close(&mut self, transmit: Transmit<'_>) {
         let _ = self.rtc.close();
         self.drain(transmit);

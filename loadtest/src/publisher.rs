@@ -26,7 +26,6 @@ pub(crate) struct Publisher {
     twcc: u16,
 }
 
-/// An RTP stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outgoing {
     ssrc: u32,

@@ -16,14 +16,12 @@ use crate::load::Load;
 use crate::target::Target;
 use crate::tunnel::{Relay, Way};
 
-/// Who joins.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    /// The user name.
     pub username: String,
     /// The password, if any.
     pub password: Option<String>,
-    /// A token instead.
+    /// A token, in place of a password.
     pub token: Option<String>,
 }
 

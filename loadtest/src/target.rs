@@ -12,18 +12,13 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 /// Where Debian and its kin keep the system's certificates.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// A parsed `--url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// As given.
     pub url: String,
-    /// Whether HTTPS.
     pub is_tls: bool,
     /// The host for SNI and `Host`.
     pub host: String,
-    /// The port.
     pub port: u16,
-    /// The group's name.
     pub group: String,
     /// The host's first address.
     pub address: SocketAddr,

@@ -11,7 +11,6 @@ pub(crate) struct Totals {
     pub expected: u64,
     /// Packets received, each once.
     pub received: u64,
-    /// Packets received again.
     pub duplicate: u64,
     /// Packets whose tag was checked.
     pub verified: u64,
@@ -19,7 +18,6 @@ pub(crate) struct Totals {
     pub bad: u64,
     /// Complete video frames, and pauses between two of them that count as freezes.
     pub frames: u64,
-    /// See `frames`.
     pub freezes: u64,
     /// Picture ids that did not go on from the packet before.
     pub breaks: u64,

@@ -25,9 +25,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(120);
 /// What media goes over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Transport {
-    /// UDP.
     Udp,
-    /// ICE-TCP.
+    /// ICE-TCP (RFC 6544).
     Tcp,
     /// TURN, over TLS if that is offered, else TCP.
     Turn,
@@ -88,11 +87,8 @@ impl Relay {
 /// The way of viewers' media.
 #[derive(Clone)]
 pub(crate) enum Way {
-    /// As it is.
     Direct,
-    /// An impaired one.
     Impaired(Arc<Detour>),
-    /// A connection.
     Tunnel(Arc<Tunnels>),
 }
 
@@ -122,7 +118,6 @@ pub(crate) struct Tunnels {
 }
 
 impl Tunnels {
-    /// None yet.
     pub(crate) fn new(transport: Transport, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
         Self { transport, tls, made: Mutex::default() }
     }

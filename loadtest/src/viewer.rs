@@ -187,7 +187,6 @@ impl Viewer {
     }
 }
 
-/// One RTP stream.
 struct Incoming {
     ssrc: u32,
     codec: Codec,

@@ -19,13 +19,11 @@ use crate::target::Target;
 use crate::tunnel::{Relay, Way};
 
 const SDP: &str = "application/sdp";
-/// The largest answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// How to reach the server.
 #[derive(Clone)]
 pub(crate) struct Server {
-    /// Where it is.
     pub target: Arc<Target>,
     /// TLS, if the URL says so.
     pub tls: Option<Arc<rustls::ClientConfig>>,

@@ -23,7 +23,7 @@ pub struct Packet<'a> {
     pub rtp_time: u32,
     /// When it came, in microseconds on a clock that only goes on.
     pub at_us: u64,
-    /// The marker bit.
+    /// The marker bit: of pictures, whether this is the last packet of one.
     pub marker: bool,
     /// Without header, extensions and padding.
     pub payload: &'a [u8],

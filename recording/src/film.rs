@@ -54,7 +54,7 @@ pub struct Fragment {
     pub span_us: (u64, u64),
     /// The same of its pictures, and of its sound.
     pub video_us: Option<(u64, u64)>,
-    /// See `video_us`.
+    /// The same of its sound.
     pub audio_us: Option<(u64, u64)>,
     /// Whether its pictures begin with a keyframe: one that follows others begins a fragment.
     pub has_key: bool,

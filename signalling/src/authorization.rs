@@ -11,9 +11,9 @@ pub(crate) const DEFAULT_USERNAME: &str = "whip";
 pub enum Authorization {
     /// A name and a password (RFC 7617).
     Basic {
-        /// May be empty.
+        /// The name that the client gives itself; may be empty.
         username: String,
-        /// May be empty.
+        /// The password; may be empty.
         password: String,
     },
     /// A token, whoever has it (RFC 6750).

@@ -105,6 +105,11 @@ impl Group {
         locks
     }
 
+    /// Whether nobody can come in any more, and nobody is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_orphan && self.members.is_empty()
+    }
+
     pub(crate) fn has_op(&self) -> bool {
         self.members.values().any(|member| member.may(OP))
     }

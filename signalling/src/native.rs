@@ -46,7 +46,7 @@ pub(crate) mod code {
 /// What a session does to its own connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// Send this message.
+    /// Send this message, which is JSON.
     Text(String),
     /// Send a close frame, and end.
     Close {
@@ -57,7 +57,7 @@ pub enum Reply {
     },
     /// End without a close frame.
     Drop,
-    /// Nothing for the client: the operator's log shall have that it tried something that is not
+    /// Nothing for the client: the operator's log is to say that it tried something that is not
     /// its right.
     Audit(&'static str),
 }
@@ -149,6 +149,7 @@ impl Session {
     pub fn handle_now(&mut self, text: &str, now: Now, hub: &mut Hub) -> Vec<Reply> {
         let fault = match (&self.state, Incoming::parse(text)) {
             (State::Ended, _) => return Vec::new(),
+            // Whoever does not even begin in our language has no use for a close frame; so Galene has it.
             (State::New, Err(_)) => {
                 self.state = State::Ended;
                 return vec![Reply::Drop];
@@ -281,6 +282,8 @@ impl Session {
             self.audit = Some("spoofed client id");
             return Err(Fault::Protocol("spoofed client id"));
         }
+        // The name is empty before the first join, and stays after a leave, for as long as no other join
+        // gives another one.
         let kind = message.kind_of_message.as_str();
         if kind != "join" && message.username.as_ref().is_some_and(|name| *name != self.username) {
             self.audit = Some("spoofed username");
@@ -297,6 +300,7 @@ impl Session {
                     Some(request) if hub.membership(conn).is_some() => {
                         hub.request(conn, request, now);
                     }
+                    // Galene ends the connection for this and for what cannot be read.
                     Some(_) => return Ok(self.error("join a group first")),
                     None => return Ok(self.error("bad request")),
                 }
@@ -326,6 +330,7 @@ impl Session {
             "abort" => hub.refuse_stream(conn, &stream_id(&message.id)?),
             "ice" => {
                 let stream = stream_id(&message.id)?;
+                // Nobody says in this protocol that there are no more candidates.
                 let candidate = message.candidate.ok_or(Fault::Protocol("null candidate"))?;
                 hub.candidate(conn, &stream, candidate.candidate);
             }

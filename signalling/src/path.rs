@@ -20,9 +20,9 @@ pub enum PathStage {
 /// What media goes over on its way to and from a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Over {
-    /// UDP.
+    /// UDP, straight to the server or by way of somebody else's TURN server.
     Udp,
-    /// TCP (ICE-TCP).
+    /// ICE-TCP (RFC 6544).
     Tcp,
     /// Our TURN server, which the client reaches over UDP.
     TurnUdp,

@@ -66,7 +66,7 @@ pub struct Flags {
 pub enum Grant {
     /// A named set, widened by the group's flags.
     Role(Role),
-    /// Exactly these.
+    /// Exactly these permissions, whatever the flags.
     List(Vec<String>),
 }
 

@@ -5,7 +5,7 @@
 pub enum Protocol {
     /// To us (RFC 9725).
     Whip,
-    /// From us (draft-ietf-wish-whep).
+    /// WHEP (draft-ietf-wish-whep): media goes from us to a player.
     Whep,
 }
 

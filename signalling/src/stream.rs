@@ -29,7 +29,7 @@ pub enum MediaKind {
     Video,
 }
 
-/// One media section that a viewer shall get.
+/// One media section that a viewer is to get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
     /// The section that it is about.
@@ -128,7 +128,7 @@ pub struct Rate {
     pub m_line: u8,
     /// The index of the Encoding among the rids.
     pub encoding: u8,
-    /// Bits per second.
+    /// Bits per second of payload in the last second, without retransmissions over RTX.
     pub bits_per_second: u64,
     /// The share of packets lost on the way to the server, in 256ths.
     pub loss_256: u8,
@@ -166,14 +166,14 @@ impl Held {
     }
 }
 
-/// What a viewer shall be sent of pictures.
+/// Which pictures a viewer is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Aim {
     /// The index of the Encoding among the rids.
     pub encoding: u8,
     /// The spatial layer, counted as in [`SentRate::spatial`].
     pub spatial: u8,
-    /// The temporal layer.
+    /// The temporal layer, from 0.
     pub temporal: u8,
 }
 
@@ -188,7 +188,7 @@ pub struct SentRate {
     pub codec: &'static str,
     /// The index of the Encoding that goes out, among the rids.
     pub encoding: Option<u8>,
-    /// What shall go out; nothing of sound, or while pictures are paused.
+    /// What is to go out; nothing for sound, or while pictures are paused.
     pub aim: Option<Aim>,
     /// Why no pictures go out, if none do.
     pub held: Option<Held>,
@@ -201,7 +201,7 @@ pub struct SentRate {
     pub spatial: (u8, u8),
     /// The temporal layer that it gets, and the highest one that there is.
     pub temporal: (u8, u8),
-    /// Bits per second.
+    /// Bits per second of payload in the last second, without retransmissions over RTX.
     pub bits_per_second: u64,
     /// What the viewer believes that its path takes, if it says so, in bits per second.
     pub estimate_bits_per_second: Option<u64>,
@@ -311,7 +311,7 @@ impl Up {
         self.publications.iter().any(|(_, found)| *found == kind)
     }
 
-    /// Anybody wishes to have those Encodings of a section that are set in `encodings`. Gives their rids.
+    /// Notes which Encodings of a section anybody wants, as bits of `encodings`. Gives their rids.
     pub(crate) fn note_wanted(&mut self, m_line: u8, encodings: u8) -> Vec<String> {
         self.wanted.insert(m_line, encodings);
         let rids = self.rids.get(&m_line).map_or(&[][..], Vec::as_slice);

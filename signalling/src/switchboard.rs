@@ -27,7 +27,7 @@ use crate::{whep, whip};
 /// How often sessions are looked at.
 const SESSION_TICK: Duration = Duration::from_secs(1);
 
-/// What the server shall do. In order.
+/// What the server is to do, in order.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Send a text message to WebSockets.

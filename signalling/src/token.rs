@@ -44,7 +44,7 @@ pub struct Token {
     /// Absent and empty are different things: see [`TokenGrant`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// Verbatim.
+    /// Given as they are: no set of the group's file, and no flag, widens them.
     #[serde(deserialize_with = "null_as_default")]
     pub permissions: Vec<String>,
     /// A token without one is never good.

@@ -80,7 +80,7 @@ pub struct Shown {
 pub struct EncodingState {
     /// Its name; empty if it is the only one.
     pub rid: String,
-    /// Bits per second.
+    /// Bits per second that it brings to the server; 0 if nothing comes of it.
     pub bits_per_second: u64,
     /// The highest spatial and temporal layer that the viewer can get.
     pub layers_max: (u8, u8),
@@ -181,7 +181,7 @@ impl View {
         self.wants.clear();
     }
 
-    /// What it shall carry of these, if that is not what the data plane was told last.
+    /// What it is to carry of these, if that is not what the data plane was told last.
     pub(crate) fn new_wants(&self, viewer: ConnId, all: &[Watchable<'_>]) -> Option<Vec<Want>> {
         let wants = self.wants(viewer, all);
         (self.is_negotiated && wants != self.wants).then_some(wants)
@@ -234,7 +234,7 @@ impl View {
         Some(self.carried.get(seat).copied().flatten())
     }
 
-    /// What it shall carry of these.
+    /// What it is to carry of these.
     fn wants(&self, viewer: ConnId, all: &[Watchable<'_>]) -> Vec<Want> {
         let ViewRequest { stream, username, .. } = &self.request;
         let is_wanted = |name: &Option<String>, found: &str| {

@@ -10,7 +10,7 @@ pub(crate) const LARGE_ABOVE: usize = 50;
 pub(crate) const LOUDEST_DEFAULT: usize = 8;
 /// So many speakers are told at most.
 const TOLD_MAX: usize = 16;
-/// Who is heard stays so until another one is louder by so many dB: places shall not flap.
+/// Who is heard stays so until another one is louder by so many dB, so that places do not flap.
 const LOUDER_DB: u8 = 6;
 /// Speakers whose loudness differs by less are told in the order in which they began.
 const TOLD_STEP_DB: u8 = 12;

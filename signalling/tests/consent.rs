@@ -181,3 +181,16 @@ fn a_file_that_becomes_stricter_holds_at_once() {
     world.reload(&file("everybody"));
     assert_eq!(recorded(&world).len(), 3);
 }
+
+#[test]
+fn a_recording_ends_with_the_last_member_of_a_group_whose_file_is_gone() {
+    let (mut world, conns) = class("everybody");
+    record(&mut world, conns[0]);
+    world.files.remove("test");
+    world.status("test");
+    for conn in conns {
+        world.disconnect(conn);
+    }
+    assert!(matches!(world.orders.last(), Some(RecordOrder::End { .. })), "{:?}", world.orders);
+    assert_eq!(world.board.census().connections, 0, "nor is the recorder left");
+}

@@ -3,16 +3,37 @@
 mod world;
 
 use serde_json::json;
-use signalling::{MediaEvent, MediaKind, MediaRequest};
+use signalling::{ConnId, MediaEvent, MediaKind, MediaRequest};
 use world::{World, kinds};
 
 const FILE: &str = r#"{"users":{"bob":{"password":"b","permissions":"op"},
     "ann":{"password":"x","permissions":"present"}}}"#;
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story")]
 fn two_clients_meet_talk_and_see_each_other() {
     let mut world = World::new(FILE);
+    let (bob, chat_id) = bob_comes_and_says_hi(&mut world);
+    bob_publishes(&mut world, bob);
+    let ann = ann_comes_and_hears_of_both(&mut world, &chat_id);
+    assert_eq!(kinds(&world.take(bob)), ["user/add"]);
+    ann_watches_bob(&mut world, ann);
+    world.say(
+        ann,
+        json!({"type": "groupaction", "source": "9f", "kind": "maketoken",
+        "username": "ann", "value": {"group": "test", "expires": 86_400_000}}),
+    );
+    assert_eq!(
+        world.take(ann),
+        [json!({"type": "usermessage", "kind": "token", "error": "not-authorised",
+            "privileged": true, "value": "not authorised"})]
+    );
+    world.say(ann, json!({"type": "leave"}));
+    assert!(world.closed.contains_key(&ann));
+    assert_eq!(kinds(&world.take(bob)), ["user/delete"]);
+}
+
+/// Gives the id of what he says as well.
+fn bob_comes_and_says_hi(world: &mut World) -> (ConnId, String) {
     let bob = world.connect();
     world.say(bob, json!({"type": "handshake", "version": ["2"], "id": "77"}));
     assert_eq!(world.take(bob), [json!({"type": "handshake", "version": ["2"]})]);
@@ -29,7 +50,12 @@ fn two_clients_meet_talk_and_see_each_other() {
     );
     let echo = world.take(bob);
     assert_eq!(echo[0]["value"], "hi");
-    assert_eq!(echo[0]["id"].as_str().unwrap().len(), 11);
+    let chat_id = echo[0]["id"].as_str().expect("chat has an id").to_owned();
+    assert_eq!(chat_id.len(), 11);
+    (bob, chat_id)
+}
+
+fn bob_publishes(world: &mut World, bob: ConnId) {
     world.say(
         bob,
         json!({"type": "offer", "source": "77", "username": "bob", "kind": "",
@@ -45,21 +71,22 @@ fn two_clients_meet_talk_and_see_each_other() {
     assert_eq!(world.take(bob), [json!({"type": "answer", "id": "aa", "sdp": "v=0 re bob"})]);
     world.arrives(up, 0, MediaKind::Audio);
     world.arrives(up, 1, MediaKind::Video);
+}
 
+fn ann_comes_and_hears_of_both(world: &mut World, chat_id: &str) -> ConnId {
     let ann = world.greet("9f");
     world.say(
         ann,
         json!({"type": "join", "kind": "join", "group": "test", "username": "ann",
         "password": "x"}),
     );
-    let welcome = world.take(ann);
     assert_eq!(
-        welcome,
+        world.take(ann),
         [
             json!({"type": "joined", "kind": "join", "group": "test", "username": "ann",
                 "permissions": ["present", "message"],
                 "status": {"name": "test", "clientCount": 2}, "rtcConfiguration": {}}),
-            json!({"type": "chathistory", "id": echo[0]["id"], "source": "77", "username": "bob",
+            json!({"type": "chathistory", "id": chat_id, "source": "77", "username": "bob",
                 "time": "2027-01-15T08:00:00Z", "value": "hi"}),
             json!({"type": "user", "kind": "add", "id": "9f", "username": "ann",
                 "permissions": ["present", "message"]}),
@@ -67,8 +94,10 @@ fn two_clients_meet_talk_and_see_each_other() {
                 "permissions": ["op", "present", "message", "caption", "token"]}),
         ]
     );
-    assert_eq!(kinds(&world.take(bob)), ["user/add"]);
+    ann
+}
 
+fn ann_watches_bob(world: &mut World, ann: ConnId) {
     world.say(ann, json!({"type": "request", "request": {"": ["audio", "video"]}}));
     assert!(world.take(ann).is_empty());
     let down = world.offered();
@@ -98,19 +127,4 @@ fn two_clients_meet_talk_and_see_each_other() {
     assert!(matches!(world.media[..], [MediaRequest::SetCap { media, want }]
         if media == down && want.is_low));
     assert!(world.take(ann).is_empty());
-
-    world.say(
-        ann,
-        json!({"type": "groupaction", "source": "9f", "kind": "maketoken",
-        "username": "ann", "value": {"group": "test", "expires": 86_400_000}}),
-    );
-    assert_eq!(
-        world.take(ann),
-        [json!({"type": "usermessage", "kind": "token", "error": "not-authorised",
-            "privileged": true, "value": "not authorised"})]
-    );
-
-    world.say(ann, json!({"type": "leave"}));
-    assert!(world.closed.contains_key(&ann));
-    assert_eq!(kinds(&world.take(bob)), ["user/delete"]);
 }

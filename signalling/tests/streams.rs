@@ -2,10 +2,11 @@
 
 mod world;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
-use signalling::{Cause, MediaEvent, MediaId, MediaKind, MediaRequest};
+use signalling::{Cause, ConnId, MediaEvent, MediaId, MediaKind, MediaRequest};
 use world::{OPEN, World, kinds};
 
 fn subscribes(world: &World) -> Vec<(MediaId, usize, bool)> {
@@ -472,105 +473,128 @@ impl Dice {
     }
 }
 
+/// A class in which anything may happen, and what its transports are known to be up to.
+struct Turmoil {
+    seed: u64,
+    dice: Dice,
+    world: World,
+    conns: Vec<ConnId>,
+    opened: HashSet<MediaId>,
+    outstanding: HashSet<MediaId>,
+}
+
+impl Turmoil {
+    fn new(seed: u64) -> Self {
+        let mut world = World::new(OPEN);
+        let conns = (0..3).map(|index| world.member(&format!("c{index}"), "ann")).collect();
+        let (opened, outstanding) = (HashSet::new(), HashSet::new());
+        Self { seed, dice: Dice(seed * 0x9e37_79b9), world, conns, opened, outstanding }
+    }
+
+    fn step(&mut self, step: u64) {
+        let conn = self.conns[self.dice.roll(self.conns.len() as u64) as usize];
+        let stream = format!("s{}", self.dice.roll(5));
+        let media = MediaId(1 + self.dice.roll(12));
+        match self.dice.roll(18) {
+            deed @ 0..=8 => self.a_member_acts(deed, conn, &stream),
+            16 => self.world.advance(Duration::from_millis(300)),
+            17 => {
+                let index = self.dice.roll(self.conns.len() as u64) as usize;
+                self.world.disconnect(self.conns[index]);
+                self.conns[index] = self.world.member(&format!("c{}-{step}", self.seed), "bob");
+            }
+            news => self.media_happens(news, media),
+        }
+        self.follow();
+    }
+
+    fn a_member_acts(&mut self, deed: u64, conn: ConnId, stream: &str) {
+        let message = match deed {
+            0 | 1 => json!({"type": "offer", "id": stream, "sdp": "v=0"}),
+            2 => {
+                let old = format!("s{}", self.dice.roll(5));
+                json!({"type": "offer", "id": stream, "replace": old, "sdp": "v=0"})
+            }
+            3 => json!({"type": "close", "id": stream}),
+            4 => json!({"type": "abort", "id": stream}),
+            5 => json!({"type": "renegotiate", "id": stream}),
+            6 | 7 => json!({"type": "answer", "id": stream, "sdp": "v=0"}),
+            _ => {
+                let wishes =
+                    [json!(["audio"]), json!(["audio", "video"]), json!([]), json!(["video-low"])];
+                let wishes = wishes[self.dice.roll(4) as usize].clone();
+                json!({"type": "request", "request": {"": wishes}})
+            }
+        };
+        self.world.say(conn, message);
+    }
+
+    fn media_happens(&mut self, news: u64, media: MediaId) {
+        let event = match news {
+            9 | 10 => MediaEvent::Answered {
+                media,
+                answer: "v=0".into(),
+                publications: 2,
+                unused: Vec::new(),
+            },
+            11 | 12 => {
+                let m_line = self.dice.roll(2) as u8;
+                return self.world.arrives(media, m_line, MediaKind::Video);
+            }
+            13 => {
+                self.outstanding.remove(&media);
+                MediaEvent::Offered { media, offer: "v=0".into() }
+            }
+            14 => MediaEvent::Refused { media, text: "no".into(), cause: Cause::Other },
+            _ => {
+                self.outstanding.remove(&media);
+                self.opened.remove(&media);
+                let (text, detail) = ("gone".into(), String::new());
+                MediaEvent::Closed { media, text, detail, is_by_peer: false }
+            }
+        };
+        self.world.event(event);
+    }
+
+    /// What is wished of the data plane must be possible.
+    fn follow(&mut self) {
+        let seed = self.seed;
+        for request in std::mem::take(&mut self.world.media) {
+            match request {
+                MediaRequest::Publish { media, .. } => {
+                    self.opened.insert(media);
+                }
+                MediaRequest::Subscribe { media, .. } => {
+                    self.opened.insert(media);
+                    assert!(self.outstanding.insert(media), "seed {seed}: two offers at once");
+                }
+                MediaRequest::Close { media } => {
+                    self.outstanding.remove(&media);
+                    assert!(self.opened.remove(&media), "seed {seed}: {media:?} closed twice");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn end(mut self) {
+        for conn in std::mem::take(&mut self.conns) {
+            self.world.disconnect(conn);
+        }
+        self.follow();
+        assert!(self.opened.is_empty(), "seed {}: {:?} left open", self.seed, self.opened);
+    }
+}
+
 /// Any sequence of operations: nothing panics, no offer is made while one is outstanding, nothing
 /// is sent to a closed connection, and once everybody has gone every transport has been closed.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one loop over what may happen")]
 fn every_interleaving_ends_with_nothing_left() {
     for seed in 1..200 {
-        let mut dice = Dice(seed * 0x9e37_79b9);
-        let mut world = World::new(OPEN);
-        let mut conns: Vec<_> =
-            (0..3).map(|index| world.member(&format!("c{index}"), "ann")).collect();
-        let mut opened = std::collections::HashSet::new();
-        let mut outstanding = std::collections::HashSet::new();
+        let mut turmoil = Turmoil::new(seed);
         for step in 0..150 {
-            let conn = conns[dice.roll(conns.len() as u64) as usize];
-            let stream = format!("s{}", dice.roll(5));
-            let media = MediaId(1 + dice.roll(12));
-            match dice.roll(18) {
-                0 | 1 => world.say(conn, json!({"type": "offer", "id": stream, "sdp": "v=0"})),
-                2 => {
-                    let old = format!("s{}", dice.roll(5));
-                    world.say(
-                        conn,
-                        json!({"type": "offer", "id": stream, "replace": old, "sdp": "v=0"}),
-                    );
-                }
-                3 => world.say(conn, json!({"type": "close", "id": stream})),
-                4 => world.say(conn, json!({"type": "abort", "id": stream})),
-                5 => world.say(conn, json!({"type": "renegotiate", "id": stream})),
-                6 | 7 => world.say(conn, json!({"type": "answer", "id": stream, "sdp": "v=0"})),
-                8 => {
-                    let wishes = [
-                        json!(["audio"]),
-                        json!(["audio", "video"]),
-                        json!([]),
-                        json!(["video-low"]),
-                    ];
-                    let wishes = wishes[dice.roll(4) as usize].clone();
-                    world.say(conn, json!({"type": "request", "request": {"": wishes}}));
-                }
-                9 | 10 => {
-                    world.event(MediaEvent::Answered {
-                        media,
-                        answer: "v=0".into(),
-                        publications: 2,
-                        unused: Vec::new(),
-                    });
-                }
-                11 | 12 => world.arrives(media, dice.roll(2) as u8, MediaKind::Video),
-                13 => {
-                    outstanding.remove(&media);
-                    world.event(MediaEvent::Offered { media, offer: "v=0".into() });
-                }
-                14 => world.event(MediaEvent::Refused {
-                    media,
-                    text: "no".into(),
-                    cause: Cause::Other,
-                }),
-                15 => {
-                    outstanding.remove(&media);
-                    world.event(MediaEvent::Closed {
-                        media,
-                        text: "gone".into(),
-                        detail: String::new(),
-                        is_by_peer: false,
-                    });
-                    opened.remove(&media);
-                }
-                16 => world.advance(Duration::from_millis(300)),
-                _ => {
-                    let index = dice.roll(conns.len() as u64) as usize;
-                    world.disconnect(conns[index]);
-                    conns[index] = world.member(&format!("c{seed}-{step}"), "bob");
-                }
-            }
-            for request in std::mem::take(&mut world.media) {
-                match request {
-                    MediaRequest::Publish { media, .. } => {
-                        opened.insert(media);
-                    }
-                    MediaRequest::Subscribe { media, .. } => {
-                        opened.insert(media);
-                        assert!(outstanding.insert(media), "seed {seed}: two offers at once");
-                    }
-                    MediaRequest::Close { media } => {
-                        outstanding.remove(&media);
-                        assert!(opened.remove(&media), "seed {seed}: {media:?} closed twice");
-                    }
-                    _ => {}
-                }
-            }
+            turmoil.step(step);
         }
-        for conn in conns {
-            world.disconnect(conn);
-        }
-        for request in std::mem::take(&mut world.media) {
-            if let MediaRequest::Close { media } = request {
-                opened.remove(&media);
-            }
-        }
-        assert!(opened.is_empty(), "seed {seed}: {opened:?} left open");
+        turmoil.end();
     }
 }

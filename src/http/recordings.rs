@@ -32,7 +32,6 @@ const LISTED_MAX: usize = 20_000;
 
 /// What an address is about.
 enum What {
-    /// A group's recordings.
     Folder(GroupName),
     /// One file of them.
     File(GroupName, String),

@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Live,
     /// The sound of who speaks.
     Sound,
-    /// One user.
+    /// One user's pictures and sound, by name.
     Person(String),
 }
 

@@ -75,7 +75,6 @@ pub(crate) struct Shows(Mutex<HashMap<Key, Arc<Mutex<Show>>>>);
 
 /// What is watched of which session.
 pub(crate) struct Ask<'a> {
-    /// The session's timeline.
     pub(crate) timeline: &'a Path,
     pub(crate) kind: Kind,
     /// The name before the dot, as it is in addresses.

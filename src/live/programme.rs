@@ -38,7 +38,7 @@ const DEPENDENT_MAX: usize = 2;
 /// About a second.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    /// Of all parts.
+    /// Counts all parts from the beginning.
     pub(super) serial: u32,
     /// In microseconds since the recording began.
     pub(super) span: (u64, u64),
@@ -52,7 +52,6 @@ pub(super) struct Part {
     scene: u64,
 }
 
-/// Some parts.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) number: u64,

@@ -10,7 +10,6 @@ use super::process::Process;
 use crate::bridge::codec_labels;
 use crate::recorder::TroubleKind;
 
-/// One metric.
 pub(super) struct Metric {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
@@ -23,7 +22,7 @@ pub(super) struct Metric {
 
 /// Where its value comes from.
 pub(super) enum Value {
-    /// The server.
+    /// The server itself.
     Ours(fn(&Observed<'_>, &mut Samples<'_>)),
     /// The system, of any process; it may not say.
     Process(fn(&Process) -> Option<f64>),

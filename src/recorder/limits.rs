@@ -19,9 +19,9 @@ pub(crate) struct Rules {
     pub(crate) keep_days: Option<signalling::Days>,
     /// Of all groups together.
     pub(crate) max_bytes: Option<u64>,
-    /// Of each group.
+    /// The most bytes that the files of one group may have.
     pub(crate) max_bytes_per_group: Option<u64>,
-    /// Left for others.
+    /// Bytes on the disk that are left for others.
     pub(crate) keep_free_bytes: Option<u64>,
 }
 signalling::only_objects!(Rules);

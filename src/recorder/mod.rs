@@ -101,7 +101,6 @@ pub(crate) struct Tally {
     pub(crate) gaps: AtomicU64,
     /// Recordings that ended because they could not go on.
     pub(crate) failures: AtomicU64,
-    /// Recordings that run.
     pub(crate) sessions: AtomicU64,
     /// Of them, those that cannot be written at present.
     pub(crate) interrupted: AtomicU64,
@@ -112,7 +111,7 @@ pub(crate) struct Tally {
     /// What all recordings have, and what is left on their disk, as last counted.
     pub(crate) stored_bytes: AtomicU64,
     pub(crate) free_bytes: AtomicU64,
-    /// Of each group.
+    /// What each group has, as last counted.
     usage: limits::Usage,
 }
 
@@ -183,7 +182,6 @@ impl Recorder {
         Ok((Self { jobs, root: root.into(), watched }, notices))
     }
 
-    /// Where recordings are.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

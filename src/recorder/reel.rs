@@ -152,7 +152,7 @@ struct Open {
     file: Growing,
     /// What the film's time zero is, on the shards' clock.
     start_us: u64,
-    /// By section.
+    /// By the index of the section, its track in the film.
     track_of: Vec<Option<usize>>,
     written_at_us: u64,
 }

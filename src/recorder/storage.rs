@@ -34,7 +34,6 @@ pub(super) trait Stored: Send {
     fn syncing(&self) -> io::Result<Syncing>;
 }
 
-/// See [`Stored::syncing`].
 pub(super) type Syncing = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// The file system of this machine.

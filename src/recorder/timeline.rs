@@ -73,7 +73,6 @@ impl Timeline {
         name.strip_suffix(".timeline.jsonl").unwrap_or(name)
     }
 
-    /// Writes what waits.
     pub(super) fn write(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());

@@ -32,7 +32,7 @@ const ALLOCATED_WITHIN: Duration = Duration::from_secs(10);
 const WRITE_WITHIN: Duration = Duration::from_secs(20);
 /// Allocations of one client, which has one for each RTCPeerConnection.
 const OF_CLIENT_MAX: usize = 128;
-/// Allocations in all.
+/// Allocations of all clients together.
 const ALLOCATIONS_MAX: u64 = 16_384;
 /// Candidates of ours that one allocation talks to at once.
 const LEGS_MAX: usize = 16;
@@ -58,7 +58,7 @@ pub(crate) struct Turn {
     rules: Arc<Rules>,
     credentials: Credentials,
     counters: Arc<Counters>,
-    /// Allocations by client.
+    /// How many allocations each client has.
     by_client: Mutex<HashMap<u64, usize>>,
     next_port: AtomicU16,
 }

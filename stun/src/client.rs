@@ -24,7 +24,7 @@ pub enum Heard {
     Refused(u16),
     /// A peer says this.
     Data(SocketAddr, Vec<u8>),
-    /// Nothing.
+    /// What came needs no reaction.
     Nothing,
 }
 
@@ -36,7 +36,6 @@ pub struct Client {
     nonce: String,
     /// Whether the server has said what it wants to be said again.
     is_challenged: bool,
-    /// Peers by channel.
     peers: Vec<SocketAddr>,
 }
 

@@ -16,7 +16,7 @@ pub use wire::{Attribute, Raw, begins_turn, crc32, integrity, message_bytes, wri
 
 /// What all messages have in front.
 pub const HEADER_BYTES: usize = 20;
-/// RFC 8489 s5.
+/// What octets 4 to 7 of every message are (RFC 8489 s5).
 pub const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// MESSAGE-INTEGRITY with its head.
 pub const INTEGRITY_BYTES: usize = 24;

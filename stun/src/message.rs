@@ -28,49 +28,49 @@ pub mod method {
 
 /// What a message tells.
 pub mod attribute {
-    /// Whose credentials.
+    /// USERNAME (RFC 8489 s14.3): whose credentials integrity is by.
     pub const USERNAME: u16 = 0x0006;
-    /// The message's HMAC.
+    /// MESSAGE-INTEGRITY (RFC 8489 s14.5): HMAC-SHA1 of all before it.
     pub const INTEGRITY: u16 = 0x0008;
-    /// Why not.
+    /// ERROR-CODE (RFC 8489 s14.8): why a request was refused.
     pub const ERROR_CODE: u16 = 0x0009;
-    /// What was not understood.
+    /// UNKNOWN-ATTRIBUTES (RFC 8489 s14.13): the types that were not understood.
     pub const UNKNOWN: u16 = 0x000a;
-    /// A peer's number.
+    /// CHANNEL-NUMBER (RFC 8656 s18.1): what stands for a peer's address, `0x4000..=0x4fff`.
     pub const CHANNEL_NUMBER: u16 = 0x000c;
-    /// In seconds.
+    /// LIFETIME (RFC 8656 s18.2), in seconds; 0 ends an allocation.
     pub const LIFETIME: u16 = 0x000d;
-    /// A peer's.
+    /// XOR-PEER-ADDRESS (RFC 8656 s18.3): the address of a peer.
     pub const PEER_ADDRESS: u16 = 0x0012;
-    /// What a peer says, or hears.
+    /// DATA (RFC 8656 s18.4): what a peer says, or hears.
     pub const DATA: u16 = 0x0013;
     /// ICE: the priority of the candidate that is checked from (RFC 8445 s7.1.1).
     pub const PRIORITY: u16 = 0x0024;
     /// ICE: the pair is to be used.
     pub const USE_CANDIDATE: u16 = 0x0025;
-    /// A checksum.
+    /// FINGERPRINT (RFC 8489 s14.7): CRC-32 of all before it, XOR `0x5354554e`.
     pub const FINGERPRINT: u16 = 0x8028;
     /// ICE: who does not decide.
     pub const CONTROLLED: u16 = 0x8029;
-    /// ICE: who does.
+    /// ICE-CONTROLLING (RFC 8445 s7.1.3): the sender decides which pair is used.
     pub const CONTROLLING: u16 = 0x802a;
-    /// What the password is for.
+    /// REALM (RFC 8489 s14.9): what the password is for.
     pub const REALM: u16 = 0x0014;
-    /// To be said again.
+    /// NONCE (RFC 8489 s14.10): what requests have to repeat.
     pub const NONCE: u16 = 0x0015;
-    /// What was allocated.
+    /// XOR-RELAYED-ADDRESS (RFC 8656 s18.5): the address that was allocated.
     pub const RELAYED_ADDRESS: u16 = 0x0016;
-    /// That of the address wanted.
+    /// REQUESTED-ADDRESS-FAMILY (RFC 8656 s18.6): that of the address wanted.
     pub const FAMILY: u16 = 0x0017;
-    /// With a port of this kind.
+    /// EVEN-PORT (RFC 8656 s18.7): with an even port, and the next one reserved on request.
     pub const EVEN_PORT: u16 = 0x0018;
-    /// What is to be relayed.
+    /// REQUESTED-TRANSPORT (RFC 8656 s18.8): the protocol towards peers.
     pub const TRANSPORT: u16 = 0x0019;
-    /// As IP has it.
+    /// DONT-FRAGMENT (RFC 8656 s18.9), as IP has it.
     pub const DONT_FRAGMENT: u16 = 0x001a;
-    /// An address kept before.
+    /// RESERVATION-TOKEN (RFC 8656 s18.10): an address that an earlier request has reserved.
     pub const RESERVATION: u16 = 0x0022;
-    /// Whence a request came.
+    /// XOR-MAPPED-ADDRESS (RFC 8489 s14.2): the address that a request came from.
     pub const MAPPED_ADDRESS: u16 = 0x0020;
     /// From here on a client does not mind if it is not understood (RFC 8489 s14).
     pub const OPTIONAL: u16 = 0x8000;
@@ -81,13 +81,13 @@ use attribute as at;
 /// Request, indication, or what only a server sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
-    /// Wants an answer.
+    /// Wants an answer of one of the other two kinds.
     Request,
-    /// Wants none.
+    /// Wants no answer, and gets none.
     Indication,
-    /// Yes.
+    /// A request was granted.
     Success,
-    /// No.
+    /// A request was refused, with an error code.
     Error,
 }
 
@@ -99,7 +99,7 @@ pub struct Message<'a> {
     pub class: Class,
     /// What it is about.
     pub method: u16,
-    /// The transaction's.
+    /// What an answer has of its request (RFC 8489 s5): 96 bits of chance.
     pub id: [u8; 12],
     attributes: Vec<(u16, &'a [u8])>,
     integrity_at: Option<usize>,
@@ -229,14 +229,14 @@ impl Draft {
         Self { bytes }
     }
 
-    /// With an attribute.
+    /// Adds an attribute, padded to four octets.
     #[must_use]
     pub fn with(mut self, name: u16, value: &[u8]) -> Self {
         write_attribute(&mut self.bytes, name, value);
         self
     }
 
-    /// With one that is an address (RFC 8489 s14.2).
+    /// Adds one that is an address (RFC 8489 s14.2).
     #[must_use]
     pub fn with_address(self, name: u16, address: SocketAddr) -> Self {
         let id = self.bytes.get(8..HEADER_BYTES).and_then(|id| id.try_into().ok());
@@ -244,7 +244,7 @@ impl Draft {
         self.with(name, &write_address(address, &id))
     }
 
-    /// With why not (RFC 8489 s14.8).
+    /// Adds why a request was refused (RFC 8489 s14.8).
     #[must_use]
     pub fn with_error(self, code: u16, reason: &str) -> Self {
         let mut value = vec![0, 0, (code / 100) as u8, (code % 100) as u8];

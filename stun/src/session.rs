@@ -48,11 +48,11 @@ pub struct Grant {
 /// Whether a new allocation may be made with credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// Yes.
+    /// It may: they are good, and their client is there.
     Good,
     /// If their client is still there, which is not known.
     Unknown,
-    /// No.
+    /// It may not: their client is gone.
     Ended,
 }
 
@@ -63,14 +63,14 @@ pub enum Room {
     Free,
     /// This user has as many as one may.
     UserFull,
-    /// The server has.
+    /// The server has as many as it takes.
     ServerFull,
 }
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
-    /// To the client.
+    /// This goes to the client.
     Reply(Vec<u8>),
     /// To the candidate that the client means.
     Forward(SocketAddr, Vec<u8>),
@@ -110,7 +110,7 @@ impl Session {
         self.allocation.as_ref().is_some_and(|allocation| allocation.expires_at > now)
     }
 
-    /// Its relayed address.
+    /// The relayed address of its allocation, as long as there is one.
     #[must_use]
     pub fn relayed(&self) -> Option<SocketAddr> {
         self.allocation.as_ref().map(|allocation| allocation.relayed)

@@ -10,22 +10,22 @@ const ATTRIBUTES_MAX: usize = 32;
 /// A message of which the header is right.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
-    /// All of it.
+    /// All octets of the message, the header first.
     pub bytes: &'a [u8],
     /// Method and class, as on the wire.
     pub kind: u16,
-    /// The transaction's.
+    /// What an answer has of its request (RFC 8489 s5).
     pub id: [u8; 12],
 }
 
-/// One attribute.
+/// An attribute: type, length and value (RFC 8489 s14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attribute<'a> {
     /// Where it begins in the message.
     pub at: usize,
-    /// What it tells.
+    /// Its type, one of [`crate::attribute`].
     pub name: u16,
-    /// Without padding.
+    /// Its value, without padding.
     pub value: &'a [u8],
 }
 

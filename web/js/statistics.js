@@ -1,21 +1,37 @@
 /** The page for administrators: groups, people, rates and losses, as live charts and as tables. */
 
 import { Chart } from './chart.js';
-import { byId, element, ROOT } from './element.js';
+import { byId, ROOT } from './element.js';
 import { basic } from './http-session.js';
 import { number, t, tn } from './language.js';
+import {
+    count, delay, heldBack, loss, milliseconds, path, percent, rate, rateCell, room, roundTrip, stoodStill,
+} from './statistics-format.js';
+import { shortId, Streams } from './statistics-streams.js';
+import { Table } from './statistics-table.js';
 import { sumUp } from './sums.js';
 
 const EVERY_MS = 5_000;
-/** Such a loss is seen and heard. */
-const BAD_LOSS = 0.05;
-const BAD_RTT_MS = 400;
 
 const SERVER = '';
 let authorization = '';
 let timer = 0;
 let chosen = SERVER;
 let charts = [];
+/** The group that is shown, as last told. */
+let shown = null;
+
+const groupsTable = new Table('groups');
+const membersTable = new Table('members', (id) => {
+    const member = shown?.members.find((other) => other.id === id);
+    if (member)
+        streams.open(member, shown);
+    fillMembers();
+});
+const streams = new Streams((id) => {
+    fillMembers();
+    membersTable.focus(id);
+});
 
 async function ask() {
     const response = await fetch(`${ROOT}galene-api/v0/.stats`, {
@@ -88,16 +104,39 @@ function show(sums) {
     for (const { chart, of } of charts)
         chart.add(of(part));
     byId('state').textContent = tn(sums.groups.length, '{count} group', '{count} groups');
-    fill('groups', sums.groups.map((row) => [
-        row.name, number(row.people), number(row.streamsIn), number(row.streamsOut),
-        rate(row.bitsIn), rate(row.bitsOut), loss(row.lossIn), loss(row.lossOut), roundTrip(row.rttMs),
-    ]));
+    groupsTable.show(sums.groups.map((row) => ({
+        key: row.name, name: row.name,
+        cells: [
+            count(row.people), count(row.streamsIn), count(row.streamsOut), rateCell(row.bitsIn), rateCell(row.bitsOut),
+            loss(row.lossIn), loss(row.lossOut), roundTrip(row.rttMs),
+        ],
+    })));
+    shown = group ?? null;
     byId('members-part').hidden = !group;
-    fill('members', (group?.members ?? []).map((row) => [
-        row.id.slice(0, 12), number(row.streamsIn), number(row.streamsOut),
-        rate(row.bitsIn), rate(row.bitsOut), row.room > 0 ? rate(row.room) : '–',
-        loss(row.lossIn), loss(row.lossOut), roundTrip(row.rttMs), milliseconds(row.jitterMs), path(row),
-    ]));
+    fillMembers();
+    followMember();
+}
+
+function fillMembers() {
+    membersTable.show((shown?.members ?? []).map((row) => ({
+        key: row.id, name: shortId(row.id), isOpen: row.id === streams.id,
+        cells: [
+            count(row.streamsIn), count(row.streamsOut), rateCell(row.bitsIn), rateCell(row.bitsOut), room(row.room),
+            heldBack(row.heldBack), stoodStill(row.freezes, row.frozen), loss(row.lossIn), loss(row.lossOut),
+            roundTrip(row.rttMs), delay(row.jitterMs), path(row.paths),
+        ],
+    })));
+}
+
+/** Keeps what is shown of one member up to date, as long as it is there. */
+function followMember() {
+    if (streams.id === null)
+        return;
+    const member = shown?.members.find(({ id }) => id === streams.id);
+    if (member)
+        streams.show(member, shown);
+    else if (streams.hide())
+        byId(shown ? 'members-title' : 'title').focus();
 }
 
 /** The choice of groups, which stays open while nothing changes. */
@@ -116,42 +155,6 @@ function choose(name) {
     chosen = name;
     for (const { chart } of charts)
         chart.clear();
-}
-
-function fill(id, rows) {
-    byId(id).tBodies[0].replaceChildren(...rows.map(([name, ...cells]) => element('tr', {},
-        element('th', { scope: 'row', dir: 'auto' }, name),
-        ...cells.map((cell) => element('td', cell.isBad ? { className: 'is-bad' } : {}, cell.text ?? cell)))));
-}
-
-function rate(bits) {
-    const [value, unit] = bits >= 1e6 ? [bits / 1e6, 'Mbit/s'] : [bits / 1e3, 'kbit/s'];
-    return `${number(value, { maximumFractionDigits: bits >= 1e6 ? 1 : 0 })} ${unit}`;
-}
-
-function percent(part) {
-    return number(part, { style: 'percent', maximumFractionDigits: 1 });
-}
-
-function milliseconds(ms) {
-    return `${number(ms, { maximumFractionDigits: 0 })} ms`;
-}
-
-/** With a word beside the colour, for who sees none. */
-function loss(part) {
-    return part >= BAD_LOSS ? { isBad: true, text: `⚠ ${percent(part)}` } : { text: percent(part) };
-}
-
-function roundTrip(ms) {
-    if (ms === 0)
-        return '–';
-    return ms >= BAD_RTT_MS ? { isBad: true, text: `⚠ ${milliseconds(ms)}` } : milliseconds(ms);
-}
-
-/** What media goes over, or that nothing gets through. */
-function path({ paths, isCutOff }) {
-    return isCutOff ? { isBad: true, text: `⚠ ${t('interrupted')}` }
-        : paths.map((over) => over.toUpperCase()).join(', ') || '–';
 }
 
 byId('form').addEventListener('submit', login);

@@ -1,8 +1,5 @@
 /** Sums over what the server tells administrators (GET /galene-api/v0/.stats). */
 
-/** What the server says of connections that nothing comes of. */
-const NOTHING_COMES = ['waiting', 'checked', 'silent'];
-
 /** What is in `groups`, and in each of them and of their members. */
 export function sumUp(groups) {
     const all = groups.map((group) => {
@@ -15,19 +12,24 @@ export function sumUp(groups) {
 function ofMember({ id, up = [], down = [] }) {
     const [received, sent] = [up, down].map((streams) => streams.flatMap(({ tracks }) => tracks ?? []));
     const most = (tracks, key) => Math.max(0, ...tracks.map((track) => track[key] ?? 0));
+    const sum = (tracks, key) => tracks.reduce((total, track) => total + (track[key] ?? 0), 0);
     return {
         id,
+        up,
+        down,
         streamsIn: up.length,
         streamsOut: down.length,
-        bitsIn: received.reduce((sum, { bitrate = 0 }) => sum + bitrate, 0),
-        bitsOut: sent.reduce((sum, { bitrate = 0 }) => sum + bitrate, 0),
+        bitsIn: sum(received, 'bitrate'),
+        bitsOut: sum(sent, 'bitrate'),
         room: most(sent, 'maxBitrate'),
         lossIn: most(received, 'loss'),
         lossOut: most(sent, 'loss'),
         rttMs: most(sent, 'rtt'),
-        paths: [...new Set([...up, ...down].map(({ path }) => path?.over).filter(Boolean))],
-        isCutOff: [...up, ...down].some(({ path }) => NOTHING_COMES.includes(path?.state)),
         jitterMs: Math.max(most(received, 'jitter'), most(sent, 'jitter')),
+        heldBack: sent.filter(({ held }) => held === 'path').length,
+        freezes: sum(sent, 'freezes'),
+        frozen: sum(sent, 'frozen'),
+        paths: [...up, ...down].map(({ path }) => path),
     };
 }
 

@@ -66,7 +66,6 @@ pub(super) struct Pictures {
     next: Option<u64>,
     needs_keyframe: bool,
     keyframe_asked_us: u64,
-    /// All so far.
     pub decoded: Vec<Decoded>,
     /// How often a keyframe was asked for.
     pub keyframe_asks: u64,

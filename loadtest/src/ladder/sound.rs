@@ -10,7 +10,7 @@ const WINDOW: usize = 500;
 /// A packet that is still one packet behind is waited for.
 const MARGIN_US: u64 = PACKET_US;
 
-/// What came when.
+/// Packets of sound, and when each of them came.
 #[derive(Debug, Default)]
 pub(super) struct Sound {
     first: Option<u32>,
@@ -18,7 +18,6 @@ pub(super) struct Sound {
     came_us: Vec<Option<u64>>,
 }
 
-/// What was heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Heard {
     /// The share of packets that had not come when they were to be played.

@@ -119,7 +119,6 @@ impl Viewer {
         if self.sealer.is_some() { peer_us.min(self.ask_us) } else { peer_us }
     }
 
-    /// Lets time pass.
     pub(super) fn pass(&mut self, now: Instant, now_us: u64, out: &mut Vec<Vec<u8>>) {
         if self.peer.timeout <= now {
             self.peer.handle_timeout(now, &mut |_, datagram| out.push(datagram.to_vec()));

@@ -22,7 +22,7 @@ use crate::totals::Totals;
 const SERVER: &str = "10.0.0.1:8443";
 const PUBLISHER: &str = "10.0.1.1:5000";
 const VIEWER: &str = "10.0.1.2:5000";
-/// IP and UDP.
+/// The headers of IPv4 (20 octets) and UDP (8).
 const NETWORK_BYTES: usize = 28;
 /// Virtual time moves so far where something is overdue.
 const STEP_US: u64 = 50;

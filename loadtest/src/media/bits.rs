@@ -39,7 +39,6 @@ impl BitWriter {
         self.used = self.used.next_multiple_of(8);
     }
 
-    /// What was written.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -12,7 +12,6 @@ impl Random {
         Self(seed)
     }
 
-    /// The next number.
     pub(super) fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -36,9 +35,7 @@ pub(super) struct Frame {
     pub since_keyframe: u64,
     /// Whether the picture is a keyframe.
     pub is_keyframe: bool,
-    /// Temporal layer.
     pub tid: u8,
-    /// Spatial layer.
     pub sid: u8,
     /// Whether no layer of this picture follows.
     pub ends_picture: bool,
@@ -51,7 +48,6 @@ pub(super) struct Frame {
 /// Temporal layers in their repeating order, each with its share of an average frame's size.
 pub(super) type TemporalPattern = &'static [(u8, f64)];
 
-/// One layer.
 pub(super) const L1T1: TemporalPattern = &[(0, 1.0)];
 /// libvpx gives the lower of two layers 60 % of the rate.
 pub(super) const L1T2: TemporalPattern = &[(0, 1.2), (1, 0.8)];
@@ -63,9 +59,7 @@ pub(super) const L1T3: TemporalPattern = &[(0, 1.6), (2, 0.8), (1, 0.8), (2, 0.8
 pub(super) struct Settings {
     /// Bits per second of encoded frames.
     pub bitrate_bps: u64,
-    /// Pictures per second.
     pub fps: u64,
-    /// Temporal layers.
     pub temporal: TemporalPattern,
     /// Spatial layers; each has three times the rate of the one below.
     pub spatial: u8,

@@ -29,7 +29,6 @@ const PAYLOAD_BYTES_MAX: usize = 1150;
 pub(crate) struct Packet {
     /// Units of 90 kHz.
     pub rtp_time: u32,
-    /// The marker bit.
     pub marker: bool,
     /// Payload descriptor and data.
     pub payload: Vec<u8>,

@@ -36,7 +36,6 @@ impl Pacer {
         self.bytes_per_us = bitrate_bps as f64 * FACTOR / 8e6;
     }
 
-    /// Queues a packet.
     pub(super) fn push(&mut self, packet: Packet) {
         self.queue.push_back(packet);
     }

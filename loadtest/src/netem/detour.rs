@@ -19,7 +19,7 @@ pub struct Detour {
 }
 
 impl Detour {
-    /// No relays yet.
+    /// Without relays so far; what the impairment does by chance follows from `seed`.
     pub fn new(impairment: Impairment, seed: u64) -> Self {
         Self { impairment, seed, relays: Mutex::default() }
     }

@@ -45,9 +45,9 @@ const QUEUE_DEFAULT: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpecError {
-    /// No such key.
+    /// There is no such key.
     UnknownKey(String),
-    /// Not `key=value`.
+    /// It is not of the form `key=value`.
     NoValue(String),
     /// Not a share between 0 and 100 %.
     NotAShare(String),

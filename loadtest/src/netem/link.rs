@@ -11,13 +11,13 @@ const UNDER_WAY_MAX: usize = 65_536;
 /// What became of the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkStats {
-    /// Came in.
+    /// Datagrams that came in, whatever became of them.
     pub taken: u64,
     /// Lost by chance, alone or in bursts.
     pub lost: u64,
     /// Lost because the queue was full.
     pub overflowed: u64,
-    /// Sent twice.
+    /// Datagrams that came out twice.
     pub duplicated: u64,
     /// Sent past the others.
     pub reordered: u64,

@@ -14,7 +14,6 @@ use super::{Impairment, Link, LinkStats};
 
 /// Clients of one relay; datagrams of further ones are dropped. Each takes a socket.
 const CLIENTS_MAX: usize = 1024;
-/// The largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// The longest sleep, after which the relay looks whether it is to stop.
 const SLEEP_MAX: Duration = Duration::from_millis(50);

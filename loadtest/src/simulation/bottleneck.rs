@@ -9,7 +9,7 @@ pub struct Packet {
     pub flow: usize,
     /// Its number, as its owner counts.
     pub number: u64,
-    /// With all headers.
+    /// Its length with all headers, in octets.
     pub bytes: u32,
     /// When it came to the queue, in microseconds.
     pub sent_us: u64,
@@ -38,7 +38,7 @@ impl Bottleneck {
         self.capacity_bps = capacity_bps;
     }
 
-    /// Bits per second.
+    /// What the line takes, in bits per second.
     pub fn capacity_bps(&self) -> u64 {
         self.capacity_bps
     }

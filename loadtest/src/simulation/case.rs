@@ -34,7 +34,7 @@ impl Part {
 pub struct Case {
     /// Its section there, and what is special.
     pub name: &'static str,
-    /// Seconds.
+    /// How long it runs, in seconds of virtual time.
     pub length_s: u64,
     /// How long packets wait at most, in milliseconds.
     pub queue_ms: u64,

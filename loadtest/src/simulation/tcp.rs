@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Packet;
 
 const SEGMENT_BYTES: u32 = 1_500;
-/// RFC 6928.
+/// The initial window in segments (RFC 6928 s2).
 const WINDOW_FIRST: f64 = 10.0;
 /// Segments behind the newest acknowledged one that mean that one is lost (RFC 6675).
 const DUPLICATES: u64 = 3;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, USER_DATA_BYTES_MAX, merge};
+use super::{
+    ActionRequest, Event, GROUP_DATA_BYTES_MAX, Hub, Message, Shared, USER_DATA_BYTES_MAX, merge,
+};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
+use crate::member::Member;
 use crate::name::{GroupName, Username};
 use crate::permission::{MESSAGE, OP, PRESENT, RECORD};
 use crate::time::Now;
@@ -45,63 +48,27 @@ struct Change {
     remove: &'static [&'static str],
 }
 
-impl Group {
-    /// Gives or takes what an action of this kind does. Says whether the member may publish then.
-    fn change_permissions(&mut self, dest: ConnId, kind: &str) -> Result<bool, Refusal> {
-        let records = self.description.flags.allow_recording;
-        let member = self.members.get_mut(&dest).ok_or(Error("no such user"))?;
-        // Behind WHIP and WHEP is nobody who could do with it what a person does.
-        if !member.traits.chats {
-            return Err(Error("this is not a real user"));
+impl Change {
+    /// What an action of this kind does, in a group that allows recording or not.
+    fn of(kind: &str, records: bool) -> Self {
+        match kind {
+            "op" if records => Self { add: &[OP, RECORD], remove: &[] },
+            "op" => Self { add: &[OP], remove: &[] },
+            "unop" => Self { add: &[], remove: &[OP, RECORD] },
+            "present" => Self { add: &[PRESENT], remove: &[] },
+            "unpresent" => Self { add: &[], remove: &[PRESENT] },
+            "shutup" => Self { add: &[], remove: &[MESSAGE] },
+            _ => Self { add: &[MESSAGE], remove: &[] },
         }
-        let change = match kind {
-            "op" if records => Change { add: &[OP, RECORD], remove: &[] },
-            "op" => Change { add: &[OP], remove: &[] },
-            "unop" => Change { add: &[], remove: &[OP, RECORD] },
-            "present" => Change { add: &[PRESENT], remove: &[] },
-            "unpresent" => Change { add: &[], remove: &[PRESENT] },
-            "shutup" => Change { add: &[], remove: &[MESSAGE] },
-            _ => Change { add: &[MESSAGE], remove: &[] },
-        };
-        for permission in change.add {
+    }
+
+    fn make(&self, member: &mut Member) {
+        for permission in self.add {
             member.permissions.add(permission);
         }
-        for permission in change.remove {
+        for permission in self.remove {
             member.permissions.remove(permission);
         }
-        Ok(member.may(PRESENT))
-    }
-
-    /// A member changes what it shows of itself. Says so if its hand goes up or down by that.
-    fn set_user_data(
-        &mut self,
-        conn: ConnId,
-        action: &ActionRequest,
-    ) -> Result<Option<bool>, Refusal> {
-        let member = self.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
-        if action.dest != member.id.as_str() {
-            return Err(Refusal::NOT_AUTHORISED);
-        }
-        let Some(Value::Object(update)) = &action.value else {
-            return Err(Error("Bad value in setdata"));
-        };
-        let had_hand = member.has_hand_up();
-        if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
-            return Err(Error("the data is too large"));
-        }
-        let has_hand = member.has_hand_up();
-        Ok((had_hand != has_hand).then_some(has_hand))
-    }
-
-    /// An operator changes what is known to all of the group.
-    fn set_data(&mut self, action: &ActionRequest) -> Result<(), Refusal> {
-        let Some(Value::Object(update)) = &action.value else {
-            return Err(Error("Bad value in setdata"));
-        };
-        if !merge(&mut self.data, update, GROUP_DATA_BYTES_MAX) {
-            return Err(Error("the data is too large"));
-        }
-        Ok(())
     }
 }
 
@@ -113,7 +80,63 @@ impl Hub {
         action: ActionRequest,
         now: Now,
     ) -> Result<(), Refusal> {
-        let (name, member) = self.member_of(conn).ok_or(Error(JOIN_FIRST))?;
+        let name = self.shared.place_of(conn).cloned().ok_or(Error(JOIN_FIRST))?;
+        let done = self.within(&name, |group, shared| group.user_action(shared, conn, action, now));
+        done.unwrap_or(Err(Error(JOIN_FIRST)))
+    }
+
+    /// A member acts on its group.
+    pub fn group_action(
+        &mut self,
+        conn: ConnId,
+        action: ActionRequest,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let name = self.shared.place_of(conn).cloned().ok_or(Error(JOIN_FIRST))?;
+        // The only one that is about other groups as well.
+        let lists_subgroups = action.kind == "subgroups";
+        let done = self.within(&name, |group, shared| {
+            group.charge_action(conn, &action.kind, now)?;
+            group.group_action(shared, conn, action, now)
+        });
+        done.unwrap_or(Err(Error(JOIN_FIRST)))?;
+        if lists_subgroups {
+            self.list_subgroups(&name, conn, now);
+        }
+        Ok(())
+    }
+
+    fn list_subgroups(&mut self, name: &GroupName, conn: ConnId, now: Now) {
+        let below = self.groups.values();
+        let below = below.filter(|group| group.name.is_below(name) && !group.members.is_empty());
+        let mut lines: Vec<String> = below
+            .map(|group| {
+                let count = group.members.len();
+                let plural = if count == 1 { "" } else { "s" };
+                format!("{} ({count} client{plural})\n", group.name.as_str())
+            })
+            .collect();
+        lines.sort();
+        let message = Message {
+            username: Username::parse("Server").ok(),
+            dest: self.member(conn).map(|member| member.id.clone()),
+            time: now.unix.to_rfc3339(),
+            value: Some(lines.concat().into()),
+            ..Message::default()
+        };
+        self.shared.tell(conn, Event::Chat(Arc::new(message)));
+    }
+}
+
+impl Group {
+    fn user_action(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        action: ActionRequest,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let member = self.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
         let kind = action.kind.as_str();
         let is_known = matches!(
             kind,
@@ -135,57 +158,65 @@ impl Hub {
             return Err(Error("too many messages, slow down"));
         }
         if kind == "setdata" {
-            return self.set_user_data(&name, conn, &action);
+            return self.set_user_data(shared, conn, &action);
         }
         if kind == "consent" {
-            return self.consent(&name, conn, &action);
+            return self.consent(shared, conn, &action);
         }
         if !member.may(OP) {
             return Err(Refusal::NOT_AUTHORISED);
         }
         let by = (member.id.clone(), member.username.clone());
-        let Some(group) = self.groups.get(&name) else {
-            return Err(Error(JOIN_FIRST));
-        };
-        let dest = group.find(&action.dest);
+        let dest = self.find(&action.dest);
         match kind {
             "kick" => {
                 let dest = dest.ok_or(Error("no such user"))?;
                 let text = text_of(action.value)?;
-                self.kick(&name, dest, Some(by), text, now);
-                self.settle(&name, now);
+                self.kick(shared, dest, Some(by), text, now);
+                self.settle(shared, now);
                 Ok(())
             }
-            "identify" => self.identify(&name, conn, by, dest.ok_or(Error("client not found"))?),
-            _ => self.change_permissions(&name, dest.ok_or(Error("no such user"))?, kind),
+            "identify" => {
+                let dest = dest.ok_or(Error("client not found"))?;
+                self.identify(shared, conn, by, dest)
+            }
+            _ => self.change_permissions(shared, dest.ok_or(Error("no such user"))?, kind),
         }
     }
 
+    /// Gives or takes what an action of this kind does, with all that follows from that.
     fn change_permissions(
         &mut self,
-        name: &GroupName,
+        shared: &mut Shared,
         dest: ConnId,
         kind: &str,
     ) -> Result<(), Refusal> {
-        let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
-        let may_present = group.change_permissions(dest, kind)?;
-        self.tell_user_changed(name, dest, true);
-        self.follow_consent(name, dest);
+        let records = self.description.flags.allow_recording;
+        let member = self.members.get_mut(&dest).ok_or(Error("no such user"))?;
+        // Behind WHIP and WHEP is nobody who could do with it what a person does.
+        if !member.traits.chats {
+            return Err(Error("this is not a real user"));
+        }
+        Change::of(kind, records).make(member);
+        let may_present = member.may(PRESENT);
+        self.tell_user_changed(shared, dest, true);
+        self.follow_consent(shared, dest);
+        // After it has learnt why.
         if !may_present {
-            self.close_all_ups(name, dest, Some("permission denied"));
+            self.close_all_ups(shared, dest, Some("permission denied"));
         }
         Ok(())
     }
 
+    /// Tells a member who another one is, and that one that it has been told.
     fn identify(
-        &mut self,
-        name: &GroupName,
+        &self,
+        shared: &mut Shared,
         conn: ConnId,
         by: (ClientId, Username),
         dest: ConnId,
     ) -> Result<(), Refusal> {
-        let group = self.groups.get(name).ok_or(Error(JOIN_FIRST))?;
-        let member = group.members.get(&dest).ok_or(Error("client not found"))?;
+        let member = self.members.get(&dest).ok_or(Error("client not found"))?;
         let mut value = Map::new();
         value.insert("id".into(), member.id.as_str().into());
         if !member.username.as_str().is_empty() {
@@ -194,13 +225,12 @@ impl Hub {
         if let Some(address) = &member.traits.address {
             value.insert("address".into(), address.as_str().into());
         }
-        let has_address = member.traits.address.is_some();
-        let is_told = member.traits.chats && dest != conn;
-        self.tell_as_server(conn, "userinfo", Value::Object(value));
-        if is_told {
+        shared.tell_as_server(conn, "userinfo", Value::Object(value));
+        if member.traits.chats && dest != conn {
             let caller = if by.1.as_str().is_empty() { by.0.as_str() } else { by.1.as_str() };
+            let has_address = member.traits.address.is_some();
             let what = if has_address { "Your IP address" } else { "Your id" };
-            self.tell_as_server(
+            shared.tell_as_server(
                 dest,
                 "warning",
                 json!(format!("{what} has been communicated to user {caller}.")),
@@ -209,102 +239,86 @@ impl Hub {
         Ok(())
     }
 
+    /// A member changes what it shows of itself.
     fn set_user_data(
         &mut self,
-        name: &GroupName,
+        shared: &mut Shared,
         conn: ConnId,
         action: &ActionRequest,
     ) -> Result<(), Refusal> {
-        let group = self.groups.get_mut(name).ok_or(Error(JOIN_FIRST))?;
-        if let Some(is_up) = group.set_user_data(conn, action)? {
-            self.note_member(name, conn, if is_up { "hand-up" } else { "hand-down" });
+        let member = self.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
+        if action.dest != member.id.as_str() {
+            return Err(Refusal::NOT_AUTHORISED);
         }
-        self.tell_user_changed(name, conn, false);
+        let Some(Value::Object(update)) = &action.value else {
+            return Err(Error("Bad value in setdata"));
+        };
+        let had_hand = member.has_hand_up();
+        if !merge(&mut member.data, update, USER_DATA_BYTES_MAX) {
+            return Err(Error("the data is too large"));
+        }
+        let has_hand = member.has_hand_up();
+        if had_hand != has_hand {
+            self.note_member(shared, conn, if has_hand { "hand-up" } else { "hand-down" });
+        }
+        self.tell_user_changed(shared, conn, false);
         Ok(())
     }
 
-    /// A member acts on its group.
-    pub fn group_action(
+    /// Whether a member may do this to its group now. What it may do costs it of its budget.
+    fn charge_action(&mut self, conn: ConnId, kind: &str, now: Now) -> Result<(), Refusal> {
+        let member = self.members.get_mut(&conn).ok_or(Error(JOIN_FIRST))?;
+        let may = match kind {
+            "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" => member.may(OP),
+            "record" | "unrecord" => member.may(RECORD),
+            // Tokens have rules and refusals of their own.
+            "maketoken" | "edittoken" | "listtokens" => true,
+            _ => return Err(Fatal("unknown group action")),
+        };
+        if !may {
+            return Err(Refusal::NOT_AUTHORISED);
+        }
+        if !member.chat_budget.take(now.mono) {
+            return Err(Error("too many messages, slow down"));
+        }
+        Ok(())
+    }
+
+    /// Does what [`Self::charge_action`] has let pass.
+    fn group_action(
         &mut self,
+        shared: &mut Shared,
         conn: ConnId,
         action: ActionRequest,
         now: Now,
     ) -> Result<(), Refusal> {
-        let (name, member) = self.member_of(conn).ok_or(Error(JOIN_FIRST))?;
-        let is_op = member.may(OP);
-        let kind = action.kind.as_str();
-        match kind {
-            "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" if !is_op => {
-                return Err(Refusal::NOT_AUTHORISED);
-            }
-            "clearchat" | "lock" | "unlock" | "subgroups" | "setdata" => {
-                if !member.chat_budget.take(now.mono) {
-                    return Err(Error("too many messages, slow down"));
-                }
-            }
-            "record" | "unrecord" if !member.may(RECORD) => return Err(Refusal::NOT_AUTHORISED),
-            "record" | "unrecord" if !member.chat_budget.take(now.mono) => {
-                return Err(Error("too many messages, slow down"));
-            }
-            "record" => return self.record(&name, conn, now),
-            "unrecord" => {
-                self.unrecord(&name, now);
-                return Ok(());
-            }
+        match action.kind.as_str() {
+            "record" => return self.record(shared, conn, now),
+            "unrecord" => self.unrecord(shared, now),
             "maketoken" | "edittoken" | "listtokens" => {
-                if !member.chat_budget.take(now.mono) {
-                    return Err(Error("too many messages, slow down"));
-                }
-                if self.token_action(&name, conn, &action, now) {
-                    return Err(Refusal::NotAuthorised { text: None });
-                }
-                return Ok(());
+                return self.token_action(shared, conn, &action, now);
             }
-            _ => return Err(Fatal("unknown group action")),
-        }
-        match kind {
-            "clearchat" => self.clear_chat(&name, action.value).map_err(Error),
-            "subgroups" => {
-                self.list_subgroups(&name, conn, now);
-                Ok(())
-            }
+            "clearchat" => return self.clear_chat(shared, action.value).map_err(Error),
             "setdata" => {
-                let group = self.groups.get_mut(&name).ok_or(Error(JOIN_FIRST))?;
-                group.set_data(&action)?;
-                self.tell_changed(&name, true);
-                Ok(())
+                self.set_data(&action)?;
+                self.tell_changed(shared, true);
             }
-            _ => {
-                let lock = if kind == "lock" { Some(text_of(action.value)?) } else { None };
-                self.set_lock(&name, lock);
-                Ok(())
-            }
+            "lock" => self.set_lock(shared, Some(text_of(action.value)?)),
+            "unlock" => self.set_lock(shared, None),
+            _ => {}
         }
+        Ok(())
     }
 
-    fn list_subgroups(&mut self, name: &GroupName, conn: ConnId, now: Now) {
-        let mut lines: Vec<String> = self
-            .groups
-            .values()
-            .filter(|group| group.name.is_below(name) && !group.members.is_empty())
-            .map(|group| {
-                let count = group.members.len();
-                let plural = if count == 1 { "" } else { "s" };
-                format!("{} ({count} client{plural})\n", group.name.as_str())
-            })
-            .collect();
-        lines.sort();
-        let Some(member) = self.groups.get(name).and_then(|group| group.members.get(&conn)) else {
-            return;
+    /// An operator changes what is known to all of the group.
+    fn set_data(&mut self, action: &ActionRequest) -> Result<(), Refusal> {
+        let Some(Value::Object(update)) = &action.value else {
+            return Err(Error("Bad value in setdata"));
         };
-        let message = Message {
-            username: Username::parse("Server").ok(),
-            dest: Some(member.id.clone()),
-            time: now.unix.to_rfc3339(),
-            value: Some(lines.concat().into()),
-            ..Message::default()
-        };
-        self.tell(conn, Event::Chat(Arc::new(message)));
+        if !merge(&mut self.data, update, GROUP_DATA_BYTES_MAX) {
+            return Err(Error("the data is too large"));
+        }
+        Ok(())
     }
 }
 

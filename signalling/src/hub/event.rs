@@ -31,7 +31,7 @@ pub struct Caller {
     pub host: Option<String>,
 }
 
-/// A wish to join.
+/// A request to join a group.
 #[derive(Clone, Debug)]
 pub struct JoinRequest {
     /// The id to be known under, as the client gave it.
@@ -40,7 +40,7 @@ pub struct JoinRequest {
     pub group: String,
     /// What shows who it is.
     pub credentials: Credentials,
-    /// What others shall know.
+    /// What others are to know of the member.
     pub data: Map<String, Value>,
 }
 
@@ -126,7 +126,7 @@ pub enum Event {
     },
     /// A message from before the member joined.
     History(Arc<Message>),
-    /// A chat message.
+    /// A chat message, to those who are there.
     Chat(Arc<Message>),
     /// A message for the user interface.
     UserMessage(Arc<Message>),
@@ -189,7 +189,7 @@ pub enum Event {
     Silent {
         /// The id of the stream that this is about.
         stream: StreamId,
-        /// Whether nothing comes.
+        /// Whether nothing comes at present.
         is_silent: bool,
     },
     /// How the member's own connection for a stream fares, if that is worth a word.
@@ -221,12 +221,12 @@ pub enum Event {
         /// The id of the stream that this is about.
         stream: StreamId,
     },
-    /// The member shall end a stream of its own.
+    /// The member is to end a stream of its own.
     Abort {
         /// The id of the stream that this is about.
         stream: StreamId,
     },
-    /// The member shall restart ICE on a stream of its own.
+    /// The member is to restart ICE on a stream of its own.
     Renegotiate {
         /// The id of the stream that this is about.
         stream: StreamId,

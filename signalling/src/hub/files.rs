@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Event, GROUPS_MAX, GroupFile, Hub, Message, Output, StatusReply, Waiting};
+use super::{Event, GROUPS_MAX, GroupFile, Hub, Message, Output, Shared, StatusReply, Waiting};
 use crate::group::Group;
 use crate::name::GroupName;
 use crate::permission::OP;
@@ -20,15 +20,13 @@ impl Hub {
         let queue = self.loads.entry(name.clone()).or_default();
         queue.push(waiting);
         if queue.len() == 1 {
-            self.outputs.push_back(Output::Load(name));
+            self.shared.outputs.push_back(Output::Load(name));
         }
     }
 
     /// What came of [`Output::Load`].
     pub fn group_file(&mut self, name: &GroupName, file: GroupFile, now: Now) {
         let usable = self.adopt(name, file, now);
-        // The new file may want it locked or empty while no operator is there; before anybody is let in.
-        self.settle(name, now);
         for waiting in self.loads.remove(name).unwrap_or_default() {
             match waiting {
                 Waiting::Nobody => {}
@@ -38,7 +36,7 @@ impl Hub {
                         (Err(Unusable::Missing), _) => StatusReply::Missing,
                         _ => StatusReply::Broken,
                     };
-                    self.outputs.push_back(Output::Status(ticket, reply));
+                    self.shared.outputs.push_back(Output::Status(ticket, reply));
                 }
                 Waiting::Join(conn) => self.identify_joiner(conn, name, &usable),
             }
@@ -47,45 +45,23 @@ impl Hub {
 
     /// Brings the group in memory up to date.
     fn adopt(&mut self, name: &GroupName, file: GroupFile, now: Now) -> Result<(), Unusable> {
+        if let Some(result) = self.within(name, |group, shared| {
+            let result = group.take_file(shared, &file);
+            // The new file may want it locked or empty while no operator is there; before anybody is let in.
+            group.settle(shared, now);
+            result
+        }) {
+            return result;
+        }
         match file {
-            GroupFile::Found(_) if !self.groups.contains_key(name) && !self.make_room() => {
-                Err(Unusable::Broken)
-            }
-            GroupFile::Found(description) => match self.groups.get_mut(name) {
-                Some(group) => {
-                    if group.adopt(description) {
-                        self.tell_changed(name, true);
-                        self.follow_all_consents(name);
-                    }
-                    Ok(())
-                }
-                None => {
-                    let group = Group::new(name.clone(), description, now.mono);
-                    self.groups.insert(name.clone(), group);
-                    Ok(())
-                }
-            },
-            GroupFile::Missing => {
-                if let Some(group) = self.groups.get_mut(name) {
-                    group.is_orphan = true;
-                    if group.members.is_empty() {
-                        self.groups.remove(name);
-                    }
-                }
-                Err(Unusable::Missing)
-            }
-            GroupFile::Broken(error) => {
-                let Some(group) = self.groups.get_mut(name) else {
-                    return Err(Unusable::Broken);
-                };
-                // The old description stays in force; ops are told once per kind of error.
-                let text = format!("the group file cannot be used, the old one stays: {error}");
-                if group.told_broken.as_ref() != Some(&text) {
-                    group.told_broken = Some(text.clone());
-                    self.warn_ops(name, &text);
-                }
+            GroupFile::Found(description) if self.make_room() => {
+                let mut group = Group::new(name.clone(), description, now.mono);
+                group.settle(&mut self.shared, now);
+                self.groups.insert(name.clone(), group);
                 Ok(())
             }
+            GroupFile::Missing => Err(Unusable::Missing),
+            GroupFile::Found(_) | GroupFile::Broken(_) => Err(Unusable::Broken),
         }
     }
 
@@ -102,19 +78,44 @@ impl Hub {
         let oldest = empty.min_by_key(|group| group.touched_at).map(|group| group.name.clone());
         oldest.is_some_and(|name| self.groups.remove(&name).is_some())
     }
+}
 
-    fn warn_ops(&mut self, name: &GroupName, text: &str) {
-        let Some(group) = self.groups.get(name) else {
-            return;
-        };
-        let ops = group.members.iter().filter(|(_, member)| member.traits.chats && member.may(OP));
-        let ops = ops.map(|(conn, _)| *conn).collect();
+impl Group {
+    /// Follows what has become of its file. With a mistake in it the old description stays.
+    fn take_file(&mut self, shared: &mut Shared, file: &GroupFile) -> Result<(), Unusable> {
+        match file {
+            GroupFile::Found(description) => {
+                if self.adopt(description.clone()) {
+                    self.tell_changed(shared, true);
+                    self.follow_all_consents(shared);
+                }
+                Ok(())
+            }
+            GroupFile::Missing => {
+                self.is_orphan = true;
+                Err(Unusable::Missing)
+            }
+            GroupFile::Broken(error) => {
+                // Ops are told once per kind of error.
+                let text = format!("the group file cannot be used, the old one stays: {error}");
+                if self.told_broken.as_ref() != Some(&text) {
+                    self.warn_ops(shared, &text);
+                    self.told_broken = Some(text);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn warn_ops(&self, shared: &mut Shared, text: &str) {
+        let mut ops = self.chatting();
+        ops.retain(|conn| self.members.get(conn).is_some_and(|member| member.may(OP)));
         let message = Message {
             kind: "warning".to_owned(),
             is_privileged: true,
             value: Some(text.into()),
             ..Message::default()
         };
-        self.tell_many(ops, Event::UserMessage(Arc::new(message)));
+        shared.tell_many(ops, Event::UserMessage(Arc::new(message)));
     }
 }

@@ -70,7 +70,7 @@ impl Refused {
 impl Hub {
     /// A connection wants to be a member. Answered by [`Event::Joined`].
     pub fn join(&mut self, conn: ConnId, request: JoinRequest) {
-        let Some(client) = self.clients.get_mut(&conn) else {
+        let Some(client) = self.shared.clients.get_mut(&conn) else {
             return;
         };
         if !matches!(client.place, Place::Outside) {
@@ -96,8 +96,8 @@ impl Hub {
             client: request.client.clone(),
             username: request.credentials.username.clone().unwrap_or_default(),
         };
-        self.outputs.push_back(Output::Happened(Box::new(happening)));
-        if let Some(client) = self.clients.get_mut(&conn) {
+        self.shared.outputs.push_back(Output::Happened(Box::new(happening)));
+        if let Some(client) = self.shared.clients.get_mut(&conn) {
             client.place = Place::Outside;
         }
         let username = request.credentials.username.as_deref().unwrap_or_default();
@@ -111,7 +111,7 @@ impl Hub {
             failure: Some(failure),
             value: Some(text.to_owned()),
         };
-        self.tell(conn, Event::Joined(Box::new(joined)));
+        self.shared.tell(conn, Event::Joined(Box::new(joined)));
     }
 
     /// The file is there: find out who the joiner claims to be.
@@ -121,7 +121,7 @@ impl Hub {
         name: &GroupName,
         usable: &Result<(), Unusable>,
     ) {
-        let Some(client) = self.clients.get_mut(&conn) else {
+        let Some(client) = self.shared.clients.get_mut(&conn) else {
             return;
         };
         let Place::Joining(joining) = &mut client.place else {
@@ -143,32 +143,16 @@ impl Hub {
         let Some(group) = self.groups.get(name) else {
             return;
         };
-        let credentials = &joining.request.credentials;
-        let found = password_login(group, credentials);
-        let (login, stored) =
-            found.map_or((None, None), |(login, stored)| (Some(login), Some(stored)));
-        let keys = || group.description.auth_keys.clone();
-        let proof = match (&credentials.secret, stored) {
-            (Secret::Token(token), _) => {
-                Proof::Token { token: token.clone(), keys: keys(), otherwise: None }
-            }
-            (Secret::Bearer(token), otherwise) => {
-                Proof::Token { token: token.clone(), keys: keys(), otherwise }
-            }
-            (Secret::Password(given), stored) => {
-                Proof::password(&group.description, stored, given.clone())
-            }
-        };
-        let username = credentials.username.clone().unwrap_or_default();
         let address = client.traits.address.clone();
-        let check = CredentialCheck::new(name, &group.description, username, address, proof);
+        let (login, check) = group.credential_check(&joining.request.credentials, address);
         joining.login = login;
-        self.outputs.push_back(Output::Check(conn, check));
+        self.shared.outputs.push_back(Output::Check(conn, check));
     }
 
     /// What came of [`Output::Check`].
     pub fn verdict(&mut self, conn: ConnId, verdict: Verdict, now: Now) {
-        let Some(client) = self.clients.get_mut(&conn) else {
+        let Self { groups, shared, closing, .. } = self;
+        let Some(client) = shared.clients.get_mut(&conn) else {
             return;
         };
         if !matches!(client.place, Place::Joining(_)) {
@@ -179,33 +163,70 @@ impl Hub {
             return;
         };
         let Joining { request, name, login } = *joining;
-        let refused = match (verdict, login) {
-            (Verdict::Right, Some(login)) => match self.admit(conn, &request, &name, login, now) {
-                Ok(()) => return,
-                Err(refused) => refused,
-            },
-            (Verdict::Granted(grant), _) => {
-                let login = self.token_login(&name, &request, *grant);
-                match login.and_then(|login| self.admit(conn, &request, &name, login, now)) {
-                    Ok(()) => return,
-                    Err(refused) => refused,
-                }
+        let group = groups.get_mut(&name).ok_or_else(Refused::no_such_group);
+        let closing = closing.as_deref();
+        let admitted = match (verdict, login) {
+            (Verdict::Right, Some(login)) => {
+                group.and_then(|group| group.admit(shared, closing, conn, (&request, login), now))
             }
-            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Refused::internal(),
-            (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => Refused::not_authorised(),
-            (Verdict::Busy, _) => Refused::new(Failure::Busy, "server busy, try again"),
+            (Verdict::Granted(grant), _) => group.and_then(|group| {
+                let login = group.token_login(&request, *grant)?;
+                group.admit(shared, closing, conn, (&request, login), now)
+            }),
+            (Verdict::Broken(_), Some(Login { is_named: true, .. })) => Err(Refused::internal()),
+            (Verdict::Right | Verdict::Wrong | Verdict::Broken(_), _) => {
+                Err(Refused::not_authorised())
+            }
+            (Verdict::Busy, _) => Err(Refused::new(Failure::Busy, "server busy, try again")),
         };
-        self.refuse(conn, &request, refused);
+        if let Err(refused) = admitted {
+            self.refuse(conn, &request, refused);
+        }
+    }
+}
+
+impl Group {
+    /// Who somebody claims to be, if the group's file says anything of that, and what has to be compared.
+    fn credential_check(
+        &self,
+        credentials: &Credentials,
+        address: Option<String>,
+    ) -> (Option<Login>, CredentialCheck) {
+        let (login, stored) = self.password_login(credentials).unzip();
+        let keys = || self.description.auth_keys.clone();
+        let proof = match (&credentials.secret, stored) {
+            (Secret::Token(token), _) => {
+                Proof::Token { token: token.clone(), keys: keys(), otherwise: None }
+            }
+            (Secret::Bearer(token), otherwise) => {
+                Proof::Token { token: token.clone(), keys: keys(), otherwise }
+            }
+            (Secret::Password(given), stored) => {
+                Proof::password(&self.description, stored, given.clone())
+            }
+        };
+        let username = credentials.username.clone().unwrap_or_default();
+        let check = CredentialCheck::new(&self.name, &self.description, username, address, proof);
+        (login, check)
+    }
+
+    /// Who the credentials say the client is, and the password that would prove it.
+    fn password_login(&self, credentials: &Credentials) -> Option<(Login, Password)> {
+        let username = Username::parse(credentials.username.as_deref()?).ok()?;
+        let user = self.description.user(username.as_str())?;
+        let password = user.password.clone()?;
+        let login = Login {
+            is_named: self.description.is_named(username.as_str()),
+            permissions: self.description.permissions(user),
+            username,
+            expires: None,
+            kept: None,
+        };
+        Some((login, password))
     }
 
     /// Who the bearer of a good token is: whom the token names, or else whom the bearer names.
-    fn token_login(
-        &self,
-        name: &GroupName,
-        request: &JoinRequest,
-        grant: TokenGrant,
-    ) -> Result<Login, Refused> {
-        let group = self.groups.get(name).ok_or_else(Refused::no_such_group)?;
+    fn token_login(&self, request: &JoinRequest, grant: TokenGrant) -> Result<Login, Refused> {
         let username = match grant.username.as_deref() {
             Some(username) if !username.is_empty() => username,
             own => {
@@ -213,7 +234,7 @@ impl Hub {
                 let Some(chosen) = chosen.or(own) else {
                     return Err(Refused::new(Failure::NeedUsername, "username required"));
                 };
-                if !chosen.is_empty() && group.description.is_named(chosen) {
+                if !chosen.is_empty() && self.description.is_named(chosen) {
                     let text = "this username is taken";
                     return Err(Refused::new(Failure::DuplicateUsername, text));
                 }
@@ -228,19 +249,4 @@ impl Hub {
             kept: grant.kept,
         })
     }
-}
-
-/// Who the credentials say the client is, and the password that would prove it.
-fn password_login(group: &Group, credentials: &Credentials) -> Option<(Login, Password)> {
-    let username = Username::parse(credentials.username.as_deref()?).ok()?;
-    let user = group.description.user(username.as_str())?;
-    let password = user.password.clone()?;
-    let login = Login {
-        is_named: group.description.is_named(username.as_str()),
-        permissions: group.description.permissions(user),
-        username,
-        expires: None,
-        kept: None,
-    };
-    Some((login, password))
 }

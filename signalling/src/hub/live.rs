@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Event, Hub};
-use crate::group::Lock;
+use super::{Event, Hub, Shared};
+use crate::group::{Group, Lock};
 use crate::ids::{ConnId, StreamId};
 use crate::name::GroupName;
 use crate::permission::OP;
@@ -97,8 +97,18 @@ impl Hub {
         operation: Operation,
         now: Now,
     ) -> Result<(), NotDone> {
-        let group = self.groups.get(name).ok_or(NotDone::NoGroup)?;
-        let find = |client: &str| group.find(client).ok_or(NotDone::NoMember);
+        let done = self.within(name, |group, shared| group.operate(shared, operation, now));
+        done.unwrap_or(Err(NotDone::NoGroup))
+    }
+}
+
+impl Group {
+    fn operate(
+        &mut self,
+        shared: &mut Shared,
+        operation: Operation,
+        now: Now,
+    ) -> Result<(), NotDone> {
         match operation {
             Operation::Kick { message, .. }
             | Operation::Lock { message }
@@ -108,55 +118,54 @@ impl Hub {
                 return Err(NotDone::TooLong);
             }
             Operation::Kick { client, message } => {
-                let conn = find(&client)?;
-                self.kick(name, conn, None, message, now);
-                self.settle(name, now);
+                let conn = self.known(&client)?;
+                self.kick(shared, conn, None, message, now);
+                self.settle(shared, now);
             }
             Operation::Mute { client: Some(client) } => {
-                let conn = find(&client)?;
-                self.tell_as_server(conn, "mute", Value::Null);
+                shared.tell_as_server(self.known(&client)?, "mute", Value::Null);
             }
             Operation::Mute { client: None } => {
-                let listeners = group.chatting();
-                let all: Vec<ConnId> = listeners
-                    .into_iter()
-                    .filter(|conn| group.members.get(conn).is_some_and(|m| !m.may(OP)))
-                    .collect();
-                for conn in all {
-                    self.tell_as_server(conn, "mute", Value::Null);
+                for (conn, member) in &self.members {
+                    if member.traits.chats && !member.may(OP) {
+                        shared.tell_as_server(*conn, "mute", Value::Null);
+                    }
                 }
             }
-            Operation::Lock { message } => self.set_lock(name, Some(message)),
-            Operation::Unlock => self.set_lock(name, None),
+            Operation::Lock { message } => self.set_lock(shared, Some(message)),
+            Operation::Unlock => self.set_lock(shared, None),
             Operation::CloseStream { client, stream } => {
-                let conn = find(&client)?;
+                let conn = self.known(&client)?;
                 let stream = StreamId::parse(&stream).map_err(|_| NotDone::NoStream)?;
-                let member = group.members.get(&conn).ok_or(NotDone::NoMember)?;
+                let member = self.members.get(&conn).ok_or(NotDone::NoMember)?;
                 if !member.ups.contains_key(&stream) {
                     return Err(NotDone::NoStream);
                 }
-                self.close_up(name, conn, &stream, true);
-                self.tell(conn, Event::Abort { stream });
-                self.tell_error(conn, "an administrator has ended this stream");
+                self.close_up(shared, conn, &stream, true);
+                shared.tell(conn, Event::Abort { stream });
+                shared.tell_error(conn, "an administrator has ended this stream");
             }
             Operation::Say { client, message } => {
                 let to = match client {
-                    Some(client) => vec![find(&client)?],
-                    None => group.chatting(),
+                    Some(client) => vec![self.known(&client)?],
+                    None => self.chatting(),
                 };
                 for conn in to {
-                    self.tell(conn, Event::Warning { text: message.clone() });
+                    shared.tell(conn, Event::Warning { text: message.clone() });
                 }
             }
         }
         Ok(())
     }
 
-    /// Locks a group, or opens it, and tells its members.
-    pub(super) fn set_lock(&mut self, name: &GroupName, lock: Option<String>) {
-        if let Some(group) = self.groups.get_mut(name) {
-            group.lock = lock.map(Lock::BySomebody);
-            self.tell_changed(name, true);
-        }
+    /// The member of this client id.
+    fn known(&self, client: &str) -> Result<ConnId, NotDone> {
+        self.find(client).ok_or(NotDone::NoMember)
+    }
+
+    /// Locks it, or opens it, and tells its members.
+    pub(super) fn set_lock(&mut self, shared: &mut Shared, lock: Option<String>) {
+        self.lock = lock.map(Lock::BySomebody);
+        self.tell_changed(shared, true);
     }
 }

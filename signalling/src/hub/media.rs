@@ -1,4 +1,4 @@
-//! What the hub wants of the data plane, and what that says.
+//! What the hub asks of the data plane, and what that reports.
 
 use std::net::IpAddr;
 
@@ -8,14 +8,14 @@ use crate::ids::{ConnId, MediaId, PublicationKey};
 use crate::path::PathState;
 use crate::stream::{MediaKind, Rate, Want};
 
-/// A wish to the data plane.
+/// A request to the data plane.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaRequest {
     /// Take a publisher's offer; a known transport is renegotiated.
     Publish {
-        /// The transport.
+        /// The publisher's transport, one for each of its streams.
         media: MediaId,
-        /// The SDP offer.
+        /// Its SDP offer, as the client sent it.
         offer: String,
         /// The codecs of the group, in order of preference.
         codecs: Vec<String>,
@@ -24,20 +24,20 @@ pub enum MediaRequest {
     },
     /// Make an offer with exactly these; a known transport is renegotiated.
     Subscribe {
-        /// The transport.
+        /// The viewer's transport, one for each stream that it gets.
         media: MediaId,
         /// Who gets it: all that one member gets shares what its path takes.
         client: ConnId,
         /// The stream id of every track.
         msid: String,
-        /// What it shall carry from now on, and nothing else.
+        /// What it is to carry from now on, and nothing else.
         wants: Vec<Want>,
         /// Whether to restart ICE.
         is_restart: bool,
     },
-    /// Let it watch through seats; a known transport takes the offer as an ICE restart.
+    /// Let a member watch through seats; a known transport takes the offer as an ICE restart.
     View {
-        /// The transport.
+        /// The transport of all that the member watches.
         media: MediaId,
         /// The member that watches.
         client: ConnId,
@@ -50,18 +50,18 @@ pub enum MediaRequest {
         /// Our address that the viewer has reached.
         reached: Option<IpAddr>,
     },
-    /// What its seats shall carry, the most important first.
+    /// What the seats of a view are to carry, the most important first.
     Watch {
-        /// The transport.
+        /// The transport of the view.
         media: MediaId,
         /// What does not fit is left out.
         wants: Vec<Want>,
     },
     /// Take the answer of a viewer to our offer.
     AcceptAnswer {
-        /// The transport.
+        /// The viewer's transport.
         media: MediaId,
-        /// The SDP answer.
+        /// Its SDP answer, as the client sent it.
         answer: String,
     },
     /// Another layer of the same section, without an offer.
@@ -78,21 +78,21 @@ pub enum MediaRequest {
         /// Whether it is sent on, as it is at first.
         is_heard: bool,
     },
-    /// Tell how all fares that the owner of this viewing transport gets.
+    /// Report on everything that the owner of this viewing transport is sent.
     Number {
         /// One of its transports.
         media: MediaId,
     },
     /// Note an address that a peer has found after its offer.
     AddCandidate {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
         /// The value of the `candidate` attribute.
         candidate: String,
     },
     /// End a transport, without a word to anybody.
     Close {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
     },
 }
@@ -140,12 +140,12 @@ impl MediaEvent {
     }
 }
 
-/// What the data plane says.
+/// What the data plane reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaEvent {
     /// A publisher's offer was taken.
     Answered {
-        /// The transport.
+        /// The publisher's transport.
         media: MediaId,
         /// The SDP answer.
         answer: String,
@@ -156,14 +156,14 @@ pub enum MediaEvent {
     },
     /// An offer for a viewer is ready.
     Offered {
-        /// The transport.
+        /// The viewer's transport.
         media: MediaId,
         /// The SDP offer.
         offer: String,
     },
     /// A description was refused.
     Refused {
-        /// The transport.
+        /// The transport whose description it was.
         media: MediaId,
         /// For the peer to read.
         text: String,
@@ -172,7 +172,7 @@ pub enum MediaEvent {
     },
     /// A viewer's seats are negotiated.
     Viewed {
-        /// The transport.
+        /// The transport of the view.
         media: MediaId,
         /// The answer to its offer, if the offer was its own.
         answer: Option<String>,
@@ -208,35 +208,35 @@ pub enum MediaEvent {
     },
     /// What a viewer's seats carry now.
     Watching {
-        /// The transport.
+        /// The transport of the view.
         media: MediaId,
         /// What each seat carries, in the order of the seats.
         seats: Vec<Option<PublicationKey>>,
     },
     /// What a publisher's sections bring, about once per second.
     Received {
-        /// The transport.
+        /// The publisher's transport.
         media: MediaId,
         /// Of each Encoding that has brought anything.
         rates: Vec<Rate>,
     },
     /// ICE and DTLS are up.
     Connected {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
     },
     /// A connection has come further, or has met trouble.
     Path {
-        /// The transport.
+        /// Of a publisher or a viewer.
         media: MediaId,
         /// How far it has come, and what it goes over.
         path: PathState,
     },
-    /// How all fares that the owner of a transport gets, as [`MediaRequest::Number`] has asked.
+    /// The report that [`MediaRequest::Number`] has asked for.
     Numbers {
         /// The one that was named.
         media: MediaId,
-        /// By transport.
+        /// Of each of its viewing transports, what is sent over it.
         sent: Sent,
     },
     /// First media of a section, or its codec has changed.
@@ -259,17 +259,17 @@ pub enum MediaEvent {
     },
     /// No connectivity; an ICE restart may help.
     Disconnected {
-        /// The transport.
+        /// The transport whose peer is not heard.
         media: MediaId,
     },
     /// The peer is heard again.
     Reconnected {
-        /// The transport.
+        /// One that was disconnected.
         media: MediaId,
     },
     /// A transport has ended by itself: nothing needs to be closed.
     Closed {
-        /// The transport.
+        /// The transport, which is no more.
         media: MediaId,
         /// For the member to read.
         text: String,

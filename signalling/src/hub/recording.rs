@@ -6,20 +6,20 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::action::Refusal::{self, Error};
-use super::{ActionRequest, Event, Hub, Message, Output, Place, Traits, UserKind, user_event};
+use super::{ActionRequest, Event, Hub, Message, Place, Shared, Traits, UserKind, user_event};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId, MediaId, PublicationKey, StreamId};
 use crate::member::Member;
 use crate::name::{GroupName, Username};
 use crate::permission::{OP, Permissions};
 use crate::recording_rules::Consent;
-use crate::stream::MediaKind;
+use crate::stream::{MediaKind, Up};
 use crate::time::Now;
 
 /// The name of the member that records.
 const USERNAME: &str = "RECORDING";
 
-/// What the recorder shall do.
+/// What the recorder is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RecordOrder {
     /// A recording begins.
@@ -83,68 +83,53 @@ impl Group {
         };
         may && self.recorder.is_some_and(|recorder| recorder != conn)
     }
-}
-
-impl Hub {
-    /// A group, if it is recorded at present.
-    fn recorded(&self, name: &GroupName) -> Option<&Group> {
-        self.groups.get(name).filter(|group| group.recorder.is_some())
-    }
-
-    fn order(&mut self, order: RecordOrder) {
-        self.outputs.push_back(Output::Record(Box::new(order)));
-    }
 
     /// Begins to record, with a member that shows it.
-    pub(super) fn record(&mut self, name: &GroupName, by: ConnId, now: Now) -> Result<(), Refusal> {
-        let Some(group) = self.groups.get(name) else {
-            return Err(Error("join a group first"));
-        };
-        if group.recorder.is_some() {
+    pub(super) fn record(
+        &mut self,
+        shared: &mut Shared,
+        starter: ConnId,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        if self.recorder.is_some() {
             return Err(Error("already recording"));
         }
-        let starter = by;
-        let by = group.members.get(&by).map(|member| member.username.as_str().to_owned());
-        let is_webm = group.description.recording.is_webm;
-        let id = self.entropy.hex_id();
+        let id = shared.entropy.hex_id();
         let (Ok(id), Ok(username)) = (ClientId::parse(&id), Username::parse(USERNAME)) else {
             return Err(Error("the recording could not be started"));
         };
-        let by = by.unwrap_or_default();
-        self.order(RecordOrder::Begin { group: name.clone(), by, is_webm });
-        let conn = self.connect(Traits::default());
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.place = Place::In(name.clone());
+        let by = self.members.get(&starter).map(|member| member.username.as_str().to_owned());
+        let (group, is_webm) = (self.name.clone(), self.description.recording.is_webm);
+        shared.order(RecordOrder::Begin { group, by: by.unwrap_or_default(), is_webm });
+        let conn = shared.connect(Traits::default());
+        if let Some(client) = shared.clients.get_mut(&conn) {
+            client.place = Place::In(self.name.clone());
         }
+        // Clients know a recorder by this and by its name.
         let permissions = Permissions::from_list(&["system".to_owned()]);
         let member = Member::new(id, username, Traits::default(), permissions, now.mono);
-        let Some(group) = self.groups.get_mut(name) else {
-            return Ok(());
-        };
-        group.recorder = Some(conn);
+        self.recorder = Some(conn);
         let event = user_event(UserKind::Add, &member);
-        group.members.insert(conn, member);
-        let everyone = group.chatting();
+        self.members.insert(conn, member);
         // Who presses the button knows what it does.
-        if let Some(member) = group.members.get_mut(&starter) {
+        if let Some(member) = self.members.get_mut(&starter) {
             member.consent.get_or_insert(true);
         }
-        self.tell_many(everyone, event);
+        shared.tell_many(self.chatting(), event);
         // Before all learn that it records: who is recorded already need not be asked.
-        self.follow_all_consents(name);
-        self.tell_changed(name, false);
+        self.follow_all_consents(shared);
+        self.tell_changed(shared, false);
         Ok(())
     }
 
     /// A member says whether it may be recorded.
     pub(super) fn consent(
         &mut self,
-        name: &GroupName,
+        shared: &mut Shared,
         conn: ConnId,
         action: &ActionRequest,
     ) -> Result<(), Refusal> {
-        let group = self.groups.get_mut(name).ok_or(Error("join a group first"))?;
-        let member = group.members.get_mut(&conn).ok_or(Error("join a group first"))?;
+        let member = self.members.get_mut(&conn).ok_or(Error("join a group first"))?;
         if action.dest != member.id.as_str() {
             return Err(Refusal::NOT_AUTHORISED);
         }
@@ -152,114 +137,113 @@ impl Hub {
             return Err(Error("Bad value in consent"));
         };
         member.consent = Some(agrees);
-        self.follow_consent(name, conn);
+        self.follow_consent(shared, conn);
         Ok(())
     }
 
     /// Records whom the group's rules let it record, and nobody else.
-    pub(super) fn follow_all_consents(&mut self, name: &GroupName) {
-        let members = self.groups.get(name).map(|group| group.members.keys().copied().collect());
-        let members: Vec<ConnId> = members.unwrap_or_default();
+    pub(super) fn follow_all_consents(&mut self, shared: &mut Shared) {
+        let members: Vec<ConnId> = self.members.keys().copied().collect();
         for conn in members {
-            self.follow_consent(name, conn);
+            self.follow_consent(shared, conn);
         }
     }
 
     /// The same for one member, whose standing may have changed.
-    pub(super) fn follow_consent(&mut self, name: &GroupName, conn: ConnId) {
-        let Some(group) = self.groups.get_mut(name) else {
+    pub(super) fn follow_consent(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(member) = self.members.get(&conn) else {
             return;
         };
-        let Some(is_wanted) = group.members.get(&conn).map(|member| group.records(conn, member))
-        else {
-            return;
-        };
+        let is_wanted = self.records(conn, member);
         // Where everybody is recorded, telling everybody of everybody would be a message for each
         // pair: the group's status says it.
-        let is_told = group.description.recording.consent != Consent::Everybody;
-        let Some(member) = group.members.get_mut(&conn) else {
-            return;
-        };
-        if member.is_recorded == is_wanted {
-            return;
-        }
-        if !is_wanted {
-            let medias: Vec<MediaId> = member.ups.values().map(|up| up.media).collect();
-            self.note_member(name, conn, "left");
-            for media in medias {
-                self.recorded_stream_ended(name, media);
-            }
-            // Only now: what is written down of it before still belongs to the recording.
-            if let Some(member) = self.member_in(name, conn) {
-                member.is_recorded = false;
-            }
-        } else {
-            let streams: Vec<StreamId> = member.ups.keys().cloned().collect();
-            member.is_recorded = true;
-            self.note_member(name, conn, "joined");
-            for stream in streams {
-                self.record_stream_from(name, conn, &stream, is_told);
-            }
+        let is_told = self.description.recording.consent != Consent::Everybody;
+        match (member.is_recorded, is_wanted) {
+            (false, true) => self.begin_recording(shared, conn, is_told),
+            (true, false) => self.end_recording(shared, conn),
+            (false, false) | (true, true) => return,
         }
         if is_told {
-            self.tell_user_changed(name, conn, false);
+            self.tell_user_changed(shared, conn, false);
         }
     }
 
-    /// Ends the recording of a group, if there is one.
-    pub(super) fn unrecord(&mut self, name: &GroupName, now: Now) {
-        if let Some(conn) = self.groups.get(name).and_then(|group| group.recorder) {
-            self.remove_member(name, conn, now);
+    /// A member is recorded from now on, with the streams that it has.
+    fn begin_recording(&mut self, shared: &mut Shared, conn: ConnId, is_from_now: bool) {
+        if let Some(member) = self.members.get_mut(&conn) {
+            member.is_recorded = true;
+        }
+        self.note_member(shared, conn, "joined");
+        let Some(member) = self.members.get(&conn) else {
+            return;
+        };
+        for (stream, up) in &member.ups {
+            self.record_up(shared, member, (stream, up), is_from_now);
+        }
+    }
+
+    fn end_recording(&mut self, shared: &mut Shared, conn: ConnId) {
+        self.note_member(shared, conn, "left");
+        let Some(member) = self.members.get_mut(&conn) else {
+            return;
+        };
+        // Only now: what is written down of it before still belongs to the recording.
+        member.is_recorded = false;
+        let medias: Vec<MediaId> = member.ups.values().map(|up| up.media).collect();
+        for media in medias {
+            self.recorded_stream_ended(shared, media);
+        }
+    }
+
+    /// Ends the recording, if there is one.
+    pub(super) fn unrecord(&mut self, shared: &mut Shared, now: Now) {
+        if let Some(conn) = self.recorder {
+            self.remove_member(shared, conn, now);
         }
     }
 
     /// A member is gone: if it was the recorder, the recording is over; so it is when nobody else is
     /// left.
-    pub(super) fn recording_after(&mut self, name: &GroupName, gone: ConnId, now: Now) {
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
-        let Some(recorder) = group.recorder else {
+    pub(super) fn recording_after(&mut self, shared: &mut Shared, gone: ConnId, now: Now) {
+        let Some(recorder) = self.recorder else {
             return;
         };
         if recorder == gone {
-            group.recorder = None;
-            self.clients.remove(&gone);
-            self.order(RecordOrder::End { group: name.clone() });
-            self.tell_changed(name, false);
-            self.follow_all_consents(name);
-        } else if group.members.len() == 1 {
-            self.remove_member(name, recorder, now);
+            self.recorder = None;
+            shared.clients.remove(&gone);
+            shared.order(RecordOrder::End { group: self.name.clone() });
+            self.tell_changed(shared, false);
+            self.follow_all_consents(shared);
+        } else if self.members.len() == 1 {
+            self.remove_member(shared, recorder, now);
         }
     }
 
     /// A stream is there for others, or has changed.
-    pub(super) fn record_stream(&mut self, name: &GroupName, conn: ConnId, stream: &StreamId) {
-        self.record_stream_from(name, conn, stream, false);
+    pub(super) fn record_stream(&self, shared: &mut Shared, conn: ConnId, stream: &StreamId) {
+        if let Some(member) = self.members.get(&conn)
+            && let Some(up) = member.ups.get(stream)
+        {
+            self.record_up(shared, member, (stream, up), false);
+        }
     }
 
-    fn record_stream_from(
-        &mut self,
-        name: &GroupName,
-        conn: ConnId,
-        stream: &StreamId,
+    /// Has a stream recorded, if others know it and its publisher is recorded.
+    fn record_up(
+        &self,
+        shared: &mut Shared,
+        member: &Member,
+        (stream, up): (&StreamId, &Up),
         is_from_now: bool,
     ) {
-        let Some(group) = self.recorded(name) else {
+        if self.recorder.is_none() || !up.is_announced || !member.is_recorded {
             return;
-        };
-        let Some(member) = group.members.get(&conn) else {
-            return;
-        };
-        let Some(up) = member.ups.get(stream).filter(|up| up.is_announced && member.is_recorded)
-        else {
-            return;
-        };
+        }
         let section = |(m_line, kind): &(u8, MediaKind)| {
             (PublicationKey { media: up.media, m_line: *m_line }, *kind)
         };
         let recorded = RecordedStream {
-            group: name.clone(),
+            group: self.name.clone(),
             client: member.id.as_str().to_owned(),
             username: member.username.as_str().to_owned(),
             stream: stream.as_str().to_owned(),
@@ -267,22 +251,20 @@ impl Hub {
             is_from_now,
             sections: up.publications.iter().map(section).collect(),
         };
-        self.order(RecordOrder::Stream(recorded));
+        shared.order(RecordOrder::Stream(recorded));
     }
 
     /// A stream is over.
-    pub(super) fn recorded_stream_ended(&mut self, name: &GroupName, media: MediaId) {
-        if self.recorded(name).is_some() {
-            self.order(RecordOrder::StreamEnded { group: name.clone(), media });
+    pub(super) fn recorded_stream_ended(&self, shared: &mut Shared, media: MediaId) {
+        if self.recorder.is_some() {
+            shared.order(RecordOrder::StreamEnded { group: self.name.clone(), media });
         }
     }
 
     /// Somebody has come or gone.
-    pub(super) fn note_member(&mut self, name: &GroupName, conn: ConnId, event: &str) {
-        let Some(group) = self.recorded(name) else {
-            return;
-        };
-        let Some(member) = group.members.get(&conn).filter(|member| member.is_recorded) else {
+    pub(super) fn note_member(&self, shared: &mut Shared, conn: ConnId, event: &str) {
+        let member = self.members.get(&conn).filter(|member| member.is_recorded);
+        let Some(member) = member.filter(|_| self.recorder.is_some()) else {
             return;
         };
         let what = json!({
@@ -290,30 +272,30 @@ impl Hub {
             "client": member.id.as_str(),
             "username": member.username.as_str(),
         });
-        self.note_for_recorder(name, what);
+        self.note_for_recorder(shared, what);
     }
 
     /// Others speak than before.
-    pub(super) fn note_speakers(&mut self, name: &GroupName, streams: &[StreamId]) {
-        let Some(group) = self.recorded(name) else {
+    pub(super) fn note_speakers(&self, shared: &mut Shared, streams: &[StreamId]) {
+        if self.recorder.is_none() {
             return;
-        };
+        }
         let is_recorded = |stream: &&StreamId| {
-            let mut members = group.members.values();
+            let mut members = self.members.values();
             members.any(|member| member.is_recorded && member.ups.contains_key(*stream))
         };
         let streams: Vec<&str> = streams.iter().filter(is_recorded).map(StreamId::as_str).collect();
-        self.note_for_recorder(name, json!({ "event": "speakers", "streams": streams }));
+        self.note_for_recorder(shared, json!({ "event": "speakers", "streams": streams }));
     }
 
     /// Something was said to all.
-    pub(super) fn note_chat(&mut self, name: &GroupName, message: &Message) {
-        let Some(group) = self.recorded(name) else {
+    pub(super) fn note_chat(&self, shared: &mut Shared, message: &Message) {
+        if self.recorder.is_none() {
             return;
-        };
+        }
         // What the server says is nobody's.
-        let source = message.source.as_ref().and_then(|id| group.find(id.as_str()));
-        let member = source.and_then(|conn| group.members.get(&conn));
+        let source = message.source.as_ref().and_then(|id| self.find(id.as_str()));
+        let member = source.and_then(|conn| self.members.get(&conn));
         if member.is_some_and(|member| !member.is_recorded) {
             return;
         }
@@ -325,34 +307,41 @@ impl Hub {
             "username": message.username.as_ref().map(Username::as_str),
             "value": message.value,
         });
-        self.note_for_recorder(name, what);
+        self.note_for_recorder(shared, what);
     }
 
-    fn note_for_recorder(&mut self, name: &GroupName, what: Value) {
+    fn note_for_recorder(&self, shared: &mut Shared, what: Value) {
         if let Value::Object(what) = what {
-            self.order(RecordOrder::Note { group: name.clone(), what });
+            shared.order(RecordOrder::Note { group: self.name.clone(), what });
         }
     }
 
+    /// Tells operators, and whoever may record, what the recorder has to say.
+    fn tell_recorders(&self, shared: &mut Shared, text: &str) {
+        let may_know = |member: &Member| member.may(OP) || member.may(super::RECORD);
+        let members = self.members.iter();
+        let told = members.filter(|(_, member)| member.traits.chats && may_know(member));
+        let message = Message {
+            kind: "warning".to_owned(),
+            is_privileged: true,
+            error: "recording",
+            value: Some(text.into()),
+            ..Message::default()
+        };
+        let told = told.map(|(conn, _)| *conn).collect();
+        shared.tell_many(told, Event::UserMessage(Arc::new(message)));
+    }
+}
+
+impl Hub {
     /// The recorder has something to say to operators and to whoever may record; `is_over` if it has
     /// given up.
     pub fn recorder_says(&mut self, name: &GroupName, text: &str, is_over: bool, now: Now) {
-        if let Some(group) = self.groups.get(name) {
-            let may_know = |member: &Member| member.may(OP) || member.may(super::RECORD);
-            let members = group.members.iter();
-            let told = members.filter(|(_, member)| member.traits.chats && may_know(member));
-            let told: Vec<ConnId> = told.map(|(conn, _)| *conn).collect();
-            let message = Message {
-                kind: "warning".to_owned(),
-                is_privileged: true,
-                error: "recording",
-                value: Some(text.into()),
-                ..Message::default()
-            };
-            self.tell_many(told, Event::UserMessage(Arc::new(message)));
-        }
-        if is_over {
-            self.unrecord(name, now);
-        }
+        self.within(name, |group, shared| {
+            group.tell_recorders(shared, text);
+            if is_over {
+                group.unrecord(shared, now);
+            }
+        });
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Event, Hub, Message, Recipients};
+use super::{Event, Hub, Message, Shared};
+use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
-use crate::name::GroupName;
+use crate::member::Member;
 use crate::permission::{CAPTION, MESSAGE, OP};
 use crate::time::Now;
 
@@ -35,23 +36,24 @@ pub struct Utterance {
 impl Hub {
     /// A member speaks. Errors come back as [`Event::Error`].
     pub fn speak(&mut self, conn: ConnId, utterance: Utterance, now: Now) {
-        if let Err(text) = self.try_speak(conn, utterance, now) {
-            self.tell_error(conn, text);
+        let said = match self.at(conn) {
+            Some((group, shared)) => group.speak(shared, conn, utterance, now),
+            None => Err("join a group first"),
+        };
+        if let Err(text) = said {
+            self.shared.tell_error(conn, text);
         }
     }
+}
 
-    fn try_speak(
-        &mut self,
-        conn: ConnId,
-        utterance: Utterance,
-        now: Now,
-    ) -> Result<(), &'static str> {
-        let (name, member) = self.member_of(conn).ok_or("join a group first")?;
+impl Member {
+    /// Signs what it says, if it may say that. Gives the message's size as well, in bytes.
+    fn sign(&mut self, utterance: Utterance, now: Now) -> Result<(Message, usize), &'static str> {
         let is_caption = utterance.is_chat && utterance.kind == "caption";
-        if !member.may(if is_caption { CAPTION } else { MESSAGE }) {
+        if !self.may(if is_caption { CAPTION } else { MESSAGE }) {
             return Err("not authorised");
         }
-        if !member.chat_budget.take(now.mono) {
+        if !self.chat_budget.take(now.mono) {
             return Err("too many messages, slow down");
         }
         let value = utterance.value.as_ref();
@@ -63,79 +65,79 @@ impl Hub {
         {
             return Err("the message is too long");
         }
-        let mut message = Message {
+        let message = Message {
             kind: utterance.kind,
             id: utterance.id,
-            source: Some(member.id.clone()),
-            username: Some(member.username.clone()),
+            source: Some(self.id.clone()),
+            username: Some(self.username.clone()),
             dest: None,
-            is_privileged: member.may(OP),
+            is_privileged: self.may(OP),
             is_noecho: utterance.is_noecho,
             time: now.unix.to_rfc3339(),
             error: "",
             value: utterance.value,
         };
-        if utterance.dest.is_empty() {
-            if utterance.is_chat && message.id.is_empty() {
-                message.id = self.entropy.short_id();
+        Ok((message, bytes))
+    }
+}
+
+impl Group {
+    fn speak(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        mut utterance: Utterance,
+        now: Now,
+    ) -> Result<(), &'static str> {
+        let (is_chat, dest) = (utterance.is_chat, std::mem::take(&mut utterance.dest));
+        let member = self.members.get_mut(&conn).ok_or("join a group first")?;
+        let (mut message, bytes) = member.sign(utterance, now)?;
+        if dest.is_empty() {
+            if is_chat && message.id.is_empty() {
+                message.id = shared.entropy.short_id();
             }
-            self.broadcast(&name, conn, utterance.is_chat, bytes, message, now);
+            self.broadcast(shared, conn, (is_chat, bytes), message, now);
             return Ok(());
         }
-        let group = self.groups.get(&name).ok_or("join a group first")?;
-        let dest = group.find(&utterance.dest).ok_or("user unknown")?;
-        let member = group.members.get(&dest).ok_or("user unknown")?;
+        // Its sender gets no copy: clients show their own, which has no id either.
+        let dest = self.find(&dest).ok_or("user unknown")?;
+        let member = self.members.get(&dest).ok_or("user unknown")?;
         if !member.traits.chats {
             return Err("this user doesn't chat");
         }
         message.dest = Some(member.id.clone());
-        let event = said(utterance.is_chat, Arc::new(message));
-        self.tell(dest, event);
+        shared.tell(dest, said(is_chat, Arc::new(message)));
         Ok(())
     }
 
     fn broadcast(
         &mut self,
-        name: &GroupName,
+        shared: &mut Shared,
         sender: ConnId,
-        is_chat: bool,
-        bytes: usize,
+        (is_chat, bytes): (bool, usize),
         message: Message,
         now: Now,
     ) {
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
         let message = Arc::new(message);
+        // Also without an echo and of any kind: newcomers read what all have read.
         if is_chat {
             let overhead = message.kind.len() + message.id.len() + 256;
-            group.history.push(now.unix, bytes + overhead, message.clone());
+            self.history.push(now.unix, bytes + overhead, message.clone());
         }
-        let mut everyone = group.chatting();
+        let mut everyone = self.chatting();
         if message.is_noecho {
             everyone.retain(|conn| *conn != sender);
         }
         if is_chat {
-            self.note_chat(name, &message);
+            self.note_chat(shared, &message);
         }
-        self.tell_many(everyone, said(is_chat, message));
-    }
-
-    /// A message from the server to one member's user interface.
-    pub(super) fn tell_as_server(&mut self, conn: ConnId, kind: &str, value: Value) {
-        let message = Message {
-            kind: kind.to_owned(),
-            is_privileged: true,
-            value: Some(value),
-            ..Message::default()
-        };
-        self.tell(conn, Event::UserMessage(Arc::new(message)));
+        shared.tell_many(everyone, said(is_chat, message));
     }
 
     /// `clearchat`: nothing for all of it; or one user's messages; or one message.
     pub(super) fn clear_chat(
         &mut self,
-        name: &GroupName,
+        shared: &mut Shared,
         value: Option<Value>,
     ) -> Result<(), &'static str> {
         const BAD: &str = "bad value in clearchat";
@@ -149,27 +151,24 @@ impl Hub {
             return Err(BAD);
         }
         let (user, id) = (field("userId")?, field("id")?);
-        let group = self.groups.get_mut(name).ok_or(BAD)?;
         let is_by = |message: &Message, user: &str| {
             message.source.as_ref().map(ClientId::as_str) == Some(user)
         };
         match (user, id) {
-            (None, None) => group.history.forget(|_| true),
-            (Some(user), None) => group.history.forget(|message| is_by(message, &user)),
+            (None, None) => self.history.forget(|_| true),
+            (Some(user), None) => self.history.forget(|message| is_by(message, &user)),
             (Some(user), Some(id)) => {
-                group.history.forget(|message| message.id == id && is_by(message, &user));
+                self.history.forget(|message| message.id == id && is_by(message, &user));
             }
             (None, Some(_)) => return Err(BAD),
         }
-        let everyone = group.chatting();
         let message = Message {
             kind: "clearchat".to_owned(),
             is_privileged: true,
             value,
             ..Message::default()
         };
-        let event = Event::UserMessage(Arc::new(message));
-        self.outputs.push_back(super::Output::Event(Recipients::Many(everyone), event));
+        shared.tell_many(self.chatting(), Event::UserMessage(Arc::new(message)));
         Ok(())
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Event, Hub, MediaRequest};
-use crate::ids::{ConnId, MediaId, PublicationKey};
+use super::{Event, Hub, MediaRequest, Shared};
+use crate::group::Group;
+use crate::ids::{ConnId, MediaId};
 use crate::member::Member;
 use crate::path::PathState;
 use crate::stream::{MediaKind, Rate, SentRate, Up};
@@ -42,7 +43,7 @@ impl Hub {
         Census {
             groups: self.groups.len(),
             clients: members().count(),
-            connections: self.clients.len(),
+            connections: self.shared.clients.len(),
             ups: members().map(|member| member.ups.len()).sum(),
             downs: members().map(|m| m.downs.len() + m.carried().count()).sum(),
         }
@@ -53,25 +54,34 @@ impl Hub {
     pub fn stats(&self, sent: &Sent) -> Value {
         let mut groups: Vec<_> = self.groups.values().collect();
         groups.sort_by(|left, right| left.name.cmp(&right.name));
-        let groups = groups.into_iter().map(|group| {
-            let mut described = Map::new();
-            described.insert("name".into(), group.name.as_str().into());
-            let mut members: Vec<&Member> = group.members.values().collect();
-            members.sort_by(|left, right| left.id.cmp(&right.id));
-            if !members.is_empty() {
-                described.insert(
-                    "clients".into(),
-                    members.into_iter().map(|member| self.client(member, sent)).collect(),
-                );
-            }
-            Value::Object(described)
-        });
+        let groups = groups.into_iter().map(|group| group.stats(&self.shared, sent));
         groups.collect()
     }
 
     /// A member asks how its own streams and those that it gets fare: answered by [`Event::Numbers`].
     pub fn ask_numbers(&mut self, conn: ConnId, now: Now) {
-        let Some((_, member)) = self.member_of(conn) else {
+        if let Some((group, shared)) = self.at(conn) {
+            group.ask_numbers(shared, conn, now);
+        }
+    }
+}
+
+impl Group {
+    /// One entry of [`Hub::stats`].
+    fn stats(&self, shared: &Shared, sent: &Sent) -> Value {
+        let mut described = Map::new();
+        described.insert("name".into(), self.name.as_str().into());
+        let mut members: Vec<&Member> = self.members.values().collect();
+        members.sort_by(|left, right| left.id.cmp(&right.id));
+        if !members.is_empty() {
+            let clients = members.into_iter().map(|member| self.client(shared, member, sent));
+            described.insert("clients".into(), clients.collect());
+        }
+        Value::Object(described)
+    }
+
+    fn ask_numbers(&mut self, shared: &mut Shared, conn: ConnId, now: Now) {
+        let Some(member) = self.members.get_mut(&conn) else {
             return;
         };
         if member.asked_numbers_at.is_some_and(|at| now.mono < at + NUMBERS_APART) {
@@ -81,41 +91,40 @@ impl Hub {
         let view = member.view.as_ref().map(View::media);
         // One stands for all: they are on one shard.
         match view.or_else(|| member.downs.values().next().map(|down| down.media)) {
-            Some(media) => self.want_media(MediaRequest::Number { media }),
-            None => self.tell_numbers(conn, &Sent::new()),
+            Some(media) => shared.want_media(MediaRequest::Number { media }),
+            None => self.tell_numbers(shared, conn, &Sent::new()),
         }
     }
 
     /// The answer, once the data plane has told what it knows.
-    pub(super) fn tell_numbers(&mut self, conn: ConnId, sent: &Sent) {
-        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
-        let Some(member) = group.and_then(|group| group.members.get(&conn)) else {
+    pub(super) fn tell_numbers(&self, shared: &mut Shared, conn: ConnId, sent: &Sent) {
+        let Some(member) = self.members.get(&conn) else {
             return;
         };
         let value = match &member.view {
-            None => Value::Object(self.streams(member, sent)),
+            None => Value::Object(self.streams(shared, member, sent)),
             // Who watches through seats knows no streams.
             Some(view) => {
                 let rates = sent.get(&view.media()).map_or(&[][..], Vec::as_slice);
                 let seats = view.carried_by_line().filter_map(|(m_line, key)| {
                     let rate = rates.iter().find(|rate| rate.publication == key)?;
-                    Some((m_line.to_string(), self.sent_track(rate)))
+                    Some((m_line.to_string(), self.sent_track(shared, rate)))
                 });
                 Value::Object(seats.collect())
             }
         };
-        self.tell(conn, Event::Numbers { value });
+        shared.tell(conn, Event::Numbers { value });
     }
 
-    fn client(&self, member: &Member, sent: &Sent) -> Value {
+    fn client(&self, shared: &Shared, member: &Member, sent: &Sent) -> Value {
         let mut described = Map::new();
         described.insert("id".into(), member.id.as_str().into());
-        described.extend(self.streams(member, sent));
+        described.extend(self.streams(shared, member, sent));
         Value::Object(described)
     }
 
     /// What a member sends, and what it receives.
-    fn streams(&self, member: &Member, sent: &Sent) -> Map<String, Value> {
+    fn streams(&self, shared: &Shared, member: &Member, sent: &Sent) -> Map<String, Value> {
         let mut described = Map::new();
         let stream = |id: &str, tracks: Value, path: Option<PathState>| {
             let mut described = json!({"id": id, "tracks": tracks});
@@ -125,14 +134,14 @@ impl Hub {
             described
         };
         let ups = member.ups.iter().map(|(id, up)| stream(id.as_str(), tracks(up), up.path));
-        let downs = self.downs(member, sent);
+        let downs = shared.downs(member, sent);
         let downs = downs.into_iter().map(|(id, rates)| {
             let own = member.downs.iter().find(|(stream, _)| stream.as_str() == id);
             let path = match own {
                 Some((_, down)) => down.path,
                 None => member.view.as_ref().and_then(|view| view.path),
             };
-            stream(id, self.sent_tracks(&rates), path)
+            stream(id, self.sent_tracks(shared, &rates), path)
         });
         for (key, streams) in [("up", ups.collect::<Vec<_>>()), ("down", downs.collect())] {
             if !streams.is_empty() {
@@ -142,44 +151,17 @@ impl Hub {
         described
     }
 
-    /// What a member gets of each stream: on a transport of its own, or in the seats of its view.
-    fn downs<'a>(
-        &'a self,
-        member: &'a Member,
-        sent: &'a Sent,
-    ) -> BTreeMap<&'a str, Vec<&'a SentRate>> {
-        let rates = |media| sent.get(&media).into_iter().flatten();
-        let mut downs: BTreeMap<&str, Vec<&SentRate>> = BTreeMap::new();
-        for (id, down) in &member.downs {
-            downs.entry(id.as_str()).or_default().extend(rates(down.media));
-        }
-        for key in member.carried() {
-            // A publisher that has just left still has its seat.
-            let Some(owner) = self.media.get(&key.media) else {
-                continue;
-            };
-            let found = member.view.as_ref().map(|view| rates(view.media()));
-            let found = found.into_iter().flatten().filter(|rate| rate.publication == *key);
-            downs.entry(owner.stream.as_str()).or_default().extend(found);
-        }
-        downs
-    }
-
     /// One entry for each section that the viewer gets.
-    fn sent_tracks(&self, rates: &[&SentRate]) -> Value {
+    fn sent_tracks(&self, shared: &Shared, rates: &[&SentRate]) -> Value {
         if rates.is_empty() {
             return Value::Null;
         }
-        rates.iter().map(|rate| self.sent_track(rate)).collect()
+        rates.iter().map(|rate| self.sent_track(shared, rate)).collect()
     }
 
-    fn sent_track(&self, rate: &SentRate) -> Value {
-        let PublicationKey { media, m_line } = rate.publication;
-        let owner = self.media.get(&media);
-        let up = owner.and_then(|owner| {
-            self.groups.get(&owner.group)?.members.get(&owner.conn)?.ups.get(&owner.stream)
-        });
-        let rid = |encoding| up.map_or("", |up| up.rid(m_line, encoding));
+    fn sent_track(&self, shared: &Shared, rate: &SentRate) -> Value {
+        let source = self.source(shared, rate.publication);
+        let rid = |encoding| source.map_or("", |(_, up)| up.rid(rate.publication.m_line, encoding));
         let mut track = begun(rate.kind, rate.codec, rate.encoding.map_or("", rid));
         let layers = [rate.spatial.0, rate.spatial.1, rate.temporal.0, rate.temporal.1];
         for (key, layer) in ["sid", "maxSid", "tid", "maxTid"].into_iter().zip(layers) {
@@ -210,6 +192,31 @@ impl Hub {
             track.insert("keyframes".into(), rate.keyframes_asked.into());
         }
         Value::Object(track)
+    }
+}
+
+impl Shared {
+    /// What a member gets of each stream: on a transport of its own, or in the seats of its view.
+    fn downs<'a>(
+        &'a self,
+        member: &'a Member,
+        sent: &'a Sent,
+    ) -> BTreeMap<&'a str, Vec<&'a SentRate>> {
+        let rates = |media| sent.get(&media).into_iter().flatten();
+        let mut downs: BTreeMap<&str, Vec<&SentRate>> = BTreeMap::new();
+        for (id, down) in &member.downs {
+            downs.entry(id.as_str()).or_default().extend(rates(down.media));
+        }
+        for key in member.carried() {
+            // A publisher that has just left still has its seat.
+            let Some(owner) = self.media.get(&key.media) else {
+                continue;
+            };
+            let found = member.view.as_ref().map(|view| rates(view.media()));
+            let found = found.into_iter().flatten().filter(|rate| rate.publication == *key);
+            downs.entry(owner.stream.as_str()).or_default().extend(found);
+        }
+        downs
     }
 }
 

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole};
+use super::{Cause, Event, Hub, MediaEvent, MediaOwner, MediaRequest, MediaRole, Shared};
 use crate::group::Group;
 use crate::ids::{ConnId, PublicationKey, StreamId};
+use crate::member::Member;
 use crate::name::GroupName;
-use crate::stream::{Layers, SCREEN_LABEL, Want};
+use crate::stream::{Layers, SCREEN_LABEL, Up, Want};
 use crate::time::Now;
 use crate::view::{EncodingState, SeatState, Shown, View, ViewRequest, ViewState, Watchable};
 
@@ -32,85 +33,32 @@ impl Group {
         });
         all
     }
-}
 
-impl Hub {
-    /// A member watches, or restarts ICE on its view by another offer. Answered by
-    /// [`Event::Viewing`], [`Event::ViewOffer`] or [`Event::ViewRefused`].
-    pub fn view(&mut self, conn: ConnId, request: ViewRequest, now: Now) {
-        let Some((name, group)) = self.group_of(conn) else {
-            return self.refuse_view(conn, "join a group first");
-        };
-        let codecs = group.description.codecs.clone();
-        let Some(member) = group.members.get_mut(&conn) else {
+    /// A member watches, or restarts ICE on its view.
+    fn watch(&mut self, shared: &mut Shared, conn: ConnId, mut request: ViewRequest, now: Now) {
+        let codecs = self.description.codecs.clone();
+        let Some(member) = self.members.get_mut(&conn) else {
             return;
         };
         if !member.offer_budget.take(now.mono) {
             let text = "too many offers, slow down".to_owned();
-            return self.tell(conn, Event::ViewRefused { text, cause: Cause::Busy });
+            return shared.tell(conn, Event::ViewRefused { text, cause: Cause::Busy });
         }
         let (msid, reached) = (member.id.as_str().to_owned(), member.traits.reached);
         let Ok(stream) = StreamId::parse(&msid) else {
-            return self.refuse_view(conn, "this client's id cannot name a stream");
+            return shared.refuse_view(conn, "this client's id cannot name a stream");
         };
-        let mut request = request;
         let offer = request.offer.take().ok_or(request.seats);
-        let media = match &mut member.view {
-            Some(view) => view.media(),
-            None => {
-                let role = MediaRole::View;
-                let media = self.new_media(MediaOwner { group: name, conn, stream, role });
-                if let Some((_, member)) = self.member_of(conn) {
-                    member.view = Some(View::new(media, request));
-                }
-                media
-            }
-        };
-        self.want_media(MediaRequest::View { media, client: conn, offer, msid, codecs, reached });
-    }
-
-    /// The member's answer to [`Event::ViewOffer`].
-    pub fn view_answer(&mut self, conn: ConnId, answer: String) {
-        let view = self.member_of(conn).and_then(|(_, member)| member.view.as_mut());
-        let media = view.map(|view| {
-            view.note_answer(&answer);
-            view.media()
+        let view = member.view.get_or_insert_with(|| {
+            let (group, role) = (self.name.clone(), MediaRole::View);
+            View::new(shared.new_media(MediaOwner { group, conn, stream, role }), request)
         });
-        match media {
-            Some(media) => self.want_media(MediaRequest::AcceptAnswer { media, answer }),
-            None => self.refuse_view(conn, "there is no offer to answer"),
-        }
+        let media = view.media();
+        shared.want_media(MediaRequest::View { media, client: conn, offer, msid, codecs, reached });
     }
 
-    /// Chooses layers for the seat of this mid, or leaves the choice to the server again. Says
-    /// whether there is such a seat.
-    pub fn choose_layers(&mut self, conn: ConnId, mid: &str, layers: Option<Layers>) -> bool {
-        let Some((_, member)) = self.member_of(conn) else {
-            return false;
-        };
-        let Some(view) = &mut member.view else {
-            return false;
-        };
-        let Some(carried) = view.choose(mid, layers) else {
-            return false;
-        };
-        if let Some(publication) = carried {
-            let (media, want) = (view.media(), Want { layers, ..Want::of(publication) });
-            self.want_media(MediaRequest::SetCap { media, want });
-        }
-        true
-    }
-
-    /// What a member's view shows now. Nothing if it has none. `counts` remembers the viewers of
-    /// each group, for whoever asks for many views at once.
-    pub fn view_state(
-        &self,
-        conn: ConnId,
-        counts: &mut HashMap<GroupName, usize>,
-    ) -> Option<ViewState> {
-        let name = self.place_of(conn)?;
-        let group = self.groups.get(name)?;
-        let view = group.members.get(&conn)?.view.as_ref()?;
+    /// What a view shows now, to one of so many viewers.
+    fn view_state(&self, shared: &Shared, view: &View, viewers: usize) -> ViewState {
         let seats = view.seats().map(|seat| SeatState {
             mid: seat.mid.to_owned(),
             m_line: seat.m_line,
@@ -118,35 +66,39 @@ impl Hub {
             is_active: seat.shows.is_some(),
             encodings: seat
                 .shows
-                .map(|key| self.encodings(group, key, view.has_descriptors()))
+                .map(|key| self.encodings(shared, key, view.has_descriptors()))
                 .unwrap_or_default(),
-            shows: seat.shows.and_then(|key| self.shown(group, key)),
+            shows: seat.shows.and_then(|key| self.shown(shared, key)),
         });
-        let viewers = *counts.entry(name.clone()).or_insert_with(|| {
-            let members = group.members.values();
-            members.filter(|member| member.traits.receives || member.view.is_some()).count()
-        });
-        Some(ViewState { seats: seats.collect(), viewers, path: view.path })
+        ViewState { seats: seats.collect(), viewers, path: view.path }
     }
 
-    /// Whose stream a publication belongs to.
-    fn shown(&self, group: &Group, key: PublicationKey) -> Option<Shown> {
-        let owner = self.media.get(&key.media)?;
-        let member = group.members.get(&owner.conn)?;
-        let up = member.ups.get(&owner.stream)?;
+    fn viewers(&self) -> usize {
+        let members = self.members.values();
+        members.filter(|member| member.traits.receives || member.view.is_some()).count()
+    }
+
+    /// Whose stream a publication belongs to, and the stream itself.
+    pub(super) fn source(&self, shared: &Shared, key: PublicationKey) -> Option<(&Member, &Up)> {
+        let owner = shared.media.get(&key.media)?;
+        let member = self.members.get(&owner.conn)?;
+        Some((member, member.ups.get(&owner.stream)?))
+    }
+
+    /// Whose stream a seat carries, in the words of those who watch.
+    fn shown(&self, shared: &Shared, key: PublicationKey) -> Option<Shown> {
+        let (member, up) = self.source(shared, key)?;
         Some(Shown { username: member.username.as_str().to_owned(), label: up.label.clone() })
     }
 
     /// The Encodings of a section, as its publisher's last report has them.
     fn encodings(
         &self,
-        group: &Group,
+        shared: &Shared,
         key: PublicationKey,
         has_descriptors: bool,
     ) -> Vec<EncodingState> {
-        let owner = self.media.get(&key.media);
-        let up = owner.and_then(|owner| group.members.get(&owner.conn)?.ups.get(&owner.stream));
-        let Some(up) = up else {
+        let Some((_, up)) = self.source(shared, key) else {
             return Vec::new();
         };
         let rids = up.rids.get(&key.m_line).map_or(&[][..], Vec::as_slice);
@@ -166,82 +118,47 @@ impl Hub {
         (0..rids.len().max(1)).map(state_of).collect()
     }
 
-    /// Whether anybody publishes in the member's group.
-    pub fn has_streams(&self, conn: ConnId) -> bool {
-        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
-        group.is_some_and(|group| group.members.values().any(|member| !member.ups.is_empty()))
-    }
-
-    /// Whether a member has a stream of this id, or a view.
-    pub fn has_media(&self, conn: ConnId, stream: &StreamId) -> bool {
-        self.member(conn)
-            .is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
-    }
-
-    /// The codecs that the member's group takes.
-    pub fn codecs(&self, conn: ConnId) -> &[String] {
-        let group = self.place_of(conn).and_then(|name| self.groups.get(name));
-        group.map_or(&[], |group| &group.description.codecs)
-    }
-
     /// Brings what one view carries in line with who publishes.
-    pub(super) fn refresh_view(&mut self, name: &GroupName, viewer: ConnId) {
-        let Some(group) = self.groups.get(name) else {
-            return;
-        };
-        let view = group.members.get(&viewer).and_then(|member| member.view.as_ref());
+    fn refresh_view(&mut self, shared: &mut Shared, viewer: ConnId) {
+        let view = self.members.get(&viewer).and_then(|member| member.view.as_ref());
         let view = view.filter(|view| view.is_negotiated());
-        if let Some(wants) = view.and_then(|view| view.new_wants(viewer, &group.watchable())) {
-            self.want_watch(viewer, wants);
+        if let Some(wants) = view.and_then(|view| view.new_wants(viewer, &self.watchable())) {
+            self.want_watch(shared, viewer, wants);
         }
     }
 
-    /// The same for all views of a group: who publishes is looked up once.
-    pub(super) fn refresh_views(&mut self, name: &GroupName) {
-        let Some(group) = self.groups.get(name) else {
-            return;
-        };
-        let all = group.watchable();
-        let views = group.members.iter().filter_map(|(conn, member)| {
+    /// The same for all views of the group: who publishes is looked up once.
+    pub(super) fn refresh_views(&mut self, shared: &mut Shared) {
+        let all = self.watchable();
+        let views = self.members.iter().filter_map(|(conn, member)| {
             Some((*conn, member.view.as_ref()?.new_wants(*conn, &all)?))
         });
         let changed: Vec<(ConnId, Vec<Want>)> = views.collect();
         for (viewer, wants) in changed {
-            self.want_watch(viewer, wants);
+            self.want_watch(shared, viewer, wants);
         }
     }
 
-    /// A publication is not what it was: views that carry it need to be told anew.
-    pub(super) fn spoil_view(&mut self, name: &GroupName, viewer: ConnId, key: PublicationKey) {
-        let member = self.member_in(name, viewer);
+    fn want_watch(&mut self, shared: &mut Shared, viewer: ConnId, wants: Vec<Want>) {
+        let member = self.members.get_mut(&viewer);
         if let Some(view) = member.and_then(|member| member.view.as_mut()) {
-            view.spoil(key);
+            view.set_wants(wants.clone());
+            shared.want_media(MediaRequest::Watch { media: view.media(), wants });
         }
     }
 
-    fn want_watch(&mut self, viewer: ConnId, wants: Vec<Want>) {
-        let Some((_, member)) = self.member_of(viewer) else {
+    pub(super) fn view_event(&mut self, shared: &mut Shared, conn: ConnId, event: MediaEvent) {
+        let Some(member) = self.members.get_mut(&conn) else {
             return;
         };
         let Some(view) = &mut member.view else {
             return;
         };
-        view.set_wants(wants.clone());
-        let media = view.media();
-        self.want_media(MediaRequest::Watch { media, wants });
-    }
-
-    pub(super) fn view_event(&mut self, owner: MediaOwner, event: MediaEvent) {
-        let MediaOwner { group: name, conn, .. } = owner;
-        let member = self.member_in(&name, conn);
-        let Some(view) = member.and_then(|member| member.view.as_mut()) else {
-            return;
-        };
         match event {
             MediaEvent::Viewed { answer, seats, .. } => {
                 view.negotiated(answer.as_deref(), seats);
-                self.tell(conn, Event::Viewing { sdp: answer });
-                self.refresh_view(&name, conn);
+                shared.tell(conn, Event::Viewing { sdp: answer });
+                self.refresh_view(shared, conn);
             }
             MediaEvent::Path { path, .. } => view.path = Some(path),
             MediaEvent::Paused { publication, is_paused, .. } => {
@@ -250,19 +167,19 @@ impl Hub {
             MediaEvent::Watching { seats, .. } => {
                 let (media, chosen) = (view.media(), view.carry(seats));
                 for want in chosen {
-                    self.want_media(MediaRequest::SetCap { media, want });
+                    shared.want_media(MediaRequest::SetCap { media, want });
                 }
             }
-            MediaEvent::Offered { offer, .. } => self.tell(conn, Event::ViewOffer { sdp: offer }),
+            MediaEvent::Offered { offer, .. } => shared.tell(conn, Event::ViewOffer { sdp: offer }),
             MediaEvent::Refused { text, cause, .. } => {
                 if !view.is_negotiated() {
-                    self.close_view(&name, conn);
+                    member.close_view(shared);
                 }
-                self.tell(conn, Event::ViewRefused { text, cause });
+                shared.tell(conn, Event::ViewRefused { text, cause });
             }
             MediaEvent::Closed { text, .. } => {
-                self.close_view(&name, conn);
-                self.tell(conn, Event::ViewClosed { text });
+                member.close_view(shared);
+                shared.tell(conn, Event::ViewClosed { text });
             }
             MediaEvent::Answered { .. }
             | MediaEvent::Unshown { .. }
@@ -276,18 +193,94 @@ impl Hub {
             | MediaEvent::Received { .. } => {}
         }
     }
+}
 
-    /// Ends a member's view, if it has one.
-    pub(super) fn close_view(&mut self, name: &GroupName, conn: ConnId) {
-        let member = self.member_in(name, conn);
-        if let Some(view) = member.and_then(|member| member.view.take()) {
-            self.media.remove(&view.media());
-            self.want_media(MediaRequest::Close { media: view.media() });
+impl Member {
+    /// Ends its view, if it has one.
+    pub(super) fn close_view(&mut self, shared: &mut Shared) {
+        if let Some(view) = self.view.take() {
+            shared.close_media(view.media());
         }
     }
+}
 
+impl Shared {
     fn refuse_view(&mut self, conn: ConnId, text: &str) {
         let text = text.to_owned();
         self.tell(conn, Event::ViewRefused { text, cause: Cause::Other });
+    }
+}
+
+impl Hub {
+    /// A member watches, or restarts ICE on its view by another offer. Answered by
+    /// [`Event::Viewing`], [`Event::ViewOffer`] or [`Event::ViewRefused`].
+    pub fn view(&mut self, conn: ConnId, request: ViewRequest, now: Now) {
+        match self.at(conn) {
+            Some((group, shared)) => group.watch(shared, conn, request, now),
+            None => self.shared.refuse_view(conn, "join a group first"),
+        }
+    }
+
+    /// A member's view, if it has one, and what its transport needs.
+    fn view_at(&mut self, conn: ConnId) -> Option<(&mut View, &mut Shared)> {
+        let (group, shared) = self.at(conn)?;
+        Some((group.members.get_mut(&conn)?.view.as_mut()?, shared))
+    }
+
+    /// The member's answer to [`Event::ViewOffer`].
+    pub fn view_answer(&mut self, conn: ConnId, answer: String) {
+        match self.view_at(conn) {
+            Some((view, shared)) => {
+                view.note_answer(&answer);
+                shared.want_media(MediaRequest::AcceptAnswer { media: view.media(), answer });
+            }
+            None => self.shared.refuse_view(conn, "there is no offer to answer"),
+        }
+    }
+
+    /// Chooses layers for the seat of this mid, or leaves the choice to the server again. Says
+    /// whether there is such a seat.
+    pub fn choose_layers(&mut self, conn: ConnId, mid: &str, layers: Option<Layers>) -> bool {
+        let Some((view, shared)) = self.view_at(conn) else {
+            return false;
+        };
+        let Some(carried) = view.choose(mid, layers) else {
+            return false;
+        };
+        if let Some(publication) = carried {
+            let (media, want) = (view.media(), Want { layers, ..Want::of(publication) });
+            shared.want_media(MediaRequest::SetCap { media, want });
+        }
+        true
+    }
+
+    /// What a member's view shows now. Nothing if it has none. `counts` remembers the viewers of
+    /// each group, for whoever asks for many views at once.
+    pub fn view_state(
+        &self,
+        conn: ConnId,
+        counts: &mut HashMap<GroupName, usize>,
+    ) -> Option<ViewState> {
+        let group = self.group(conn)?;
+        let view = group.members.get(&conn)?.view.as_ref()?;
+        let viewers = *counts.entry(group.name.clone()).or_insert_with(|| group.viewers());
+        Some(group.view_state(&self.shared, view, viewers))
+    }
+
+    /// Whether anybody publishes in the member's group.
+    pub fn has_streams(&self, conn: ConnId) -> bool {
+        self.group(conn)
+            .is_some_and(|group| group.members.values().any(|member| !member.ups.is_empty()))
+    }
+
+    /// Whether a member has a stream of this id, or a view.
+    pub fn has_media(&self, conn: ConnId, stream: &StreamId) -> bool {
+        self.member(conn)
+            .is_some_and(|member| member.ups.contains_key(stream) || member.view.is_some())
+    }
+
+    /// The codecs that the member's group takes.
+    pub fn codecs(&self, conn: ConnId) -> &[String] {
+        self.group(conn).map_or(&[], |group| &group.description.codecs)
     }
 }
