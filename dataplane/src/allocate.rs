@@ -22,6 +22,8 @@ pub(crate) struct Wish {
     pub peak_bps: u64,
     /// It goes on for now even where it does not fit: its publisher is being asked for less.
     pub is_spared: bool,
+    /// So much waits for its turn that what its publisher has been asked for does not count.
+    pub is_flooded: bool,
     /// What it is sent as, an index into `rungs`.
     pub now: Option<usize>,
     /// What it shall be sent as; `None` for nothing.

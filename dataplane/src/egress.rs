@@ -69,6 +69,8 @@ pub(crate) struct Paced {
     pub padding: u8,
     /// Where it goes in the outgoing stream.
     pub placement: Placement,
+    /// When it came.
+    pub since_us: u64,
 }
 
 impl Egress {
@@ -111,6 +113,11 @@ impl Egress {
             self.paced.push_back(packet);
         }
         has_room
+    }
+
+    /// For how long the oldest packet has waited for its turn.
+    pub(crate) fn waits_us(&self, now_us: u64) -> u64 {
+        self.paced.front().map_or(0, |oldest| now_us.saturating_sub(oldest.since_us))
     }
 
     /// The next packet whose turn has come.

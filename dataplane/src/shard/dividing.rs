@@ -30,6 +30,8 @@ const PROBE_PERCENT: u64 = 115;
 /// at once: what is too much until it does so waits before the network. To stop it would cost a keyframe,
 /// and a pause that is longer than this.
 const SPARED_US: u64 = 600_000;
+/// That ends when packets wait for so long: some encoders need seconds.
+const FLOODED_US: u64 = 1_200_000;
 
 /// A Subscription: the Publication, and the Subscriber's index in its Source.
 type Picture = (PublicationId, usize);
@@ -40,6 +42,8 @@ struct Share {
     takes_bps: u64,
     /// It costs more than that, and flows.
     is_short: bool,
+    /// So much waits that its publisher cannot be waited for.
+    is_flooded: bool,
 }
 
 /// What a client is given: its sounds and what they cost, and its pictures with their wishes.
@@ -88,7 +92,7 @@ impl Shard {
 
     /// Changes what of a Publication a viewer may get, and notes what of it its path could take.
     fn allow(&mut self, picture: Picture, share: Share, now: Instant) {
-        let Share { allowance, takes_bps, is_short } = share;
+        let Share { allowance, takes_bps, is_short, is_flooded } = share;
         let now_us = self.time.micros(now);
         let Some(subscriber) = self.sources.subscriber_mut(picture) else {
             return;
@@ -96,6 +100,8 @@ impl Shard {
         subscriber.takes_bps = takes_bps;
         let since_us = subscriber.short_since_us.unwrap_or(now_us);
         subscriber.short_since_us = is_short.then_some(since_us);
+        // Who was relied upon in vain is shown again when it is seen to fit.
+        subscriber.is_flooded = is_flooded && allowance == Allowance::Nothing;
         let before = std::mem::replace(&mut subscriber.allowance, allowance);
         let is_paused = allowance == Allowance::Nothing;
         if is_paused != (before == Allowance::Nothing)
@@ -163,11 +169,11 @@ impl Client {
         }
         self.set_redundancy(sources, &sounds, estimate_bps, alone_bps);
         self.note_moves(&wishes, now_us);
-        let shares = allowances
-            .into_iter()
-            .zip(takes)
-            .zip(shorts)
-            .map(|((allowance, takes_bps), is_short)| Share { allowance, takes_bps, is_short });
+        let shares = allowances.into_iter().zip(takes).zip(shorts).zip(wishes);
+        let shares = shares.map(|(((allowance, takes_bps), is_short), wish)| {
+            let is_flooded = wish.is_flooded;
+            Share { allowance, takes_bps, is_short, is_flooded }
+        });
         pictures.into_iter().zip(shares)
     }
 
@@ -180,6 +186,7 @@ impl Client {
             else {
                 continue;
             };
+            let waits_us = transports.egress(*slot).map_or(0, |egress| egress.waits_us(now_us));
             for (info, at) in viewer.lines.iter().filter_map(|line| line.subscription.as_ref()) {
                 let Some(source) = sources.get(info.id) else { continue };
                 let Some(Some(subscriber)) = source.subscribers.get(*at) else { continue };
@@ -188,7 +195,7 @@ impl Client {
                     given.audio_bps += red::cost_bps(alone_bps, subscriber.red_blocks);
                     given.alone_bps += alone_bps;
                     given.sounds.push((info.id, *at));
-                } else if let Some(wish) = wish_for(source, subscriber, now_us) {
+                } else if let Some(wish) = wish_for(source, subscriber, waits_us, now_us) {
                     given.wishes.push(wish);
                     given.pictures.push((info.id, *at));
                 }
@@ -261,10 +268,17 @@ impl Client {
 }
 
 /// What a picture is sent as, and could be; nothing while nothing is known of it.
-fn wish_for(source: &Source, subscriber: &Subscriber, now_us: u64) -> Option<Wish> {
+fn wish_for(source: &Source, subscriber: &Subscriber, waits_us: u64, now_us: u64) -> Option<Wish> {
     let mut rungs = Vec::new();
     source.rungs(subscriber.bounds(), now_us, &mut rungs);
     let top = rungs.len().checked_sub(1)?;
+    let is_flooded = subscriber.is_flooded || waits_us > FLOODED_US;
+    if let [only] = rungs.as_mut_slice()
+        && !source.has_choice()
+        && !is_flooded
+    {
+        only.bits_per_second = source.asked.cost_bps(only.bits_per_second, now_us);
+    }
     // A slide that comes late is better than none: what waits, waits before the network.
     if subscriber.priority == 0
         && let Some(least) = rungs.first_mut()
@@ -284,8 +298,9 @@ fn wish_for(source: &Source, subscriber: &Subscriber, now_us: u64) -> Option<Wis
     let priority = subscriber.priority.saturating_mul(2) - u8::from(is_speaker);
     let peak_bps = source.peak_bits_per_second();
     let short_for_us = subscriber.short_since_us.map_or(0, |us| now_us.saturating_sub(us));
-    let is_spared = peak_bps > 0 && source.asked.is_heard(now_us) && short_for_us < SPARED_US;
-    Some(Wish { rungs, priority, peak_bps, is_spared, now, then: None })
+    let is_spared =
+        peak_bps > 0 && !is_flooded && source.asked.is_heard(now_us) && short_for_us < SPARED_US;
+    Some(Wish { rungs, priority, peak_bps, is_spared, is_flooded, now, then: None })
 }
 
 /// What each picture may have.

@@ -160,7 +160,8 @@ fn wait(
     let Waiting { encoding, packet, padding } = waiting;
     let ((publication, at), ssrc) = (subscriber.key, subscriber.ssrc);
     let seq = packet.meta.seq;
-    let paced = Paced { publication, at, ssrc, encoding, seq, padding, placement };
+    let since_us = packet.meta.at_us;
+    let paced = Paced { publication, at, ssrc, encoding, seq, padding, placement, since_us };
     if egress.paced.is_empty() {
         pacing.push(subscriber.viewer);
     }

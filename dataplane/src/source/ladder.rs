@@ -80,7 +80,6 @@ impl Source {
                 let mut bits_per_second = state.meter.bits_per_second(spatial_max, temporal_max);
                 if !has_choice {
                     bits_per_second = bits_per_second.min(state.meter.latest_bits_per_second());
-                    bits_per_second = self.asked.cost_bps(bits_per_second, now_us);
                 }
                 // The highest means all that there may come.
                 let spatial_max = if spatial_max == sid_max { u8::MAX } else { spatial_max };
