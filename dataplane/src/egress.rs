@@ -26,8 +26,10 @@ const BURST_US: u64 = 10_000;
 const BURST_BYTES_MIN: u64 = 2_500;
 /// What retransmissions may take at once: what is due in this.
 const REPAIR_BURST_US: u64 = 500_000;
-/// Retransmissions may take at least this part of the estimate.
+/// Retransmissions may take at least this part of the estimate, and more where packets wait for their
+/// turn: without what was lost before them those cannot be decoded.
 const REPAIR_PERCENT: u64 = 25;
+const REPAIR_BEFORE_PERCENT: u64 = 75;
 /// What sealing adds to a packet, mostly.
 const TAG_BYTES: usize = 16;
 
@@ -95,8 +97,10 @@ impl Egress {
         let pace_bps = estimate_bps.map(|bps| bps * PACE_TENTHS / 10);
         let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
         self.pace.set(pace_bps, burst, now_us);
+        let least_percent =
+            if self.paced.is_empty() { REPAIR_PERCENT } else { REPAIR_BEFORE_PERCENT };
         let repair_bps =
-            estimate_bps.map(|bps| bps.saturating_sub(media_bps).max(bps * REPAIR_PERCENT / 100));
+            estimate_bps.map(|bps| bps.saturating_sub(media_bps).max(bps * least_percent / 100));
         let burst = repair_bps.map_or(0, |bps| bps * REPAIR_BURST_US / 8_000_000);
         self.repair.set(repair_bps, burst, now_us);
     }
