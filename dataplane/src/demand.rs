@@ -24,9 +24,9 @@ const OBEYS_US: u64 = 1_500_000;
 /// One that still sends so much of what it was asked for does not listen, in percent, and is not relied
 /// upon for so long.
 const DEAF_PERCENT: u64 = 150;
+const DEAF_US: u64 = 60_000_000;
 /// Looks over which what it sends is taken.
 const LOOKS: u64 = 16;
-const DEAF_US: u64 = 60_000_000;
 
 /// What the viewers on one shard ask of a Publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
