@@ -24,6 +24,8 @@ pub(crate) struct Wish {
     pub is_spared: bool,
     /// So much waits for its turn that what its publisher has been asked for does not count.
     pub is_flooded: bool,
+    /// It flows, and costs more than its path takes.
+    pub is_short: bool,
     /// What it is sent as, an index into `rungs`.
     pub now: Option<usize>,
     /// What it shall be sent as; `None` for nothing.

@@ -130,7 +130,6 @@ impl Client {
         let Given { audio_bps, alone_bps, sounds, pictures, mut wishes } =
             self.given(transports, sources, now_us);
         let mut takes = vec![u64::MAX; wishes.len()];
-        let mut shorts = vec![false; wishes.len()];
         let allowances = match estimate_bps {
             None => wishes.iter().map(|_| Allowance::All).collect(),
             Some(estimate_bps) => {
@@ -139,10 +138,10 @@ impl Client {
                 let is_strained = self.controller.is_strained(now_us);
                 let next_bps = allocate(budget_bps, is_strained, &mut wishes);
                 takes = demand::takes(budget_bps, &wishes);
-                for (wish, is_short) in wishes.iter_mut().zip(&mut shorts) {
-                    *is_short = wish.then.is_none() && wish.now.is_some();
+                for wish in &mut wishes {
+                    wish.is_short = wish.then.is_none() && wish.now.is_some();
                     // Over a connection that is behind, pictures are left out already.
-                    if *is_short && wish.is_spared && !is_behind {
+                    if wish.is_short && wish.is_spared && !is_behind {
                         wish.then = wish.now;
                     }
                 }
@@ -169,9 +168,9 @@ impl Client {
         }
         self.set_redundancy(sources, &sounds, estimate_bps, alone_bps);
         self.note_moves(&wishes, now_us);
-        let shares = allowances.into_iter().zip(takes).zip(shorts).zip(wishes);
-        let shares = shares.map(|(((allowance, takes_bps), is_short), wish)| {
-            let is_flooded = wish.is_flooded;
+        let shares = allowances.into_iter().zip(takes).zip(wishes);
+        let shares = shares.map(|((allowance, takes_bps), wish)| {
+            let Wish { is_short, is_flooded, .. } = wish;
             Share { allowance, takes_bps, is_short, is_flooded }
         });
         pictures.into_iter().zip(shares)
@@ -300,7 +299,7 @@ fn wish_for(source: &Source, subscriber: &Subscriber, waits_us: u64, now_us: u64
     let short_for_us = subscriber.short_since_us.map_or(0, |us| now_us.saturating_sub(us));
     let is_spared =
         peak_bps > 0 && !is_flooded && source.asked.is_heard(now_us) && short_for_us < SPARED_US;
-    Some(Wish { rungs, priority, peak_bps, is_spared, is_flooded, now, then: None })
+    Some(Wish { rungs, priority, peak_bps, is_spared, is_flooded, now, ..Wish::default() })
 }
 
 /// What each picture may have.
