@@ -42,12 +42,19 @@ pub struct FrameInfo {
 }
 
 impl FrameInfo {
-    /// Adds what a packet's dependency descriptor says (AV1; temporal layers of H.264). The payload
-    /// descriptors of VP8 and VP9 say it themselves.
-    pub fn describe(&mut self, codec: Codec, described: &Descriptor) {
-        if !matches!(codec, Codec::Av1 | Codec::H264) {
-            return;
+    /// Whether the payload itself names its layers, so that a dependency descriptor beside it is of no
+    /// use: in VP9 always, in VP8 unless the sender left that to the descriptor, as libwebrtc does.
+    pub fn names_layers(&self, codec: Codec) -> bool {
+        match codec {
+            Codec::Vp9 => true,
+            Codec::Vp8 => self.picture_id.is_some(),
+            _ => false,
         }
+    }
+
+    /// Adds what a packet's dependency descriptor says, where the payload does not
+    /// ([`Self::names_layers`]).
+    pub fn describe(&mut self, codec: Codec, described: &Descriptor) {
         let Descriptor { sid, tid, is_end, has_structure, dependency } = *described;
         (self.sid, self.tid, self.is_layer_end) = (sid, tid, is_end);
         self.is_keyframe |=
@@ -214,6 +221,17 @@ mod tests {
         assert!(!parse(Codec::Vp8, &[0x10, 0x01]).is_keyframe, "inter frame");
         assert!(!parse(Codec::Vp8, &[0x00, 0x00]).is_keyframe, "not the start");
         assert!(parse(Codec::Vp8, &[0x10, 0x00]).is_keyframe, "no extension");
+    }
+
+    /// libwebrtc leaves out of VP8's payloads what the dependency descriptor says.
+    #[test]
+    fn a_descriptor_is_of_use_where_the_payload_names_no_layers() {
+        let names_layers = |codec, payload: &[u8]| parse(codec, payload).names_layers(codec);
+        assert!(names_layers(Codec::Vp8, &[0x90, 0xe0, 0x81, 2, 7, 0x40, 1]));
+        assert!(!names_layers(Codec::Vp8, &[0x10, 1]));
+        assert!(names_layers(Codec::Vp9, &[0xa8, 0x05, 0x22, 0]));
+        assert!(!names_layers(Codec::Av1, &[0x10, 0]));
+        assert!(!names_layers(Codec::H264, &[0x65, 1]));
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub(crate) struct Forwarder {
     picture_time: Option<u32>,
     /// The frames that went out of the current Encoding, where they are numbered.
     frames: SentFrames,
+    /// The picture id of the last picture of it that was left out.
+    left_out: Option<u16>,
     /// The current Encoding has broken off; only a switch goes on.
     is_cut: bool,
     /// Changes of what goes out, not told yet.
@@ -179,6 +181,7 @@ impl Forwarder {
             wanted: (target.spatial_max, target.temporal_max),
             picture_time: None,
             frames: SentFrames::default(),
+            left_out: None,
             is_cut: false,
             switches: Switches::default(),
             sent: ReplayWindow::default(),
@@ -482,6 +485,7 @@ impl Forwarder {
             sid_max: self.sid_max,
         });
         self.frames = SentFrames::default();
+        self.left_out = None;
         self.highest_in = meta.seq;
         self.is_cut = false;
     }
@@ -511,17 +515,30 @@ impl Forwarder {
         let Some(gap) = segment.seq_out(meta.seq) else {
             return;
         };
+        let picture_delta = segment.picture_delta.wrapping_sub(self.leave_out(meta).into());
         if meta.seq == segment.first_in {
             // Nothing went out in this segment yet: move it.
             if let Some(last) = self.segments.last_mut() {
                 last.first_in += 1;
+                last.picture_delta = picture_delta;
             }
             return;
         }
         if let Some(last) = self.segments.last_mut() {
             last.end_in = meta.seq;
         }
-        self.push_segment(Segment { first_in: meta.seq + 1, first_out: gap, ..segment });
+        let first_in = meta.seq + 1;
+        self.push_segment(Segment { first_in, first_out: gap, picture_delta, ..segment });
+    }
+
+    /// Whether one more picture is missing among the ids. RFC 7741 s4.2: VP8's go up by one, and
+    /// receivers wait for one that does not come. VP9's (RFC 9628 s4.2) are what pictures refer to each
+    /// other by.
+    fn leave_out(&mut self, meta: &PacketMeta) -> bool {
+        let Some(id) = meta.frame.picture_id.filter(|_| self.codec == Codec::Vp8) else {
+            return false;
+        };
+        self.left_out.replace(id.value) != Some(id.value)
     }
 
     fn push_segment(&mut self, segment: Segment) {

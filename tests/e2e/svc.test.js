@@ -50,6 +50,29 @@ async function shows(page, publisher, what, fits = (width) => width > 0) {
     await until(`more pictures ${what}`, () => seen(first.frames + 15));
 }
 
+/** Runs in the page: how many pictures have been encoded. */
+async function encoded() {
+    const stats = [...(await window.pc.getStats()).values()];
+    return stats.reduce((sum, { framesEncoded }) => sum + (framesEncoded ?? 0), 0);
+}
+
+/** Waits until two of three temporal layers are decoded: half of the pictures. One would be a quarter. */
+async function decodesHalf(page, publisher) {
+    const look = async () => [
+        (await page.evaluate(() => window.incoming())).frames, await publisher.evaluate(encoded),
+    ];
+    let from = await look();
+    await until('two of three layers to be decoded', async () => {
+        const to = await look();
+        const sent = to[1] - from[1];
+        if (sent < 60)
+            return false;
+        const share = (to[0] - from[0]) / sent;
+        from = to;
+        return share > 0.4 && share < 0.6;
+    });
+}
+
 /** The encoder may scale with the load, so only the relation counts. */
 const isAll = (width, sent) => width === sent;
 const isSmall = (width, sent) => width > 0 && width <= sent / 2;
@@ -67,6 +90,36 @@ describe('layers', { concurrency: 1 }, () => {
     after(async () => {
         await lower({ server, browser });
     });
+
+    for (const hasDescriptor of [true, false]) {
+        test(`temporal layers of VP8 ${hasDescriptor ? 'with' : 'without'} descriptors`, async () => {
+            const pages = [];
+            const page = async (name) => pages[pages.push(await openBlank(browser, name)) - 1];
+            try {
+                const publisher = await page('publisher');
+                const sent = await publisher.evaluate(publish,
+                    { url: `${URL}.whip`, codec: 'vp8', scalabilityMode: 'L1T3', hasDescriptor });
+                assert.equal(sent.status, 201, sent.body);
+                for (const takesDescriptor of [true, false]) {
+                    const viewer = await page('viewer');
+                    await until('the viewer to be let in', async () => (await viewer.evaluate(
+                        play, { url: `${URL}.whep`, hasDescriptor: takesDescriptor },
+                    )).status === 201);
+                    await shows(viewer, publisher, 'of all layers');
+                    await until('the layer to be known', async () =>
+                        (await viewer.evaluate(choose, { temporalLayerId: 1 }))[0] === 200);
+                    await decodesHalf(viewer, publisher);
+                }
+                await publisher.evaluate(() => fetch(window.session, { method: 'DELETE' }));
+            } catch (error) {
+                server.dump();
+                throw error;
+            } finally {
+                for (const page of pages)
+                    await page.context().close();
+            }
+        });
+    }
 
     for (const [codec, scalabilityMode] of MODES) {
         test(`${codec} ${scalabilityMode}`, async () => {

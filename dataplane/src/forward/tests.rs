@@ -134,6 +134,32 @@ fn a_temporal_layer_comes_back_where_it_depends_on_the_base_only() {
     assert!(place(&mut forwarder, 6, 1, false));
 }
 
+/// Receivers wait for what an id is missing of.
+#[test]
+fn picture_ids_of_vp8_close_ranks_where_layers_are_left_out_and_those_of_vp9_do_not() {
+    let sent = |codec| {
+        let mut forwarder = forwarder(codec);
+        forwarder.set_target(Target { temporal_max: 1, ..Target::all(0) });
+        let mut sent = Vec::new();
+        for seq in 0..24u64 {
+            // Pictures of two packets; layers 0, 2, 1, 2.
+            let picture = seq / 2;
+            let mut meta = packet(seq, picture == 0);
+            meta.rtp_time = picture as u32 * 3000;
+            meta.frame.tid = [0, 2, 1, 2][(picture % 4) as usize];
+            let value = 0x7ffe + picture as u16;
+            meta.frame.picture_id = Some(PictureId { at: 2, is_long: true, value: value & 0x7fff });
+            if let Ok(placement) = forwarder.place(0, &meta) {
+                assert_eq!(forwarder.place_again(0, &meta), Some(placement));
+                sent.push(value.wrapping_add(placement.picture_delta).wrapping_sub(0x7ffe));
+            }
+        }
+        sent
+    };
+    assert_eq!(sent(Codec::Vp8), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
+    assert_eq!(sent(Codec::Vp9), [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10]);
+}
+
 #[test]
 fn a_full_path_gets_nothing_until_the_keyframe_of_what_fits() {
     let mut forwarder = forwarder(Codec::Vp8);

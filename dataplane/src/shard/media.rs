@@ -11,7 +11,7 @@ use crate::canonical::{HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, write_hea
 use crate::clock::SenderClock;
 use crate::codec::{Codec, MediaKind};
 use crate::descriptor;
-use crate::extension::ExtensionMap;
+use crate::extension::{Extension, ExtensionMap};
 use crate::id::{PublicationId, ReaderId, ShardId};
 use crate::lane::record::Record;
 use crate::publication::Publication;
@@ -227,9 +227,12 @@ fn accept(
     if !encoding.accept_once(received.seq) {
         return Err(DropReason::NoPayload);
     }
-    let written = write_header(&received.header, received.packet, extensions, out)
-        .ok_or(DropReason::BadRtp)?;
     let mut frame = descriptor::parse(codec, received.payload);
+    // Viewers would go by the descriptor alone, and it would not fit what is rewritten in payloads.
+    let useless = frame.names_layers(codec).then_some(Extension::DependencyDescriptor);
+    let extensions = extensions.without(useless);
+    let written = write_header(&received.header, received.packet, &extensions, out)
+        .ok_or(DropReason::BadRtp)?;
     let (at, len) = (usize::from(written.dependency.0), usize::from(written.dependency.1));
     if at != 0
         && let Some(described) = encoding.dependencies.read(&out[at..at + len])
