@@ -108,7 +108,7 @@ impl Rewrite {
     /// Writes the canonical header, once per packet. Returns its length.
     pub fn canonical(&mut self) -> Option<usize> {
         let Self { packet, header, extensions, out, .. } = self;
-        let Written { len, is_two_byte, .. } = write_header(header, packet, extensions, out)?;
+        let Written { len, is_two_byte, .. } = write_header(header, packet, extensions, None, out)?;
         self.meta = PacketMeta { is_two_byte, header_len: len as u16, ..self.meta };
         Some(len)
     }

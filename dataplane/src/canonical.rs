@@ -9,6 +9,7 @@
 //! payload
 //! ```
 
+use crate::dependency::Targets;
 use crate::descriptor::FrameInfo;
 use crate::extension::{Extension, ExtensionMap};
 use crate::rtp::{HEADER_BYTES, ONE_BYTE_PROFILE, RtpHeader, TWO_BYTE_PROFILE};
@@ -77,23 +78,26 @@ pub(crate) struct Written {
     pub len: usize,
     /// Whether the extension block has the two-byte form.
     pub is_two_byte: bool,
-    /// Where the dependency descriptor lies, and its length; zeros if there is none.
-    pub dependency: (u16, u8),
+    /// Where the dependency descriptor lies; 0 if there is none.
+    pub dependency_at: u16,
     /// The value of the audio level extension (RFC 6464), if there is one.
     pub level: Option<u8>,
 }
 
-/// Writes the canonical header for a packet into `out`. `None` if the forwarded extensions do not
-/// fit (no browser sends that much).
+/// Writes the canonical header for a packet into `out`, with this dependency descriptor instead of its
+/// own. `None` if the forwarded extensions do not fit (no browser sends that much).
 pub(crate) fn write_header(
     header: &RtpHeader,
     packet: &[u8],
     extensions: &ExtensionMap,
+    descriptor: Option<&[u8]>,
     out: &mut [u8; HEADER_BYTES_MAX],
 ) -> Option<Written> {
     let forwarded = || {
         header.elements(packet).filter_map(|(id, value)| {
-            extensions.get(id).filter(|extension| extension.is_forwarded()).map(|e| (e.id(), value))
+            let extension = extensions.get(id).filter(|extension| extension.is_forwarded())?;
+            let is_descriptor = extension == Extension::DependencyDescriptor;
+            Some((extension.id(), if is_descriptor { descriptor? } else { value }))
         })
     };
     let is_two_byte = forwarded().any(|(_, value)| value.is_empty() || value.len() > 16);
@@ -105,7 +109,7 @@ pub(crate) fn write_header(
     let profile = if is_two_byte { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE };
     out[12..14].copy_from_slice(&profile.to_be_bytes());
     let mut at = BLOCK;
-    let mut dependency = (0, 0);
+    let mut dependency_at = 0;
     let mut put = |id: u8, value: &[u8]| {
         let element = out.get_mut(at..at + offsets.element_header + value.len())?;
         let (head, body) = element.split_at_mut(offsets.element_header);
@@ -116,7 +120,7 @@ pub(crate) fn write_header(
         }
         body.copy_from_slice(value);
         if id == Extension::DependencyDescriptor.id() {
-            dependency = ((at + offsets.element_header) as u16, value.len() as u8);
+            dependency_at = (at + offsets.element_header) as u16;
         }
         at += offsets.element_header + value.len();
         Some(())
@@ -134,7 +138,7 @@ pub(crate) fn write_header(
     let end = at.next_multiple_of(4);
     out.get_mut(at..end)?.fill(0);
     out[14..16].copy_from_slice(&(((end - BLOCK) / 4) as u16).to_be_bytes());
-    Some(Written { len: end, is_two_byte, dependency, level })
+    Some(Written { len: end, is_two_byte, dependency_at, level })
 }
 
 /// Writes the header of a packet that carries nothing of any publisher's.
@@ -142,7 +146,7 @@ pub(crate) fn write_blank_header(out: &mut [u8; HEADER_BYTES_MAX]) -> Option<Pac
     let mut fixed = [0; HEADER_BYTES];
     fixed[0] = 0x80;
     let header = RtpHeader::parse(&fixed)?;
-    let written = write_header(&header, &fixed, &ExtensionMap::default(), out)?;
+    let written = write_header(&header, &fixed, &ExtensionMap::default(), None, out)?;
     let Written { len, is_two_byte, .. } = written;
     Some(PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() })
 }
@@ -164,6 +168,8 @@ pub(crate) struct PerViewer {
     pub hop: HopFields,
     /// To add to the frame number of the dependency descriptor.
     pub frame_delta: u16,
+    /// The decode targets that the descriptor shall call active; nothing to leave it.
+    pub active: Option<Targets>,
 }
 
 /// What a viewer's Transport writes into each packet.
@@ -199,8 +205,13 @@ impl MidBytes {
 
 /// Patches the per-viewer fields of a canonical header that has been copied into `out`.
 pub(crate) fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
-    if viewer.frame_delta != 0 && meta.dependency_at != 0 {
-        add_to_frame_number(out, meta.dependency_at, viewer.frame_delta);
+    if meta.dependency_at != 0 {
+        if viewer.frame_delta != 0 {
+            add_to_frame_number(out, meta.dependency_at, viewer.frame_delta);
+        }
+        if let Some(active) = viewer.active {
+            write_active(out, meta, active);
+        }
     }
     let PerViewer { marker_pt, seq_no, rtp_time, ssrc, mid, hop, .. } = *viewer;
     let offsets = meta.offsets();
@@ -236,6 +247,15 @@ fn add_to_frame_number(header: &mut [u8], dependency_at: u16, frame_delta: u16) 
     }
 }
 
+fn write_active(header: &mut [u8], meta: &PacketMeta, active: Targets) {
+    let mask = meta.frame.dependency.and_then(|dependency| dependency.mask);
+    if let (Some(mask), Some(descriptor)) =
+        (mask, header.get_mut(usize::from(meta.dependency_at)..))
+    {
+        mask.write(descriptor, active);
+    }
+}
+
 /// Translates the extension ids of a canonical header to those that a viewer negotiated as the
 /// offerer, in place; what it did not negotiate becomes padding.
 pub(crate) fn translate_ids(header: &mut [u8], meta: &PacketMeta, ids: &[u8; 15]) {
@@ -267,7 +287,10 @@ mod tests {
     fn canonical(packet: &[u8], map: &ExtensionMap) -> (Vec<u8>, PacketMeta) {
         let header = RtpHeader::parse(packet).expect("valid");
         let mut out = [0; HEADER_BYTES_MAX];
-        let written = write_header(&header, packet, map, &mut out).expect("fits");
+        let id = map.id_of(Extension::DependencyDescriptor);
+        let descriptor = header.elements(packet).find(|(found, _)| Some(*found) == id);
+        let descriptor = descriptor.map(|(_, value)| value);
+        let written = write_header(&header, packet, map, descriptor, &mut out).expect("fits");
         let Written { len, is_two_byte, .. } = written;
         let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };
         (out[..len].to_vec(), meta)
@@ -295,7 +318,7 @@ mod tests {
             ssrc: 42,
             mid,
             hop,
-            frame_delta: 0,
+            ..PerViewer::default()
         };
         patch(&mut header, &meta, &viewer);
         let parsed = RtpHeader::parse(&header).expect("valid");

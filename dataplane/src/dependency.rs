@@ -5,6 +5,10 @@
 //! A publisher can write anything here: nothing is read past the end, every count has a bound, and
 //! what cannot be read is treated as a packet without a descriptor.
 
+mod active;
+
+pub(crate) use active::ActiveMask;
+
 /// Spatial and temporal layers that the descriptor can name.
 pub(crate) const SPATIAL_MAX: u8 = 3;
 /// See there.
@@ -13,6 +17,10 @@ const TEMPORAL_MAX: u8 = 7;
 const TEMPLATES_MAX: usize = 64;
 /// A.8: `dt_cnt_minus_one` has five bits.
 const TARGETS_MAX: usize = 32;
+/// RFC 8285 s4.3: an octet counts those of an extension.
+const DESCRIPTOR_OCTETS_MAX: usize = 255;
+/// Flags and bitmask take so many octets more.
+const MASK_OCTETS_MAX: usize = (5 + TARGETS_MAX).div_ceil(8);
 /// A.8.3: indications of two bits.
 const ABSENT: u32 = 0;
 const SWITCH: u32 = 2;
@@ -70,6 +78,8 @@ pub struct Dependency {
     pub targets: Targets,
     /// The packet begins the frame.
     pub is_start: bool,
+    /// Where the descriptor says which targets are active, if viewers can be told otherwise.
+    pub mask: Option<ActiveMask>,
 }
 
 impl Dependency {
@@ -77,6 +87,13 @@ impl Dependency {
     pub fn is_for(&self, (sid_max, tid_max): (u8, u8)) -> bool {
         let (sid, tid) = best_target(self.targets, sid_max, tid_max);
         self.present & target_bit(sid, tid) != 0
+    }
+
+    /// The targets that are active for whoever gets these layers, if they are not all that are made.
+    pub fn active_for(&self, (sid_max, tid_max): (u8, u8)) -> Option<Targets> {
+        let best = best_target(self.targets, sid_max, tid_max);
+        let kept = self.mask?.kept(self.targets, best);
+        (kept != self.targets).then_some(kept)
     }
 
     /// Whether one who can decode the frame may have these layers from here on.
@@ -106,6 +123,10 @@ struct Structure {
     chains: usize,
     /// Those that the encoder makes at present.
     active: Targets,
+    /// Whether the bits of targets go up with their numbers, so that they need not be told.
+    is_ascending: bool,
+    /// See [`ActiveMask::is_nested`].
+    is_nested: bool,
 }
 
 /// The descriptors of one RTP stream.
@@ -114,6 +135,8 @@ pub(crate) struct Dependencies {
     structure: Option<Box<Structure>>,
     /// Where the next one is read into, so that a half-read one counts for nothing.
     spare: Option<Box<Structure>>,
+    /// The last descriptor, with a bitmask put in.
+    canonical: Vec<u8>,
 }
 
 impl std::fmt::Debug for Dependencies {
@@ -124,6 +147,26 @@ impl std::fmt::Debug for Dependencies {
 }
 
 impl Dependencies {
+    /// Reads the descriptor of a packet, and returns it as viewers get it: with a bitmask of active
+    /// decode targets in the first packet of each frame. `None` as for [`Self::read`].
+    pub(crate) fn canonical<'a>(&'a mut self, raw: &'a [u8]) -> Option<(Descriptor, &'a [u8])> {
+        let mut read = self.read(raw)?;
+        let Dependency { targets, is_start, .. } = read.dependency;
+        let has_mask = raw.get(3).is_some_and(|flags| flags & 0x40 != 0);
+        let Some(mask) = &mut read.dependency.mask else {
+            return Some((read, raw));
+        };
+        if has_mask {
+            return Some((read, raw));
+        }
+        if !is_start || raw.len() + MASK_OCTETS_MAX > DESCRIPTOR_OCTETS_MAX {
+            read.dependency.mask = None;
+            return Some((read, raw));
+        }
+        active::insert(raw, mask, targets, &mut self.canonical);
+        Some((read, &self.canonical))
+    }
+
     /// Reads the descriptor of a packet. `None` if it is cut short, or refers to a structure that
     /// never came.
     pub(crate) fn read(&mut self, descriptor: &[u8]) -> Option<Descriptor> {
@@ -144,6 +187,7 @@ impl Dependencies {
             }
         }
         let structure = self.structure.as_mut()?;
+        let mask = structure.mask(bits.at);
         if flags & 0x08 != 0 {
             let mask = bits.take(structure.target_count)?;
             let known = structure.targets.iter().take(structure.target_count).enumerate();
@@ -168,7 +212,7 @@ impl Dependencies {
         }
         let Template { sid, tid, present, switch, refs } = template;
         let targets = structure.active;
-        let dependency = Dependency { frame_no, refs, present, switch, targets, is_start };
+        let dependency = Dependency { frame_no, refs, present, switch, targets, is_start, mask };
         Some(Descriptor { sid, tid, is_end, has_structure, dependency })
     }
 }
@@ -188,6 +232,8 @@ impl Default for Structure {
             target_count: 0,
             chains: 0,
             active: 0,
+            is_ascending: false,
+            is_nested: false,
         }
     }
 }
@@ -234,6 +280,9 @@ impl Structure {
             (template.present, template.switch) = (present, switch);
         }
         self.active = self.all();
+        self.is_ascending = self.targets[..self.target_count].is_sorted_by(|one, next| one < next);
+        let templates = &self.templates[..self.template_count];
+        self.is_nested = templates.iter().all(|template| is_nested(template.present, self.active));
         Some(())
     }
 
@@ -280,9 +329,26 @@ impl Structure {
         Some((present, switch))
     }
 
+    /// Where a descriptor has its bitmask, or would have it; nothing if there is nothing to choose from.
+    fn mask(&self, at: usize) -> Option<ActiveMask> {
+        let is_of_use = self.is_ascending && self.target_count > 1;
+        let (all, is_nested) = (self.all(), self.is_nested);
+        is_of_use.then_some(ActiveMask { at: at as u16, all, is_nested })
+    }
+
     fn all(&self) -> Targets {
         self.targets[..self.target_count].iter().fold(0, |all, target| all | target)
     }
+}
+
+/// Whether a frame that is present in some of all targets is so in those of higher spatial layers.
+fn is_nested(present: Targets, all: Targets) -> bool {
+    let row = |sid: u8| all >> (sid * (TEMPORAL_MAX + 1)) & 0xff;
+    (1..=SPATIAL_MAX).filter(|sid| row(*sid) != 0).all(|sid| {
+        let lower =
+            (0..sid).fold(0, |lower, sid| lower | present >> (sid * (TEMPORAL_MAX + 1)) & 0xff);
+        lower & row(sid) & !(present >> (sid * (TEMPORAL_MAX + 1))) == 0
+    })
 }
 
 /// Reads bit by bit, the highest first.

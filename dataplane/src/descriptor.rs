@@ -42,18 +42,17 @@ pub struct FrameInfo {
 }
 
 impl FrameInfo {
-    /// Whether the payload itself names its layers, so that a dependency descriptor beside it is of no
-    /// use: in VP9 always, in VP8 unless the sender left that to the descriptor, as libwebrtc does.
-    pub fn names_layers(&self, codec: Codec) -> bool {
+    /// Whether a dependency descriptor is of use beside the payload: VP9's payloads name their layers,
+    /// and VP8's unless the sender leaves that to the descriptor, as libwebrtc does.
+    pub fn needs_descriptor(&self, codec: Codec) -> bool {
         match codec {
-            Codec::Vp9 => true,
-            Codec::Vp8 => self.picture_id.is_some(),
-            _ => false,
+            Codec::Av1 | Codec::H264 => true,
+            Codec::Vp8 => self.picture_id.is_none(),
+            Codec::Vp9 | Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => false,
         }
     }
 
-    /// Adds what a packet's dependency descriptor says, where the payload does not
-    /// ([`Self::names_layers`]).
+    /// Adds what a packet's dependency descriptor says, if it is needed.
     pub fn describe(&mut self, codec: Codec, described: &Descriptor) {
         let Descriptor { sid, tid, is_end, has_structure, dependency } = *described;
         (self.sid, self.tid, self.is_layer_end) = (sid, tid, is_end);
@@ -226,12 +225,12 @@ mod tests {
     /// libwebrtc leaves out of VP8's payloads what the dependency descriptor says.
     #[test]
     fn a_descriptor_is_of_use_where_the_payload_names_no_layers() {
-        let names_layers = |codec, payload: &[u8]| parse(codec, payload).names_layers(codec);
-        assert!(names_layers(Codec::Vp8, &[0x90, 0xe0, 0x81, 2, 7, 0x40, 1]));
-        assert!(!names_layers(Codec::Vp8, &[0x10, 1]));
-        assert!(names_layers(Codec::Vp9, &[0xa8, 0x05, 0x22, 0]));
-        assert!(!names_layers(Codec::Av1, &[0x10, 0]));
-        assert!(!names_layers(Codec::H264, &[0x65, 1]));
+        let is_needed = |codec, payload: &[u8]| parse(codec, payload).needs_descriptor(codec);
+        assert!(!is_needed(Codec::Vp8, &[0x90, 0xe0, 0x81, 2, 7, 0x40, 1]));
+        assert!(is_needed(Codec::Vp8, &[0x10, 1]));
+        assert!(!is_needed(Codec::Vp9, &[0xa8, 0x05, 0x22, 0]));
+        assert!(is_needed(Codec::Av1, &[0x10, 0]));
+        assert!(is_needed(Codec::H264, &[0x65, 1]));
     }
 
     #[test]

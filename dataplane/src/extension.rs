@@ -119,13 +119,6 @@ impl ExtensionMap {
         }
     }
 
-    /// The same without one of them.
-    pub fn without(mut self, extension: Option<Extension>) -> Self {
-        let known = self.by_id.iter_mut();
-        known.filter(|known| known.is_some() && **known == extension).for_each(|known| *known = None);
-        self
-    }
-
     /// The meaning of an id.
     pub fn get(&self, id: u8) -> Option<Extension> {
         self.by_id.get(usize::from(id)).copied().flatten()

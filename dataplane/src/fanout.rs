@@ -98,7 +98,7 @@ impl Fanout {
         extensions.insert(3, Extension::Twcc.uri());
         let mut out = [0; HEADER_BYTES_MAX];
         let written = RtpHeader::parse(&packet)
-            .and_then(|header| write_header(&header, &packet, &extensions, &mut out));
+            .and_then(|header| write_header(&header, &packet, &extensions, None, &mut out));
         let (header_len, is_two_byte) = written.map_or((0, false), |w| (w.len, w.is_two_byte));
         let mut frame = descriptor::parse(Codec::Vp8, &payload);
         frame.is_keyframe = true;

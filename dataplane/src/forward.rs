@@ -6,7 +6,7 @@
 use crate::canonical::PacketMeta;
 use crate::choose::{Meanwhile, Target};
 use crate::codec::{Codec, MediaKind};
-use crate::dependency::{Dependency, SentFrames, best_target};
+use crate::dependency::{Dependency, SentFrames, Targets, best_target};
 use crate::srtp::ReplayWindow;
 use crate::stats::Switches;
 
@@ -32,6 +32,8 @@ pub(crate) struct Placement {
     pub tl0_delta: u8,
     /// To add to the frame number of the dependency descriptor, modulo 2^16.
     pub frame_delta: u16,
+    /// The decode targets that go out, if they are fewer than the descriptor says.
+    pub active: Option<Targets>,
 }
 
 /// Why a packet is not forwarded.
@@ -66,8 +68,9 @@ struct Segment {
     picture_delta: u16,
     tl0_delta: u8,
     frame_delta: u16,
-    /// The highest spatial layer that goes out; it carries the marker.
+    /// The highest layers that go out; the highest spatial one carries the marker.
     sid_max: u8,
+    tid_max: u8,
 }
 
 impl Segment {
@@ -94,6 +97,10 @@ impl Segment {
             picture_delta: self.picture_delta,
             tl0_delta: self.tl0_delta,
             frame_delta: self.frame_delta,
+            active: meta
+                .frame
+                .dependency
+                .and_then(|dependency| dependency.active_for((self.sid_max, self.tid_max))),
         }
     }
 }
@@ -299,7 +306,8 @@ impl Forwarder {
             self.skip(meta);
             return Err(Skip::NotWanted);
         }
-        if self.segments.last().is_some_and(|segment| segment.sid_max != self.sid_max) {
+        let layers = (self.sid_max, self.tid_max);
+        if self.segments.last().is_some_and(|last| (last.sid_max, last.tid_max) != layers) {
             self.split(meta.seq);
         }
         self.highest_in = meta.seq;
@@ -483,6 +491,7 @@ impl Forwarder {
             tl0_delta,
             frame_delta,
             sid_max: self.sid_max,
+            tid_max: self.tid_max,
         });
         self.frames = SentFrames::default();
         self.left_out = None;
@@ -496,12 +505,12 @@ impl Forwarder {
         let Some(last) = self.segments.last_mut() else {
             return;
         };
-        let sid_max = self.sid_max;
+        let (sid_max, tid_max) = (self.sid_max, self.tid_max);
         let Some(first_out) = last.seq_out(seq).filter(|_| seq > last.first_in) else {
-            last.sid_max = sid_max;
+            (last.sid_max, last.tid_max) = (sid_max, tid_max);
             return;
         };
-        let segment = Segment { first_in: seq, first_out, sid_max, ..*last };
+        let segment = Segment { first_in: seq, first_out, sid_max, tid_max, ..*last };
         last.end_in = seq;
         self.push_segment(segment);
     }

@@ -10,8 +10,11 @@ use crate::checks::BindingRequest;
 use crate::choose::Rung;
 use crate::congestion::{Controller, Flow, RATE_MAX_BPS, RATE_MIN_BPS};
 use crate::demux::{Class, classify};
-use crate::dependency::{Dependencies, SPATIAL_MAX, SentFrames, best_target, target_bit};
+use crate::dependency::{
+    Dependencies, Descriptor, SPATIAL_MAX, SentFrames, best_target, target_bit,
+};
 use crate::describe::{Candidates, Ours, answer};
+use crate::descriptor::FrameInfo;
 use crate::extension::{Extension, ExtensionMap};
 use crate::framing::{Backlog, Deframer, FRAME_BYTES_MAX, FirstFrame, first_frame};
 use crate::rtcp::{self, Feedback, Twcc};
@@ -69,13 +72,35 @@ pub fn framing(data: &[u8]) {
 /// Dependency descriptors of one stream, each with its length before it, and what they lead to.
 pub fn dependencies(mut data: &[u8]) {
     let (mut stream, mut sent) = (Dependencies::default(), SentFrames::default());
+    let (mut ours, mut theirs) = (Dependencies::default(), Dependencies::default());
     while let Some((len, rest)) = data.split_first() {
         let (descriptor, rest) = rest.split_at(rest.len().min(usize::from(*len)));
         data = rest;
-        let Some(read) = stream.read(descriptor) else {
+        let read = stream.read(descriptor);
+        let canonical = ours.canonical(descriptor);
+        assert_eq!(read.is_some(), canonical.is_some());
+        let (Some(read), Some((_, canonical))) = (read, canonical) else {
+            // What cannot be read may have brought a structure all the same.
+            theirs.read(descriptor);
             continue;
         };
         let dependency = read.dependency;
+        // What viewers get says the same, and whatever they get, they can be told it.
+        let again = theirs.read(canonical);
+        let unmasked = |mut read: Descriptor| {
+            read.dependency.mask = None;
+            read
+        };
+        assert_eq!(again.map(unmasked), Some(unmasked(read)));
+        if let Some(mask) = again.and_then(|again| again.dependency.mask)
+            && canonical.get(3).is_some_and(|flags| flags & 0x40 != 0)
+        {
+            let least = dependency.active_for((0, 0)).unwrap_or(dependency.targets);
+            let mut told = canonical.to_vec();
+            mask.write(&mut told, least);
+            assert_eq!(theirs.read(&told).map(|told| told.dependency.targets), Some(least));
+            theirs.read(canonical);
+        }
         assert!(read.sid <= SPATIAL_MAX && dependency.targets != 0);
         for layers in [(0, 0), (read.sid, read.tid), (u8::MAX, u8::MAX)] {
             let (sid, tid) = best_target(dependency.targets, layers.0, layers.1);
@@ -99,16 +124,25 @@ pub fn rtp(data: &[u8]) {
         extensions.insert(extension.id(), extension.uri());
     }
     let mut out = [0; HEADER_BYTES_MAX];
-    if let Some(Written { len, is_two_byte, dependency, .. }) =
-        write_header(&header, data, &extensions, &mut out)
+    let id = Extension::DependencyDescriptor.id();
+    let raw = header.elements(data).find(|(found, _)| *found == id).map(|(_, value)| value);
+    let (mut stream, mut frame) = (Dependencies::default(), FrameInfo::default());
+    let descriptor = raw.map(|raw| match stream.canonical(raw) {
+        Some((described, canonical)) => {
+            frame.describe(Codec::Av1, &described);
+            canonical
+        }
+        None => raw,
+    });
+    if let Some(Written { len, is_two_byte, dependency_at, .. }) =
+        write_header(&header, data, &extensions, descriptor, &mut out)
     {
-        let (dependency_at, dependency_len) = dependency;
-        let (from, until) = (usize::from(dependency_at), usize::from(dependency_len));
-        let _ = Dependencies::default().read(&out[from..from + until]);
         let header_len = len as u16;
-        let meta = PacketMeta { is_two_byte, header_len, dependency_at, ..PacketMeta::default() };
+        let meta =
+            PacketMeta { is_two_byte, header_len, dependency_at, frame, ..PacketMeta::default() };
         let mid = MidBytes::new("abc");
-        let viewer = PerViewer { ssrc: 3, mid, frame_delta: 1, ..PerViewer::default() };
+        let active = Some(1);
+        let viewer = PerViewer { ssrc: 3, mid, frame_delta: 1, active, ..PerViewer::default() };
         patch(&mut out[..len], &meta, &viewer);
         // What we write, we can read.
         let written = RtpHeader::parse(&out[..len]);

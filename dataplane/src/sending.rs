@@ -117,6 +117,7 @@ pub(crate) fn send(
             batch,
         ),
         frame_delta: placement.frame_delta,
+        active: placement.active,
     };
     let Batch { outbox, counters, .. } = batch;
     let out = outbox.room(counters);
@@ -198,6 +199,7 @@ pub(crate) fn send_rtx(
         mid: subscriber.mid,
         hop: hop(subscriber, egress, (ssrc, seq), header.len() + len + 2, batch),
         frame_delta: placement.frame_delta,
+        active: placement.active,
     };
     let Batch { outbox, counters, .. } = batch;
     let out = outbox.room(counters);
@@ -234,6 +236,7 @@ pub(crate) fn send_padding(
         mid: subscriber.mid,
         hop: hop(subscriber, egress, (ssrc, seq), header.len() + PADDING_BYTES, batch),
         frame_delta: 0,
+        active: None,
     };
     let Batch { outbox, counters, .. } = batch;
     let out = outbox.room(counters);

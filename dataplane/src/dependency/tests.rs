@@ -115,6 +115,71 @@ fn a_descriptor_can_speak_for_itself() {
 }
 
 #[test]
+fn viewers_are_told_which_targets_they_get() {
+    for (structure, layers, kept) in [
+        (L2T1, (0, 0), target_bit(0, 0)),
+        (L2T1_KEY, (0, 0), target_bit(0, 0)),
+        // Of the lower layer only keyframes go out beside the upper one.
+        (L2T1_KEY, (u8::MAX, u8::MAX), target_bit(1, 0)),
+        (L1T3, (0, 1), target_bit(0, 0) | target_bit(0, 1)),
+    ] {
+        let (mut ours, mut theirs) = (Dependencies::default(), Dependencies::default());
+        let frames = [(0, 7, Some(structure)), (1, 8, None), (2, 9, None)];
+        for (template, frame_no, structure) in frames {
+            let raw = descriptor(template, frame_no, structure);
+            let (read, canonical) = ours.canonical(&raw).expect("whole");
+            let mut told = canonical.to_vec();
+            assert_eq!(
+                theirs.read(&told).expect("whole").dependency.targets,
+                read.dependency.targets
+            );
+            let active = read.dependency.active_for(layers).expect("not all");
+            assert_eq!(active, kept);
+            read.dependency.mask.expect("of use").write(&mut told, active);
+            let again = theirs.read(&told).expect("whole");
+            assert_eq!(again.dependency.targets, kept);
+            assert_eq!((again.sid, again.tid), (read.sid, read.tid));
+            let Dependency { frame_no, refs, present, switch, .. } = again.dependency;
+            assert_eq!(
+                (frame_no, refs, present, switch),
+                (
+                    read.dependency.frame_no,
+                    read.dependency.refs,
+                    read.dependency.present,
+                    read.dependency.switch
+                )
+            );
+        }
+        let whole = ours.canonical(&descriptor(1, 10, None)).map(|(read, _)| read.dependency);
+        let is_all = structure != L2T1_KEY;
+        assert_eq!(whole.and_then(|all| all.active_for((7, 7))).is_none(), is_all);
+    }
+}
+
+/// What has a bitmask of its own keeps it, and goes on as it says.
+#[test]
+fn a_publishers_own_targets_are_those_of_viewers() {
+    let mut ours = Dependencies::default();
+    ours.canonical(&descriptor(0, 7, Some(L1T3))).expect("whole");
+    let mut writer = Writer::default();
+    writer.put(3, 2);
+    writer.put(1, 6);
+    writer.put(8, 16);
+    writer.put(0b01000, 5);
+    writer.put(0b011, 3);
+    let (read, canonical) = ours.canonical(&writer.0).expect("whole");
+    assert_eq!(canonical, writer.0);
+    assert_eq!(read.dependency.active_for((0, 1)), None, "that is all of it");
+    assert_eq!(read.dependency.active_for((0, 0)), Some(target_bit(0, 0)));
+    let next = descriptor(1, 9, None);
+    let (_, canonical) = ours.canonical(&next).expect("known");
+    assert_eq!(canonical, [0xc1, 0, 9, 0b01000_011], "two targets go on");
+    // The second packet of a frame has nothing to say.
+    let (read, canonical) = ours.canonical(&[0x41, 0, 9]).expect("known");
+    assert_eq!((canonical, read.dependency.mask), (&[0x41, 0, 9][..], None));
+}
+
+#[test]
 fn no_prefix_is_taken_for_a_whole_structure() {
     let whole = descriptor(0, 7, Some(L2T1_KEY));
     for len in 0..whole.len() {

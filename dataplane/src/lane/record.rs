@@ -6,7 +6,7 @@ use super::ring::Producer;
 use crate::canonical::PacketMeta;
 use crate::clock::SenderClock;
 use crate::codec::Codec;
-use crate::dependency::Dependency;
+use crate::dependency::{ActiveMask, Dependency};
 use crate::descriptor::{FrameInfo, PictureId};
 use crate::id::{PublicationId, TransportId};
 use crate::path::Path;
@@ -93,9 +93,14 @@ pub(crate) fn push(lane: &mut Producer, record: &Record<'_>) -> bool {
             if let Some(dependency) = &frame.dependency {
                 head.put(&dependency.frame_no.to_le_bytes());
                 head.put(&dependency.refs.to_le_bytes());
-                for targets in [dependency.present, dependency.switch, dependency.targets] {
+                let mask =
+                    dependency.mask.unwrap_or(ActiveMask { at: 0, all: 0, is_nested: false });
+                let Dependency { present, switch, targets, .. } = *dependency;
+                for targets in [present, switch, targets, mask.all] {
                     head.put(&targets.to_le_bytes());
                 }
+                head.put(&mask.at.to_le_bytes());
+                head.put(&[u8::from(mask.is_nested)]);
             }
             lane.push(&[head.written(), header, payload])
         }
@@ -234,14 +239,20 @@ impl Rest<'_> {
     }
 
     fn dependency(&mut self, is_start: bool) -> Option<Dependency> {
-        Some(Dependency {
+        let mut dependency = Dependency {
             frame_no: u16::from_le_bytes(self.take()?),
             refs: u64::from_le_bytes(self.take()?),
             present: u32::from_le_bytes(self.take()?),
             switch: u32::from_le_bytes(self.take()?),
             targets: u32::from_le_bytes(self.take()?),
             is_start,
-        })
+            mask: None,
+        };
+        let all = u32::from_le_bytes(self.take()?);
+        let at = u16::from_le_bytes(self.take()?);
+        let is_nested = self.byte()? != 0;
+        dependency.mask = (all != 0).then_some(ActiveMask { at, all, is_nested });
+        Some(dependency)
     }
 
     fn address(&mut self) -> Option<IpAddr> {
@@ -277,6 +288,7 @@ mod tests {
                 switch: 1 << 31,
                 targets: 0x0707_0707,
                 is_start: true,
+                mask: Some(ActiveMask { at: 29, all: 0x0f0f_0707, is_nested: true }),
             }),
         };
         let meta = PacketMeta {

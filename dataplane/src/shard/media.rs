@@ -204,6 +204,12 @@ fn receive<'a>(
     Ok(Some(Received { header, packet, payload, stream, seq, pt, is_repair: true }))
 }
 
+fn find_descriptor<'a>(received: &Received<'a>, extensions: &ExtensionMap) -> Option<&'a [u8]> {
+    let mut elements = received.header.elements(received.packet);
+    let is_it = |id| extensions.get(id) == Some(Extension::DependencyDescriptor);
+    elements.find_map(|(id, value)| is_it(id).then_some(value))
+}
+
 /// Accounts for a packet, and writes its canonical header into `out`.
 fn accept(
     publication: &mut Publication,
@@ -228,17 +234,19 @@ fn accept(
         return Err(DropReason::NoPayload);
     }
     let mut frame = descriptor::parse(codec, received.payload);
-    // Viewers would go by the descriptor alone, and it would not fit what is rewritten in payloads.
-    let useless = frame.names_layers(codec).then_some(Extension::DependencyDescriptor);
-    let extensions = extensions.without(useless);
-    let written = write_header(&received.header, received.packet, &extensions, out)
+    // Where it is not needed it is not passed on: viewers would go by it alone, and only what is in the
+    // payload is rewritten for them.
+    let raw =
+        frame.needs_descriptor(codec).then(|| find_descriptor(received, extensions)).flatten();
+    let descriptor = raw.map(|raw| match encoding.dependencies.canonical(raw) {
+        Some((described, canonical)) => {
+            frame.describe(codec, &described);
+            canonical
+        }
+        None => raw,
+    });
+    let written = write_header(&received.header, received.packet, extensions, descriptor, out)
         .ok_or(DropReason::BadRtp)?;
-    let (at, len) = (usize::from(written.dependency.0), usize::from(written.dependency.1));
-    if at != 0
-        && let Some(described) = encoding.dependencies.read(&out[at..at + len])
-    {
-        frame.describe(codec, &described);
-    }
     encoding.clock_hz = clock_hz(codec);
     let rtp_time = received.header.rtp_time;
     encoding.receive(received.seq, rtp_time, at_us, received.is_repair, has_nack);
@@ -265,7 +273,7 @@ fn accept(
         marker: received.header.marker,
         is_two_byte: written.is_two_byte,
         header_len: written.len as u16,
-        dependency_at: written.dependency.0,
+        dependency_at: written.dependency_at,
         frame,
     };
     Ok(Accepted { codec, meta, clock, passed, voice })
