@@ -286,16 +286,29 @@ impl Bridge {
         transport
     }
 
+    /// Whether a transport of a client's that is gone was its last one.
+    fn is_last_of(&mut self, client: ConnId) -> bool {
+        let Some((_, transports)) = self.clients.get_mut(&client) else {
+            return false;
+        };
+        *transports -= 1;
+        let is_last = *transports == 0;
+        if is_last {
+            self.clients.remove(&client);
+        }
+        is_last
+    }
+
     fn forget(&mut self, media: MediaId) -> Option<TransportId> {
         let transport = self.transports.remove(&media)?;
         self.media.remove(&transport);
-        if let Some(client) = self.client_of.remove(&media)
-            && let Some((_, transports)) = self.clients.get_mut(&client)
-        {
-            *transports -= 1;
-            if *transports == 0 {
-                self.clients.remove(&client);
-            }
+        let is_last = match self.client_of.remove(&media) {
+            Some(client) => self.is_last_of(client),
+            // A publisher's.
+            None => true,
+        };
+        if is_last {
+            self.dataplane.leave(transport.shard());
         }
         self.publications.retain(|id, _| id.transport != transport);
         Some(transport)

@@ -51,6 +51,8 @@ pub(crate) struct Flags {
     /// More ports for media over TCP.
     pub(crate) tcp_ports: Vec<u16>,
     pub(crate) shards: Option<usize>,
+    /// What a shard is given before the next one is used.
+    pub(crate) fill: Option<u32>,
     pub(crate) advertise: Vec<IpAddr>,
     pub(crate) relay_only: bool,
     pub(crate) turn: TurnAt,
@@ -77,7 +79,7 @@ pub(crate) enum Order {
 }
 
 /// A flag: its name, the value it wants (empty for a switch), and its meaning.
-const FLAGS: [(&str, &str, &str); 28] = [
+const FLAGS: [(&str, &str, &str); 29] = [
     ("http", "[HOST]:PORT|/PATH", "listen for HTTP on an address, or on a Unix socket (:8443)"),
     ("static", "DIR", "serve another web client (built in)"),
     ("data", "DIR", "config.json, cert.pem, key.pem (./data/)"),
@@ -89,6 +91,7 @@ const FLAGS: [(&str, &str, &str); 28] = [
     ("udp-range", "A-B", "one UDP port per shard instead"),
     ("tcp-port", "N", "another port for media over TCP; repeatable (that of HTTPS has it)"),
     ("shards", "1..16", "media threads (one per core)"),
+    ("fill", "N", "people on one media thread before the next is used, with one UDP port (128)"),
     ("advertise", "IP", "an address to tell clients; repeatable (those of the interfaces)"),
     ("strict-whip", "", "refuse WHIP and WHEP PATCHes without If-Match, as RFC 9725 has it"),
     ("whep-retry", "", "answer WHEP with 409 while nobody publishes, instead of holding"),
@@ -134,6 +137,7 @@ impl Flags {
             udp: Udp::AsHttp,
             tcp_ports: Vec::new(),
             shards: None,
+            fill: None,
             advertise: Vec::new(),
             relay_only: false,
             turn: TurnAt::Auto,
@@ -229,6 +233,10 @@ impl Flags {
             "shards" => {
                 let shards = value.parse().ok().filter(|shards| (1..=16).contains(shards));
                 self.shards = Some(shards.ok_or_else(bad)?);
+            }
+            "fill" => {
+                let fill = value.parse().ok().filter(|fill| *fill > 0);
+                self.fill = Some(fill.ok_or_else(bad)?);
             }
             "turn" => self.turn = turn_at(&value).ok_or_else(bad)?,
             "advertise" => self.advertise.push(value.parse().map_err(|_| bad())?),
@@ -401,6 +409,7 @@ mod tests {
             (&["-udp-range=0"], "udp-range"),
             (&["--shards", "0"], "shards"),
             (&["--shards", "17"], "1..16"),
+            (&["--fill", "0"], "fill"),
             (&["--shard", "2"], "did you mean --shards"),
             (&["--advertise", "example.org"], "advertise"),
             (&["--log", "xml"], "text|json"),

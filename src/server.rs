@@ -455,10 +455,12 @@ fn media_config(flags: &Flags, bound: &Ports, local: &[IpAddr]) -> MediaConfig {
     };
     let advertise =
         if flags.advertise.is_empty() { local.to_vec() } else { flags.advertise.clone() };
+    let defaults = MediaConfig::new(ports, advertise);
     MediaConfig {
         shards: flags.shards.unwrap_or_else(|| cores.min(SHARDS_MAX)),
+        fill: flags.fill.unwrap_or(defaults.fill),
         tcp_ports: bound.tcp.clone(),
-        ..MediaConfig::new(ports, advertise)
+        ..defaults
     }
 }
 

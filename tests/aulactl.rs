@@ -307,7 +307,7 @@ fn the_first_setup_makes_an_administrator() {
 
 #[test]
 fn the_doctor_reaches_the_media_over_udp() {
-    let server = Server::start_with(&["-insecure", "--shards", "2"], |scratch| {
+    let server = Server::start_with(&["-insecure", "--shards", "2", "--fill", "1"], |scratch| {
         scratch.write("groups/test.json", server::OPEN);
     });
     let url = format!("http://127.0.0.1:{}", server.port);

@@ -352,7 +352,15 @@ fn every_shard(
             of_shards(&silent)
         ))?;
     }
+    let ports: BTreeSet<u16> =
+        targets.iter().flat_map(|(_, target)| &target.udp).map(SocketAddr::port).collect();
     match shards {
+        Some(shards) if seen.len() < shards as usize && ports.len() == 1 => report.note(format!(
+            "{} seen, not {shards}: no fault where all share a UDP port, because those that are not \
+             needed yet are given nothing; with a port for each (--udp-range), give more -probes",
+            shards_are(seen.len())
+        )),
+        None if ports.len() == 1 => report.note(format!("{} seen", shards_are(seen.len()))),
         None => report.note(format!(
             "{} seen: if the server said another number of shards at its start, give it as \
              -shards",

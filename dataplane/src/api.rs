@@ -513,6 +513,10 @@ pub struct Config {
     /// Whether to pin each shard's thread to a core of its own (ignored when there are more
     /// shards than cores).
     pub pin: bool,
+    /// Viewing clients and publishing Transports that a shard is given before the next one is used: a
+    /// shard that sleeps most of the time costs more a packet than one that does not. 1 spreads
+    /// evenly, as shards with a port each do in any case.
+    pub fill: u32,
     /// UDP ports.
     pub ports: UdpPorts,
     /// The addresses written into candidates, best first (the port is the socket's own). Must
@@ -527,12 +531,17 @@ pub struct Config {
     pub consent_for_max: Duration,
 }
 
+/// A class of a hundred stays together: it takes a tenth of a core (docs/performance.md), and a packet for
+/// the last of them waits for a millisecond. Thirty cameras for each would take half a core.
+const FILL: u32 = 128;
+
 impl Config {
     /// Defaults for one shard on the given port and addresses.
     pub fn new(ports: UdpPorts, advertise: Vec<IpAddr>) -> Self {
         Self {
             shards: 1,
             pin: true,
+            fill: FILL,
             ports,
             advertise,
             tcp_ports: Vec::new(),

@@ -1,6 +1,6 @@
 //! The dependency descriptor (appendix A of RTP Payload Format For AV1, v1.0.0): which layer a frame
 //! belongs to, which decode targets need it, and what it refers to. So layers of AV1, and temporal
-//! layers of H.264, can be dropped without a look at the payload.
+//! layers of H.264 and VP8, can be dropped without a look at the payload.
 //!
 //! A publisher can write anything here: nothing is read past the end, every count has a bound, and
 //! what cannot be read is treated as a packet without a descriptor.
@@ -36,10 +36,9 @@ pub(crate) const fn target_bit(sid: u8, tid: u8) -> Targets {
 /// The best of some decode targets that needs no higher layers than these: rather more of a picture
 /// than more pictures. If there is none, the least of all.
 pub(crate) fn best_target(targets: Targets, sid_max: u8, tid_max: u8) -> (u8, u8) {
-    let row = |sid: u8| targets >> (sid * (TEMPORAL_MAX + 1)) & 0xff;
     let temporal = if tid_max >= TEMPORAL_MAX { 0xff } else { (2 << tid_max) - 1 };
     for sid in (0..=sid_max.min(SPATIAL_MAX)).rev() {
-        let fitting = row(sid) & temporal;
+        let fitting = row(targets, sid) & temporal;
         if fitting != 0 {
             return (sid, (31 - fitting.leading_zeros()) as u8);
         }
@@ -123,8 +122,9 @@ struct Structure {
     chains: usize,
     /// Those that the encoder makes at present.
     active: Targets,
-    /// Whether the bits of targets go up with their numbers, so that they need not be told.
-    is_ascending: bool,
+    /// Whether the bits of targets go up with their numbers, and the frames of each are part of those
+    /// with more temporal layers: then it needs no table to tell who gets which.
+    is_regular: bool,
     /// See [`ActiveMask::is_nested`].
     is_nested: bool,
 }
@@ -187,7 +187,7 @@ impl Dependencies {
             }
         }
         let structure = self.structure.as_mut()?;
-        let mask = structure.mask(bits.at);
+        let mut mask = structure.mask(bits.at);
         if flags & 0x08 != 0 {
             let mask = bits.take(structure.target_count)?;
             let known = structure.targets.iter().take(structure.target_count).enumerate();
@@ -199,6 +199,11 @@ impl Dependencies {
         let mut template = *structure.templates[..structure.template_count].get(at)?;
         if flags & 0x04 != 0 {
             (template.present, template.switch) = structure.read_indications(&mut bits)?;
+            let (present, all) = (template.present, structure.all());
+            let fits = |mask: &ActiveMask| {
+                is_regular(present, all) && (!mask.is_nested || is_nested(present, all))
+            };
+            mask = mask.filter(fits);
         }
         if flags & 0x02 != 0 {
             template.refs = 0;
@@ -232,7 +237,7 @@ impl Default for Structure {
             target_count: 0,
             chains: 0,
             active: 0,
-            is_ascending: false,
+            is_regular: false,
             is_nested: false,
         }
     }
@@ -280,9 +285,11 @@ impl Structure {
             (template.present, template.switch) = (present, switch);
         }
         self.active = self.all();
-        self.is_ascending = self.targets[..self.target_count].is_sorted_by(|one, next| one < next);
-        let templates = &self.templates[..self.template_count];
-        self.is_nested = templates.iter().all(|template| is_nested(template.present, self.active));
+        let all = self.all();
+        let presents = || self.templates[..self.template_count].iter().map(|t| t.present);
+        self.is_regular = self.targets[..self.target_count].is_sorted_by(|one, next| one < next)
+            && presents().all(|present| is_regular(present, all));
+        self.is_nested = presents().all(|present| is_nested(present, all));
         Some(())
     }
 
@@ -331,7 +338,7 @@ impl Structure {
 
     /// Where a descriptor has its bitmask, or would have it; nothing if there is nothing to choose from.
     fn mask(&self, at: usize) -> Option<ActiveMask> {
-        let is_of_use = self.is_ascending && self.target_count > 1;
+        let is_of_use = self.is_regular && self.target_count > 1;
         let (all, is_nested) = (self.all(), self.is_nested);
         is_of_use.then_some(ActiveMask { at: at as u16, all, is_nested })
     }
@@ -341,13 +348,23 @@ impl Structure {
     }
 }
 
+/// The targets of one spatial layer.
+fn row(targets: Targets, sid: u8) -> Targets {
+    targets >> (sid * (TEMPORAL_MAX + 1)) & 0xff
+}
+
+/// Whether a frame that is present in some of all targets is so in those with more temporal layers.
+fn is_regular(present: Targets, all: Targets) -> bool {
+    (0..=SPATIAL_MAX).map(|sid| (row(present, sid), row(all, sid))).all(|(present, all)| {
+        present == 0 || all & (Targets::MAX << present.trailing_zeros()) == present
+    })
+}
+
 /// Whether a frame that is present in some of all targets is so in those of higher spatial layers.
 fn is_nested(present: Targets, all: Targets) -> bool {
-    let row = |sid: u8| all >> (sid * (TEMPORAL_MAX + 1)) & 0xff;
-    (1..=SPATIAL_MAX).filter(|sid| row(*sid) != 0).all(|sid| {
-        let lower =
-            (0..sid).fold(0, |lower, sid| lower | present >> (sid * (TEMPORAL_MAX + 1)) & 0xff);
-        lower & row(sid) & !(present >> (sid * (TEMPORAL_MAX + 1))) == 0
+    (1..=SPATIAL_MAX).all(|sid| {
+        let lower = (0..sid).fold(0, |lower, sid| lower | row(present, sid));
+        lower & row(all, sid) & !row(present, sid) == 0
     })
 }
 

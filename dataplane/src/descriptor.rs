@@ -43,16 +43,16 @@ pub struct FrameInfo {
 
 impl FrameInfo {
     /// Whether a dependency descriptor is of use beside the payload: VP9's payloads name their layers,
-    /// and VP8's unless the sender leaves that to the descriptor, as libwebrtc does.
+    /// and VP8's where they count those of the base layer (libwebrtc leaves all of it to the descriptor).
     pub fn needs_descriptor(&self, codec: Codec) -> bool {
         match codec {
             Codec::Av1 | Codec::H264 => true,
-            Codec::Vp8 => self.picture_id.is_none(),
+            Codec::Vp8 => self.tl0.is_none(),
             Codec::Vp9 | Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => false,
         }
     }
 
-    /// Adds what a packet's dependency descriptor says, if it is needed.
+    /// Adds what a packet's dependency descriptor says. Only where [`Self::needs_descriptor`].
     pub fn describe(&mut self, codec: Codec, described: &Descriptor) {
         let Descriptor { sid, tid, is_end, has_structure, dependency } = *described;
         (self.sid, self.tid, self.is_layer_end) = (sid, tid, is_end);

@@ -89,7 +89,8 @@ impl Extension {
         }
     }
 
-    /// Whether a publisher's value goes through to viewers unchanged.
+    /// Whether a publisher's value goes through to viewers; the dependency descriptor where it is of use, and
+    /// with what each of them gets.
     pub const fn is_forwarded(self) -> bool {
         matches!(
             self,

@@ -130,7 +130,7 @@ pub(crate) struct Forwarder {
     picture_time: Option<u32>,
     /// The frames that went out of the current Encoding, where they are numbered.
     frames: SentFrames,
-    /// The picture id of the last picture of it that was left out.
+    /// The picture id of what is being left out of it.
     left_out: Option<u16>,
     /// The current Encoding has broken off; only a switch goes on.
     is_cut: bool,
@@ -324,6 +324,7 @@ impl Forwarder {
         }
         self.sent.record(seq);
         self.next_out = seq + 1;
+        self.left_out = None;
         self.note_frame(meta);
         self.note_sent(&placement, meta);
         Ok(placement)

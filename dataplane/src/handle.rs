@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -13,12 +12,14 @@ use crate::api::{Command, Config, Event, Listening};
 use crate::error::StartError;
 use crate::id::{ShardId, TransportId};
 use crate::path::Over;
+use crate::placement::Placement;
 use crate::run::{self, NewStream, Running, ShardInput, Socket};
 
 /// Starts shards and talks to them. Dropping it stops them.
 pub struct DataPlane {
     running: Running,
-    serial: AtomicU64,
+    serial: u64,
+    placement: Placement,
 }
 
 /// A shard's command queue is full: the sender's Transport should be given up, or the request
@@ -33,7 +34,11 @@ impl DataPlane {
     /// # Errors
     /// [`StartError`] when the configuration cannot work or the system refuses a resource.
     pub fn start(config: Config, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StartError> {
-        Ok(Self { running: run::start(&config, &notify)?, serial: AtomicU64::new(1) })
+        let running = run::start(&config, &notify)?;
+        // Where each shard has a port, clients reach all of them from the start.
+        let fill = if running.steering.is_some() { config.fill } else { 1 };
+        let placement = Placement::new(running.shards.len(), fill);
+        Ok(Self { running, serial: 0, placement })
     }
 
     /// The shards' inputs with their wakers.
@@ -63,21 +68,29 @@ impl DataPlane {
         self.running.shards.len()
     }
 
-    /// A fresh Transport id on the least-loaded shard, or on `shard` if given (taken modulo the
-    /// number of shards). Nothing exists under it until `Publish` or `Subscribe`.
-    pub fn place(&self, shard: Option<ShardId>) -> TransportId {
-        let shards = &self.running.shards;
-        let index = match shard {
-            Some(shard) => shard.index() % shards.len(),
-            None => shards
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, end)| end.load.load(Ordering::Relaxed))
-                .map_or(0, |(index, _)| index),
+    /// A fresh Transport id on `home` if given (taken modulo the number of shards), else on a shard
+    /// for somebody new ([`Config::fill`]), who is given back with [`Self::leave`]. Nothing exists under
+    /// it until `Publish` or `Subscribe`.
+    pub fn place(&mut self, home: Option<ShardId>) -> TransportId {
+        let index = match home {
+            Some(shard) => shard.index() % self.running.shards.len(),
+            None => self.placement.take(),
         };
-        // Counted at once, because the shard tells its own count only once per second.
-        shards[index].load.fetch_add(1, Ordering::Relaxed);
-        TransportId::new(ShardId(index as u8), self.serial.fetch_add(1, Ordering::Relaxed))
+        self.steer();
+        self.serial += 1;
+        TransportId::new(ShardId(index as u8), self.serial)
+    }
+
+    /// Somebody who was new is gone with all Transports.
+    pub fn leave(&mut self, shard: ShardId) {
+        self.placement.give_back(shard.index());
+        self.steer();
+    }
+
+    fn steer(&mut self) {
+        if let Some(steering) = &mut self.running.steering {
+            steering.use_first(self.placement.used());
+        }
     }
 
     /// Sends a command to the shard that its Transport names.
@@ -88,7 +101,7 @@ impl DataPlane {
         let shard = command.transport().shard();
         let end = self.running.shards.get(shard.index()).ok_or(Busy)?;
         end.inputs.try_send(ShardInput::Command(command)).map_err(|_| Busy)?;
-        // It wakes at its next tick at the latest.
+        // It wakes within a quarter of a second in any case.
         let _ = end.waker.wake();
         Ok(())
     }
@@ -156,7 +169,7 @@ impl Door {
         let (inputs, waker) = self.0.get(shard.index()).ok_or(Busy)?;
         let new = Box::new(new);
         inputs.try_send(ShardInput::Stream(new)).map_err(|_| Busy)?;
-        // It wakes at its next tick at the latest.
+        // It wakes within a quarter of a second in any case.
         let _ = waker.wake();
         Ok(())
     }

@@ -41,6 +41,7 @@ mod meter;
 mod outbox;
 mod path;
 mod peer;
+mod placement;
 mod publication;
 mod quality;
 mod red;

@@ -34,6 +34,8 @@ pub(crate) struct Meter {
     /// The rates are those of decode targets, which say themselves what belongs to them; so they do
     /// not add up. The targets, if so.
     targets: Targets,
+    /// Those of the window that is running, and whether it has had packets.
+    seen: Option<Targets>,
 }
 
 impl Meter {
@@ -43,9 +45,10 @@ impl Meter {
         let bytes = payload_len + HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES;
         let Some(dependency) = &meta.frame.dependency else {
             self.octets[at(meta.frame.sid)][at(meta.frame.tid)] += bytes as u32;
+            self.seen.get_or_insert(0);
             return;
         };
-        self.targets = dependency.targets;
+        self.seen = Some(dependency.targets);
         for (sid, octets) in (0..).zip(&mut self.octets) {
             for (tid, octets) in (0..).zip(octets) {
                 let is_in = dependency.targets & dependency.present & target_bit(sid, tid) != 0;
@@ -63,6 +66,10 @@ impl Meter {
         }
         self.since_us = Some(now_us);
         let per_second = 8e6 / passed_us as f32;
+        // Whoever has begun or ceased to describe is measured anew: the one adds up, the other does not.
+        let targets = self.seen.take().unwrap_or(self.targets);
+        self.has_rates &= (targets == 0) == (self.targets == 0);
+        self.targets = targets;
         let smoothing = if self.has_rates { SMOOTHING } else { 1.0 };
         let all: u32 = match self.targets {
             0 => self.octets.iter().flatten().sum(),
@@ -113,7 +120,32 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dependency::Dependency;
     use crate::descriptor::FrameInfo;
+
+    /// libwebrtc writes a descriptor or not, as the encoder has it.
+    #[test]
+    fn a_sender_that_ceases_to_describe_is_measured_anew() {
+        let mut meter = Meter::default();
+        meter.look(1_000_000);
+        let (low, high) = (target_bit(0, 0), target_bit(0, 1));
+        let described =
+            |present| Dependency { present, targets: low | high, ..Dependency::default() };
+        let mut send = |meter: &mut Meter, dependency| {
+            let frame = FrameInfo { dependency, ..FrameInfo::default() };
+            let meta = PacketMeta { frame, ..PacketMeta::default() };
+            (0..10).for_each(|_| meter.count(&meta, 1000 - HEADER_BYTES - 28));
+        };
+        send(&mut meter, Some(described(low | high)));
+        send(&mut meter, Some(described(high)));
+        meter.look(2_000_000);
+        assert_eq!((meter.bits_per_second(0, 0), meter.bits_per_second(7, 7)), (80_000, 160_000));
+        meter.look(3_000_000);
+        assert!(meter.bits_per_second(7, 7) < 160_000, "a pause");
+        send(&mut meter, None);
+        meter.look(4_000_000);
+        assert_eq!((meter.bits_per_second(0, 0), meter.bits_per_second(7, 7)), (80_000, 80_000));
+    }
 
     #[test]
     fn layers_add_up() {

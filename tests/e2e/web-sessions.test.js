@@ -56,7 +56,7 @@ describe('WHIP and WHEP in browsers', { concurrency: 1 }, () => {
 
     before(async () => {
         server = await Server.start({
-            args: ['--public-server', '--shards', '2'],
+            args: ['--public-server', '--shards', '2', '--fill', '1'],
             groups: {
                 test: {
                     codecs: ['vp8', 'h264', 'opus'],

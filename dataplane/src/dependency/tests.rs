@@ -156,6 +156,15 @@ fn viewers_are_told_which_targets_they_get() {
     }
 }
 
+#[test]
+fn nobody_is_told_of_targets_that_share_no_frames() {
+    let apart: &[Sketch] = &[(0, 0, "S-", &[]), (0, 1, "-S", &[])];
+    let mut ours = Dependencies::default();
+    let raw = descriptor(0, 7, Some(apart));
+    let (read, canonical) = ours.canonical(&raw).expect("whole");
+    assert_eq!((read.dependency.mask, canonical), (None, &raw[..]));
+}
+
 /// What has a bitmask of its own keeps it, and goes on as it says.
 #[test]
 fn a_publishers_own_targets_are_those_of_viewers() {

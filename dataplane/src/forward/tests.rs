@@ -160,6 +160,25 @@ fn picture_ids_of_vp8_close_ranks_where_layers_are_left_out_and_those_of_vp9_do_
     assert_eq!(sent(Codec::Vp9), [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10]);
 }
 
+/// Short ids come round within seconds.
+#[test]
+fn the_same_picture_id_can_be_left_out_again() {
+    let mut forwarder = forwarder(Codec::Vp8);
+    let mut place = |seq: u64, tid| {
+        let mut meta = packet(seq, seq == 0);
+        meta.frame.tid = tid;
+        let value = seq as u16 % 128;
+        meta.frame.picture_id = Some(PictureId { at: 2, is_long: false, value });
+        forwarder.set_target(Target { temporal_max: 0, ..Target::all(0) });
+        forwarder.place(0, &meta).ok().map(|placement| placement.picture_delta)
+    };
+    assert_eq!(place(0, 0), Some(0));
+    assert_eq!(place(1, 1), None);
+    (2..129).for_each(|seq| assert_eq!(place(seq, 0), Some(u16::MAX)));
+    assert_eq!(place(129, 1), None);
+    assert_eq!(place(130, 0), Some(u16::MAX - 1));
+}
+
 #[test]
 fn a_full_path_gets_nothing_until_the_keyframe_of_what_fits() {
     let mut forwarder = forwarder(Codec::Vp8);

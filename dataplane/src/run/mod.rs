@@ -1,9 +1,11 @@
 //! The threads: each runs one shard over one socket with mio, pinned to one core. The only place
 //! in this crate with sockets, threads and a clock.
 
+mod steer;
 mod tcp;
 mod udp;
 
+pub(crate) use steer::Steering;
 pub(crate) use tcp::{NewStream, Socket};
 pub(crate) use udp::overflows;
 pub use udp::{Receiver, UdpWire, bind};
@@ -15,7 +17,6 @@ use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -79,8 +80,6 @@ pub(crate) struct ShardEnd {
     pub inputs: Sender<ShardInput>,
     /// To be called after sending.
     pub waker: Arc<Waker>,
-    /// Transports alive, for placement.
-    pub load: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -102,6 +101,8 @@ pub(crate) struct Running {
     pub events: Inputs<Event>,
     /// Where they listen.
     pub listening: Listening,
+    /// Which of them datagrams come to, if they share a port.
+    pub steering: Option<Steering>,
     /// Time zero of all of them.
     pub epoch: Instant,
 }
@@ -136,17 +137,24 @@ pub(crate) fn start(
         events: event_sender,
         notify,
     };
+    let steering = match config.ports {
+        UdpPorts::Shared(_) if count > 1 => {
+            let socket = sockets[0].try_clone().map_err(system("copying a socket's descriptor"))?;
+            Some(Steering::new(socket, seed().map_err(system("reading randomness"))?))
+        }
+        _ => None,
+    };
     let listening = Listening {
         sockets: sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect(),
     };
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let parts = sockets.into_iter().zip(intakes).zip(lanes(count)).zip(&mut ends);
     for (index, (((socket, intake), lanes), end)) in parts.enumerate() {
-        let setup = common.setup(index, (socket, intake), lanes, Arc::clone(&end.load))?;
+        let setup = common.setup(index, (socket, intake), lanes)?;
         let core = (config.pin && count <= cores.len()).then(|| cores[index]);
         end.thread = Some(spawn(index, core, setup).map_err(system("starting a thread"))?);
     }
-    Ok(Running { shards: ends, events, listening, epoch })
+    Ok(Running { shards: ends, events, listening, steering, epoch })
 }
 
 fn system(doing: &'static str) -> impl Fn(io::Error) -> StartError {
@@ -164,8 +172,7 @@ fn end() -> Result<(ShardEnd, Intake), StartError> {
     let poll = Poll::new().map_err(system("creating a poll"))?;
     let waker = Waker::new(poll.registry(), WAKER).map_err(system("creating a waker"))?;
     let (sender, inputs) = bounded(INPUTS_MAX);
-    let load = Arc::new(AtomicU32::new(0));
-    let end = ShardEnd { inputs: sender, waker: Arc::new(waker), load, thread: None };
+    let end = ShardEnd { inputs: sender, waker: Arc::new(waker), thread: None };
     Ok((end, Intake { poll, inputs }))
 }
 
@@ -187,7 +194,6 @@ impl Common<'_> {
         index: usize,
         (socket, intake): (std::net::UdpSocket, Intake),
         (lanes_out, lanes_in): (Vec<Option<Producer>>, Vec<Consumer>),
-        load: Arc<AtomicU32>,
     ) -> Result<Setup, StartError> {
         let port = socket.local_addr().map_err(system("reading a socket's address"))?.port();
         let advertised = self.config.advertise.iter();
@@ -216,7 +222,6 @@ impl Common<'_> {
             others: self.others.clone(),
             events: self.events.clone(),
             notify: Arc::clone(self.notify),
-            load,
         })
     }
 }
@@ -307,7 +312,6 @@ struct Setup {
     others: Vec<(Sender<ShardInput>, Arc<Waker>)>,
     events: Sender<Event>,
     notify: Arc<dyn Fn() + Send + Sync>,
-    load: Arc<AtomicU32>,
 }
 
 struct Loop {
@@ -324,7 +328,6 @@ struct Loop {
     events: Sender<Event>,
     waiting: VecDeque<Event>,
     notify: Arc<dyn Fn() + Send + Sync>,
-    load: Arc<AtomicU32>,
     /// What the kernel said last of how much it has dropped, and the sum.
     overflows: (u32, u64),
 }
@@ -353,7 +356,6 @@ impl Loop {
             events: setup.events,
             waiting: VecDeque::new(),
             notify: setup.notify,
-            load: setup.load,
             overflows: (0, 0),
         }
     }
@@ -472,7 +474,7 @@ impl Loop {
         let others = &self.others;
         self.shard.flush(|shard| {
             if let Some((_, waker)) = others.get(shard.index()) {
-                // It wakes at its next tick at the latest.
+                // It wakes within `SLEEP_MAX` in any case.
                 let _ = waker.wake();
             }
         });
@@ -501,7 +503,6 @@ impl Loop {
     fn send_events(&mut self) {
         for mut event in self.shard.events.drain(..) {
             if let Event::Stats { counters, .. } = &mut event {
-                self.load.store(counters.transports as u32, Ordering::Relaxed);
                 let (seen, sum) = &mut self.overflows;
                 let known = overflows(self.socket.as_raw_fd()).unwrap_or(*seen);
                 *sum += u64::from(known.wrapping_sub(std::mem::replace(seen, known)));

@@ -56,6 +56,7 @@ impl Shard {
             role,
         };
         self.transports.insert(slot, transport);
+        self.time.wake(now);
         Ok(slot)
     }
 

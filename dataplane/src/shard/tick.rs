@@ -38,6 +38,9 @@ impl Shard {
             let counters = self.statistics.take_second(self.transports.count(), now_us);
             self.events.push(Event::Stats { shard: self.config.id, counters });
         }
+        if self.transports.count() == 0 {
+            self.time.rest(now);
+        }
     }
 
     fn source_tick(&mut self, now_us: u64) {
