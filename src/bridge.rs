@@ -492,6 +492,7 @@ impl Bridge {
                 MediaEvent::Closed { media, text: reason.to_string(), detail, is_by_peer }
             }
             Event::Stats { shard: ShardId(shard), counters } => {
+                self.dataplane.note_stats(ShardId(shard), &counters);
                 if let Some(known) = self.counters.get_mut(usize::from(shard)) {
                     *known = *counters;
                 }

@@ -531,8 +531,7 @@ pub struct Config {
     pub consent_for_max: Duration,
 }
 
-/// A class of a hundred stays together: it takes a tenth of a core (docs/performance.md), and a packet for
-/// the last of them waits for a millisecond. Thirty cameras for each would take half a core.
+/// A class of a hundred stays together: it takes a tenth of a core (docs/performance.md).
 const FILL: u32 = 128;
 
 impl Config {

@@ -14,6 +14,7 @@ use crate::id::{ShardId, TransportId};
 use crate::path::Over;
 use crate::placement::Placement;
 use crate::run::{self, NewStream, Running, ShardInput, Socket};
+use crate::stats::Counters;
 
 /// Starts shards and talks to them. Dropping it stops them.
 pub struct DataPlane {
@@ -85,6 +86,11 @@ impl DataPlane {
     pub fn leave(&mut self, shard: ShardId) {
         self.placement.give_back(shard.index());
         self.steer();
+    }
+
+    /// A shard has told its statistics ([`Event::Stats`]).
+    pub fn note_stats(&mut self, shard: ShardId, counters: &Counters) {
+        self.placement.note_busy(shard.index(), counters.busy_ppm);
     }
 
     fn steer(&mut self) {

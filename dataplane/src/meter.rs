@@ -131,7 +131,7 @@ mod tests {
         let (low, high) = (target_bit(0, 0), target_bit(0, 1));
         let described =
             |present| Dependency { present, targets: low | high, ..Dependency::default() };
-        let mut send = |meter: &mut Meter, dependency| {
+        let send = |meter: &mut Meter, dependency| {
             let frame = FrameInfo { dependency, ..FrameInfo::default() };
             let meta = PacketMeta { frame, ..PacketMeta::default() };
             (0..10).for_each(|_| meter.count(&meta, 1000 - HEADER_BYTES - 28));

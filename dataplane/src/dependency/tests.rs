@@ -182,7 +182,7 @@ fn a_publishers_own_targets_are_those_of_viewers() {
     assert_eq!(read.dependency.active_for((0, 0)), Some(target_bit(0, 0)));
     let next = descriptor(1, 9, None);
     let (_, canonical) = ours.canonical(&next).expect("known");
-    assert_eq!(canonical, [0xc1, 0, 9, 0b01000_011], "two targets go on");
+    assert_eq!(canonical, [0xc1, 0, 9, 0b0100_0011], "two targets go on");
     // The second packet of a frame has nothing to say.
     let (read, canonical) = ours.canonical(&[0x41, 0, 9]).expect("known");
     assert_eq!((canonical, read.dependency.mask), (&[0x41, 0, 9][..], None));
