@@ -145,11 +145,14 @@ impl Shard {
             return;
         };
         transport.is_connected = true;
+        // What the handshake wanted to be woken for is not urgent any more.
+        transport.timer_at = transport.timer_at.map(|at| at.max(now + IDLE_STEP));
         let joined_for = now.saturating_duration_since(transport.created_at);
         self.statistics.counters.join.add(joined_for.as_micros() as u64, 1);
         transport.opener = Some(opener);
         self.events.push(Event::Connected { transport: transport.id });
         self.transports.connect(slot, Egress::new(path, sealer));
+        self.transports.drop_stale_timers();
         self.start_viewer(slot, now);
         self.ask(slot, now);
     }

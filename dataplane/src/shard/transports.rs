@@ -218,6 +218,15 @@ impl Transports {
         }
     }
 
+    /// Nobody wakes up for timers that have been replaced.
+    pub(super) fn drop_stale_timers(&mut self) {
+        let mut timers = std::mem::take(&mut self.timers);
+        timers.retain(|Reverse((at, slot, id))| {
+            self.get(*slot).is_some_and(|known| known.id == *id && known.timer_at == Some(*at))
+        });
+        self.timers = timers;
+    }
+
     /// When the next timer is due.
     pub(super) fn timer_at(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, ..))| *at)
