@@ -18,6 +18,7 @@ const APART_MAX_S = 0.04;
 const PICTURE_S = 1 / 30;
 const CLAPS_MIN = 4;
 const CLAP_EVERY_S = 2;
+const FRAGMENTS_PER_S = 2;
 
 /** Runs in the page: camera and microphone that clap, a flash and a beep, every other second of the wall clock. */
 function clapping(everyS) {
@@ -115,7 +116,7 @@ describe('recorded time', { concurrency: 1 }, () => {
             const files = lines.filter((line) => line.event === 'file' && line.stream === stream?.stream
                 && line.tracks.some(({ kind }) => kind === 'video')).map(({ file }) => file);
             const written = lines.filter((line) => line.event === 'fragment' && files.includes(line.file));
-            return written.length > CLAP_EVERY_S * (CLAPS_MIN + 4);
+            return written.length > FRAGMENTS_PER_S * CLAP_EVERY_S * (CLAPS_MIN + 4);
         }));
         await ann.click('#record-button');
         await until('the end', () => timeline(server, 'vp8').some(({ event }) => event === 'end'));
