@@ -288,8 +288,7 @@ mod tests {
         let header = RtpHeader::parse(packet).expect("valid");
         let mut out = [0; HEADER_BYTES_MAX];
         let id = map.id_of(Extension::DependencyDescriptor);
-        let descriptor = header.elements(packet).find(|(found, _)| Some(*found) == id);
-        let descriptor = descriptor.map(|(_, value)| value);
+        let descriptor = id.and_then(|id| header.element(packet, id));
         let written = write_header(&header, packet, map, descriptor, &mut out).expect("fits");
         let Written { len, is_two_byte, .. } = written;
         let meta = PacketMeta { is_two_byte, header_len: len as u16, ..PacketMeta::default() };

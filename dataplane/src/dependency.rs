@@ -90,8 +90,8 @@ impl Dependency {
 
     /// The targets that are active for whoever gets these layers, if they are not all that are made.
     pub fn active_for(&self, (sid_max, tid_max): (u8, u8)) -> Option<Targets> {
-        let best = best_target(self.targets, sid_max, tid_max);
-        let kept = self.mask?.kept(self.targets, best);
+        let mask = self.mask?;
+        let kept = mask.kept(self.targets, best_target(self.targets, sid_max, tid_max));
         (kept != self.targets).then_some(kept)
     }
 
@@ -120,7 +120,8 @@ struct Structure {
     targets: [Targets; TARGETS_MAX],
     target_count: usize,
     chains: usize,
-    /// Those that the encoder makes at present.
+    /// All decode targets, and those that the encoder makes at present.
+    all: Targets,
     active: Targets,
     /// Whether the bits of targets go up with their numbers, and the frames of each are part of those
     /// with more temporal layers: then it needs no table to tell who gets which.
@@ -193,13 +194,13 @@ impl Dependencies {
             let known = structure.targets.iter().take(structure.target_count).enumerate();
             let active = known.filter(|(at, _)| mask >> at & 1 != 0).fold(0, |all, (_, t)| all | t);
             // An encoder that makes nothing needs no descriptor.
-            structure.active = if active == 0 { structure.all() } else { active };
+            structure.active = if active == 0 { structure.all } else { active };
         }
         let at = usize::from((template_id + 64 - structure.id_offset) % 64);
         let mut template = *structure.templates[..structure.template_count].get(at)?;
         if flags & 0x04 != 0 {
             (template.present, template.switch) = structure.read_indications(&mut bits)?;
-            let (present, all) = (template.present, structure.all());
+            let (present, all) = (template.present, structure.all);
             let fits = |mask: &ActiveMask| {
                 is_regular(present, all) && (!mask.is_nested || is_nested(present, all))
             };
@@ -236,6 +237,7 @@ impl Default for Structure {
             targets: [0; TARGETS_MAX],
             target_count: 0,
             chains: 0,
+            all: 0,
             active: 0,
             is_regular: false,
             is_nested: false,
@@ -284,8 +286,8 @@ impl Structure {
         for (template, (present, switch)) in self.templates.iter_mut().zip(masks) {
             (template.present, template.switch) = (present, switch);
         }
-        self.active = self.all();
-        let all = self.all();
+        let all = self.targets[..self.target_count].iter().fold(0, |all, target| all | target);
+        (self.all, self.active) = (all, all);
         let presents = || self.templates[..self.template_count].iter().map(|t| t.present);
         self.is_regular = self.targets[..self.target_count].is_sorted_by(|one, next| one < next)
             && presents().all(|present| is_regular(present, all));
@@ -339,12 +341,8 @@ impl Structure {
     /// Where a descriptor has its bitmask, or would have it; nothing if there is nothing to choose from.
     fn mask(&self, at: usize) -> Option<ActiveMask> {
         let is_of_use = self.is_regular && self.target_count > 1;
-        let (all, is_nested) = (self.all(), self.is_nested);
+        let Self { all, is_nested, .. } = *self;
         is_of_use.then_some(ActiveMask { at: at as u16, all, is_nested })
-    }
-
-    fn all(&self) -> Targets {
-        self.targets[..self.target_count].iter().fold(0, |all, target| all | target)
     }
 }
 

@@ -125,7 +125,7 @@ pub fn rtp(data: &[u8]) {
     }
     let mut out = [0; HEADER_BYTES_MAX];
     let id = Extension::DependencyDescriptor.id();
-    let raw = header.elements(data).find(|(found, _)| *found == id).map(|(_, value)| value);
+    let raw = header.element(data, id);
     let (mut stream, mut frame) = (Dependencies::default(), FrameInfo::default());
     let descriptor = raw.map(|raw| match stream.canonical(raw) {
         Some((described, canonical)) => {

@@ -29,10 +29,8 @@ impl Placement {
     /// The shard for one more.
     pub(crate) fn take(&mut self) -> usize {
         let shards = || self.shards.iter().enumerate();
-        let is_free = |given: &Given| given.count < self.fill && !given.is_busy;
-        let free = shards().find(|(_, given)| self.fill > 1 && is_free(given));
-        let fewest =
-            || shards().min_by_key(|(_, given)| (self.fill > 1 && given.is_busy, given.count));
+        let free = shards().find(|(_, given)| given.count < self.fill && !given.is_busy);
+        let fewest = || shards().min_by_key(|(_, given)| (given.is_busy, given.count));
         let shard = free.or_else(fewest).map_or(0, |(shard, _)| shard);
         if let Some(given) = self.shards.get_mut(shard) {
             given.count += 1;
@@ -50,7 +48,8 @@ impl Placement {
     /// A shard was awake for so much of the last second, in parts of a million.
     pub(crate) fn note_busy(&mut self, shard: usize, busy_ppm: u64) {
         if let Some(given) = self.shards.get_mut(shard) {
-            given.is_busy = busy_ppm >= BUSY_PPM;
+            // Who spreads evenly does so in any case.
+            given.is_busy = self.fill > 1 && busy_ppm >= BUSY_PPM;
         }
     }
 

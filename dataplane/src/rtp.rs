@@ -75,6 +75,11 @@ impl RtpHeader {
         (end >= self.header_len).then_some((self.header_len, end))
     }
 
+    /// The value of the extension element with this id.
+    pub fn element<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
+        self.elements(packet).find_map(|(found, value)| (found == id).then_some(value))
+    }
+
     /// The header extension elements of the packet.
     pub fn elements<'a>(&self, packet: &'a [u8]) -> Elements<'a> {
         let (profile, block) = match self.extension {

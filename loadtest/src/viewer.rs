@@ -81,7 +81,7 @@ impl Viewer {
         };
         if checks.feedback
             && let Some(id) = self.ids.id_of(Extension::Twcc)
-            && let Some((_, [high, low])) = header.elements(datagram).find(|(at, _)| *at == id)
+            && let Some([high, low]) = header.element(datagram, id)
         {
             let seq_no = u16::from_be_bytes([*high, *low]);
             self.arrivals.record(seq_no, at_us, datagram.len());
@@ -134,9 +134,8 @@ impl Viewer {
             }
             Codec::Av1 => {
                 let id = self.ids.id_of(Extension::DependencyDescriptor);
-                let mut elements = header.elements(packet);
-                let found = elements.find(|(found, _)| Some(*found) == id);
-                found.and_then(|(_, value)| frame_number(value)).map(|number| (number, 16))
+                let value = id.and_then(|id| header.element(packet, id));
+                value.and_then(frame_number).map(|number| (number, 16))
             }
             _ => None,
         };

@@ -1,11 +1,11 @@
 /** Layers within one stream: each viewer gets those that it chose, decoded by a browser. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { inbound, joinGroup } from './peer/browser.js';
 import { publish } from './peer/layers.js';
 import { ORIGIN } from './peer/server.js';
-import { lower, raise } from './peer/stage.js';
+import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
 import { openBlank } from './peer/web-session.js';
 
@@ -91,29 +91,25 @@ describe('layers', { concurrency: 1 }, () => {
         await lower({ server, browser });
     });
 
-    for (const hasDescriptor of [true, false]) {
-        test(`temporal layers of VP8 ${hasDescriptor ? 'with' : 'without'} descriptors`, async () => {
+    /** A test with a publisher of layers and a page for each viewer; all are closed behind it. */
+    function withLayers(name, layers, steps) {
+        stepsWith(() => server)(name, async () => {
             const pages = [];
-            const page = async (name) => pages[pages.push(await openBlank(browser, name)) - 1];
+            const page = async (title) => pages[pages.push(await openBlank(browser, title)) - 1];
+            /** A page that plays it, with descriptors or without. */
+            const watch = async (title, hasDescriptor) => {
+                const viewer = await page(title);
+                await until(`the ${title} to be let in`, async () => (await viewer.evaluate(
+                    play, { url: `${URL}.whep`, hasDescriptor },
+                )).status === 201);
+                return viewer;
+            };
             try {
                 const publisher = await page('publisher');
-                const sent = await publisher.evaluate(publish,
-                    { url: `${URL}.whip`, codec: 'vp8', scalabilityMode: 'L1T3', hasDescriptor });
+                const sent = await publisher.evaluate(publish, { url: `${URL}.whip`, ...layers });
                 assert.equal(sent.status, 201, sent.body);
-                for (const takesDescriptor of [true, false]) {
-                    const viewer = await page('viewer');
-                    await until('the viewer to be let in', async () => (await viewer.evaluate(
-                        play, { url: `${URL}.whep`, hasDescriptor: takesDescriptor },
-                    )).status === 201);
-                    await shows(viewer, publisher, 'of all layers');
-                    await until('the layer to be known', async () =>
-                        (await viewer.evaluate(choose, { temporalLayerId: 1 }))[0] === 200);
-                    await decodesHalf(viewer, publisher);
-                }
+                await steps({ publisher, watch, page, pages });
                 await publisher.evaluate(() => fetch(window.session, { method: 'DELETE' }));
-            } catch (error) {
-                server.dump();
-                throw error;
             } finally {
                 for (const page of pages)
                     await page.context().close();
@@ -121,59 +117,55 @@ describe('layers', { concurrency: 1 }, () => {
         });
     }
 
+    const chosen = (viewer, layers) => until('the layer to be known', async () =>
+        (await viewer.evaluate(choose, layers))[0] === 200);
+
+    for (const hasDescriptor of [true, false]) {
+        withLayers(`temporal layers of VP8 ${hasDescriptor ? 'with' : 'without'} descriptors`, {
+            codec: 'vp8', scalabilityMode: 'L1T3', hasDescriptor,
+        }, async ({ publisher, watch }) => {
+            for (const takesDescriptor of [true, false]) {
+                const viewer = await watch('viewer', takesDescriptor);
+                await shows(viewer, publisher, 'of all layers');
+                await chosen(viewer, { temporalLayerId: 1 });
+                await decodesHalf(viewer, publisher);
+            }
+        });
+    }
+
     for (const [codec, scalabilityMode] of MODES) {
-        test(`${codec} ${scalabilityMode}`, async () => {
-            const pages = [];
-            const page = async (name) => pages[pages.push(await openBlank(browser, name)) - 1];
-            try {
-                const publisher = await page('publisher');
-                const sent = await publisher.evaluate(publish,
-                    { url: `${URL}.whip`, codec, scalabilityMode });
-                assert.equal(sent.status, 201, sent.body);
-                const viewer = await page('viewer');
-                await until('the viewer to be let in', async () => (await viewer.evaluate(
-                    play, { url: `${URL}.whep`, hasDescriptor: true },
-                )).status === 201);
-                await shows(viewer, publisher, 'of all layers', isAll);
-                const isSpatial = !scalabilityMode.startsWith('L1');
-                if (isSpatial) {
-                    await until('the layer to be known', async () =>
-                        (await viewer.evaluate(choose, { spatialLayerId: 0 }))[0] === 200);
-                    await shows(viewer, publisher, 'of the lowest layer', isSmall);
-                    await viewer.evaluate(choose, {});
-                    await shows(viewer, publisher, 'of all layers again', isAll);
-                } else if (codec === 'av1') {
-                    await until('the layer to be known', async () =>
-                        (await viewer.evaluate(choose, { temporalLayerId: 0 }))[0] === 200);
-                    await shows(viewer, publisher, 'of the lowest rate', isAll);
-                    const [status, text] = await viewer.evaluate(choose, { spatialLayerId: 0 });
-                    assert.equal(status, 409, text);
-                    await viewer.evaluate(choose, {});
-                    await shows(viewer, publisher, 'of all rates', isAll);
-                }
-                if (codec === 'av1' && isSpatial) {
-                    const plain = await page('plain');
-                    const { status } = await plain.evaluate(
-                        play, { url: `${URL}.whep`, hasDescriptor: false },
-                    );
-                    assert.equal(status, 201);
-                    await shows(plain, publisher, 'without descriptors', isSmall);
-                    const [refused] = await plain.evaluate(choose, { spatialLayerId: 1 });
-                    assert.equal(refused, 409, 'there is nothing to choose from');
-                    const member = await joinGroup(browser, 'member');
-                    pages.push(member);
-                    await until('our own page to show all layers', async () => isAll(
-                        (await inbound(member))[0]?.width,
-                        ...Object.values(await publisher.evaluate(() => window.outgoing())),
-                    ));
-                }
-                await publisher.evaluate(() => fetch(window.session, { method: 'DELETE' }));
-            } catch (error) {
-                server.dump();
-                throw error;
-            } finally {
-                for (const page of pages)
-                    await page.context().close();
+        withLayers(`${codec} ${scalabilityMode}`, { codec, scalabilityMode }, async ({ publisher, watch, page, pages }) => {
+            const viewer = await watch('viewer', true);
+            await shows(viewer, publisher, 'of all layers', isAll);
+            const isSpatial = !scalabilityMode.startsWith('L1');
+            if (isSpatial) {
+                await chosen(viewer, { spatialLayerId: 0 });
+                await shows(viewer, publisher, 'of the lowest layer', isSmall);
+                await viewer.evaluate(choose, {});
+                await shows(viewer, publisher, 'of all layers again', isAll);
+            } else if (codec === 'av1') {
+                await chosen(viewer, { temporalLayerId: 0 });
+                await shows(viewer, publisher, 'of the lowest rate', isAll);
+                const [status, text] = await viewer.evaluate(choose, { spatialLayerId: 0 });
+                assert.equal(status, 409, text);
+                await viewer.evaluate(choose, {});
+                await shows(viewer, publisher, 'of all rates', isAll);
+            }
+            if (codec === 'av1' && isSpatial) {
+                const plain = await page('plain');
+                const { status } = await plain.evaluate(
+                    play, { url: `${URL}.whep`, hasDescriptor: false },
+                );
+                assert.equal(status, 201);
+                await shows(plain, publisher, 'without descriptors', isSmall);
+                const [refused] = await plain.evaluate(choose, { spatialLayerId: 1 });
+                assert.equal(refused, 409, 'there is nothing to choose from');
+                const member = await joinGroup(browser, 'member');
+                pages.push(member);
+                await until('our own page to show all layers', async () => isAll(
+                    (await inbound(member))[0]?.width,
+                    ...Object.values(await publisher.evaluate(() => window.outgoing())),
+                ));
             }
         });
     }

@@ -204,12 +204,6 @@ fn receive<'a>(
     Ok(Some(Received { header, packet, payload, stream, seq, pt, is_repair: true }))
 }
 
-fn find_descriptor<'a>(received: &Received<'a>, extensions: &ExtensionMap) -> Option<&'a [u8]> {
-    let mut elements = received.header.elements(received.packet);
-    let is_it = |id| extensions.get(id) == Some(Extension::DependencyDescriptor);
-    elements.find_map(|(id, value)| is_it(id).then_some(value))
-}
-
 /// Accounts for a packet, and writes its canonical header into `out`.
 fn accept(
     publication: &mut Publication,
@@ -236,8 +230,9 @@ fn accept(
     let mut frame = descriptor::parse(codec, received.payload);
     // Where it is not needed it is not passed on: viewers would go by it alone, and only what is in the
     // payload is rewritten for them.
-    let raw =
-        frame.needs_descriptor(codec).then(|| find_descriptor(received, extensions)).flatten();
+    let id = extensions.id_of(Extension::DependencyDescriptor);
+    let raw = id.filter(|_| frame.needs_descriptor(codec));
+    let raw = raw.and_then(|id| received.header.element(received.packet, id));
     let descriptor = raw.map(|raw| match encoding.dependencies.canonical(raw) {
         Some((described, canonical)) => {
             frame.describe(codec, &described);

@@ -221,10 +221,12 @@ impl Transports {
     /// Nobody wakes up for timers that have been replaced.
     pub(super) fn drop_stale_timers(&mut self) {
         let mut timers = std::mem::take(&mut self.timers);
-        timers.retain(|Reverse((at, slot, id))| {
-            self.get(*slot).is_some_and(|known| known.id == *id && known.timer_at == Some(*at))
-        });
+        timers.retain(|Reverse(timer)| self.is_current(*timer));
         self.timers = timers;
+    }
+
+    fn is_current(&self, (at, slot, id): (Instant, usize, TransportId)) -> bool {
+        self.get(slot).is_some_and(|known| known.id == id && known.timer_at == Some(at))
     }
 
     /// When the next timer is due.
@@ -234,15 +236,13 @@ impl Transports {
 
     /// The slot of a Transport whose timer is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<usize> {
-        while let Some(Reverse((at, slot, id))) = self.timers.peek().copied() {
+        while let Some(Reverse(timer)) = self.timers.peek().copied() {
+            let (at, slot, _) = timer;
             if at > now {
                 return None;
             }
             self.timers.pop();
-            let is_current = self
-                .get(slot)
-                .is_some_and(|transport| transport.id == id && transport.timer_at == Some(at));
-            if is_current {
+            if self.is_current(timer) {
                 return Some(slot);
             }
         }

@@ -222,7 +222,7 @@ impl Viewer {
         let (len, _) = self.opener.as_mut()?.open_rtp(datagram, header.header_len)?;
         let packet = &datagram[..len];
         if let Some(id) = self.ids.id_of(Extension::Twcc)
-            && let Some((_, [high, low])) = header.elements(packet).find(|(at, _)| *at == id)
+            && let Some([high, low]) = header.element(packet, id)
         {
             self.arrivals.record(u16::from_be_bytes([*high, *low]), now_us, bytes);
         }
