@@ -17,13 +17,14 @@ pub(crate) const DATAGRAM_OVERHEAD_BYTES: usize = 28;
 /// Packets of pictures that wait for their turn: more than a second of what anybody is sent. Beyond
 /// that they are dropped, and asked for again if they are missed.
 const PACED_MAX: usize = 1024;
-/// Pictures leave at this times the estimate, in tenths: little more, so that no keyframe of a better
-/// picture, which the path takes, is mistaken for too much, and a large slide waits here and not in the
-/// network.
-const PACE_TENTHS: u64 = 12;
-/// So much leaves at once: what comes due in this, but two packets at least.
+/// Packets leave at the estimate, so that no keyframe of a better picture, which the path takes, is
+/// mistaken for too much, and a large slide waits here and not in the network; at this times the
+/// estimate, in tenths, where packets of pictures have waited for so long.
+const LATE_PACE_TENTHS: u64 = 12;
+const LATE_US: u64 = 100_000;
+/// So much leaves at once: what comes due in this, but one packet at least, and what is begun is sent.
 const BURST_US: u64 = 10_000;
-const BURST_BYTES_MIN: u64 = 2_500;
+const BURST_BYTES_MIN: u64 = 1_200;
 /// What retransmissions may take at once: what is due in this.
 const REPAIR_BURST_US: u64 = 500_000;
 /// Retransmissions may take at least this part of the estimate, and more where packets wait for their
@@ -94,7 +95,8 @@ impl Egress {
     /// The client's path takes so much, of which pictures and sound have `media_bps`; nothing if
     /// that is not known.
     pub(crate) fn set_estimate(&mut self, estimate_bps: Option<u64>, media_bps: u64, now_us: u64) {
-        let pace_bps = estimate_bps.map(|bps| bps * PACE_TENTHS / 10);
+        let tenths = if self.waits_us(now_us) > LATE_US { LATE_PACE_TENTHS } else { 10 };
+        let pace_bps = estimate_bps.map(|bps| bps * tenths / 10);
         let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
         self.pace.set(pace_bps, burst, now_us);
         let least_percent =

@@ -15,6 +15,9 @@ const AHEAD_BPS: f64 = 10_000.0;
 /// The time in which a change of rate shows in feedback, as a rule. Not the true round trip: whoever is
 /// far away would climb more slowly than its neighbours on the same line, and end with a quarter.
 const RESPONSE_US: f64 = 170_000.0;
+/// What a probe has measured is trusted for so long: until feedback tells of what is sent since,
+/// throughput is that of what was sent before.
+const MEASURED_US: u64 = 5_000_000;
 /// The slowest climb near the capacity.
 const ADDITIVE_MIN_BPS: f64 = 4_000.0;
 
@@ -32,6 +35,8 @@ pub(crate) struct Aimd {
     capacity: Capacity,
     changed_us: u64,
     decreased_us: Option<u64>,
+    /// What a probe has measured, and when, until the first overuse after it.
+    measured: Option<(f64, u64)>,
 }
 
 impl Aimd {
@@ -43,6 +48,7 @@ impl Aimd {
             capacity: Capacity::default(),
             changed_us: 0,
             decreased_us: None,
+            measured: None,
         }
     }
 
@@ -61,6 +67,7 @@ impl Aimd {
         self.rate_bps = clamp(rate_bps as f64);
         self.changed_us = now_us;
         self.state = State::Hold;
+        self.measured = Some((self.rate_bps, now_us));
     }
 
     /// Takes what the delay says, and what got through if that is known.
@@ -114,6 +121,9 @@ impl Aimd {
         if is_again && through > self.rate_bps / 2.0 {
             return;
         }
+        let measured =
+            self.measured.take().filter(|(_, at)| now_us.saturating_sub(*at) < MEASURED_US);
+        let through = measured.map_or(through, |(measured, _)| through.max(measured));
         let mut target = BACK_OFF * through;
         if target > self.rate_bps {
             // More got through than the rate says: the capacity is a better guess.

@@ -6,13 +6,12 @@ use super::{PacketResult, ProbeId, RATE_MAX_BPS};
 /// How long a probe lasts. Longer than the burst that a token bucket lets pass takes to spend, so
 /// that what is measured is the bucket's rate.
 const PROBE_US: u64 = 60_000;
-/// Where no picture flows it lasts longer if so many packets would not go out in that: fewer do not count,
-/// nothing else would raise the estimate, and who has been down would never get up again.
-const PACKETS: u64 = 8;
-/// What a full packet takes, and one of a probe at less than this, in bits per second.
-const FULL_BYTES: u64 = 1200;
-const SMALL_BYTES: u64 = 320;
-const SMALL_BELOW_BPS: u64 = 400_000;
+/// It lasts longer if so much would not go out in that, up to this: too few packets do not count, and of
+/// too few octets a token bucket lets all pass at once.
+const BYTES: u64 = 6000;
+const PROBE_MAX_US: u64 = 300_000;
+/// Full packets would be too few at less than this, in bits per second.
+const SMALL_BELOW_BPS: u64 = 1_280_000;
 /// Of a probe's packets, the first third is not measured: see above.
 const SKIPPED: usize = 3;
 /// Packets that a probe must bring to count.
@@ -92,13 +91,11 @@ impl Prober {
         self.next_us = self.next_us.max(now_us + CALM_US);
     }
 
-    /// Begins a probe if it is time: more is `wanted_bps` than the estimate allows, and it `is_starved` if
-    /// no picture flows meanwhile.
+    /// Begins a probe if it is time: more is `wanted_bps` than the estimate allows.
     pub(crate) fn begin(
         &mut self,
         estimate_bps: u64,
         wanted_bps: u64,
-        is_starved: bool,
         now_us: u64,
     ) -> Option<Cluster> {
         if wanted_bps <= estimate_bps || now_us < self.next_us || self.measured.is_some() {
@@ -107,10 +104,8 @@ impl Prober {
         let rate_bps =
             wanted_bps.min(estimate_bps.saturating_mul(self.step_halves) / 2).min(RATE_MAX_BPS);
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        let is_small = is_starved && rate_bps < SMALL_BELOW_BPS;
-        let bytes = if is_small { SMALL_BYTES } else { FULL_BYTES };
-        let needs_us = PACKETS * bytes * 8_000_000 / rate_bps.max(1);
-        let length_us = if is_starved { PROBE_US.max(needs_us) } else { PROBE_US };
+        let is_small = rate_bps < SMALL_BELOW_BPS;
+        let length_us = (BYTES * 8_000_000 / rate_bps.max(1)).clamp(PROBE_US, PROBE_MAX_US);
         let until_us = now_us + length_us;
         let cluster = Cluster { id: self.last_id, rate_bps, since_us: now_us, until_us, is_small };
         self.running = Some(cluster);
@@ -177,10 +172,13 @@ impl Prober {
 mod tests {
     use super::*;
 
+    /// What a packet of padding takes on the network.
+    const PADDING_BYTES: u64 = 320;
+
     /// A probe of 1.5 Mbit/s through a token bucket of `rate` with a burst of 4000 octets.
     fn probe_through(rate_bps: u64) -> Option<u64> {
         let mut prober = Prober::default();
-        let cluster = prober.begin(500_000, 1_500_000, false, 1)?;
+        let cluster = prober.begin(500_000, 1_500_000, 1)?;
         assert_eq!(cluster.rate_bps, 1_500_000);
         let (mut results, mut sent_us) = (Vec::new(), cluster.since_us);
         let (mut tokens, mut free_us) = (4000.0, 0.0f64);
@@ -211,11 +209,11 @@ mod tests {
     #[test]
     fn a_probe_of_a_low_rate_brings_enough_packets() {
         let mut prober = Prober::default();
-        let cluster = prober.begin(50_000, 300_000, true, 1).expect("a probe");
+        let cluster = prober.begin(50_000, 300_000, 1).expect("a probe");
         let bytes = cluster.rate_bps * (cluster.until_us - cluster.since_us) / 8_000_000;
-        assert!(cluster.is_small && bytes / SMALL_BYTES >= PACKETS_MIN as u64, "{bytes}");
+        assert!(cluster.is_small && bytes / PADDING_BYTES >= PACKETS_MIN as u64, "{bytes}");
         let mut prober = Prober::default();
-        let cluster = prober.begin(1_000_000, 3_000_000, true, 1).expect("a probe");
+        let cluster = prober.begin(1_000_000, 3_000_000, 1).expect("a probe");
         assert!(!cluster.is_small && cluster.until_us - cluster.since_us == PROBE_US);
     }
 
@@ -224,13 +222,13 @@ mod tests {
         let mut prober = Prober::default();
         let mut begun = Vec::new();
         for now_us in (0..60_000_000).step_by(10_000) {
-            if prober.begin(300_000, 900_000, false, now_us).is_some() {
+            if prober.begin(300_000, 900_000, now_us).is_some() {
                 begun.push(now_us);
             }
             prober.take(&[], 50_000, now_us);
         }
         let gaps: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps.is_sorted() && gaps.last().is_some_and(|gap| *gap <= 8_100_000), "{gaps:?}");
-        assert_eq!(prober.begin(900_000, 900_000, false, 100_000_000), None, "enough");
+        assert_eq!(prober.begin(900_000, 900_000, 100_000_000), None, "enough");
     }
 }

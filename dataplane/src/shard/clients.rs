@@ -18,6 +18,12 @@ const EASY_LOOK_TICKS: u64 = 5 * LOOK_TICKS;
 const REGRET_US: u64 = 10_000_000;
 /// The next one then waits: doubled from the first to the second, as long as it goes on.
 const WAIT_US: (u64, u64) = (2_000_000, 16_000_000);
+/// What has come up on a path that has been too narrow lately is left alone for so long: its first
+/// keyframe is burst enough.
+const SETTLE_US: u64 = 1_000_000;
+const LATELY_US: u64 = 60_000_000;
+/// A path that takes so many times what failed on it has become another one, in halves.
+const WIDER_HALVES: u64 = 3;
 
 /// Those who view on a shard.
 #[derive(Default)]
@@ -54,18 +60,23 @@ pub(super) struct Client {
 #[derive(Default)]
 pub(super) struct Hold {
     raised_us: Option<u64>,
+    lowered_us: Option<u64>,
     until_us: u64,
     wait_us: u64,
+    /// What the path was taken for when what it got last was raised, in bits per second.
+    tried_bps: u64,
 }
 
 impl Hold {
-    /// It gets more than before.
-    pub(super) fn raised(&mut self, now_us: u64) {
+    /// It gets more than before, because its path is taken for `estimate_bps`.
+    pub(super) fn raised(&mut self, estimate_bps: u64, now_us: u64) {
         self.raised_us = Some(now_us);
+        self.tried_bps = estimate_bps;
     }
 
     /// It gets less than before.
     pub(super) fn lowered(&mut self, now_us: u64) {
+        self.lowered_us = Some(now_us);
         match self.raised_us.take() {
             Some(at_us) if now_us.saturating_sub(at_us) < REGRET_US => {
                 self.wait_us = (2 * self.wait_us).clamp(WAIT_US.0, WAIT_US.1);
@@ -78,6 +89,24 @@ impl Hold {
     /// Whether it may get no more than it has.
     pub(super) fn is_on(&self, now_us: u64) -> bool {
         now_us < self.until_us
+    }
+
+    /// Whether what it got last must show itself first.
+    pub(super) fn is_settling(&self, now_us: u64) -> bool {
+        let is_within = |at: Option<u64>, us| at.is_some_and(|at_us| now_us < at_us + us);
+        is_within(self.raised_us, SETTLE_US) && is_within(self.lowered_us, LATELY_US)
+    }
+
+    /// What the path must take for this to end before its time, in bits per second.
+    pub(super) fn ends_at_bps(&self) -> u64 {
+        self.tried_bps * WIDER_HALVES / 2
+    }
+
+    /// The path takes `estimate_bps`: if that is far more than what failed, nobody is held any more.
+    pub(super) fn note(&mut self, estimate_bps: u64, now_us: u64) {
+        if self.is_on(now_us) && estimate_bps >= self.ends_at_bps() {
+            self.until_us = 0;
+        }
     }
 }
 

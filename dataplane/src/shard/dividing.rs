@@ -25,7 +25,7 @@ const SPARE_PERCENT: u64 = 3;
 const REDUNDANT_FROM: u64 = 2;
 /// What would be of use is probed for with so much to spare, in percent: a probe measures a little less
 /// than it sends.
-const PROBE_PERCENT: u64 = 115;
+pub(super) const PROBE_PERCENT: u64 = 115;
 /// An only Encoding that does not fit any more goes on for so long, since its publisher is asked for less
 /// at once: what is too much until it does so waits before the network. To stop it would cost a keyframe,
 /// and a pause that is longer than this.
@@ -145,6 +145,7 @@ impl Client {
                         wish.then = wish.now;
                     }
                 }
+                self.hold.note(estimate_bps, now_us);
                 if self.hold.is_on(now_us) {
                     // Nobody is kept from the least.
                     for wish in &mut wishes {
@@ -261,7 +262,7 @@ impl Client {
         if wishes.iter().any(|wish| wish.then < wish.now) {
             self.hold.lowered(now_us);
         } else if wishes.iter().any(|wish| wish.then > wish.now) {
-            self.hold.raised(now_us);
+            self.hold.raised(self.divided_bps, now_us);
         }
     }
 }

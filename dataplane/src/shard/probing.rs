@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::clients::Client;
+use super::dividing::PROBE_PERCENT;
 use super::transports::Transports;
 use super::{Shard, sending};
 use crate::api::ClientKey;
@@ -22,13 +23,17 @@ impl Shard {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        // Whose pictures are paused has nothing to wait for.
-        let may = client.is_starved || !client.hold.is_on(now_us);
-        let Some(wanted_bps) = client.wanted_bps.filter(|_| may) else {
+        let Some(mut wanted_bps) = client.wanted_bps else {
             return;
         };
-        let Some(cluster) = client.controller.begin_probe(wanted_bps, client.is_starved, now_us)
-        else {
+        if client.hold.is_settling(now_us) {
+            return;
+        }
+        // Whose pictures are paused has nothing to wait for; others wait for a path that is another one.
+        if client.hold.is_on(now_us) && !client.is_starved {
+            wanted_bps = wanted_bps.max(client.hold.ends_at_bps() * PROBE_PERCENT / 100);
+        }
+        let Some(cluster) = client.controller.begin_probe(wanted_bps, now_us) else {
             return;
         };
         for slot in &client.slots {
