@@ -406,6 +406,7 @@ impl Bridge {
                 cause: match &error {
                     PeerError::ServerFull => Cause::Busy,
                     error if error.is_malformed() => Cause::Malformed,
+                    error if error.is_about_codecs() => Cause::Codecs,
                     _ => Cause::Other,
                 },
                 text: error.to_string(),

@@ -199,14 +199,11 @@ fn usable(section: &Section, role: Role, codecs: &[Codec]) -> Result<Section, Wh
     Ok(agreed)
 }
 
-/// RFC 8829 s5.1.2: all of these mean RTP over DTLS, whatever they say.
+/// RFC 8829 s5.1.2: all of these mean RTP over DTLS, whatever they say; some older ones besides.
 fn is_rtp_over_dtls(proto: &str) -> bool {
     let proto = proto.to_ascii_uppercase();
-    let profile = proto
-        .strip_prefix("UDP/TLS/")
-        .or_else(|| proto.strip_prefix("TCP/DTLS/"))
-        .filter(|rest| rest.starts_with("RTP/S"))
-        .unwrap_or(&proto);
+    let prefixes = ["UDP/TLS/", "TCP/DTLS/", "TCP/TLS/", "DTLS/"];
+    let profile = prefixes.iter().find_map(|prefix| proto.strip_prefix(prefix)).unwrap_or(&proto);
     matches!(profile, "RTP/AVP" | "RTP/AVPF" | "RTP/SAVP" | "RTP/SAVPF")
 }
 

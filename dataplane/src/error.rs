@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::unused::Unused;
+use crate::unused::{Unused, Why};
 
 /// A remote description that cannot be used. The text is fit for the peer's eyes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,15 @@ impl PeerError {
                 | Self::SdpSyntax { .. }
         )
     }
+
+    /// Whether other codecs would do.
+    pub fn is_about_codecs(&self) -> bool {
+        match self {
+            Self::NoCommonCodec => true,
+            Self::SectionUnusable(unused) => unused.why == Why::Formats,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for PeerError {
@@ -105,7 +114,7 @@ impl fmt::Display for PeerError {
                 write!(f, "SDP line {line}: a mid must be a token, such as 0 or audio-1")
             }
             Self::PayloadTypeRange { line } => {
-                write!(f, "SDP line {line} has a payload type above 127")
+                write!(f, "SDP line {line}: a payload type must be a number from 0 to 127")
             }
             Self::SdpSyntax { line: 0 } => write!(f, "cannot parse SDP"),
             Self::SdpSyntax { line } => write!(f, "cannot parse SDP at line {line}"),

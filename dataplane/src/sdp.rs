@@ -168,19 +168,23 @@ fn is_token(word: &str) -> bool {
 /// What a line must at least be, so that whoever wrote it learns which one is wrong.
 fn is_plausible(line: usize, text: &str) -> bool {
     let Some((kind, value)) = text.split_once('=') else {
-        return text.is_empty();
+        return text.trim().is_empty();
     };
     let word = |at: usize| value.split_whitespace().nth(at);
     match (line, kind) {
         (1, _) => text.trim_end() == "v=0",
-        // RFC 8866 s5.2
-        (_, "o") => value.split_whitespace().count() == 6,
+        // RFC 8866 s5.2; some leave the user's name empty instead of writing `-`.
+        (_, "o") => value.split_whitespace().count() + usize::from(value.starts_with(' ')) == 6,
         (_, "a") => match value.split_once(':') {
             // RFC 8122 s5
             Some(("fingerprint", print)) => {
-                let digest = print.split_whitespace().nth(1).unwrap_or_default();
-                digest.len() >= 2
-                    && digest.split(':').all(|byte| u8::from_str_radix(byte, 16).is_ok())
+                let (hash, digest) = print.trim().split_once(' ').unwrap_or_default();
+                // Whoever does not know a hash does not know how its digests look.
+                let is_known = hash.to_ascii_lowercase().starts_with("sha-");
+                let is_digest = |digest: &str| {
+                    digest.split(':').all(|byte| u8::from_str_radix(byte, 16).is_ok())
+                };
+                digest.len() >= 2 && (!is_known || is_digest(digest.trim()))
             }
             Some(("setup", role)) => {
                 let role = role.trim().to_ascii_lowercase();
@@ -349,9 +353,13 @@ impl Section {
             }
             // RFC 8853: the rids of `send` in order.
             "simulcast" => {
-                let mut words = value.split_whitespace();
-                let list = words.by_ref().skip_while(|word| *word != "send").nth(1);
-                self.simulcast = list.unwrap_or_default().to_owned();
+                let words = value.split_whitespace();
+                let list = words.skip_while(|word| *word != "send").skip(1);
+                // Some put blanks between streams, and drafts of it wrote `rid=` before the first.
+                let list: String = list.take_while(|word| *word != "recv").collect();
+                if self.simulcast.is_empty() {
+                    list.strip_prefix("rid=").unwrap_or(&list).clone_into(&mut self.simulcast);
+                }
             }
             _ => {}
         }
@@ -375,14 +383,14 @@ impl Section {
     }
 
     fn format_and_rest<'a>(&mut self, value: &'a str) -> Option<(&mut Format, &'a str)> {
-        let (pt, rest) = value.trim_start().split_once(' ')?;
+        let (pt, rest) = value.trim_start().split_once([' ', '\t'])?;
         let pt: u8 = pt.parse().ok()?;
         let format = self.formats.iter_mut().find(|format| format.pt == pt)?;
         Some((format, rest.trim()))
     }
 
     fn read_rtpmap(&mut self, value: &str) {
-        if let Some((pt, rtpmap)) = value.trim_start().split_once(' ')
+        if let Some((pt, rtpmap)) = value.trim_start().split_once([' ', '\t'])
             && pt == self.line.format
         {
             rtpmap.trim().clone_into(&mut self.line.rtpmap);
@@ -505,6 +513,16 @@ mod tests {
         assert_eq!(video.rids, ["h", "l"]);
         assert_eq!(video.fid, [(7, 8)]);
         assert_eq!(video.extensions.get(9), Some(crate::extension::Extension::VideoOrientation));
+    }
+
+    #[test]
+    fn lists_of_simulcast_are_read_as_they_are_written() {
+        for list in
+            ["send h;~l", "send h; ~l", " send h ;l recv x", "recv x send h;l", "send rid=h;l"]
+        {
+            let offer = OFFER.replace("send h;~l", list);
+            assert_eq!(Description::read(&offer).sections[1].rids, ["h", "l"], "{list}");
+        }
     }
 
     #[test]

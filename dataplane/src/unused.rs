@@ -37,7 +37,11 @@ impl fmt::Display for Unused {
             Why::Protocol(proto) => {
                 write!(f, "the transport protocol {proto} is not RTP over DTLS")
             }
-            Why::Formats => write!(f, "none of its codecs is allowed here"),
+            Why::Formats => write!(
+                f,
+                "none of its formats can be used here: a codec, a clock or parameters that are not \
+                 taken, or a payload type from 64 to 95"
+            ),
             Why::NotBundled => {
                 write!(f, "a=group:BUNDLE does not name it together with the first one")
             }

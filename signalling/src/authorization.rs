@@ -23,7 +23,8 @@ pub enum Authorization {
 impl Authorization {
     /// Reads the header. Nothing if it cannot be read.
     pub fn parse(header: &str) -> Option<Self> {
-        let (scheme, rest) = header.trim().split_once(' ')?;
+        let header = header.trim();
+        let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
             return Some(Self::Bearer(rest.to_owned()));
@@ -41,13 +42,15 @@ impl Authorization {
 }
 
 /// The header as group credentials. A bearer is a token, or else the password of user `whip`;
-/// Basic is a group's own user; no header is user `whip` with an empty password. Nothing if it
-/// cannot be read.
+/// Basic is a group's own user; no header, or a bearer that programs without a token leave empty, is user
+/// `whip` with an empty password. Nothing if it cannot be read.
 pub(crate) fn credentials(header: Option<&str>) -> Option<Credentials> {
+    let nobody = || of(DEFAULT_USERNAME, Secret::Password(String::new()));
     let Some(header) = header else {
-        return Some(of(DEFAULT_USERNAME, Secret::Password(String::new())));
+        return Some(nobody());
     };
     Some(match Authorization::parse(header)? {
+        Authorization::Bearer(bearer) if bearer.is_empty() => nobody(),
         Authorization::Bearer(bearer) => of(DEFAULT_USERNAME, Secret::Bearer(bearer)),
         Authorization::Basic { username, password } => of(&username, Secret::Password(password)),
     })
@@ -75,6 +78,8 @@ mod tests {
     fn schemes_map_to_users() {
         let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
         assert_eq!(read(None), pair("whip", ""));
+        assert_eq!(read(Some("Bearer ")), pair("whip", ""));
+        assert_eq!(read(Some("bearer")), pair("whip", ""));
         assert_eq!(read(Some("Bearer sesame")), pair("whip", "bearer sesame"));
         assert_eq!(read(Some("bEARER  sesame ")), pair("whip", "bearer sesame"));
         assert_eq!(read(Some("Basic YW5uOnNlOnNhbWU=")), pair("ann", "se:same"));

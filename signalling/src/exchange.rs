@@ -8,10 +8,8 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::authorization::credentials;
-use crate::fragment::{FRAGMENT, Fragment, polished, with_credentials};
-use crate::http::{
-    Request, Response, attribute, challenge, digest, is_media_type, options, server_links,
-};
+use crate::fragment::{FRAGMENT, Fragment, credentials_in, polished, with_credentials};
+use crate::http::{Request, Response, challenge, digest, is_media_type, options, server_links};
 use crate::hub::{Cause, Event, Failure, Hub, JoinRequest, Joined, JoinedKind};
 use crate::ids::{ConnId, StreamId, Ticket};
 use crate::limit::TokenBucket;
@@ -73,8 +71,9 @@ pub(crate) struct Exchange {
     /// The client's description, which a restart repeats with other credentials. Empty if the
     /// offer was ours.
     pub(crate) offer: String,
-    ufrag: String,
-    pwd: String,
+    /// The ICE credentials of the client's description: of each section that says some, as some clients
+    /// name those of one that is off.
+    credentials: Vec<(String, String)>,
     old_ufrags: Vec<String>,
     /// The answer to the last restart, in case it got lost.
     last_restart: Option<Response>,
@@ -84,8 +83,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Notes the ICE credentials of the client's description.
     pub(crate) fn adopt_credentials(&mut self, sdp: &str) {
-        attribute(sdp, "ice-ufrag").unwrap_or_default().clone_into(&mut self.ufrag);
-        attribute(sdp, "ice-pwd").unwrap_or_default().clone_into(&mut self.pwd);
+        self.credentials = credentials_in(sdp);
     }
 }
 
@@ -216,8 +214,7 @@ impl Exchanges {
             relay_links: relay.as_ref().map(server_links).unwrap_or_default(),
             stage: Stage::Joining,
             waiting: Some((ticket, now.mono)),
-            ufrag: String::new(),
-            pwd: String::new(),
+            credentials: Vec::new(),
             offer,
             old_ufrags: Vec::new(),
             last_restart: None,
@@ -303,15 +300,19 @@ impl Exchanges {
         })?;
         let if_match = request.if_match.as_deref();
         let is_any = matches!(if_match, Some("*" | "\"*\""));
-        let is_current = is_any || if_match.is_none_or(|etag| etag == exchange.etag);
+        // RFC 9110 s13.1.1: a list.
+        let names_own = |tags: &str| tags.split(',').any(|etag| etag.trim() == exchange.etag);
+        let is_current = is_any || if_match.is_none_or(names_own);
         if is_strict && if_match.is_none() {
             let detail = "send If-Match with the ETag of the last answer, or * to restart ICE";
             return Err(problem(428, "precondition required", detail));
         }
         let stale = || problem(412, "stale", "this belongs to an ICE session that is over");
-        let ufrag = fragment.ufrag.unwrap_or_else(|| exchange.ufrag.clone());
-        let has_pwd = fragment.pwd.as_ref().is_none_or(|pwd| *pwd == exchange.pwd);
-        if ufrag == exchange.ufrag && has_pwd {
+        let is_own = exchange.credentials.iter().any(|(ufrag, pwd)| {
+            fragment.ufrag.as_ref().is_none_or(|given| given == ufrag)
+                && fragment.pwd.as_ref().is_none_or(|given| given == pwd)
+        });
+        if is_own || (fragment.ufrag.is_none() && fragment.pwd.is_none()) {
             return match &exchange.last_restart {
                 // The same restart once more: its answer may have been lost.
                 Some(answer) if is_any => Ok(Patch::Done(answer.clone())),
@@ -319,11 +320,14 @@ impl Exchanges {
                 _ => Err(stale()),
             };
         }
-        if exchange.old_ufrags.contains(&ufrag) || !is_current {
+        let is_old = |ufrag: &String| exchange.old_ufrags.contains(ufrag);
+        if fragment.ufrag.as_ref().is_some_and(is_old) || !is_current {
             return Err(stale());
         }
-        let Some(pwd) = fragment.pwd else {
-            return Err(problem(400, "no password", "a restart needs a=ice-ufrag and a=ice-pwd"));
+        let Some((ufrag, pwd)) = fragment.into_credentials() else {
+            let detail =
+                "a restart needs a=ice-ufrag and a=ice-pwd, of 4 and 22 characters at least";
+            return Err(problem(400, "no ICE credentials", detail));
         };
         match &exchange.stage {
             Stage::Live if exchange.offer.is_empty() => {
@@ -361,13 +365,11 @@ impl Exchanges {
         let (ticket, _) = exchange.waiting.take()?;
         let stage = std::mem::replace(&mut exchange.stage, Stage::Live);
         if let Stage::Restarting { ufrag, pwd } = stage {
-            let old = std::mem::replace(&mut exchange.ufrag, ufrag);
+            let old = std::mem::replace(&mut exchange.credentials, vec![(ufrag, pwd)]);
             // Candidates of the ICE session before may still be on their way: they are stale, not new.
-            exchange.old_ufrags.push(old);
-            if exchange.old_ufrags.len() > UFRAGS_MAX {
-                exchange.old_ufrags.remove(0);
-            }
-            exchange.pwd = pwd;
+            exchange.old_ufrags.extend(old.into_iter().map(|(ufrag, _)| ufrag));
+            let excess = exchange.old_ufrags.len().saturating_sub(UFRAGS_MAX);
+            exchange.old_ufrags.drain(..excess);
             exchange.etag = format!("\"{}\"", hub.entropy().short_id());
             let mut response = Response::new(200)
                 .with("content-type", FRAGMENT)
@@ -458,12 +460,12 @@ impl Exchanges {
         let response = match cause {
             Cause::Busy => Response::problem(503, "server busy", text).with("retry-after", "5"),
             Cause::Malformed => Response::problem(400, "the description cannot be read", text),
-            Cause::Other if takes.is_empty() => {
-                Response::problem(422, "the description cannot be used", text)
-            }
-            Cause::Other => {
+            Cause::Codecs if !takes.is_empty() => {
                 let detail = format!("{text}; this group takes {}", takes.join(", "));
                 Response::problem(422, "the description cannot be used", &detail)
+            }
+            Cause::Codecs | Cause::Other => {
+                Response::problem(422, "the description cannot be used", text)
             }
         };
         Some((ticket, response))
@@ -539,7 +541,10 @@ pub(crate) fn offer_of(request: &mut Request) -> Result<String, Refused> {
         let wrong = problem(415, "not an offer", detail);
         return Err(Box::new(wrong.with("accept-post", SDP)));
     }
-    let offer = String::from_utf8(std::mem::take(&mut request.body)).unwrap_or_default();
+    // Titles come in any encoding, editors put a mark before them, templates begin with an empty line.
+    let text = String::from_utf8_lossy(&request.body);
+    let offer = text.trim_start_matches('\u{feff}').trim_start().to_owned();
+    request.body = Vec::new();
     if offer.starts_with("v=0") {
         return Ok(offer);
     }

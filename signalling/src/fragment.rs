@@ -14,6 +14,11 @@ pub(crate) struct Fragment {
     pub(crate) candidates: Vec<String>,
 }
 
+/// RFC 8839 s5.4.
+const UFRAG_MIN: usize = 4;
+const PWD_MIN: usize = 22;
+/// Pairs of credentials that are kept of one description; there is one, mostly.
+const CREDENTIALS_MAX: usize = 8;
 /// Lines of one fragment; a browser's has a few dozen.
 const LINES_MAX: usize = 1024;
 
@@ -33,18 +38,27 @@ impl Fragment {
             has_lines = true;
             let Some(attribute) = line.strip_prefix("a=") else { continue };
             match attribute.split_once(':') {
-                Some(("ice-ufrag", value)) if is_ice_token(value, 4) => {
+                Some(("ice-ufrag" | "ice-pwd", value)) if !is_ice_token(value, 1) => {
+                    return Err(number);
+                }
+                Some(("ice-ufrag", value)) => {
                     fragment.ufrag.get_or_insert_with(|| value.to_owned());
                 }
-                Some(("ice-pwd", value)) if is_ice_token(value, 22) => {
+                Some(("ice-pwd", value)) => {
                     fragment.pwd.get_or_insert_with(|| value.to_owned());
                 }
-                Some(("ice-ufrag" | "ice-pwd", _)) => return Err(number),
                 Some(("candidate", _)) => fragment.candidates.push(attribute.to_owned()),
                 _ => {}
             }
         }
         if has_lines { Ok(fragment) } else { Err(1) }
+    }
+
+    /// The user name fragment and password of an ICE session to come, if it has both and they are as
+    /// long as they must be (RFC 8839 s5.4).
+    pub(crate) fn into_credentials(self) -> Option<(String, String)> {
+        let (ufrag, pwd) = (self.ufrag?, self.pwd?);
+        (is_ice_token(&ufrag, UFRAG_MIN) && is_ice_token(&pwd, PWD_MIN)).then_some((ufrag, pwd))
     }
 
     /// The fragment with our new credentials and candidates, from an answer: that of the section
@@ -76,6 +90,26 @@ impl Fragment {
     }
 }
 
+/// The ICE credentials in a description: of each section, its own or the session's, each pair once.
+pub(crate) fn credentials_in(sdp: &str) -> Vec<(String, String)> {
+    let said = |part: &str, name: &str| {
+        part.lines().find_map(|line| line.trim_end().strip_prefix(name)).map(str::to_owned)
+    };
+    let mut parts = sdp.split("\nm=");
+    let session = parts.next().unwrap_or_default();
+    let mut found = Vec::new();
+    for section in parts {
+        let of = |name| said(section, name).or_else(|| said(session, name));
+        let pair = of("a=ice-ufrag:").zip(of("a=ice-pwd:"));
+        if let Some(pair) = pair.filter(|pair| !found.contains(pair))
+            && found.len() < CREDENTIALS_MAX
+        {
+            found.push(pair);
+        }
+    }
+    found
+}
+
 /// RFC 8839 s5.4: ice-char, so many at least and 256 at most.
 fn is_ice_token(value: &str, at_least: usize) -> bool {
     let is_ice_char = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
@@ -105,6 +139,12 @@ pub(crate) fn with_credentials(sdp: &str, ufrag: &str, pwd: &str) -> String {
 /// An answer with what RFC 9725 s4.4.1 asks for: RTP and RTCP on one port only.
 pub(crate) fn polished(answer: &str) -> String {
     answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
+}
+
+/// Whether an offer asks to receive: some audio or video section that is on is `recvonly`. What a POST to
+/// a group's own URL is for shows in that.
+pub fn would_receive(offer: &str) -> bool {
+    directions(offer).contains(&"recvonly")
 }
 
 /// What an offer's audio and video sections want to do, by section. Those that are off do not
@@ -167,17 +207,32 @@ mod tests {
             assert_eq!(fragment.pwd.as_deref(), Some("P2uYro0UCOQ4zxjKXaWCBui1"));
             assert_eq!(fragment.candidates.len(), candidates);
         }
-        for (text, line) in [
-            ("", 1),
-            ("hello", 1),
-            ("a=mid:0\r\nxyz", 2),
-            ("a=ice-ufrag:x\r\n", 1),
-            ("a=mid:0\r\na=ice-pwd:short\r\n", 2),
-            ("a=ice-ufrag:ab cd\r\n", 1),
-        ] {
+        for (text, line) in
+            [("", 1), ("hello", 1), ("a=mid:0\r\nxyz", 2), ("a=ice-ufrag:ab cd\r\n", 1)]
+        {
             assert_eq!(Fragment::parse(text.as_bytes()), Err(line), "{text:?}");
         }
         assert_eq!(Fragment::parse(&[0xff]), Err(1));
+    }
+
+    #[test]
+    fn a_restart_needs_credentials_as_long_as_they_must_be() {
+        let next = |text: &str| Fragment::parse(text.as_bytes()).expect("one").into_credentials();
+        let pwd = "P2uYro0UCOQ4zxjKXaWCBui1";
+        let long = format!("a=ice-ufrag:EsAw\r\na=ice-pwd:{pwd}\r\n");
+        assert_eq!(next(&long), Some(("EsAw".to_owned(), pwd.to_owned())));
+        assert_eq!(next(&format!("a=ice-ufrag:x\r\na=ice-pwd:{pwd}\r\n")), None);
+        assert_eq!(next("a=ice-ufrag:EsAw\r\na=ice-pwd:short\r\n"), None);
+        assert_eq!(next("a=ice-ufrag:EsAw\r\n"), None);
+    }
+
+    #[test]
+    fn credentials_are_those_of_each_section_or_of_the_session() {
+        let sdp = "v=0\r\na=ice-ufrag:u0\r\na=ice-pwd:p0\r\nm=audio 0 X 1\r\na=ice-ufrag:u1\r\n\
+            a=ice-pwd:p1\r\nm=video 9 X 2\r\nm=video 9 X 3\r\na=mid:2\r\n";
+        let pair = |ufrag: &str, pwd: &str| (ufrag.to_owned(), pwd.to_owned());
+        assert_eq!(credentials_in(sdp), [pair("u1", "p1"), pair("u0", "p0")]);
+        assert_eq!(credentials_in("v=0\nm=audio 9 X 1\n"), []);
     }
 
     const ANSWER: &str = "v=0\r\na=ice-lite\r\na=group:BUNDLE 0 1\r\n\

@@ -139,12 +139,6 @@ pub(crate) fn is_media_type(header: Option<&str>, wanted: &str) -> bool {
     value.is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
 }
 
-/// The value of the first `a=name:` line.
-pub(crate) fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
-    sdp.lines()
-        .find_map(|line| line.trim_end().strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
-}
-
 /// For comparing secrets in constant time, whatever their length.
 pub(crate) fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()

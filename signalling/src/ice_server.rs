@@ -1,6 +1,8 @@
 //! `ice-servers.json`: the STUN and TURN servers that clients are told of
 //! (docs/admin-api.md).
 
+use std::net::Ipv6Addr;
+
 use serde_json::{Map, Value};
 
 use crate::caseless::{field_of, get};
@@ -10,8 +12,6 @@ use crate::nearest::{means_nothing, nearest};
 
 /// A larger file is not a list of servers.
 pub const ICE_SERVERS_BYTES_MAX: u64 = 256 * 1024;
-/// What URLs start with (RFC 7064, RFC 7065).
-const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
 const KEYS: [&str; 4] = ["urls", "username", "credential", "credentialType"];
 
 /// How clients prove to a server that they may use it.
@@ -98,39 +98,66 @@ fn read(entry: &Map<String, Value>, note: &mut impl FnMut(&str)) -> Result<IceSe
             return Err(format!("credentialType {other:?} is none of password, hmac-sha1, oauth"));
         }
     };
-    let urls = get(entry, "urls").and_then(Value::as_array);
-    let urls: Option<Vec<&str>> = urls.and_then(|urls| urls.iter().map(Value::as_str).collect());
-    let Some(mut urls) = urls else {
+    // W3C's `urls` is one or a list.
+    let given: Option<Vec<&str>> = match get(entry, "urls") {
+        Some(Value::String(url)) => Some(vec![url]),
+        Some(Value::Array(urls)) => urls.iter().map(Value::as_str).collect(),
+        _ => None,
+    };
+    let Some(given) = given else {
         return Err("urls must be a list such as [\"stun:stun.example.org\"]".to_owned());
     };
-    urls.retain(|url| {
-        let is_good = is_url(url);
-        if !is_good {
-            note(&format!(
-                "the URL {url:?} is skipped: it is not like stun:HOST or turn:HOST:PORT, nor with \
-                 stuns: or turns:"
-            ));
+    let mut urls = Vec::new();
+    for url in given {
+        match usable(url) {
+            Some(url) => urls.push(url),
+            None => note(&format!(
+                "the URL {url:?} is skipped: it is not like stun:HOST, turn:HOST:PORT or \
+                 turn:[ADDRESS]:PORT?transport=tcp, nor with stuns: or turns:"
+            )),
         }
-        is_good
-    });
+    }
     if urls.is_empty() {
         return Err("it has no URLs".to_owned());
     }
     // A relay asks who one is; browsers refuse to begin without an answer.
-    let is_relay = urls.iter().any(|url| url.to_ascii_lowercase().starts_with("turn"));
+    let is_relay = urls.iter().any(|url| url.starts_with("turn"));
     let is_made = credential_type == IceCredentialType::HmacSha1;
-    if is_relay && !is_made && (username.is_none() || credential.is_none()) {
+    let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if is_relay && !is_made && !(is_there(&username) && is_there(&credential)) {
         return Err("a TURN server needs username and credential".to_owned());
     }
-    let urls = urls.into_iter().map(str::to_owned).collect();
     Ok(IceServer { urls, username, credential, credential_type })
 }
 
-fn is_url(url: &str) -> bool {
-    let (scheme, host) = url.split_once(':').unwrap_or((url, ""));
-    SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme))
-        && !host.is_empty()
-        && !host.starts_with('/')
+/// A URL as browsers take it (RFC 7064 s3.1, RFC 7065 s3.1), if it means one.
+fn usable(url: &str) -> Option<String> {
+    let (scheme, rest) = url.trim().split_once(':')?;
+    let scheme = scheme.to_ascii_lowercase();
+    let (server, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let query = query.to_ascii_lowercase();
+    let (host, port) = match server.strip_prefix('[') {
+        Some(v6) => {
+            let (host, port) = v6.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        }
+        None => match server.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (server, None),
+        },
+    };
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_server = !host.is_empty() && host.chars().all(is_name) && port.is_none_or(is_port);
+    // STUN has no transport to choose, and not all browsers take one there.
+    let query = match (scheme.as_str(), query.as_str()) {
+        ("stun" | "stuns", "" | "transport=udp" | "transport=tcp") => String::new(),
+        ("turn" | "turns", "") => String::new(),
+        ("turn" | "turns", "transport=udp" | "transport=tcp") => format!("?{query}"),
+        _ => return None,
+    };
+    is_server.then(|| format!("{scheme}:{server}{query}"))
 }
 
 #[cfg(test)]
@@ -159,7 +186,8 @@ mod tests {
             (r#"{"urls":["stun:"]}"#, false, "it has no URLs"),
             (r#"{"urls":[]}"#, false, "it has no URLs"),
             ("{}", false, "urls must be a list"),
-            (r#"{"urls":"stun:s.example"}"#, false, "urls must be a list"),
+            (r#"{"urls":"stun:s.example"}"#, true, ""),
+            (r#"{"urls":["turn:t"],"username":"","credential":"c"}"#, false, "needs username"),
             (r#"{"urls":["stun:s",3]}"#, false, "urls must be a list"),
             ("3", false, "no object"),
             (r#"{"urls":["stun:s"],"credentialType":"magic"}"#, false, "\"magic\""),
@@ -173,6 +201,25 @@ mod tests {
             let last = notes.last().map_or("", String::as_str);
             assert!(last.contains(words), "{entry}: {notes:?}");
             assert!(notes.iter().all(|note| note.starts_with("entry 1: ")), "{notes:?}");
+        }
+        for (url, taken) in [
+            ("turn:t:3478?transport=tcp", "turn:t:3478?transport=tcp"),
+            (" TURNS:t.example?transport=UDP ", "turns:t.example?transport=udp"),
+            ("stun:[2001:db8::1]:3478", "stun:[2001:db8::1]:3478"),
+            ("stun:s?transport=udp", "stun:s"),
+            ("turn:t:99999", ""),
+            ("turn:t:port", ""),
+            ("turn:t:0", ""),
+            ("stun:s:", ""),
+            ("turn:t?transport=sctp", ""),
+            ("turn:t?transport=tcp&x", ""),
+            ("turn:u:p@t", ""),
+            ("turn:t/path", ""),
+            ("stun:2001:db8::1", ""),
+            ("stun:[s]", ""),
+            ("stun:[::1]x", ""),
+        ] {
+            assert_eq!(usable(url).unwrap_or_default(), taken, "{url:?}");
         }
         let one_bad = br#"[{"urls":["stun:s","s"]}]"#;
         assert_eq!(parse_ice_servers("f", one_bad).unwrap().0[0].urls, ["stun:s"]);

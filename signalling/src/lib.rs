@@ -60,6 +60,7 @@ pub use description_error::DescriptionError;
 pub use document::{Document, EditError, Who};
 pub use encode::encode;
 pub use entropy::Entropy;
+pub use fragment::would_receive;
 pub use hub::{
     ActionRequest, Bearer, Caller, Cause, Census, CredentialCheck, Credentials, Event, Failure,
     GroupFile, Happening, Hub, JoinRequest, Joined, JoinedKind, MediaEvent, MediaRequest, NotDone,

@@ -177,7 +177,8 @@ impl Endpoint {
     ) -> Result<Option<Response>, Box<Response>> {
         let problem =
             |status, title, detail| Err(Box::new(Response::problem(status, title, detail)));
-        let answer = std::str::from_utf8(&request.body).unwrap_or_default();
+        let answer = String::from_utf8_lossy(&request.body);
+        let answer = answer.trim_start();
         let Some(exchange) = self.exchanges.get_mut(conn) else {
             return problem(404, "no such session", "POST again");
         };

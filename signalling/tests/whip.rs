@@ -130,6 +130,19 @@ fn refusals_have_a_status_and_words() {
 }
 
 #[test]
+fn bodies_may_begin_with_marks_and_blank_lines_and_a_bearer_may_be_empty() {
+    let title = [b"v=0\r\ns=caf\xe9\r\n".as_slice(), &OFFER.as_bytes()[5..]].concat();
+    for body in
+        [format!("\u{feff}{OFFER}").into_bytes(), format!("\r\n{OFFER}").into_bytes(), title]
+    {
+        let mut world = World::new(OPEN);
+        let authorization = Some("Bearer ".to_owned());
+        let created = live(&mut world, Request { body, authorization, ..post(OFFER) });
+        assert_eq!(created.status, 201);
+    }
+}
+
+#[test]
 fn media_types_are_compared_without_case_and_parameters() {
     for content_type in ["application/sdp", "Application/SDP", "application/sdp; charset=utf-8"] {
         let mut world = World::new(OPEN);
@@ -208,6 +221,7 @@ fn candidates_trickle() {
     assert_eq!(status(&mut world, patch(&created, FIRST, None)), 204);
     assert!(matches!(&world.media[..], [MediaRequest::AddCandidate { candidate, .. }]
         if candidate == "candidate:1 1 UDP 1 192.0.2.1 9 typ host"));
+    let list = format!("\"stale\", {}", header(&created, "etag").unwrap());
     for (body, if_match, expected) in [
         ("", None, 400),
         ("hello", None, 400),
@@ -215,6 +229,7 @@ fn candidates_trickle() {
         (FIRST, Some("\"stale\""), 412),
         (FIRST, Some("*"), 204),
         (FIRST, header(&created, "etag"), 204),
+        (FIRST, Some(list.as_str()), 204),
         // Without credentials it is about what there is.
         ("m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n", None, 204),
     ] {

@@ -3,7 +3,7 @@
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use signalling::{Protocol, percent_decode, whip};
+use signalling::{Protocol, percent_decode, whip, would_receive};
 
 use super::body::{self, Body, ChannelBody, Unread, full};
 use super::{Asked, Context, origin, reached};
@@ -101,14 +101,10 @@ pub(super) fn params(query: &str) -> Vec<(String, String)> {
 fn chosen(params: &[(String, String)], named: Option<&str>, body: &[u8]) -> Protocol {
     let param = params.iter().find(|(name, _)| name == "protocol");
     let name = param.map(|(_, name)| name.as_str()).or(named);
-    let receives = || {
-        let mut lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-        lines.any(|line| line == b"a=recvonly")
-    };
     match name {
         Some(name) if name.eq_ignore_ascii_case("whep") => Protocol::Whep,
         Some(name) if name.eq_ignore_ascii_case("whip") => Protocol::Whip,
-        _ if receives() => Protocol::Whep,
+        _ if would_receive(&String::from_utf8_lossy(body)) => Protocol::Whep,
         _ => Protocol::Whip,
     }
 }
@@ -129,11 +125,19 @@ mod tests {
     #[test]
     fn the_group_url_serves_both_protocols() {
         let of = |query: &str, named, body: &str| chosen(&params(query), named, body.as_bytes());
-        assert_eq!(of("", None, "v=0\r\na=sendonly\r\n"), Protocol::Whip);
-        assert_eq!(of("", None, "v=0\r\na=recvonly\r\n"), Protocol::Whep);
-        assert_eq!(of("", None, "v=0\na=recvonly"), Protocol::Whep);
+        let audio = "m=audio 9 UDP/TLS/RTP/SAVPF 111";
+        let of_audio = |lines: &str| of("", None, &format!("v=0\r\n{lines}"));
+        assert_eq!(of_audio(&format!("{audio}\r\na=sendonly\r\n")), Protocol::Whip);
+        assert_eq!(of_audio(&format!("{audio}\r\na=recvonly\r\n")), Protocol::Whep);
+        assert_eq!(of_audio(&format!("a=recvonly\n{audio}")), Protocol::Whep);
+        let off =
+            format!("m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\n{audio}\r\na=sendonly\r\n");
+        assert_eq!(of_audio(&off), Protocol::Whip);
         assert_eq!(of("?protocol=whep", None, ""), Protocol::Whep);
-        assert_eq!(of("?protocol=WHIP", Some("whep"), "a=recvonly\n"), Protocol::Whip);
+        assert_eq!(
+            of("?protocol=WHIP", Some("whep"), "m=audio 9 X 1\na=recvonly\n"),
+            Protocol::Whip
+        );
         assert_eq!(of("", Some("whep"), ""), Protocol::Whep);
     }
 }

@@ -10,4 +10,6 @@ pub enum Cause {
     Busy,
     /// What was sent cannot be read.
     Malformed,
+    /// None of the codecs that were offered may be used.
+    Codecs,
 }
