@@ -223,6 +223,13 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
     usable.sort_by_key(|(place, rank, _)| (*place, *rank));
     let mut agreed: Vec<Format> = Vec::new();
     for (_, _, format) in usable {
+        // Redundant audio: we make it for viewers where it is needed; publishers send what they find first.
+        let is_redundant = |red: &&Format| !red.is_rtcp() && red.is_red_of(format.pt);
+        let redundant = section.formats.iter().find(is_redundant);
+        let redundant = redundant.map(|red| answered(red, kind));
+        if role == Role::Publisher {
+            agreed.extend(redundant.clone());
+        }
         agreed.push(answered(format, kind));
         let clock_hz = format.clock_hz;
         let repair = section.formats.iter().find(|repair| {
@@ -232,12 +239,9 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
                 && repair.clock_hz == clock_hz
         });
         agreed.extend(repair.map(|repair| answered(repair, kind)));
-        // We make redundant audio for viewers; from publishers we take it as it is spoken.
-        let redundant = section
-            .formats
-            .iter()
-            .find(|red| role == Role::Viewer && !red.is_rtcp() && red.is_red_of(format.pt));
-        agreed.extend(redundant.map(|red| answered(red, kind)));
+        if role == Role::Viewer {
+            agreed.extend(redundant);
+        }
     }
     agreed
 }

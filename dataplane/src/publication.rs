@@ -213,6 +213,11 @@ impl Encoding {
         is_new
     }
 
+    /// Whether a packet could still be of use: the stream has begun, and it has not come.
+    pub(crate) fn lacks(&self, seq: u64) -> bool {
+        self.receive.first.is_some_and(|first| seq > first) && self.accepted.is_new(seq)
+    }
+
     /// Whether any packet has come.
     pub(crate) fn has_received(&self) -> bool {
         self.receive.first.is_some()
