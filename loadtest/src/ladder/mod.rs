@@ -305,6 +305,27 @@ mod tests {
         assert!(bad.is_empty(), "{bad:#?}");
     }
 
+    /// What must come at least before the link is back, in kbit/s, and how soon all of it again, in
+    /// milliseconds: of 500 kbit/s the middle Encoding, of 100 nothing but sound.
+    const OWED_IN_LAYERS: [(u64, u64); 3] = [(200, 10_000), (50, 12_000), (0, 12_000)];
+
+    #[test]
+    fn a_smaller_encoding_goes_on_and_all_of_it_comes_back_when_the_link_does() {
+        let mut bad = Vec::new();
+        for seed in 1..=4 {
+            for (kbps, (least_kbps, again_ms)) in LAYERED_FALLS_KBPS.into_iter().zip(OWED_IN_LAYERS)
+            {
+                let found = fall(Codec::Vp8, true, kbps, seed).expect("the run");
+                let is_good =
+                    found.kbps >= least_kbps && found.again_ms.is_some_and(|ms| ms <= again_ms);
+                if !is_good {
+                    bad.push(format!("{kbps} kbit/s, seed {seed}: {found:?}"));
+                }
+            }
+        }
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+
     #[test]
     fn the_same_seed_gives_the_same_numbers() {
         for (_, codec, simulcast) in STREAMS {
