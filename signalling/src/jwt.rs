@@ -2,11 +2,13 @@
 //! group, on the word of whoever holds one of the group's keys.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::base64::decode_url;
 use crate::key::Key;
 use crate::name::{GroupName, percent_decode};
+use crate::surrogates::without_lone_surrogates;
 use crate::time::UnixMs;
 use crate::token::TokenGrant;
 
@@ -90,7 +92,7 @@ pub fn verify(
     let (header, claims) = signed.split_once('.').ok_or(JwtError::NotAJwt)?;
     let header = decode_url(header).ok_or(JwtError::NotAJwt)?;
     let claims = decode_url(claims).ok_or(JwtError::NotAJwt)?;
-    let header: Header = serde_json::from_slice(&header).map_err(|_| JwtError::NotAJwt)?;
+    let header: Header = read(&header).map_err(|_| JwtError::NotAJwt)?;
     let signature = decode_url(signature).ok_or(JwtError::NotAJwt)?;
     if header.crit.is_some() {
         return Err(JwtError::BadClaims);
@@ -102,7 +104,7 @@ pub fn verify(
     if !is_signed {
         return Err(JwtError::BadSignature);
     }
-    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| JwtError::BadClaims)?;
+    let claims: Claims = read(&claims).map_err(|_| JwtError::BadClaims)?;
     let expires = date(claims.exp)?.ok_or(JwtError::Expired)?;
     if now.0 >= expires.0.saturating_add(LEEWAY_MS) {
         return Err(JwtError::Expired);
@@ -128,6 +130,12 @@ pub fn verify(
         expires: Some(expires),
         kept: None,
     })
+}
+
+/// RFC 7519 s4: of a key that stands twice the last one counts, which a [`Value`] has.
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    let value: Value = serde_json::from_slice(&without_lone_surrogates(json))?;
+    serde_json::from_value(value)
 }
 
 /// RFC 7519 s2: seconds since 1970, perhaps with a fraction.
