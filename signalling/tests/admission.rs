@@ -131,6 +131,23 @@ fn a_lock_stops_all_but_ops() {
 }
 
 #[test]
+fn regression_locks_and_kicks_with_a_value_that_is_no_text_do_without_it() {
+    let mut world = lecture("");
+    let boss = world.join_as("boss", "boss", "b");
+    for value in [json!({"message": "exam"}), json!(3), json!(true), json!(["exam"])] {
+        world.say(boss, json!({"type": "groupaction", "kind": "unlock"}));
+        let ann = world.member("ann", "ann");
+        world.say(boss, json!({"type": "groupaction", "kind": "lock", "value": value}));
+        assert_eq!(refusal(&mut world, "bob", ""), "this group is locked");
+        world.take(boss);
+        let kick = json!({"type": "useraction", "kind": "kick", "dest": "ann", "value": value});
+        world.say(boss, kick);
+        assert_eq!(kinds(&world.take(boss)), ["user/delete"], "{value}");
+        assert!(world.closed.contains_key(&ann));
+    }
+}
+
+#[test]
 fn hours_and_numbers_bind_all_but_ops() {
     let mut world = lecture(r#""not-before":"2030-01-01T00:00:00Z","#);
     assert_eq!(refusal(&mut world, "ann", ""), "this group is not open yet");
