@@ -69,13 +69,14 @@ pub use hub::{
 };
 pub use ice_server::{ICE_SERVERS_BYTES_MAX, IceCredentialType, IceServer, parse_ice_servers};
 pub use ids::{ClientId, ConnId, IdError, MediaId, PublicationKey, StreamId, Ticket};
-pub use json_error::{json_error, json_errors, parse_json};
+pub use json_error::{json_error, json_errors, parse_file, parse_json};
 pub use key::{Key, KeyError};
 pub use limit::TokenBucket;
 pub use message::Message;
 pub use name::{GroupName, NameError, Username, encode_path, percent_decode};
 pub use native::{Reply, Session};
 pub use nearest::nearest;
+pub use object::{null_as_default, nulls_as_defaults, without_nulls};
 pub use password::{Password, PasswordError};
 pub use path::{Over, PathStage, PathState};
 pub use permission::{Flags, Grant, Permissions, Role};

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::object::null_as_default;
 use crate::surrogates::without_lone_surrogates;
 
 /// The only protocol version there is.
@@ -66,14 +67,6 @@ pub struct Incoming {
     pub candidate: Option<Candidate>,
 }
 crate::only_objects!(Incoming; Candidate);
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
 
 impl Incoming {
     /// Reads one message. What follows the first JSON value is ignored, of a key that stands twice
