@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
-use signalling::{DescriptionError, Flags, Password, User, parse_json};
+use signalling::{
+    DescriptionError, Flags, Password, User, null_as_default, nulls_as_defaults, parse_file,
+    without_nulls,
+};
 
 use crate::forwarded::Proxy;
 use crate::recorder::Rules;
@@ -20,28 +23,40 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[serde(remote = "Self", deny_unknown_fields, default, rename_all = "camelCase")]
 pub(crate) struct Config {
     /// `host[:port]`: pages of other hosts are redirected there.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) canonical_host: String,
     /// Origins that may use WebSocket, WHIP and status, besides our own.
+    #[serde(deserialize_with = "without_nulls")]
     pub(crate) allow_origin: Vec<String>,
     /// Origins that may use the administration API.
+    #[serde(deserialize_with = "without_nulls")]
     pub(crate) allow_admin_origin: Vec<String>,
     /// Overrides parts of the URLs in statuses.
-    #[serde(rename = "proxyURL")]
+    #[serde(rename = "proxyURL", deserialize_with = "null_as_default")]
     pub(crate) proxy_url: String,
     /// Which pages may hold ours in a frame, besides our own (CSP `frame-ancestors`).
+    #[serde(deserialize_with = "without_nulls")]
     pub(crate) frame_ancestors: Vec<String>,
     /// Who is told what happens in groups.
+    #[serde(deserialize_with = "without_nulls")]
     pub(crate) webhooks: Vec<Webhook>,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    #[serde(deserialize_with = "without_nulls")]
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether the administration API may change group files.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) writable_groups: bool,
     /// How much is recorded, and for how long it is kept.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) recordings: Rules,
     /// Administrators of the whole server: those with the permission `admin`.
+    #[serde(deserialize_with = "nulls_as_defaults")]
     pub(crate) users: BTreeMap<String, User>,
     /// What older Galenes had in place of `users`; it is told that it has no effect.
     admin: Option<serde_json::Value>,
+    /// What of the file does not count.
+    #[serde(skip)]
+    notes: Vec<String>,
 }
 signalling::only_objects!(Config);
 
@@ -49,7 +64,9 @@ impl Config {
     /// What is likely a mistake, for the operator.
     fn warnings(&self) -> Vec<String> {
         let named = self.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
-        let mut warnings: Vec<String> = named.flat_map(|(who, user)| user.warnings(&who)).collect();
+        let mut warnings = self.notes.clone();
+        warnings.extend(named.flat_map(|(who, user)| user.warnings(&who)));
+        warnings.extend(self.doubts_about_addresses());
         if self.admin.is_some() {
             warnings.push("admin has no effect: list administrators in \"users\"".to_owned());
         }
@@ -70,6 +87,36 @@ impl Config {
             );
         }
         warnings
+    }
+
+    /// What of the names and addresses in the file can have no effect, or a bad one.
+    fn doubts_about_addresses(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if !self.canonical_host.is_empty() && !is_host(&self.canonical_host) {
+            let found = &self.canonical_host;
+            doubts.push(format!("canonicalHost {found:?} is no host like aula.example.org"));
+        }
+        let (scheme, host, base) = self.proxy();
+        let is_web = scheme.is_none_or(|scheme| {
+            scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
+        });
+        let is_path = base.is_empty() || base.starts_with('/') && !base.contains(['?', '#', ' ']);
+        if !(is_web && is_path && host.is_none_or(is_host)) {
+            let found = &self.proxy_url;
+            doubts.push(format!("proxyURL {found:?} is no URL like https://example.org/aula"));
+        }
+        for (key, origins, advice) in [
+            ("allowOrigin", &self.allow_origin, "list them, or start with --public-server"),
+            ("allowAdminOrigin", &self.allow_admin_origin, "list them"),
+        ] {
+            for origin in origins.iter().filter(|origin| !is_origin(origin)) {
+                doubts.push(match origin.as_str() {
+                    "*" => format!("{key} \"*\" does not mean all origins: {advice}"),
+                    _ => format!("{key} {origin:?} is no origin like https://example.org"),
+                });
+            }
+        }
+        doubts
     }
 
     /// The path under which a proxy shows us, without a slash at its end; empty without one.
@@ -99,7 +146,31 @@ impl Config {
 
 /// Reads the text of a configuration; `file` is for errors only.
 pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError> {
-    parse_json(file, text)
+    parse_file(file, text).map(|(config, notes)| Config { notes, ..config })
+}
+
+/// Whether it is `host[:port]` (RFC 3986 s3.2) and nothing around it.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (text, ""),
+    };
+    let is_address = host.starts_with('[') && host.ends_with(']');
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || "/?#@\\*".contains(c);
+    !host.is_empty()
+        && (port.is_empty() || port.parse::<u16>().is_ok())
+        && (is_address || !host.contains(':'))
+        && !host.contains(is_bad)
+}
+
+/// Whether a browser could send this as an `Origin` (RFC 6454 s7). A slash at its end does no harm.
+fn is_origin(text: &str) -> bool {
+    let text = text.trim();
+    text == "null"
+        || text.split_once("://").is_some_and(|(scheme, rest)| {
+            let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
+            is_scheme && is_host(rest.strip_suffix('/').unwrap_or(rest))
+        })
 }
 
 struct Cached {
@@ -218,6 +289,71 @@ mod tests {
             let error = parse("config.json", text.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("config.json:2: ") && error.contains(wrong), "{error}");
         }
+    }
+
+    #[test]
+    fn regression_null_is_as_good_as_no_key() {
+        for key in [
+            "canonicalHost",
+            "allowOrigin",
+            "allowAdminOrigin",
+            "proxyURL",
+            "frameAncestors",
+            "webhooks",
+            "trustedProxies",
+            "writableGroups",
+            "recordings",
+            "users",
+            "admin",
+        ] {
+            let config = parse("config.json", format!("{{\"{key}\":null}}").as_bytes()).unwrap();
+            assert_eq!(config, Config::default(), "{key}");
+        }
+        let config =
+            parse("config.json", br#"{"users":{"ann":null},"allowOrigin":[null]}"#).unwrap();
+        assert_eq!(config.users["ann"], User::default());
+        assert!(config.allow_origin.is_empty());
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_meant_are_doubted() {
+        let doubts = |text: &str| parse("c", text.as_bytes()).unwrap().doubts_about_addresses();
+        for good in [
+            "{}",
+            r#"{"canonicalHost":"aula.example.org:8443"}"#,
+            r#"{"canonicalHost":"[2001:db8::1]:8443","proxyURL":"http://[2001:db8::1]/x/"}"#,
+            r#"{"canonicalHost":"[2001:db8::1]","proxyURL":"/base"}"#,
+            r#"{"proxyURL":"https:"}"#,
+            r#"{"proxyURL":"//h:8"}"#,
+            r#"{"proxyURL":"HTTPS://h/base"}"#,
+            r#"{"allowOrigin":["https://a.example","http://[::1]:8080/","null"]}"#,
+        ] {
+            assert_eq!(doubts(good), [""; 0], "{good}");
+        }
+        for (bad, words) in [
+            (r#"{"canonicalHost":"https://h"}"#, "canonicalHost \"https://h\" is no host"),
+            (r#"{"canonicalHost":"h/group/"}"#, "is no host"),
+            (r#"{"canonicalHost":"h:port"}"#, "is no host"),
+            (r#"{"proxyURL":"example.org"}"#, "proxyURL \"example.org\" is no URL"),
+            (r#"{"proxyURL":"example.org:8443/x"}"#, "is no URL"),
+            (r#"{"proxyURL":"ftp://h/"}"#, "is no URL"),
+            (r#"{"proxyURL":"https://a b/"}"#, "is no URL"),
+            (r#"{"allowOrigin":["a.example"]}"#, "allowOrigin \"a.example\" is no origin"),
+            (r#"{"allowOrigin":["*"]}"#, "or start with --public-server"),
+            (r#"{"allowOrigin":["https://*.a.example"]}"#, "is no origin"),
+            (r#"{"allowAdminOrigin":["https://a.example/x"]}"#, "allowAdminOrigin"),
+            (r#"{"allowAdminOrigin":["*"]}"#, "does not mean all origins: list them"),
+            (r#"{"allowAdminOrigin":[""]}"#, "is no origin"),
+        ] {
+            let doubts = doubts(bad);
+            assert!(doubts.len() == 1 && doubts[0].contains(words), "{bad}: {doubts:?}");
+        }
+        let config =
+            parse("c", b"{\"writableGroups\":false,\n\"writableGroups\":true}\n}").unwrap();
+        assert!(config.writable_groups);
+        assert!(
+            config.warnings()[0].starts_with("line 3: ") && config.warnings()[1].contains("again")
+        );
     }
 
     #[test]

@@ -191,13 +191,26 @@ fn keys_are_written_and_never_read() {
     let key = r#"{"kty":"oct","alg":"HS256","k":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"}"#;
     assert_eq!(put(&format!("{{\"keys\":[{key}]}}")), 204);
     assert_eq!(put("{\"keys\":[{\"kty\":\"oct\"}]}"), 400);
-    assert_eq!(put("{}"), 400);
+    for body in ["[]", "3", r#"{"kyes":[]}"#, r#"{"keys":3}"#, key] {
+        assert_eq!(put(body), 400, "{body}");
+    }
     assert_eq!(api.get(keys).status, 405);
     assert!(!api.get("/.groups/test").text().contains("BwcH"));
     let file = || std::fs::read_to_string(api.server.scratch.0.join("groups/test.json")).unwrap();
     assert!(file().contains("BwcH"));
     assert_eq!(api.delete(keys, &[]), 204);
     assert!(!file().contains("authKeys"));
+    for nothing in ["{}", "null", r#"{"keys":null}"#] {
+        assert_eq!(put(&format!("{{\"Keys\":[{key}]}}")), 204);
+        assert!(file().contains("BwcH"));
+        assert_eq!(put(nothing), 204, "{nothing}");
+        assert!(!file().contains("authKeys"));
+    }
+    let cut = r#"{"displayName":"\ud83d","allow-subgroups":true}"#;
+    let headers = [("Authorization", ROOT), ("Content-Type", "application/json")];
+    assert_eq!(api.ask("PUT", "/.groups/test", &headers, cut).status, 204);
+    let settings = api.json("/.groups/test");
+    assert_eq!(settings, json!({"displayName": "\u{fffd}", "auto-subgroups": true}));
 }
 
 #[test]

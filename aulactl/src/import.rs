@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 use signalling::{
-    Description, GroupName, ICE_SERVERS_BYTES_MAX, Password, Token, User, parse_description,
-    parse_ice_servers, parse_json,
+    Description, GroupName, ICE_SERVERS_BYTES_MAX, Password, Token, User, nulls_as_defaults,
+    parse_description, parse_file, parse_ice_servers,
 };
 
 use crate::failure::Failure;
@@ -165,17 +165,18 @@ fn differences(description: &Description) -> Vec<String> {
 #[serde(remote = "Self", deny_unknown_fields, default, rename_all = "camelCase")]
 struct Config {
     #[serde(rename = "canonicalHost")]
-    _canonical_host: String,
+    _canonical_host: Option<String>,
     #[serde(rename = "allowOrigin")]
-    _allow_origin: Vec<String>,
+    _allow_origin: Option<Vec<Option<String>>>,
     #[serde(rename = "allowAdminOrigin")]
-    _allow_admin_origin: Vec<String>,
+    _allow_admin_origin: Option<Vec<Option<String>>>,
     #[serde(rename = "proxyURL")]
-    _proxy_url: String,
+    _proxy_url: Option<String>,
     #[serde(rename = "trustedProxies")]
-    _trusted_proxies: Vec<String>,
+    _trusted_proxies: Option<Vec<Option<String>>>,
     #[serde(rename = "writableGroups")]
-    _writable_groups: bool,
+    _writable_groups: Option<bool>,
+    #[serde(deserialize_with = "nulls_as_defaults")]
     users: BTreeMap<String, User>,
     admin: Option<Value>,
 }
@@ -189,9 +190,11 @@ fn config(path: &Path, findings: &mut Findings) {
         }
         return;
     };
-    match parse_json::<Config>(&file, &text) {
+    match parse_file::<Config>(&file, &text) {
         Err(error) => findings.broken.push(error.to_string()),
-        Ok(config) => {
+        Ok((config, notes)) => {
+            let notes = notes.into_iter().map(|note| format!("{file}: {note}"));
+            findings.differing.extend(notes);
             if config.admin.is_some() {
                 let line = format!("{file}: admin has no effect: list administrators in users");
                 findings.differing.push(line);

@@ -142,12 +142,14 @@ fn folders_of_galene_are_looked_at_and_left_alone() {
     scratch
         .write("groups/old.json", r#"{"op":[{}],"allow-anonymous":true,"allow-recording":true}"#);
     scratch.write("groups/sub/new.json", r#"{"users":{"a":{"password":{"type":"x"}}}}"#);
-    scratch.write("data/config.json", r#"{"writableGroups":true}"#);
+    let config =
+        r#"{"writableGroups":true,"proxyURL":null,"users":{"bob":null},"allowOrigin":null}}"#;
+    scratch.write("data/config.json", config);
     let token = "{\"token\":\"t\",\"group\":\"old\",\"permissions\":[]}\n";
     scratch.write("data/var/tokens.jsonl", token);
     let (code, said) = scratch.import();
     assert_eq!(code, Some(0), "{said}");
-    for word in ["2 groups", "allow-anonymous", "cannot log in", "TURN", "expires"] {
+    for word in ["2 groups", "allow-anonymous", "cannot log in", "TURN", "expires", "is ignored"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     scratch.write("groups/bad.json", "{\n\"publik\":true}");

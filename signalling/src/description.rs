@@ -9,10 +9,11 @@ use serde::de::Error as _;
 use serde_json::Value;
 
 use crate::description_error::DescriptionError;
-use crate::json_error::{json_errors, parse_json};
+use crate::json_error::{json_errors, parse_file};
 use crate::key::Key;
 use crate::name::GroupName;
 use crate::nearest::means_nothing;
+use crate::object::{null_as_default, nulls_as_defaults};
 use crate::password::Password;
 use crate::permission::{Flags, Grant, Permissions, Role};
 use crate::recording_rules::{Consent, Days, RecordingRules};
@@ -183,7 +184,8 @@ struct File {
     auto_subgroups: Option<bool>,
     autolock: Option<bool>,
     autokick: Option<bool>,
-    users: Option<BTreeMap<String, User>>,
+    #[serde(deserialize_with = "nulls_as_defaults")]
+    users: BTreeMap<String, User>,
     wildcard_user: Option<User>,
     #[serde(rename = "authKeys")]
     auth_keys: Option<Vec<Value>>,
@@ -191,10 +193,10 @@ struct File {
     auth_server: Option<String>,
     #[serde(rename = "authPortal")]
     auth_portal: Option<String>,
-    codecs: Option<Vec<String>>,
-    op: Option<Vec<LegacyUser>>,
-    presenter: Option<Vec<LegacyUser>>,
-    other: Option<Vec<LegacyUser>>,
+    codecs: Option<Vec<Option<String>>>,
+    op: Option<Vec<Option<LegacyUser>>>,
+    presenter: Option<Vec<Option<LegacyUser>>>,
+    other: Option<Vec<Option<LegacyUser>>>,
     allow_subgroups: Option<bool>,
     allow_anonymous: Option<bool>,
 }
@@ -209,14 +211,6 @@ impl<'de> Deserialize<'de> for Date {
             .map(Self)
             .ok_or_else(|| D::Error::custom("not a date like 2026-01-31T08:00:00Z"))
     }
-}
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Reads a group file. With it come warnings for the operator about what was ignored.
@@ -236,8 +230,7 @@ pub fn parse_description(
             },
         }
     })?;
-    let parsed: File = parse_json(file, text.as_bytes())?;
-    let mut warnings = Vec::new();
+    let (parsed, mut warnings) = parse_file::<File>(file, text.as_bytes())?;
     let description = upgrade(parsed, &mut warnings);
     let wildcard = description.wildcard_user.as_ref();
     let named = description.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
@@ -258,14 +251,19 @@ pub fn description_errors(file: &str, text: &[u8]) -> Vec<DescriptionError> {
 
 /// The users of the older forms of the file, and of the present one, which comes first.
 fn users_of(file: &mut File, warnings: &mut Vec<String>) -> (BTreeMap<String, User>, Option<User>) {
-    let mut users = file.users.take().unwrap_or_default();
+    let mut users = std::mem::take(&mut file.users);
     let mut wildcard_user = file.wildcard_user.take();
-    for (entries, role) in [
-        (file.op.take(), Role::Op),
-        (file.presenter.take(), Role::Present),
-        (file.other.take(), Role::Message),
+    for (key, entries, role) in [
+        ("op", file.op.take(), Role::Op),
+        ("presenter", file.presenter.take(), Role::Present),
+        ("other", file.other.take(), Role::Message),
     ] {
-        for entry in entries.unwrap_or_default() {
+        for (index, entry) in entries.unwrap_or_default().into_iter().enumerate() {
+            // To Galene it is a user without name and password, which lets everybody in.
+            let Some(entry) = entry else {
+                warnings.push(format!("{key}[{index}] is null: it is skipped"));
+                continue;
+            };
             let user = User {
                 password: Some(entry.password.unwrap_or(Password::Wildcard)),
                 permissions: Grant::Role(role),
@@ -285,12 +283,12 @@ fn users_of(file: &mut File, warnings: &mut Vec<String>) -> (BTreeMap<String, Us
 }
 
 /// The codecs that we know of those that are listed.
-fn codecs_of(listed: Option<Vec<String>>, warnings: &mut Vec<String>) -> Vec<String> {
+fn codecs_of(listed: Option<Vec<Option<String>>>, warnings: &mut Vec<String>) -> Vec<String> {
     let Some(listed) = listed else {
         return vec!["vp8".to_owned(), "opus".to_owned()];
     };
     let mut codecs: Vec<String> =
-        listed.into_iter().map(|codec| codec.to_ascii_lowercase()).collect();
+        listed.into_iter().flatten().map(|codec| codec.to_ascii_lowercase()).collect();
     codecs.retain(|codec| {
         let is_known = CODECS.contains(&codec.as_str());
         if !is_known {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::caseless::field_of;
 use crate::description::parse_description;
 use crate::description_error::DescriptionError;
+use crate::json_error::settled;
 use crate::key::Key;
 use crate::nearest::nearest;
 
@@ -30,7 +31,7 @@ const SETTINGS: [&str; 22] = [
     "recording-keep-days",
     "recording-max-bytes",
     "unrestricted-tokens",
-    "auto-subgroups",
+    SUBGROUPS,
     "autolock",
     "autokick",
     "authServer",
@@ -41,16 +42,22 @@ const USERS: &str = "users";
 const WILDCARD: &str = "wildcard-user";
 const KEYS: &str = "authKeys";
 const PASSWORD: &str = "password";
+const SUBGROUPS: &str = "auto-subgroups";
+/// What [`SUBGROUPS`] was called before.
+const OLD_SUBGROUPS: &str = "allow-subgroups";
+/// Has no effect any more.
+const OLD_ANONYMOUS: &str = "allow-anonymous";
 /// Every key of a file, as it is spelt.
 #[expect(clippy::indexing_slicing, reason = "the compiler does it, and would say no")]
-const FILE_KEYS: [&str; 30] = {
-    let mut keys = [""; 30];
+const FILE_KEYS: [&str; 31] = {
+    let mut keys = [""; 31];
     let mut at = 0;
     while at < SETTINGS.len() {
         keys[at] = SETTINGS[at];
         at += 1;
     }
-    let others = [CODECS, USERS, WILDCARD, KEYS, "op", "presenter", "other", "allow-subgroups"];
+    let others =
+        [CODECS, USERS, WILDCARD, KEYS, "op", "presenter", "other", OLD_SUBGROUPS, OLD_ANONYMOUS];
     let mut other = 0;
     while other < others.len() {
         keys[at + other] = others[other];
@@ -116,7 +123,8 @@ impl Document {
     /// Reads a file. What cannot be a group file is an error, as in [`parse_description`].
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, DescriptionError> {
         parse_description(file, text)?;
-        let fields = serde_json::from_slice(text).map_err(|error| {
+        let (text, _) = settled(text);
+        let fields = serde_json::from_slice(&text).map_err(|error| {
             let message = error.to_string();
             DescriptionError { file: file.to_owned(), line: error.line(), key: None, message }
         })?;
@@ -138,10 +146,9 @@ impl Document {
     fn upgrade(&mut self) {
         self.0.retain(|_, value| !value.is_null());
         self.0 = respelt(std::mem::take(&mut self.0), &FILE_KEYS);
-        let respell = |user: &mut Value| {
-            if let Value::Object(fields) = user {
-                *fields = respelt(std::mem::take(fields), &USER_KEYS);
-            }
+        let respell = |user: &mut Value| match user {
+            Value::Object(fields) => *fields = respelt(std::mem::take(fields), &USER_KEYS),
+            other => *other = json!({}),
         };
         if let Some(Value::Object(users)) = self.0.get_mut(USERS) {
             users.values_mut().for_each(respell);
@@ -151,7 +158,8 @@ impl Document {
             let Some(Value::Array(entries)) = self.0.remove(legacy) else {
                 continue;
             };
-            for entry in entries {
+            // A null opens nothing.
+            for entry in entries.iter().filter(|entry| !entry.is_null()) {
                 let password = entry.get(PASSWORD).filter(|password| !password.is_null());
                 let password = password.cloned().unwrap_or_else(|| json!({"type": "wildcard"}));
                 let user = json!({PASSWORD: password, "permissions": role});
@@ -163,10 +171,8 @@ impl Document {
                 }
             }
         }
-        if let Some(allowed) = self.0.remove("allow-subgroups") {
-            self.0.entry("auto-subgroups").or_insert(allowed);
-        }
-        self.0.remove("allow-anonymous");
+        upgrade_subgroups(&mut self.0);
+        self.0.remove(OLD_ANONYMOUS);
     }
 
     /// What is neither a user nor a key.
@@ -180,13 +186,14 @@ impl Document {
         let Value::Object(body) = body else {
             return Err(EditError::NotAnObject);
         };
-        let body = respelt(body, &FILE_KEYS);
+        let mut body = respelt(body, &FILE_KEYS);
         for key in [USERS, WILDCARD, KEYS, "op", "presenter", "other"] {
             if body.get(key).is_some_and(|value| !value.is_null()) {
                 return Err(EditError::Elsewhere(key));
             }
         }
-        check_known(&body, is_setting, &FILE_KEYS)?;
+        check_known(&body, &FILE_KEYS)?;
+        upgrade_subgroups(&mut body);
         let mut edited = self.clone();
         edited.0.retain(|key, _| !is_setting(key));
         let known = body.into_iter().filter(|(key, value)| is_setting(key) && !value.is_null());
@@ -236,7 +243,7 @@ impl Document {
         if body.get(PASSWORD).is_some_and(|value| !value.is_null()) {
             return Err(EditError::Elsewhere(PASSWORD));
         }
-        check_known(&body, |key| USER_KEYS.contains(&key), &USER_KEYS)?;
+        check_known(&body, &USER_KEYS)?;
         let mut user = Map::new();
         for (key, from) in [("permissions", Some(&body)), (PASSWORD, self.entry(who))] {
             let value = from.and_then(|from| from.get(key)).filter(|value| !value.is_null());
@@ -299,18 +306,21 @@ impl Document {
 }
 
 /// Whoever misspells the only key that is there would be told that all is well.
-fn check_known(
-    body: &Map<String, Value>,
-    is_known: impl Fn(&str) -> bool,
-    known: &[&'static str],
-) -> Result<(), EditError> {
+fn check_known(body: &Map<String, Value>, known: &[&'static str]) -> Result<(), EditError> {
     match body.keys().next() {
-        Some(first) if !body.keys().any(|key| is_known(key)) => {
+        Some(first) if !body.keys().any(|key| known.contains(&key.as_str())) => {
             let near = nearest(first, known.iter().copied());
             let near = known.iter().copied().find(|known| Some(*known) == near);
             Err(EditError::Unknown(first.clone(), near))
         }
         _ => Ok(()),
+    }
+}
+
+/// What is set under the older name counts unless it is set under the present one, too.
+fn upgrade_subgroups(fields: &mut Map<String, Value>) {
+    if let Some(allowed) = fields.remove(OLD_SUBGROUPS).filter(|allowed| !allowed.is_null()) {
+        fields.entry(SUBGROUPS).or_insert(allowed);
     }
 }
 
@@ -401,6 +411,41 @@ mod tests {
         group.set_settings(json!({})).unwrap();
         let error = group.set_user(&ann(), json!({"permission": "op"})).unwrap_err().to_string();
         assert!(error.contains("\"permissions\""), "{error}");
+    }
+
+    #[test]
+    fn regression_keys_of_older_files_and_those_without_a_value_are_known() {
+        let mut group = document(r#"{"public":true,"users":{"ann":{"password":"x"}}}"#);
+        group.set_settings(json!({"allow-subgroups": true})).unwrap();
+        assert_eq!(Value::Object(group.settings()), json!({"auto-subgroups": true}));
+        group.set_settings(json!({"Allow-Subgroups": true, "comment": "c"})).unwrap();
+        let both = json!({"auto-subgroups": true, "comment": "c"});
+        assert_eq!(Value::Object(group.settings()), both);
+        group.set_settings(json!({"allow-subgroups": true, "auto-subgroups": false})).unwrap();
+        assert_eq!(Value::Object(group.settings()), json!({"auto-subgroups": false}));
+        for body in [
+            json!({"wildcard-user": null}),
+            json!({"users": null}),
+            json!({"op": null}),
+            json!({"allow-subgroups": null}),
+            json!({"allow-anonymous": true}),
+        ] {
+            group.set_settings(body.clone()).unwrap_or_else(|error| panic!("{body}: {error}"));
+            assert!(group.settings().is_empty() && group.user(&ann()).is_some(), "{body}");
+        }
+        group.set_user(&ann(), json!({"password": null})).unwrap();
+    }
+
+    #[test]
+    fn regression_files_with_nulls_and_repeated_keys_can_be_edited() {
+        let mut group = document(
+            "\u{feff}{\"public\":false,\"public\":true,\"users\":{\"bob\":null},\"op\":[null],\
+             \"comment\":\"\\ud83d\"} x",
+        );
+        assert_eq!(Value::Object(group.settings()), json!({"public": true, "comment": "\u{fffd}"}));
+        assert!(group.user(&Who::Named("bob".into())).is_some_and(|bob| bob.is_empty()));
+        assert!(group.user(&Who::Wildcard).is_none(), "a null opens nothing");
+        group.set_user(&Who::Named("bob".into()), json!({"permissions": "op"})).unwrap();
     }
 
     #[test]

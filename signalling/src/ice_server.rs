@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::caseless::{field_of, get};
 use crate::description_error::DescriptionError;
-use crate::json_error::parse_json;
+use crate::json_error::parse_file;
 use crate::nearest::{means_nothing, nearest};
 
 /// A larger file is not a list of servers.
@@ -49,9 +49,8 @@ pub fn parse_ice_servers(
     file: &str,
     text: &[u8],
 ) -> Result<(Vec<IceServer>, Vec<String>), DescriptionError> {
-    let entries: Vec<Value> = parse_json(file, text)?;
+    let (entries, mut notes) = parse_file::<Vec<Value>>(file, text)?;
     let mut servers = Vec::new();
-    let mut notes = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let mut note = |text: &str| notes.push(format!("entry {}: {text}", index + 1));
         let Some(entry) = entry.as_object() else {

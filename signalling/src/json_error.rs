@@ -1,9 +1,11 @@
 //! What is wrong with a JSON file, in words for whoever wrote it: line, key, and what belongs
 //! there. Values are not repeated: they may be secrets.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -11,8 +13,85 @@ use serde_json::value::RawValue;
 
 use crate::description_error::DescriptionError;
 use crate::nearest::nearest;
+use crate::surrogates::without_lone_surrogates;
 
-/// Reads a JSON file. A value of the wrong kind is named by its path, as in `users.ann.password`.
+/// Reads a JSON file as Galene does, which takes some that [`parse_json`] refuses. With it comes
+/// what of it does not count, for the operator.
+pub fn parse_file<T: DeserializeOwned>(
+    file: &str,
+    text: &[u8],
+) -> Result<(T, Vec<String>), DescriptionError> {
+    let (text, notes) = settled(text);
+    parse_json(file, &text).map(|value| (value, notes))
+}
+
+/// Values that lie deeper are not looked into for keys that stand twice; none of ours do.
+const DEPTH_MAX: usize = 16;
+
+/// A file as it counts, with its lines, and what of it does not: bytes behind the end of the JSON,
+/// and of keys that stand twice all but the last. A text that is no JSON stays as it is.
+pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
+    let mut notes = Vec::new();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut text = without_lone_surrogates(text);
+    let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<IgnoredAny>();
+    if !matches!(values.next(), Some(Ok(_))) {
+        return (text, notes);
+    }
+    let end = values.byte_offset();
+    let behind = text.get(end..).unwrap_or_default();
+    if let Some(first) = behind.iter().position(|byte| !byte.is_ascii_whitespace()) {
+        let line = line_of(&text, end.saturating_add(first));
+        notes.push(format!("line {line}: what is behind the end of the JSON is ignored"));
+        text.to_mut().truncate(end);
+    }
+    let mut twins = Vec::new();
+    if let Ok(whole) = std::str::from_utf8(&text) {
+        find_twins(whole, whole, DEPTH_MAX, &mut twins);
+    }
+    for (key, start, end) in twins {
+        let line = line_of(&text, start);
+        notes.push(format!(
+            "line {line}: the key {key:?} is there again further down, which counts"
+        ));
+        blank(text.to_mut(), start, end);
+    }
+    (text, notes)
+}
+
+/// The keys in `text`, a part of `whole`, that stand there once more, and where in the whole they
+/// and their values begin and end.
+fn find_twins(whole: &str, text: &str, depth: usize, found: &mut Vec<(String, usize, usize)>) {
+    let Ok(Parts { parts, .. }) = serde_json::from_str(text) else {
+        return;
+    };
+    let mut seen = BTreeSet::new();
+    for (step, inner) in parts.iter().rev() {
+        match step {
+            Step::Key(key) if !seen.insert(key) => {
+                let span = span_of(whole, inner.get(), true);
+                found.extend(span.map(|(start, end)| (key.clone(), start, end)));
+            }
+            _ if depth > 0 => find_twins(whole, inner.get(), depth.saturating_sub(1), found),
+            _ => {}
+        }
+    }
+}
+
+/// The line in which a byte stands, from 1.
+fn line_of(text: &[u8], at: usize) -> usize {
+    let before = text.get(..at).unwrap_or_default();
+    before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
+}
+
+/// Takes a part out of a text in such a way that line numbers stay.
+fn blank(text: &mut [u8], start: usize, end: usize) {
+    for byte in text.get_mut(start..end).into_iter().flatten().filter(|b| **b != b'\n') {
+        *byte = b' ';
+    }
+}
+
+/// Reads JSON. A value of the wrong kind is named by its path, as in `users.ann.password`.
 /// For types of which every key is optional; of others the path is not told.
 pub fn parse_json<T: DeserializeOwned>(file: &str, text: &[u8]) -> Result<T, DescriptionError> {
     // RFC 8259 s8.1: whoever reads may ignore a byte order mark.
@@ -38,7 +117,7 @@ const ERRORS_MAX: usize = 20;
 /// Everything that is wrong with a JSON file, in the order in which it is found: what is wrong is
 /// taken out, and the rest read again.
 pub fn json_errors<T: DeserializeOwned>(file: &str, text: &[u8]) -> Vec<DescriptionError> {
-    let mut text = text.to_vec();
+    let mut text = settled(text).0.into_owned();
     let mut errors = Vec::new();
     while errors.len() < ERRORS_MAX {
         let Err(error) = parse_json::<T>(file, &text) else { break };
@@ -48,10 +127,7 @@ pub fn json_errors<T: DeserializeOwned>(file: &str, text: &[u8]) -> Vec<Descript
         });
         errors.push(error);
         let Some((start, end)) = span else { break };
-        // Line numbers stay.
-        for byte in text.get_mut(start..end).into_iter().flatten().filter(|b| **b != b'\n') {
-            *byte = b' ';
-        }
+        blank(&mut text, start, end);
     }
     errors
 }
@@ -69,6 +145,11 @@ fn bad_pair<T: DeserializeOwned>(text: &str, key: Option<&str>) -> Option<(usize
         Some((_, value)) => (value.get(), true),
         None => (value?, matches!(step, Some(Step::Key(_)))),
     };
+    span_of(text, value, is_key)
+}
+
+/// Where a value of `text` stands, with its key if it has one and its comma.
+fn span_of(text: &str, value: &str, is_key: bool) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut start = (value.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
     let mut end = start.checked_add(value.len())?;
@@ -386,8 +467,9 @@ mod tests {
                     .to_owned(),
             ),
             (
-                r#"{"wildcard-user":{"permissions":["op",null]}}"#,
-                "wildcard-user.permissions[1]: text in quotes is wanted here, not null".to_owned(),
+                r#"{"wildcard-user":{"permissions":["op",3]}}"#,
+                "wildcard-user.permissions[1]: text in quotes is wanted here, not the number 3"
+                    .to_owned(),
             ),
             (r#"{"op":[{"username":1}]}"#, {
                 "op[0].username: text in quotes is wanted here, not the number 1".to_owned()
@@ -396,7 +478,7 @@ mod tests {
             (r#"{"expires":"secret"}"#, {
                 "expires: not a date like 2026-01-31T08:00:00Z".to_owned()
             }),
-            (r#"{"public":true,"public":true}"#, "the key \"public\" is there twice".to_owned()),
+            (r#"{"public":true,"Public":true}"#, "the key \"public\" is there twice".to_owned()),
         ] {
             let error = parse_description("g.json", text.as_bytes()).expect_err(text);
             assert_eq!((error.message, error.line, error.key), (message, 1, None), "{text}");
@@ -420,13 +502,43 @@ mod tests {
             ("{\n\"public\": tru }", 2, "in column"),
             ("", 1, "ends too early"),
             ("{\"op\":[\n", 1, "ends too early"),
-            ("{} x", 1, "trailing"),
         ] {
             let error = parse_description("g.json", text.as_bytes()).expect_err(text);
             assert_eq!(error.line, line, "{text}");
             assert!(error.message.starts_with("not JSON: "), "{error}");
             assert!(error.message.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn regression_what_does_not_count_is_told_and_closes_no_group() {
+        let text = "{\n\"public\":false,\n\"users\":{\"ann\":null,\n\"ann\":{\"password\":\"a\",\n\
+            \"password\":\"b\"}},\n\"codecs\":[\"vp9\",null],\"public\":true,\n\
+            \"op\":[null],\"comment\":\"\\ud83d\"}\n\n} \"";
+        let (description, notes) = parse_description("g.json", text.as_bytes()).unwrap();
+        assert!(description.listing.is_public && description.wildcard_user.is_none());
+        assert_eq!(description.codecs, ["vp9"]);
+        let password = description.user("ann").and_then(|ann| ann.password.clone());
+        assert_eq!(password.unwrap().verify("b"), Ok(true));
+        let again = "is there again further down, which counts";
+        assert_eq!(
+            notes,
+            [
+                "line 9: what is behind the end of the JSON is ignored".to_owned(),
+                format!("line 4: the key \"password\" {again}"),
+                format!("line 3: the key \"ann\" {again}"),
+                format!("line 2: the key \"public\" {again}"),
+                "op[0] is null: it is skipped".to_owned(),
+            ]
+        );
+        let errors = crate::description_errors(
+            "g.json",
+            b"{\"public\":1,\n\"public\":true,\n\"pubic\":1} x",
+        );
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].line == 3 && errors[0].message.contains("pubic"), "{errors:?}");
+        let deep = format!("{{\"comment\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(parse_description("g.json", deep.as_bytes()).is_err());
     }
 
     #[test]

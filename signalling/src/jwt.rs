@@ -2,11 +2,13 @@
 //! group, on the word of whoever holds one of the group's keys.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::base64::decode_url;
 use crate::key::Key;
 use crate::name::{GroupName, percent_decode};
+use crate::surrogates::without_lone_surrogates;
 use crate::time::UnixMs;
 use crate::token::TokenGrant;
 
@@ -14,8 +16,11 @@ use crate::token::TokenGrant;
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// How far the signer's clock may be off.
 const LEEWAY_MS: i64 = 5_000;
-/// The latest date that is taken for one, in seconds: the year 9999.
+/// The latest date that can be written, in seconds: the end of the year 9999. A later one, such as
+/// of who counts in milliseconds, is that.
 const DATE_S_MAX: f64 = 253_402_300_799.0;
+/// More seconds than this do not fit into 64 bits, and are no date.
+const SECONDS_MAX: f64 = 9e18;
 
 /// Why a token is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +44,8 @@ pub enum JwtError {
 #[serde(remote = "Self")]
 struct Header {
     alg: String,
-    kid: Option<String>,
+    /// One that is no text names no key, as to Galene.
+    kid: Option<Value>,
     /// RFC 7515 s4.1.11: what is listed here must be understood; nothing is.
     crit: Option<Value>,
 }
@@ -54,7 +60,7 @@ struct Claims {
     iat: Option<f64>,
     permissions: Option<Vec<String>>,
     #[serde(rename = "include-subgroups")]
-    include_subgroups: Option<bool>,
+    include_subgroups: Option<Value>,
 }
 crate::only_objects!(Header, Claims);
 
@@ -83,6 +89,8 @@ pub fn verify(
     audience: Audience<'_>,
     now: UnixMs,
 ) -> Result<TokenGrant, JwtError> {
+    // Whoever copies it out of a terminal brings a line's end along.
+    let token = token.trim_end_matches(['\r', '\n']);
     if token.len() > TOKEN_BYTES_MAX {
         return Err(JwtError::NotAJwt);
     }
@@ -90,19 +98,20 @@ pub fn verify(
     let (header, claims) = signed.split_once('.').ok_or(JwtError::NotAJwt)?;
     let header = decode_url(header).ok_or(JwtError::NotAJwt)?;
     let claims = decode_url(claims).ok_or(JwtError::NotAJwt)?;
-    let header: Header = serde_json::from_slice(&header).map_err(|_| JwtError::NotAJwt)?;
+    let header: Header = read(&header).map_err(|_| JwtError::NotAJwt)?;
     let signature = decode_url(signature).ok_or(JwtError::NotAJwt)?;
     if header.crit.is_some() {
         return Err(JwtError::BadClaims);
     }
+    let kid = header.kid.as_ref().and_then(Value::as_str).filter(|kid| !kid.is_empty());
     let is_signed = keys
         .iter()
-        .filter(|key| key.is_candidate(&header.alg, header.kid.as_deref()))
+        .filter(|key| key.is_candidate(&header.alg, kid))
         .any(|key| key.verify(signed.as_bytes(), &signature));
     if !is_signed {
         return Err(JwtError::BadSignature);
     }
-    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| JwtError::BadClaims)?;
+    let claims: Claims = read(&claims).map_err(|_| JwtError::BadClaims)?;
     let expires = date(claims.exp)?.ok_or(JwtError::Expired)?;
     if now.0 >= expires.0.saturating_add(LEEWAY_MS) {
         return Err(JwtError::Expired);
@@ -112,7 +121,7 @@ pub fn verify(
             return Err(JwtError::TooEarly);
         }
     }
-    let includes_subgroups = claims.include_subgroups.unwrap_or_default();
+    let includes_subgroups = claims.include_subgroups == Some(Value::Bool(true));
     let is_meant = |url: &String| covers(url, includes_subgroups, audience);
     let is_ours = match &claims.aud {
         None => false,
@@ -130,25 +139,48 @@ pub fn verify(
     })
 }
 
+/// RFC 7519 s4: of a key that stands twice the last one counts, which a [`Value`] has.
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    let value: Value = serde_json::from_slice(&without_lone_surrogates(json))?;
+    serde_json::from_value(value)
+}
+
 /// RFC 7519 s2: seconds since 1970, perhaps with a fraction.
 fn date(seconds: Option<f64>) -> Result<Option<UnixMs>, JwtError> {
     match seconds {
         None => Ok(None),
-        Some(seconds) if (0.0..=DATE_S_MAX).contains(&seconds) => {
-            Ok(Some(UnixMs((seconds * 1000.0) as i64)))
+        Some(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => {
+            Ok(Some(UnixMs((seconds.min(DATE_S_MAX) * 1000.0) as i64)))
         }
         Some(_) => Err(JwtError::BadClaims),
     }
 }
 
-/// Whether an entry of `aud` is the URL of the group, or of one above it if that counts.
-fn covers(url: &str, includes_subgroups: bool, audience: Audience<'_>) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return false;
+/// The host of a URL and the path, encoded; without scheme or host it is relative (RFC 3986 s4.2).
+fn host_and_path(url: &str) -> Option<(&str, &str)> {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let (scheme, rest) = match url.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest),
+        _ => ("", url),
     };
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if rest.len() < url.len() && !(is_scheme && scheme.chars().all(of_scheme)) {
+        return None;
+    }
+    match rest.strip_prefix("//") {
+        // Three slashes and no scheme are a path.
+        Some(path) if scheme.is_empty() && path.starts_with('/') => Some(("", rest)),
+        Some(rest) => Some(rest.split_at(rest.find('/').unwrap_or(rest.len()))),
+        None => Some(("", rest)),
+    }
+}
+
+/// Whether an entry of `aud` is the URL of the group, or of one above it if that counts.
+fn covers(url: &str, includes_subgroups: bool, audience: Audience<'_>) -> bool {
+    let Some((host, path)) = host_and_path(url) else {
+        return false;
+    };
     let is_host = audience.host.is_empty() || host.eq_ignore_ascii_case(audience.host);
     let Some(path) = percent_decode(path) else {
         return false;
@@ -162,5 +194,5 @@ fn covers(url: &str, includes_subgroups: bool, audience: Audience<'_>) -> bool {
                 && path.ends_with('/')
                 && wanted.starts_with(path))
     };
-    is_scheme && is_host && (is_path(&path) || path.strip_prefix(base).is_some_and(is_path))
+    is_host && (is_path(&path) || path.strip_prefix(base).is_some_and(is_path))
 }

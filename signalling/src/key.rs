@@ -108,7 +108,7 @@ impl std::error::Error for KeyError {}
 struct Jwk {
     kty: String,
     alg: Option<String>,
-    kid: Option<String>,
+    kid: Option<Value>,
     #[serde(rename = "use")]
     purpose: Option<String>,
     crv: Option<String>,
@@ -149,7 +149,9 @@ impl Key {
             Algorithm::EdDsa => Material::Point(part(jwk.x.as_deref())?),
             Algorithm::Rs256 | Algorithm::Ps256 => rsa(&jwk)?,
         };
-        let key = Self { algorithm, kid: jwk.kid.filter(|kid| !kid.is_empty()), material };
+        // One that is no text names the key to nobody.
+        let kid = jwk.kid.as_ref().and_then(Value::as_str).filter(|kid| !kid.is_empty());
+        let key = Self { algorithm, kid: kid.map(str::to_owned), material };
         if let Material::Point(_) = key.material {
             key.parsed().ok_or(KeyError::NotOnCurve)?;
         }

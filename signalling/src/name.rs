@@ -128,6 +128,17 @@ impl GroupName {
 pub struct Username(Arc<str>);
 
 impl Username {
+    /// The name that somebody meant who typed or pasted this one: without soft hyphens, and without
+    /// the tabs and marks at its ends that keyboards for Hebrew or Arabic and copies bring along.
+    /// Nobody sees them, so what is left is what was meant.
+    pub fn meant(name: &str) -> String {
+        let is_mark = |c: char| {
+            let marks = ['\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}'];
+            matches!(c, '\t' | '\n' | '\r') || marks.contains(&c) || turns_direction(c)
+        };
+        name.replace('\u{ad}', "").trim_matches(is_mark).to_owned()
+    }
+
     /// Checks a name from outside.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         if !name.is_empty() {
@@ -224,6 +235,24 @@ mod tests {
         assert!(Username::parse("ann").is_ok());
         assert_eq!(Username::parse("/."), Err(NameError::EmptyComponent));
         assert_eq!(Username::parse("a/.b"), Err(NameError::DotComponent));
+    }
+
+    #[test]
+    fn regression_marks_that_nobody_sees_are_not_meant() {
+        for (typed, meant) in [
+            ("\u{200f}דנה\u{200f}", "דנה"),
+            ("\u{202a}ann\u{202c}\t", "ann"),
+            ("teach\u{ad}er\u{200e}", "teacher"),
+            ("\u{feff}ann bee ", "ann bee "),
+            ("\u{200f}", ""),
+            // These do not go unseen in every name, or look like another one's.
+            ("a\tb", "a\tb"),
+            ("te\u{200b}acher", "te\u{200b}acher"),
+            ("\u{3164}", "\u{3164}"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+        ] {
+            assert_eq!(Username::meant(typed), meant, "{typed:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,39 @@
 //! JSON objects that must be objects. Serde's derived readers also take an array of a structure's
 //! fields in order, so that `["secret", "op"]` would be a user, and `[]` a group.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// For `deserialize_with`: a null is as good as no key.
+pub fn null_as_default<'de, D, T>(reader: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(reader).map(Option::unwrap_or_default)
+}
+
+/// For `deserialize_with`: of an object null, and each of its values that is.
+pub fn nulls_as_defaults<'de, D, T>(reader: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    let found = Option::<BTreeMap<String, Option<T>>>::deserialize(reader)?.unwrap_or_default();
+    Ok(found.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+}
+
+/// For `deserialize_with`: a list that may be null, without the elements that are.
+pub fn without_nulls<'de, D, T>(reader: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let found = Option::<Vec<Option<T>>>::deserialize(reader)?.unwrap_or_default();
+    Ok(found.into_iter().flatten().collect())
+}
+
 /// Makes types that derive `Deserialize` with `#[serde(remote = "Self")]` readable from objects
 /// only; behind a semicolon, those that derive `Serialize` with it as well. Read them with
 /// `serde_json::from_str` and its like: a bare `Name::deserialize` is the derived function.

@@ -4,16 +4,16 @@
 use std::fmt;
 
 use pbkdf2::pbkdf2_hmac;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::caseless::Caseless;
+use crate::caseless::field_of;
 
 /// More PBKDF2 rounds than this would hold a worker for seconds; such an entry is unusable.
 const ITERATIONS_MAX: u32 = 10_000_000;
-/// The longest derived key.
+/// As many bytes of a derived key are compared; more would cost a worker more and prove no more.
 const KEY_BYTES_MAX: usize = 128;
 /// A bcrypt cost above this takes seconds; such an entry is unusable.
 const BCRYPT_COST_MAX: u32 = 16;
@@ -25,7 +25,7 @@ pub enum Password {
     Plain(String),
     /// Galene's usual form: PBKDF2 with HMAC-SHA-256.
     Pbkdf2 {
-        /// The derived key, at most 128 bytes.
+        /// The derived key, or its first 128 bytes.
         key: Vec<u8>,
         /// What the password is mixed with, another for each user.
         salt: Vec<u8>,
@@ -52,7 +52,7 @@ pub enum PasswordError {
     UnknownHash,
     /// There is no `key`.
     MissingKey,
-    /// `key` or `salt` is not hexadecimal, or the key is empty or too long.
+    /// `key` or `salt` is not hexadecimal, or the key is empty.
     BadHex,
     /// `iterations` is missing, zero or above ten million.
     Iterations,
@@ -123,10 +123,11 @@ fn equal(left: &[u8], right: &[u8]) -> bool {
     Sha256::digest(left).ct_eq(&Sha256::digest(right)).into()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The keys of a password that is an object.
+const KEYS: [&str; 5] = ["type", "hash", "key", "salt", "iterations"];
+
+#[derive(Default)]
 struct Fields {
-    #[serde(rename = "type")]
     kind: Option<String>,
     hash: Option<String>,
     key: Option<String>,
@@ -159,10 +160,11 @@ impl Password {
                 if fields.hash.as_deref() != Some("sha-256") {
                     return Err(PasswordError::UnknownHash);
                 }
-                let key = hex(&key()?).ok_or(PasswordError::BadHex)?;
-                if key.is_empty() || key.len() > KEY_BYTES_MAX {
+                let mut key = hex(&key()?).ok_or(PasswordError::BadHex)?;
+                if key.is_empty() {
                     return Err(PasswordError::BadHex);
                 }
+                key.truncate(KEY_BYTES_MAX);
                 let salt = hex(fields.salt.as_deref().unwrap_or_default());
                 let iterations = u32::try_from(fields.iterations.unwrap_or_default())
                     .ok()
@@ -207,8 +209,26 @@ impl<'de> Deserialize<'de> for Password {
                 Ok(Password::Never)
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Password, A::Error> {
-                Fields::deserialize(Caseless(map)).map(Password::from)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Password, A::Error> {
+                let (mut fields, mut unknown) = (Fields::default(), None);
+                while let Some(key) = map.next_key::<String>()? {
+                    match field_of(&key, &KEYS) {
+                        "type" => fields.kind = map.next_value()?,
+                        "hash" => fields.hash = map.next_value()?,
+                        "key" => fields.key = map.next_value()?,
+                        "salt" => fields.salt = map.next_value()?,
+                        "iterations" => fields.iterations = map.next_value()?,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            unknown.get_or_insert(key);
+                        }
+                    }
+                }
+                // A comment does no harm, but a misspelt type would let nobody in.
+                match unknown.filter(|_| fields.kind.is_none()) {
+                    Some(key) => Err(A::Error::unknown_field(&key, &KEYS)),
+                    None => Ok(Password::from(fields)),
+                }
             }
         }
         deserializer.deserialize_any(PasswordVisitor)
@@ -289,6 +309,22 @@ mod tests {
         }
         let truncated = parse(r#"{"type":"bcrypt","key":"$2b$04$short"}"#);
         assert_eq!(truncated.verify("password"), Err(PasswordError::BadBcrypt));
+    }
+
+    #[test]
+    fn regression_comments_and_long_keys_are_as_good_as_in_galene() {
+        let password = parse(r#"{"comment":{"by":[1]},"type":"plain","key":"x","type":"plain"}"#);
+        assert_eq!(password.verify("x"), Ok(true));
+        let error = serde_json::from_str::<Password>(r#"{"typ":"plain","key":"x"}"#).unwrap_err();
+        assert!(error.to_string().contains("`typ`"), "{error}");
+        let mut key = [0; 200];
+        pbkdf2_hmac::<Sha256>(b"password", b"salt", 2, &mut key);
+        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let long = parse(&format!(
+            r#"{{"type":"pbkdf2","hash":"sha-256","salt":"73616c74","iterations":2,"key":"{key}"}}"#
+        ));
+        assert_eq!(long.verify("password"), Ok(true));
+        assert_eq!(long.verify("passwort"), Ok(false));
     }
 
     #[test]

@@ -138,7 +138,8 @@ impl<'de> Deserialize<'de> for Grant {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Grant, A::Error> {
                 let mut list = Vec::new();
-                while let Some(atom) = seq.next_element::<String>()? {
+                while let Some(atom) = seq.next_element::<Option<String>>()? {
+                    let Some(atom) = atom else { continue };
                     if list.len() == ATOMS_MAX {
                         return Err(A::Error::custom("more than 64 permissions"));
                     }

@@ -4,6 +4,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::object::null_as_default;
+use crate::surrogates::without_lone_surrogates;
+
 /// The only protocol version there is.
 pub const VERSION: &str = "2";
 
@@ -65,19 +68,20 @@ pub struct Incoming {
 }
 crate::only_objects!(Incoming; Candidate);
 
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
 impl Incoming {
-    /// Reads one message. What follows the first JSON value is ignored. Nesting beyond
-    /// serde_json's limit of 128 is an error, not a stack overflow.
+    /// Reads one message. What follows the first JSON value is ignored, of a key that stands twice
+    /// the last counts, and half of a character is U+FFFD. Nesting beyond serde_json's limit of 128
+    /// is an error, not a stack overflow.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        <Self as Deserialize>::deserialize(&mut serde_json::Deserializer::from_str(text))
+        let text = without_lone_surrogates(text.as_bytes());
+        let reader = || serde_json::Deserializer::from_slice(&text);
+        <Self as Deserialize>::deserialize(&mut reader()).or_else(|error| {
+            if !error.is_data() {
+                return Err(error);
+            }
+            // Derived readers refuse a key that stands twice; a `Value` has the last one.
+            Value::deserialize(&mut reader()).and_then(serde_json::from_value)
+        })
     }
 }
 
@@ -171,6 +175,18 @@ mod tests {
     }
 
     #[test]
+    fn regression_half_a_character_or_a_key_twice_ends_no_connection() {
+        let message = Incoming::parse(r#"{"type":"chat","value":["\ud83d","\\ud83d"]}"#).unwrap();
+        assert_eq!(message.value, Some(serde_json::json!(["\u{fffd}", "\\ud83d"])));
+        let message = Incoming::parse(
+            r#"{"type":"ping","candidate":{"candidate":"a","candidate":"b"},"type":"chat"} {"#,
+        );
+        let message = message.unwrap();
+        assert_eq!(message.kind_of_message, "chat");
+        assert_eq!(message.candidate.unwrap().candidate, "b");
+    }
+
+    #[test]
     fn wrong_types_and_bombs_are_errors() {
         let deep =
             format!(r#"{{"type":"chat","value":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
@@ -185,8 +201,6 @@ mod tests {
             "{\"noecho\":\"yes\"}",
             "{\"data\":[]}",
             "{\"candidate\":\"x\"}",
-            "{\"type\":\"chat\",\"type\":\"chat\"}",
-            "{\"type\":\"\\ud800\"}",
             "{\"value\":1e309}",
             "{",
             &deep,

@@ -179,12 +179,19 @@ fn a_key_id_picks_the_key() {
     let pair = secret("HS256", hmac::HMAC_SHA256, 32);
     let mut named = pair.jwk.clone();
     named["kid"] = "one".into();
+    let mut numbered = pair.jwk.clone();
+    numbered["kid"] = 7.into();
     let claims = claims(json!({})).to_string();
     for (kid, jwk, is_good) in [
         (json!("one"), &named, true),
         (json!("two"), &named, false),
         (Value::Null, &named, true),
         (json!("one"), &pair.jwk, false),
+        (json!(""), &named, true),
+        (json!(7), &named, true),
+        (json!(7), &numbered, true),
+        (Value::Null, &numbered, true),
+        (json!("7"), &numbered, false),
     ] {
         let signed = token(&json!({"alg": "HS256", "kid": kid}), &claims, &pair.sign);
         assert_eq!(check(&signed, &[key(jwk)]).is_ok(), is_good, "{kid} {jwk}");
@@ -207,6 +214,9 @@ fn times_audience_and_claims_are_checked() {
         json!({"aud": "https://AULA.example:8443/group/test/?x#y"}),
         json!({"aud": "https://aula.example:8443/group/t%65st/"}),
         json!({"aud": "https://aula.example:8443/group/", "include-subgroups": true}),
+        json!({"aud": "//aula.example:8443/group/test/", "include-subgroups": "yes"}),
+        json!({"exp": NOW_S * 1000}),
+        json!({"exp": 1e18}),
     ] {
         assert!(with(good.clone()).is_ok(), "{good}");
     }
@@ -218,6 +228,7 @@ fn times_audience_and_claims_are_checked() {
         (json!({"exp": -1}), JwtError::BadClaims),
         (json!({"nbf": NOW_S + 6}), JwtError::TooEarly),
         (json!({"iat": NOW_S + 6}), JwtError::TooEarly),
+        (json!({"iat": NOW_S * 1000}), JwtError::TooEarly),
         (json!({"aud": null}), JwtError::WrongAudience),
         (json!({"aud": []}), JwtError::WrongAudience),
         (json!({"aud": "https://other.example/group/test/"}), JwtError::WrongAudience),
@@ -238,16 +249,56 @@ fn times_audience_and_claims_are_checked() {
         (json!({"permissions": "op"}), JwtError::BadClaims),
         (json!({"permissions": [1]}), JwtError::BadClaims),
         (json!({"sub": 3}), JwtError::BadClaims),
-        (json!({"include-subgroups": "yes"}), JwtError::BadClaims),
+        (
+            json!({"aud": "https://aula.example:8443/group/", "include-subgroups": "yes"}),
+            JwtError::WrongAudience,
+        ),
     ] {
         assert_eq!(with(bad.clone()), Err(error), "{bad}");
     }
+    // Of a claim that stands twice the last one counts.
     let twice = format!("{{\"exp\":1,{}", claims(json!({})).to_string().trim_start_matches('{'));
-    assert_eq!(check(&token(&header, &twice, &pair.sign), &keys), Err(JwtError::BadClaims));
+    assert!(check(&token(&header, &twice, &pair.sign), &keys).is_ok());
+    let twice = format!("{},\"exp\":1}}", claims(json!({})).to_string().trim_end_matches('}'));
+    assert_eq!(check(&token(&header, &twice, &pair.sign), &keys), Err(JwtError::Expired));
+    let cut = claims(json!({})).to_string().replace("anybody", r"cut \ud83d");
+    assert!(check(&token(&header, &cut, &pair.sign), &keys).is_ok());
     let long = claims(json!({"x": "y".repeat(1 << 20)})).to_string();
     assert_eq!(check(&token(&header, &long, &pair.sign), &keys), Err(JwtError::NotAJwt));
     for nonsense in ["", ".", "..", "a.b.c", "e30.e30.", "ééé", "\0.\0.\0"] {
         assert_eq!(check(nonsense, &keys), Err(JwtError::NotAJwt), "{nonsense:?}");
+    }
+}
+
+#[test]
+fn regression_an_audience_without_host_or_scheme_is_one_where_any_host_will_do() {
+    let pair = secret("HS256", hmac::HMAC_SHA256, 32);
+    let group = GroupName::parse("test").unwrap();
+    for (aud, with_any, with_host) in [
+        ("/group/test/", true, false),
+        ("//h/group/test/", true, true),
+        ("//other/group/test/", true, false),
+        ("https:/group/test/", true, false),
+        ("https:///group/test/", true, false),
+        ("///group/test/", false, false),
+        ("group/test/", false, false),
+        ("h/group/test/", false, false),
+        ("https:group/test/", false, false),
+        (":///group/test/", false, false),
+        ("1:/group/test/", false, false),
+        ("a b://h/group/test/", false, false),
+        ("//h/group/testing/", false, false),
+        ("", false, false),
+    ] {
+        let signed =
+            token(&json!({"alg": "HS256"}), &claims(json!({"aud": aud})).to_string(), &pair.sign);
+        for (host, is_good) in [("", with_any), ("h", with_host)] {
+            let audience = Audience { group: &group, host, base: "" };
+            for token in [signed.clone(), format!("{signed}\r\n")] {
+                let checked = verify(&token, &[key(&pair.jwk)], audience, NOW);
+                assert_eq!(checked.is_ok(), is_good, "{aud} {host:?}");
+            }
+        }
     }
 }
 

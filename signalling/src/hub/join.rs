@@ -9,7 +9,7 @@ use super::{
 };
 use crate::group::Group;
 use crate::ids::ConnId;
-use crate::name::{GroupName, Username};
+use crate::name::{GroupName, NameError, Username};
 use crate::password::Password;
 use crate::permission::Permissions;
 use crate::time::{Now, UnixMs};
@@ -54,6 +54,12 @@ impl Refused {
         Self::new(Failure::NotAuthorised, "not authorised")
     }
 
+    /// What is wrong with the name, so that nobody takes it for a wrong password.
+    fn bad_name(error: NameError) -> Self {
+        let text = format!("this username cannot be used: {error}; type another one");
+        Self(Failure::NotAuthorised, text)
+    }
+
     /// The file has a mistake, which the log names: not for guests to read.
     fn broken() -> Self {
         Self::new(
@@ -69,7 +75,7 @@ impl Refused {
 
 impl Hub {
     /// A connection wants to be a member. Answered by [`Event::Joined`].
-    pub fn join(&mut self, conn: ConnId, request: JoinRequest) {
+    pub fn join(&mut self, conn: ConnId, mut request: JoinRequest) {
         let Some(client) = self.shared.clients.get_mut(&conn) else {
             return;
         };
@@ -82,6 +88,15 @@ impl Hub {
         };
         if let Some(text) = self.closing.clone() {
             return self.refuse(conn, &request, Refused(Failure::Closed, text));
+        }
+        if let Some(name) = &mut request.credentials.username {
+            *name = Username::meant(name);
+            // A token may name its bearer, whatever the bearer says.
+            if let (Secret::Password(_), Err(error)) =
+                (&request.credentials.secret, Username::parse(name))
+            {
+                return self.refuse(conn, &request, Refused::bad_name(error));
+            }
         }
         client.place =
             Place::Joining(Box::new(Joining { request, name: name.clone(), login: None }));
@@ -228,7 +243,10 @@ impl Group {
     /// Who the bearer of a good token is: whom the token names, or else whom the bearer names.
     fn token_login(&self, request: &JoinRequest, grant: TokenGrant) -> Result<Login, Refused> {
         let username = match grant.username.as_deref() {
-            Some(username) if !username.is_empty() => username,
+            Some(username) if !username.is_empty() => {
+                let username = Username::meant(username);
+                Username::parse(&username).map_err(|_| Refused::not_authorised())?
+            }
             own => {
                 let chosen = request.credentials.username.as_deref();
                 let Some(chosen) = chosen.or(own) else {
@@ -238,11 +256,11 @@ impl Group {
                     let text = "this username is taken";
                     return Err(Refused::new(Failure::DuplicateUsername, text));
                 }
-                chosen
+                Username::parse(chosen).map_err(Refused::bad_name)?
             }
         };
         Ok(Login {
-            username: Username::parse(username).map_err(|_| Refused::not_authorised())?,
+            username,
             permissions: Permissions::from_list(&grant.permissions),
             is_named: false,
             expires: grant.expires,

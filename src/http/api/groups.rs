@@ -86,14 +86,9 @@ pub(super) async fn keys(asked: Asked, name: GroupName, context: &Arc<Context>) 
     let keys = if *asked.request.method() == Method::DELETE {
         None
     } else {
-        let mut body = read_json(asked, KEY_SET).await?;
-        match body.get_mut("keys").map(Value::take) {
-            Some(Value::Array(keys)) => Some(keys),
-            _ => {
-                let line = "the body must be {\"keys\": [...]}, a JWK set (RFC 7517 s5)";
-                return Err(refuse(StatusCode::BAD_REQUEST, line));
-            }
-        }
+        let line = "the body must be {\"keys\": [...]}, a JWK set (RFC 7517 s5)";
+        keys_of(read_json(asked, KEY_SET).await?)
+            .ok_or_else(|| refuse(StatusCode::BAD_REQUEST, line))?
     };
     change(name, context, move |found| {
         let Some((mut document, _)) = found else {
@@ -107,6 +102,22 @@ pub(super) async fn keys(asked: Asked, name: GroupName, context: &Arc<Context>) 
     })
     .await?;
     Ok(written(false))
+}
+
+/// The keys of a JWK set; with a set that has none, or no set, goes what is there, as in Galene.
+/// Nothing for what looks like a mistake.
+fn keys_of(body: Value) -> Option<Option<Vec<Value>>> {
+    let fields = match body {
+        Value::Null => return Some(None),
+        Value::Object(fields) if fields.is_empty() => return Some(None),
+        Value::Object(fields) => fields,
+        _ => return None,
+    };
+    match fields.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("keys"))?.1 {
+        Value::Null => Some(None),
+        Value::Array(keys) => Some(Some(keys)),
+        _ => None,
+    }
 }
 
 /// Changes the group's file; those inside hear of it at once.

@@ -194,7 +194,7 @@ async fn read_body(asked: Asked, media_type: &'static str) -> Result<Vec<u8>, Re
 /// Reads a JSON body.
 async fn read_json(asked: Asked, media_type: &'static str) -> Result<Value, Refused> {
     let body = read_body(asked, media_type).await?;
-    serde_json::from_slice(&body)
+    serde_json::from_slice(&signalling::without_lone_surrogates(&body))
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body is not JSON: {error}")))
 }
 
