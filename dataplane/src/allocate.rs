@@ -20,7 +20,8 @@ pub(crate) struct Wish {
     /// What it has cost at most lately, if there is nothing to choose from and its publisher is asked
     /// for less where that does not fit; else 0.
     pub peak_bps: u64,
-    /// It goes on for now even where it does not fit: its publisher is being asked for less.
+    /// Its least goes on for now even where it does not fit: its publisher is being asked for less, or it
+    /// has just come back.
     pub is_spared: bool,
     /// So much waits for its turn that what its publisher has been asked for does not count.
     pub is_flooded: bool,

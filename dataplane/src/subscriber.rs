@@ -37,6 +37,8 @@ pub(crate) struct Subscriber {
     pub takes_bps: u64,
     /// Since when its path has taken less than the only Encoding there is costs.
     pub short_since_us: Option<u64>,
+    /// When it was last shown again after its path had no room for it.
+    pub resumed_us: Option<u64>,
     /// It has been stopped: what its publisher has been asked for does not count before it comes.
     pub is_flooded: bool,
     /// How important it is among all that its client gets: 0 is the most.
@@ -136,6 +138,7 @@ impl Subscriber {
             allowance: Allowance::All,
             takes_bps: u64::MAX,
             short_since_us: None,
+            resumed_us: None,
             is_flooded: false,
             priority,
             ssrc,

@@ -32,6 +32,9 @@ pub(super) const PROBE_PERCENT: u64 = 115;
 const SPARED_US: u64 = 600_000;
 /// That ends when packets wait for so long: some encoders need seconds.
 const FLOODED_US: u64 = 1_200_000;
+/// What has come back after a pause goes on for so long, unless packets wait for as long: its first keyframe
+/// alone may be more than the path takes in a second, and to stop it then would cost another one.
+const RESUMED_US: u64 = 3_000_000;
 
 /// A Subscription: the Publication, and the Subscriber's index in its Source.
 type Picture = (PublicationId, usize);
@@ -104,6 +107,9 @@ impl Shard {
         subscriber.is_flooded = is_flooded && allowance == Allowance::Nothing;
         let before = std::mem::replace(&mut subscriber.allowance, allowance);
         let is_paused = allowance == Allowance::Nothing;
+        if before == Allowance::Nothing && !is_paused {
+            subscriber.resumed_us = Some(now_us);
+        }
         if is_paused != (before == Allowance::Nothing)
             && let Some(transport) = self.transports.get(subscriber.viewer)
         {
@@ -142,7 +148,7 @@ impl Client {
                     wish.is_short = wish.then.is_none() && wish.now.is_some();
                     // Over a connection that is behind, pictures are left out already.
                     if wish.is_short && wish.is_spared && !is_behind {
-                        wish.then = wish.now;
+                        wish.then = Some(0);
                     }
                 }
                 self.hold.note(estimate_bps, now_us);
@@ -298,8 +304,11 @@ fn wish_for(source: &Source, subscriber: &Subscriber, waits_us: u64, now_us: u64
     let priority = subscriber.priority.saturating_mul(2) - u8::from(is_speaker);
     let peak_bps = source.peak_bits_per_second();
     let short_for_us = subscriber.short_since_us.map_or(0, |us| now_us.saturating_sub(us));
-    let is_spared =
+    let is_lowered =
         peak_bps > 0 && !is_flooded && source.asked.is_heard(now_us) && short_for_us < SPARED_US;
+    let is_within = |at_us: u64| now_us.saturating_sub(at_us) < RESUMED_US;
+    let is_back = subscriber.resumed_us.is_some_and(is_within) && waits_us < RESUMED_US;
+    let is_spared = is_lowered || is_back;
     Some(Wish { rungs, priority, peak_bps, is_spared, is_flooded, now, ..Wish::default() })
 }
 
