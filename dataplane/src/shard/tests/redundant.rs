@@ -30,8 +30,8 @@ fn speak(net: &mut Net, publisher: usize, seq: u64, is_lost: bool) {
     let mut payload = Vec::new();
     for back in [2, 1] {
         let block = sound(seq - back);
-        let word =
-            (0x80 | u32::from(OPUS_PT)) << 24 | 960 * back as u32 * 1024 | block.len() as u32;
+        let (kind, distance) = (0x80 | u32::from(OPUS_PT), 960 * back as u32);
+        let word = (kind << 24) | (distance << 10) | block.len() as u32;
         payload.extend(word.to_be_bytes());
     }
     payload.push(OPUS_PT);
