@@ -129,8 +129,10 @@ impl Shard {
             (header.marker, header.extension) = (false, None);
             let arrival = Arrival::Redundant;
             let lost = Received { header, payload, seq, pt, arrival, ..*received };
-            if self.lacks(slot, &lost) {
-                self.take(slot, &lost, at_us)?;
+            if self.lacks(slot, &lost)
+                && let Err(reason) = self.take(slot, &lost, at_us)
+            {
+                self.count(reason);
             }
         }
         self.take(slot, &Received { payload: own, pt, ..*received }, at_us)
