@@ -224,7 +224,12 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
     let mut agreed: Vec<Format> = Vec::new();
     for (_, _, format) in usable {
         // Redundant audio: we make it for viewers where it is needed; publishers send what they find first.
-        let is_redundant = |red: &&Format| !red.is_rtcp() && red.is_red_of(format.pt);
+        let is_redundant = |red: &&Format| {
+            kind == MediaKind::Audio
+                && red.clock_hz == format.clock_hz
+                && !red.is_rtcp()
+                && red.is_red_of(format.pt)
+        };
         let redundant = section.formats.iter().find(is_redundant);
         let redundant = redundant.map(|red| answered(red, kind));
         if role == Role::Publisher {

@@ -100,8 +100,8 @@ impl<'a> Parts<'a> {
         Some(Self { own: (pt, blocks), earlier })
     }
 
-    /// The packets before it that it carries, the oldest first: how many before it each was, how much
-    /// earlier, and its payload. Senders put in one after another, without gaps.
+    /// The packets before it that it carries, the oldest first: how many before it each was if there are no
+    /// gaps between them, how much earlier, and its payload.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = (u64, u32, &'a [u8])> + use<'a> {
         let back = (1..=BLOCKS_MAX as u64).rev();
         let blocks =

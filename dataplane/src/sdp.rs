@@ -174,17 +174,22 @@ fn is_plausible(line: usize, text: &str) -> bool {
     match (line, kind) {
         (1, _) => text.trim_end() == "v=0",
         // RFC 8866 s5.2; some leave the user's name empty instead of writing `-`.
-        (_, "o") => value.split_whitespace().count() + usize::from(value.starts_with(' ')) == 6,
+        (_, "o") => match value.split_whitespace().count() {
+            5 => value.starts_with(' '),
+            words => words == 6,
+        },
         (_, "a") => match value.split_once(':') {
             // RFC 8122 s5
             Some(("fingerprint", print)) => {
-                let (hash, digest) = print.trim().split_once(' ').unwrap_or_default();
+                let mut words = print.split_whitespace();
+                let mut next = || words.next().unwrap_or_default();
+                let (hash, digest) = (next(), next());
                 // Whoever does not know a hash does not know how its digests look.
                 let is_known = hash.to_ascii_lowercase().starts_with("sha-");
                 let is_digest = |digest: &str| {
                     digest.split(':').all(|byte| u8::from_str_radix(byte, 16).is_ok())
                 };
-                digest.len() >= 2 && (!is_known || is_digest(digest.trim()))
+                digest.len() >= 2 && (!is_known || is_digest(digest))
             }
             Some(("setup", role)) => {
                 let role = role.trim().to_ascii_lowercase();

@@ -39,8 +39,8 @@ impl fmt::Display for Unused {
             }
             Why::Formats => write!(
                 f,
-                "none of its formats can be used here: a codec, a clock or parameters that are not \
-                 taken, or a payload type from 64 to 95"
+                "none of its formats can be used here: each has a codec, clock rate or parameters \
+                 that are not taken, or a payload type from 64 to 95"
             ),
             Why::NotBundled => {
                 write!(f, "a=group:BUNDLE does not name it together with the first one")

@@ -2,6 +2,7 @@
 
 use crate::base64;
 use crate::hub::{Credentials, Secret};
+use crate::name::Username;
 
 /// The user that publishes without saying who it is.
 pub(crate) const DEFAULT_USERNAME: &str = "whip";
@@ -21,7 +22,7 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// Reads the header. Nothing if it cannot be read.
+    /// Reads the header, the name as it was meant. Nothing if it cannot be read.
     pub fn parse(header: &str) -> Option<Self> {
         let header = header.trim();
         let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
@@ -33,7 +34,7 @@ impl Authorization {
             let decoded = String::from_utf8(base64::decode(rest)?).ok()?;
             let (username, password) = decoded.split_once(':')?;
             return Some(Self::Basic {
-                username: username.to_owned(),
+                username: Username::meant(username),
                 password: password.to_owned(),
             });
         }

@@ -534,6 +534,13 @@ fn network_of(address: &str) -> String {
     }
 }
 
+/// A description as text: titles come in any encoding, editors put a mark before them, templates begin with
+/// an empty line.
+pub(crate) fn description_in(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.trim_start_matches('\u{feff}').trim_start().to_owned()
+}
+
 /// Checks that a POST brings an offer, and gives it as text.
 pub(crate) fn offer_of(request: &mut Request) -> Result<String, Refused> {
     if !is_media_type(request.content_type.as_deref(), SDP) {
@@ -541,10 +548,7 @@ pub(crate) fn offer_of(request: &mut Request) -> Result<String, Refused> {
         let wrong = problem(415, "not an offer", detail);
         return Err(Box::new(wrong.with("accept-post", SDP)));
     }
-    // Titles come in any encoding, editors put a mark before them, templates begin with an empty line.
-    let text = String::from_utf8_lossy(&request.body);
-    let offer = text.trim_start_matches('\u{feff}').trim_start().to_owned();
-    request.body = Vec::new();
+    let offer = description_in(&std::mem::take(&mut request.body));
     if offer.starts_with("v=0") {
         return Ok(offer);
     }

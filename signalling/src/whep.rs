@@ -2,7 +2,7 @@
 //! group through the seats of its offer, a DELETE ends it. See `whep_events.rs` for the
 //! extensions.
 
-use crate::exchange::{Exchanges, Heard, Patch, SDP, Stage, offer_of};
+use crate::exchange::{Exchanges, Heard, Patch, SDP, Stage, description_in, offer_of};
 use crate::fragment::directions;
 pub use crate::http::Reply;
 use crate::http::{Request, Response, is_media_type, options};
@@ -177,8 +177,7 @@ impl Endpoint {
     ) -> Result<Option<Response>, Box<Response>> {
         let problem =
             |status, title, detail| Err(Box::new(Response::problem(status, title, detail)));
-        let answer = String::from_utf8_lossy(&request.body);
-        let answer = answer.trim_start();
+        let answer = description_in(&request.body);
         let Some(exchange) = self.exchanges.get_mut(conn) else {
             return problem(404, "no such session", "POST again");
         };
@@ -188,12 +187,12 @@ impl Endpoint {
         if !answer.starts_with("v=0") {
             return problem(400, "not SDP", "line 1 must be v=0: the body must be an SDP answer");
         }
-        if directions(answer).iter().any(|found| matches!(*found, "sendonly" | "sendrecv")) {
+        if directions(&answer).iter().any(|found| matches!(*found, "sendonly" | "sendrecv")) {
             return problem(422, "not an answer to receive", "every section must be recvonly");
         }
         exchange.waiting = Some((ticket, now.mono));
-        exchange.adopt_credentials(answer);
-        hub.view_answer(conn, answer.to_owned());
+        exchange.adopt_credentials(&answer);
+        hub.view_answer(conn, answer);
         Ok(None)
     }
 

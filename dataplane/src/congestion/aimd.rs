@@ -206,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_probe_has_measured_bounds_the_first_step_down_after_it() {
+        let mut aimd = Aimd::new(200_000);
+        aimd.set(500_000, 1_000_000);
+        // What got through is still that of the smaller picture.
+        aimd.update(Usage::Over, Some(150_000), 50_000, 1_200_000);
+        assert_eq!(aimd.rate_bps(), 430_000);
+        aimd.update(Usage::Over, Some(150_000), 50_000, 1_500_000);
+        assert_eq!(aimd.rate_bps(), 129_000, "once");
+        aimd.set(500_000, 2_000_000);
+        aimd.update(Usage::Over, Some(150_000), 50_000, 8_000_000);
+        assert_eq!(aimd.rate_bps(), 129_000, "long ago");
+    }
+
+    #[test]
     fn nothing_leaves_the_bounds() {
         let mut aimd = Aimd::new(300_000);
         for step in 0..10_000u64 {

@@ -179,3 +179,29 @@ impl Client {
         self.controller.estimate_bps(oldest_us, now_us)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_went_up_in_vain_is_held_until_the_path_is_another_one() {
+        let mut hold = Hold::default();
+        hold.raised(400_000, 1_000_000);
+        assert!(!hold.is_settling(1_500_000), "nothing has been too much yet");
+        hold.lowered(2_000_000);
+        assert!(hold.is_on(3_999_999) && !hold.is_on(4_000_000));
+        hold.note(599_999, 3_000_000);
+        assert!(hold.is_on(3_000_000), "no more than had been tried");
+        hold.note(600_000, 3_000_000);
+        assert!(!hold.is_on(3_000_000));
+        hold.raised(600_000, 3_000_000);
+        assert!(hold.is_settling(3_999_999) && !hold.is_settling(4_000_000));
+        hold.lowered(5_000_000);
+        assert!(hold.is_on(8_999_999), "twice as long");
+        hold.lowered(30_000_000);
+        assert!(!hold.is_on(30_000_000), "it had not gone up");
+        hold.raised(100_000, 100_000_000);
+        assert!(!hold.is_settling(100_500_000), "that was long ago");
+    }
+}

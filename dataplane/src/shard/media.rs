@@ -122,34 +122,34 @@ impl Shard {
         let parts = red::Parts::read(received.payload).ok_or(DropReason::BadRtp)?;
         let (pt, own) = parts.own;
         for (back, distance, payload) in parts.earlier() {
-            let Some(seq) = received.seq.checked_sub(back) else { continue };
+            let Some(seq) = self.lost_before(slot, received, back, distance) else { continue };
             let mut header = received.header;
             header.rtp_time = header.rtp_time.wrapping_sub(distance);
             // What else its header had is lost.
             (header.marker, header.extension) = (false, None);
             let arrival = Arrival::Redundant;
             let lost = Received { header, payload, seq, pt, arrival, ..*received };
-            if self.lacks(slot, &lost)
-                && let Err(reason) = self.take(slot, &lost, at_us)
-            {
+            if let Err(reason) = self.take(slot, &lost, at_us) {
                 self.count(reason);
             }
         }
         self.take(slot, &Received { payload: own, pt, ..*received }, at_us)
     }
 
-    /// Whether a packet has not come yet, of a stream that has begun.
-    fn lacks(&mut self, slot: usize, received: &Received<'_>) -> bool {
-        let Some(Role::Publisher(publisher)) =
-            self.transports.get_mut(slot).map(|transport| &mut transport.role)
-        else {
-            return false;
+    /// The number of a packet that was lost and comes in this one.
+    fn lost_before(
+        &mut self,
+        slot: usize,
+        received: &Received<'_>,
+        back: u64,
+        distance: u32,
+    ) -> Option<u64> {
+        let Role::Publisher(publisher) = &mut self.transports.get_mut(slot)?.role else {
+            return None;
         };
         let Stream { m_line, encoding, .. } = received.stream;
-        publisher
-            .publication(m_line)
-            .and_then(|known| known.encodings.get(usize::from(encoding)))
-            .is_some_and(|encoding| encoding.lacks(received.seq))
+        let encoding = publisher.publication(m_line)?.encodings.get(usize::from(encoding))?;
+        encoding.lost_before((received.seq, received.header.rtp_time), back, distance)
     }
 
     /// Takes in a packet of a publisher's, however it came.
@@ -291,7 +291,13 @@ fn accept(
     if is_flip && at_us.saturating_sub(publication.announced_at_us) < ANNOUNCE_AFTER_US {
         return Err(DropReason::UnknownPt);
     }
+    let rtp_time = received.header.rtp_time;
+    let is_own = received.arrival == Arrival::Own;
     if !encoding.accept_once(received.seq) {
+        // It was overtaken, and not lost.
+        if is_own && encoding.was_recovered(received.seq) {
+            encoding.receive(received.seq, rtp_time, at_us, false, has_nack);
+        }
         return Err(DropReason::NoPayload);
     }
     let mut frame = descriptor::parse(codec, received.payload);
@@ -310,11 +316,12 @@ fn accept(
     let written = write_header(&received.header, received.packet, extensions, descriptor, out)
         .ok_or(DropReason::BadRtp)?;
     encoding.clock_hz = clock_hz(codec);
-    let rtp_time = received.header.rtp_time;
-    let is_own = received.arrival == Arrival::Own;
-    // The publisher shall hear that it was lost.
-    if received.arrival != Arrival::Redundant {
-        encoding.receive(received.seq, rtp_time, at_us, !is_own, has_nack);
+    match received.arrival {
+        // The publisher shall hear that it was lost.
+        Arrival::Redundant => encoding.note_recovered(received.seq),
+        Arrival::Own | Arrival::Repair => {
+            encoding.receive(received.seq, rtp_time, at_us, !is_own, has_nack);
+        }
     }
     encoding.count_octets(received.payload.len());
     if frame.is_keyframe {

@@ -64,7 +64,8 @@ impl Group {
                 held: member.permissions.clone(),
             });
         }
-        let wanted = Wanted::read(action.value.as_ref(), now.unix).map_err(Sense)?;
+        let mut wanted = Wanted::read(action.value.as_ref(), now.unix).map_err(Sense)?;
+        wanted.username = wanted.username.map(|username| Username::meant(&username));
         if action.kind == "edittoken" {
             if wanted.username.is_some()
                 || wanted.permissions.is_some()

@@ -433,6 +433,8 @@ pub(super) fn spellings() -> Vec<Case> {
         plain("more candidates than anybody has", "a=mid:1\n", &format!("a=mid:1\n{candidates}")),
         plain("a candidate that nobody can read", "a=mid:1\n", "a=mid:1\na=candidate:nonsense\n"),
         plain("nobody's name", "o=- ", "o= "),
+        plain("a blank before a name", "o=- ", "o= - "),
+        plain("a tab before the digest", "sha-256 ", "sha-256\t"),
         plain("a line of blanks", "a=mid:1\n", "a=mid:1\n \n"),
         plain("a tab before the codec", "rtpmap:96 ", "rtpmap:96\t"),
         plain("hash in capitals", "sha-256", "SHA-256"),
