@@ -229,7 +229,9 @@ pub fn congestion(data: &[u8]) {
             5 => controller.take_remb(1 << (value % 64), now_us),
             6 => {
                 let wanted_bps = 1 << (value % 64);
-                if let Some(cluster) = controller.begin_probe(wanted_bps, now_us) {
+                if let Some(cluster) =
+                    controller.begin_probe(wanted_bps, wanted_bps & 1 == 1, now_us)
+                {
                     assert!(cluster.rate_bps <= RATE_MAX_BPS);
                 }
             }

@@ -39,8 +39,9 @@ const STRAIN_TIMES: usize = 3;
 const STRAIN_US: u64 = 4_000_000;
 /// Decreases closer together count once.
 const STRAIN_APART_US: u64 = 300_000;
-/// Who loses a greater share is not probed: more would be lost, too.
-const PROBE_LOSS_MAX: f64 = 0.25;
+/// Who loses a greater share is not probed, since more would be lost, too: the first where pictures flow, the second
+/// where none does, which nothing else would bring back.
+const PROBE_LOSS_MAX: (f64, f64) = (0.1, 0.25);
 /// REMB counts for so long.
 const REMB_FOR_US: u64 = 30_000_000;
 
@@ -204,11 +205,18 @@ impl Controller {
         self.loss.loss()
     }
 
-    /// Begins a probe if it is time for one: `wanted_bps` would be of use.
-    pub fn begin_probe(&mut self, wanted_bps: u64, now_us: u64) -> Option<Cluster> {
+    /// Begins a probe if it is time for one: `wanted_bps` would be of use. Who `is_starved` lacks a picture
+    /// altogether.
+    pub fn begin_probe(
+        &mut self,
+        wanted_bps: u64,
+        is_starved: bool,
+        now_us: u64,
+    ) -> Option<Cluster> {
         let estimate_bps = self.estimate_bps(None, now_us)?;
         let is_judged = self.feedback_us.is_some() || self.begun_us == Some(now_us);
-        if !is_judged || self.loss() > PROBE_LOSS_MAX {
+        let loss_max = if is_starved { PROBE_LOSS_MAX.1 } else { PROBE_LOSS_MAX.0 };
+        if !is_judged || self.loss() > loss_max {
             return None;
         }
         self.prober.begin(estimate_bps, wanted_bps, now_us)

@@ -89,7 +89,7 @@ impl Link {
         let rate_bps = self.estimate().min(self.media_bps);
         self.owed_bits += rate_bps / 200;
         let wanted_bps = self.media_bps * 11 / 10;
-        self.controller.begin_probe(wanted_bps, self.now_us);
+        self.controller.begin_probe(wanted_bps, false, self.now_us);
         let probe = self.controller.probe(self.now_us);
         if let Some(cluster) = probe {
             self.probe_bits += cluster.rate_bps.saturating_sub(rate_bps) / 200;

@@ -33,7 +33,8 @@ impl Shard {
         if client.hold.is_on(now_us) && !client.is_starved {
             wanted_bps = wanted_bps.max(client.hold.ends_at_bps() * PROBE_PERCENT / 100);
         }
-        let Some(cluster) = client.controller.begin_probe(wanted_bps, now_us) else {
+        let Some(cluster) = client.controller.begin_probe(wanted_bps, client.is_starved, now_us)
+        else {
             return;
         };
         for slot in &client.slots {

@@ -56,7 +56,7 @@ impl Control for Ours {
     }
 
     fn probe(&mut self, wanted_bps: u64, now_us: u64) -> Option<Probe> {
-        self.controller.begin_probe(wanted_bps, now_us);
+        self.controller.begin_probe(wanted_bps, false, now_us);
         let cluster = self.controller.probe(now_us)?;
         Some(Probe { id: cluster.id, rate_bps: cluster.rate_bps })
     }
