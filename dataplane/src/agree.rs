@@ -223,7 +223,7 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
     usable.sort_by_key(|(place, rank, _)| (*place, *rank));
     let mut agreed: Vec<Format> = Vec::new();
     for (_, _, format) in usable {
-        // Redundant audio: we make it for viewers where it is needed; publishers send what they find first.
+        // We make redundant audio for viewers; from publishers we take it as it is spoken.
         let is_redundant = |red: &&Format| {
             kind == MediaKind::Audio
                 && red.clock_hz == format.clock_hz
@@ -232,9 +232,6 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
         };
         let redundant = section.formats.iter().find(is_redundant);
         let redundant = redundant.map(|red| answered(red, kind));
-        if role == Role::Publisher {
-            agreed.extend(redundant.clone());
-        }
         agreed.push(answered(format, kind));
         let clock_hz = format.clock_hz;
         let repair = section.formats.iter().find(|repair| {

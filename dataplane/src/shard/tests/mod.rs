@@ -14,7 +14,6 @@ mod offers;
 mod packets;
 mod paths;
 mod probe;
-mod redundant;
 mod seats;
 mod strict;
 mod tcp;
