@@ -223,26 +223,18 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
     usable.sort_by_key(|(place, rank, _)| (*place, *rank));
     let mut agreed: Vec<Format> = Vec::new();
     for (_, _, format) in usable {
-        // We make redundant audio for viewers; from publishers we take it as it is spoken.
-        let is_redundant = |red: &&Format| {
-            kind == MediaKind::Audio
-                && red.clock_hz == format.clock_hz
-                && !red.is_rtcp()
-                && red.is_red_of(format.pt)
-        };
-        let redundant = section.formats.iter().find(is_redundant);
-        let redundant = redundant.map(|red| answered(red, kind));
         agreed.push(answered(format, kind));
-        let clock_hz = format.clock_hz;
-        let repair = section.formats.iter().find(|repair| {
-            repair.is_rtx
-                && !repair.is_rtcp()
-                && repair.apt() == Some(format.pt)
-                && repair.clock_hz == clock_hz
-        });
+        let mut helpers = section
+            .formats
+            .iter()
+            .filter(|helper| !helper.is_rtcp() && helper.clock_hz == format.clock_hz);
+        let repair =
+            helpers.clone().find(|repair| repair.is_rtx && repair.apt() == Some(format.pt));
         agreed.extend(repair.map(|repair| answered(repair, kind)));
-        if role == Role::Viewer {
-            agreed.extend(redundant);
+        // We make redundant audio for viewers; from publishers we take it as it is spoken.
+        if kind == MediaKind::Audio && role == Role::Viewer {
+            let redundant = helpers.find(|red| red.is_red_of(format.pt));
+            agreed.extend(redundant.map(|red| answered(red, kind)));
         }
     }
     agreed

@@ -262,10 +262,6 @@ mod tests {
         (30, 4.0, 0.70),
     ];
 
-    /// For how long 95 of 100 packets wait before the line at most: the narrowest had 272 ms in the worst of
-    /// ten seeds.
-    const QUEUE_P95_MS: u64 = 300;
-
     #[test]
     fn a_viewer_gets_what_a_link_gives() {
         let mut bad = Vec::new();
@@ -276,7 +272,7 @@ mod tests {
                     let is_good = found.goodput_kbps >= goodput_kbps
                         && found.fps >= fps
                         && found.frozen <= frozen
-                        && found.queue_p95_ms <= QUEUE_P95_MS;
+                        && found.queue_p95_ms <= 250;
                     if !is_good {
                         bad.push(format!("{rung}, {name}, seed {seed}: {found:?}"));
                     }
