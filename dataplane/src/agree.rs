@@ -223,19 +223,21 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
     usable.sort_by_key(|(place, rank, _)| (*place, *rank));
     let mut agreed: Vec<Format> = Vec::new();
     for (_, _, format) in usable {
-        agreed.push(answered(format, kind));
         let mut helpers = section
             .formats
             .iter()
             .filter(|helper| !helper.is_rtcp() && helper.clock_hz == format.clock_hz);
         let repair =
             helpers.clone().find(|repair| repair.is_rtx && repair.apt() == Some(format.pt));
-        agreed.extend(repair.map(|repair| answered(repair, kind)));
-        // We make redundant audio for viewers; from publishers we take it as it is spoken.
-        if kind == MediaKind::Audio && role == Role::Viewer {
-            let redundant = helpers.find(|red| red.is_red_of(format.pt));
-            agreed.extend(redundant.map(|red| answered(red, kind)));
-        }
+        let redundant = helpers.find(|red| kind == MediaKind::Audio && red.is_red_of(format.pt));
+        let redundant = redundant.map(|red| answered(red, kind));
+        let own = [Some(answered(format, kind)), repair.map(|repair| answered(repair, kind))];
+        // Redundant audio: publishers send what they find first; we make it for viewers where it is needed.
+        let (first, last) = match role {
+            Role::Publisher => (redundant, None),
+            Role::Viewer => (None, redundant),
+        };
+        agreed.extend(first.into_iter().chain(own.into_iter().flatten()).chain(last));
     }
     agreed
 }

@@ -115,6 +115,11 @@ impl Format {
         self.is_red && types.clone().count() > 1 && types.all(|is_same| is_same)
     }
 
+    /// For redundant audio: the payload type of a packet's own sound (RFC 2198 s5).
+    pub fn own_of_red(&self) -> Option<u8> {
+        self.fmtp.split('/').next()?.trim().parse().ok().filter(|_| self.is_red)
+    }
+
     /// A parameter of `a=fmtp`. Names have no case (RFC 6838 s4.3).
     pub fn parameter(&self, name: &str) -> Option<&str> {
         parameter(&self.fmtp, name)

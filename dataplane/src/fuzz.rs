@@ -17,6 +17,7 @@ use crate::describe::{Candidates, Ours, answer};
 use crate::descriptor::FrameInfo;
 use crate::extension::{Extension, ExtensionMap};
 use crate::framing::{Backlog, Deframer, FRAME_BYTES_MAX, FirstFrame, first_frame};
+use crate::red;
 use crate::rtcp::{self, Feedback, Twcc};
 use crate::rtp::RtpHeader;
 use crate::{Codec, descriptor, sdp, ufrag};
@@ -150,6 +151,11 @@ pub fn rtp(data: &[u8]) {
     }
     if let Some((start, end)) = header.payload(data) {
         let payload = &data[start..end];
+        if let Some(parts) = red::Parts::read(payload) {
+            assert!(parts.earlier().all(|(back, distance, block)| {
+                back > 0 && distance > 0 && (1..payload.len()).contains(&block.len())
+            }));
+        }
         for codec in Codec::ALL {
             let frame = descriptor::parse(codec, payload);
             let mut edited = payload.to_vec();

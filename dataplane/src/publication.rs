@@ -13,6 +13,8 @@ use crate::voice::{Gate, Voice};
 
 /// Simulcast Encodings of one Publication (docs/threats.md, row 20).
 pub(crate) const ENCODINGS_MAX: usize = 8;
+/// Packets that came redundantly and may come late themselves.
+const RECOVERED_MAX: usize = 8;
 /// Missing packets remembered per Encoding; more at once are a break, not a loss.
 const MISSING_MAX: usize = 256;
 /// How often one packet is asked for.
@@ -71,8 +73,11 @@ pub(crate) struct Encoding {
     /// multiple of 2^16.
     pub seq_base: u64,
     receive: ReceiveStats,
-    /// What has been passed on, whether it came by itself or by RTX.
+    /// What has been passed on, whether it came by itself, by RTX, or redundantly.
     accepted: ReplayWindow,
+    /// Of these the last that came redundantly, in a ring: they may only have been overtaken.
+    recovered: [u64; RECOVERED_MAX],
+    recovered_at: usize,
     missing: Vec<Missing>,
     /// From a request to the packet asked for, smoothed; 0 while no request was answered.
     repair_us: u64,
@@ -94,6 +99,8 @@ pub(crate) struct Encoding {
 struct ReceiveStats {
     first: Option<u64>,
     highest: u64,
+    /// The timestamp of that.
+    highest_rtp_time: u32,
     received: u64,
     jitter_16: i64,
     transit: Option<i64>,
@@ -213,6 +220,36 @@ impl Encoding {
         is_new
     }
 
+    /// The number of a packet that has been lost and comes redundantly in the one with this number and
+    /// timestamp: `back` packets before it, as it seems, and `distance` units of the clock. RFC 2198 gives the time
+    /// only: if the packets since the last one that came were not all as long as each other, nobody knows.
+    pub(crate) fn lost_before(
+        &self,
+        (seq, rtp_time): (u64, u32),
+        back: u64,
+        distance: u32,
+    ) -> Option<u64> {
+        let highest = self.highest()?;
+        let lost = seq.checked_sub(back).filter(|lost| *lost > highest)?;
+        let passed = rtp_time.wrapping_sub(self.receive.highest_rtp_time);
+        let is_even = u64::from(distance) * (seq - highest) == back * u64::from(passed);
+        (is_even && self.accepted.is_new(lost)).then_some(lost)
+    }
+
+    /// A packet has come redundantly.
+    pub(crate) fn note_recovered(&mut self, seq: u64) {
+        if let Some(oldest) = self.recovered.get_mut(self.recovered_at % RECOVERED_MAX) {
+            *oldest = seq;
+        }
+        self.recovered_at = self.recovered_at.wrapping_add(1);
+    }
+
+    /// Whether a packet had come redundantly before it came itself; once.
+    pub(crate) fn was_recovered(&mut self, seq: u64) -> bool {
+        let found = self.recovered.iter_mut().find(|known| **known == seq && seq > 0);
+        found.is_some_and(|known| std::mem::take(known) == seq)
+    }
+
     /// Whether any packet has come.
     pub(crate) fn has_received(&self) -> bool {
         self.receive.first.is_some()
@@ -254,7 +291,7 @@ impl Encoding {
         stats.received += 1;
         let Some(_) = stats.first else {
             stats.first = Some(seq);
-            stats.highest = seq;
+            (stats.highest, stats.highest_rtp_time) = (seq, rtp_time);
             return;
         };
         if seq <= stats.highest {
@@ -265,7 +302,7 @@ impl Encoding {
             return;
         }
         let gap = stats.highest + 1..seq;
-        stats.highest = seq;
+        (stats.highest, stats.highest_rtp_time) = (seq, rtp_time);
         if nacks {
             if gap.end - gap.start > MISSING_MAX as u64 {
                 self.missing.clear();
@@ -424,6 +461,26 @@ mod tests {
 
     fn encoding() -> Encoding {
         Encoding { ssrc: Some(1), clock_hz: 90_000, ..Encoding::default() }
+    }
+
+    #[test]
+    fn what_comes_redundantly_has_the_number_that_its_time_says_and_may_come_late_itself() {
+        let mut encoding = Encoding::default();
+        assert_eq!(encoding.lost_before((5, 4800), 1, 960), None, "nothing has come");
+        encoding.accept_once(10);
+        encoding.receive(10, 9_600, 1, false, false);
+        let lost = |encoding: &Encoding, back, distance| {
+            encoding.lost_before((12, 11_520), back, distance)
+        };
+        assert_eq!(lost(&encoding, 1, 960), Some(11));
+        assert_eq!(lost(&encoding, 1, 1_920), None, "it is of the one before");
+        assert_eq!(lost(&encoding, 2, 1_920), None, "that has come");
+        assert_eq!(encoding.lost_before((12, 11_000), 1, 960), None, "an odd one is between them");
+        assert!(encoding.accept_once(11));
+        encoding.note_recovered(11);
+        assert_eq!(lost(&encoding, 1, 960), None);
+        assert!(!encoding.accept_once(11) && encoding.was_recovered(11), "it was overtaken");
+        assert!(!encoding.was_recovered(11) && !encoding.was_recovered(10));
     }
 
     #[test]

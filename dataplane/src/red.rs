@@ -1,5 +1,5 @@
-//! Redundant audio (RFC 2198), made here for viewers whose path loses packets: each packet of sound
-//! carries the one or two before it, from the Source's ring.
+//! Redundant audio (RFC 2198): each packet of sound carries the one or two before it. Made here, from the
+//! Source's ring, for viewers whose path loses packets; from publishers what was lost is taken out of it.
 
 use crate::canonical::PACKET_BYTES_MAX;
 use crate::egress::DATAGRAM_OVERHEAD_BYTES;
@@ -66,9 +66,81 @@ pub(crate) fn write<'a>(
     Some(at)
 }
 
+/// The payload of a redundant packet, taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parts<'a> {
+    /// The payload type of the packet's own sound, and that.
+    pub own: (u8, &'a [u8]),
+    /// The payloads of the packets before it, the nearest last: how much earlier they are, in units of
+    /// the clock.
+    earlier: [(u32, &'a [u8]); BLOCKS_MAX],
+}
+
+impl<'a> Parts<'a> {
+    /// Takes a payload apart; `None` if it lies about lengths. Of the blocks before the packet's own those
+    /// next to it are kept.
+    pub(crate) fn read(payload: &'a [u8]) -> Option<Self> {
+        let (mut headers, mut blocks) = (payload, payload);
+        while blocks.first()? & 0x80 != 0 {
+            blocks = blocks.get(HEADER_BYTES..)?;
+        }
+        let pt = *blocks.first()?;
+        blocks = blocks.get(1..)?;
+        let mut earlier: [(u32, &[u8]); BLOCKS_MAX] = [(0, &[]); BLOCKS_MAX];
+        while let Some(header) = headers.first_chunk().filter(|header| header[0] & 0x80 != 0) {
+            let word = u32::from_be_bytes(*header);
+            let (block, rest) = blocks.split_at_checked(word as usize & BLOCK_BYTES_MAX)?;
+            earlier.rotate_left(1);
+            // A block of another type is not what we know the numbers of.
+            let is_same = header[0] & 0x7f == pt;
+            earlier[BLOCKS_MAX - 1] =
+                if is_same { (word >> 10 & DISTANCE_MAX, block) } else { (0, &[]) };
+            (headers, blocks) = (headers.get(HEADER_BYTES..)?, rest);
+        }
+        Some(Self { own: (pt, blocks), earlier })
+    }
+
+    /// The packets before it that it carries, the oldest first: how many before it each was if there are no
+    /// gaps between them, how much earlier, and its payload.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = (u64, u32, &'a [u8])> + use<'a> {
+        let back = (1..=BLOCKS_MAX as u64).rev();
+        let blocks =
+            back.zip(self.earlier).map(|(back, (distance, block))| (back, distance, block));
+        blocks.filter(|(_, distance, block)| *distance > 0 && !block.is_empty())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut out = [0; PACKET_BYTES_MAX];
+        let earlier = [(40, &[1, 2, 3][..]), (1000, &[4, 5][..])];
+        let len = write(&mut out, 111, (1960, &[6, 7, 8, 9]), earlier.into_iter()).expect("room");
+        let parts = Parts::read(&out[..len]).expect("well formed");
+        assert_eq!(parts.own, (111, &[6, 7, 8, 9][..]));
+        let found: Vec<_> = parts.earlier().collect();
+        assert_eq!(found, [(2, 1920, &[1, 2, 3][..]), (1, 960, &[4, 5][..])]);
+        let alone = Parts::read(&[111, 9]).expect("no block before it");
+        assert_eq!((alone.own, alone.earlier().count()), ((111, &[9][..]), 0));
+    }
+
+    /// RFC 2198 s4: its example has DVI4 of 20 ms under type 5, and LPC of the 20 ms before under type 7.
+    #[test]
+    fn blocks_of_another_type_and_lies_are_left_out() {
+        let mut packet = vec![0x87, 0x02, 0x80, 14, 5];
+        packet.extend([7; 14]);
+        packet.extend([5; 84]);
+        let parts = Parts::read(&packet).expect("well formed");
+        assert_eq!(parts.own, (5, &[5; 84][..]));
+        assert_eq!(parts.earlier().count(), 0);
+        for lie in [&[][..], &[0xef], &[0xef, 0, 0, 9], &[0xef, 0x0f, 0, 9, 111, 1, 2], &[0x80; 9]]
+        {
+            assert_eq!(Parts::read(lie), None, "{lie:?}");
+        }
+    }
 
     /// The layout of RFC 2198 s4's example: a primary of 20 ms and one block before it.
     #[test]

@@ -15,6 +15,7 @@ use crate::extension::{Extension, ExtensionMap};
 use crate::id::{PublicationId, ReaderId, ShardId};
 use crate::lane::record::Record;
 use crate::publication::Publication;
+use crate::red;
 use crate::rtp::RtpHeader;
 use crate::sending::Packet;
 use crate::source::clock_hz;
@@ -33,7 +34,18 @@ struct Received<'a> {
     stream: Stream,
     seq: u64,
     pt: u8,
-    is_repair: bool,
+    arrival: Arrival,
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// As itself.
+    Own,
+    /// As a retransmission (RFC 4588).
+    Repair,
+    /// In one that came after it (RFC 2198).
+    Redundant,
 }
 
 /// A packet that goes on, and what it has shown.
@@ -85,20 +97,78 @@ impl Shard {
         transport.hear(home.path, now);
         let size = datagram.len();
         let packet = datagram.get(..len).ok_or(DropReason::BadRtp)?;
-        let id = transport.id;
         let Role::Publisher(publisher) = &mut transport.role else {
             return Err(DropReason::NotReady);
         };
         let stream = stream_of(publisher, &header, packet, at_us)?;
-        let Stream { m_line, encoding, .. } = stream;
-        let extensions = publisher.extensions;
-        let known = publisher.publication(m_line).ok_or(DropReason::UnknownSsrc)?;
+        let known = publisher.publication(stream.m_line).ok_or(DropReason::UnknownSsrc)?;
         self.statistics.counters.rtp_in.of(known.kind).count(size);
         let Some(received) = receive(known, stream, header, packet, index)? else {
             return Ok(());
         };
+        let carried = known.section.format(received.pt).and_then(|format| format.own_of_red());
+        match carried {
+            // Padding alone, with which publishers probe: it is nobody's sound, but it has a number.
+            Some(pt) if received.payload.is_empty() => {
+                self.take(slot, &Received { pt, ..received }, at_us)
+            }
+            Some(_) => self.take_redundant(slot, &received, at_us),
+            None => self.take(slot, &received, at_us),
+        }
+    }
+
+    /// Redundant sound: what was lost of the packets before it, then its own.
+    fn take_redundant(
+        &mut self,
+        slot: usize,
+        received: &Received<'_>,
+        at_us: u64,
+    ) -> Result<(), DropReason> {
+        let parts = red::Parts::read(received.payload).ok_or(DropReason::BadRtp)?;
+        let (pt, own) = parts.own;
+        for (back, distance, payload) in parts.earlier() {
+            let Some(seq) = self.lost_before(slot, received, back, distance) else { continue };
+            let mut header = received.header;
+            header.rtp_time = header.rtp_time.wrapping_sub(distance);
+            // What else its header had is lost.
+            (header.marker, header.extension) = (false, None);
+            let arrival = Arrival::Redundant;
+            let lost = Received { header, payload, seq, pt, arrival, ..*received };
+            if let Err(reason) = self.take(slot, &lost, at_us) {
+                self.count(reason);
+            }
+        }
+        self.take(slot, &Received { payload: own, pt, ..*received }, at_us)
+    }
+
+    /// The number of a packet that was lost and comes in this one.
+    fn lost_before(
+        &mut self,
+        slot: usize,
+        received: &Received<'_>,
+        back: u64,
+        distance: u32,
+    ) -> Option<u64> {
+        let Role::Publisher(publisher) = &mut self.transports.get_mut(slot)?.role else {
+            return None;
+        };
+        let Stream { m_line, encoding, .. } = received.stream;
+        let encoding = publisher.publication(m_line)?.encodings.get(usize::from(encoding))?;
+        encoding.lost_before((received.seq, received.header.rtp_time), back, distance)
+    }
+
+    /// Takes in a packet of a publisher's, however it came.
+    fn take(&mut self, slot: usize, received: &Received<'_>, at_us: u64) -> Result<(), DropReason> {
+        let transport = self.transports.get_mut(slot).ok_or(DropReason::NotReady)?;
+        let id = transport.id;
+        let Role::Publisher(publisher) = &mut transport.role else {
+            return Err(DropReason::NotReady);
+        };
+        let Stream { m_line, encoding, .. } = received.stream;
+        let extensions = publisher.extensions;
+        let known = publisher.publication(m_line).ok_or(DropReason::UnknownSsrc)?;
         let mut header = [0; HEADER_BYTES_MAX];
-        let accepted = accept(known, &received, &extensions, at_us, &mut header)?;
+        let accepted = accept(known, received, &extensions, at_us, &mut header)?;
         let publication = PublicationId { transport: id, m_line };
         if known.announced != Some(accepted.codec) {
             known.announced = Some(accepted.codec);
@@ -190,7 +260,8 @@ fn receive<'a>(
     if !stream.is_rtx {
         let pt = header.pt;
         let seq = index + encoding.ok_or(DropReason::UnknownSsrc)?.seq_base;
-        return Ok(Some(Received { header, packet, payload, stream, seq, pt, is_repair: false }));
+        let arrival = Arrival::Own;
+        return Ok(Some(Received { header, packet, payload, stream, seq, pt, arrival }));
     }
     // RFC 4588 s4: the original sequence number, then the original payload. Empty ones are
     // bandwidth probes.
@@ -201,7 +272,8 @@ fn receive<'a>(
     let pt = apt.ok_or(DropReason::UnknownPt)?;
     let encoding = encoding.ok_or(DropReason::UnknownSsrc)?;
     let seq = encoding.extend(u16::from_be_bytes(*osn)).ok_or(DropReason::NoPayload)?;
-    Ok(Some(Received { header, packet, payload, stream, seq, pt, is_repair: true }))
+    let arrival = Arrival::Repair;
+    Ok(Some(Received { header, packet, payload, stream, seq, pt, arrival }))
 }
 
 /// Accounts for a packet, and writes its canonical header into `out`.
@@ -224,7 +296,13 @@ fn accept(
     if is_flip && at_us.saturating_sub(publication.announced_at_us) < ANNOUNCE_AFTER_US {
         return Err(DropReason::UnknownPt);
     }
+    let rtp_time = received.header.rtp_time;
+    let is_own = received.arrival == Arrival::Own;
     if !encoding.accept_once(received.seq) {
+        // It was overtaken, and not lost.
+        if is_own && encoding.was_recovered(received.seq) {
+            encoding.receive(received.seq, rtp_time, at_us, false, has_nack);
+        }
         return Err(DropReason::NoPayload);
     }
     let mut frame = descriptor::parse(codec, received.payload);
@@ -243,13 +321,18 @@ fn accept(
     let written = write_header(&received.header, received.packet, extensions, descriptor, out)
         .ok_or(DropReason::BadRtp)?;
     encoding.clock_hz = clock_hz(codec);
-    let rtp_time = received.header.rtp_time;
-    encoding.receive(received.seq, rtp_time, at_us, received.is_repair, has_nack);
+    match received.arrival {
+        // The publisher shall hear that it was lost.
+        Arrival::Redundant => encoding.note_recovered(received.seq),
+        Arrival::Own | Arrival::Repair => {
+            encoding.receive(received.seq, rtp_time, at_us, !is_own, has_nack);
+        }
+    }
     encoding.count_octets(received.payload.len());
     if frame.is_keyframe {
         encoding.is_keyframe_wanted = false;
     }
-    let timed = !encoding.has_sender_report() && !received.is_repair;
+    let timed = !encoding.has_sender_report() && is_own;
     let clock = timed.then(|| encoding.arrivals.note(rtp_time, at_us, encoding.clock_hz));
     if written.len + received.payload.len() > PACKET_BYTES_MAX {
         return Err(DropReason::NotOurs);
@@ -259,7 +342,7 @@ fn accept(
         true => publication.gate.pass(received.seq),
         false => Some(Passed { seq: received.seq, is_first: false }),
     };
-    let level = written.level.filter(|_| is_sound && !received.is_repair);
+    let level = written.level.filter(|_| is_sound && is_own);
     let voice = level.and_then(|level| publication.voice.hear(level, at_us));
     let meta = PacketMeta {
         seq: received.seq,

@@ -14,6 +14,7 @@ mod offers;
 mod packets;
 mod paths;
 mod probe;
+mod redundant;
 mod seats;
 mod strict;
 mod tcp;

@@ -47,6 +47,8 @@ pub(super) const VP8: &str =
 pub(super) const TWO: &str = "a=group:BUNDLE 0 1\n";
 
 pub(super) const OPUS_ON: &str = "audio 9 111 recvonly mid=0";
+/// Where it is offered redundant: publishers send what they find first.
+const OPUS_TWICE_ON: &str = "audio 9 63 111 recvonly mid=0";
 pub(super) const VP8_ON: &str = "video 9 96 recvonly mid=1";
 
 /// An offer of a publisher to a group with codecs, and the sections of the answer; or what is said
@@ -111,14 +113,14 @@ pub(super) fn browsers() -> Vec<Case> {
             "vp8 vp9 av1 h264 opus",
             TWO,
             &[CHROMIUM_AUDIO, CHROMIUM_VIDEO],
-            &[OPUS_ON, "video 9 96 97 98 99 45 46 106 107 102 103 104 105 recvonly mid=1"],
+            &[OPUS_TWICE_ON, "video 9 96 97 98 99 45 46 106 107 102 103 104 105 recvonly mid=1"],
         ),
         case(
             "Chromium, a group of VP8",
             "vp8 opus",
             "a=extmap-allow-mixed\na=msid-semantic: WMS s\na=group:BUNDLE 0 1\n",
             &[CHROMIUM_AUDIO, CHROMIUM_VIDEO],
-            &[OPUS_ON, "video 9 96 97 recvonly mid=1"],
+            &[OPUS_TWICE_ON, "video 9 96 97 recvonly mid=1"],
         ),
         case(
             "Chromium, the group's order counts",
@@ -126,7 +128,7 @@ pub(super) fn browsers() -> Vec<Case> {
             TWO,
             &[CHROMIUM_AUDIO, CHROMIUM_VIDEO],
             &[
-                "audio 9 9 111 recvonly mid=0",
+                "audio 9 9 63 111 recvonly mid=0",
                 "video 9 106 107 102 103 104 105 96 97 recvonly mid=1",
             ],
         ),
@@ -135,7 +137,7 @@ pub(super) fn browsers() -> Vec<Case> {
             "opus",
             TWO,
             &[CHROMIUM_AUDIO, CHROMIUM_VIDEO],
-            &[OPUS_ON, "video 0 96 inactive mid=1"],
+            &[OPUS_TWICE_ON, "video 0 96 inactive mid=1"],
         ),
         case(
             "Chromium, microphone in a group without audio",
@@ -149,7 +151,7 @@ pub(super) fn browsers() -> Vec<Case> {
             "vp8 opus",
             TWO,
             &[CHROMIUM_AUDIO, &simulcast],
-            &[OPUS_ON, "video 9 96 97 recvonly mid=1"],
+            &[OPUS_TWICE_ON, "video 9 96 97 recvonly mid=1"],
         ),
         case(
             "Chromium with a data channel",
