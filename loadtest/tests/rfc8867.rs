@@ -207,6 +207,17 @@ fn missed(name: &str, found: &Judgement) -> Vec<String> {
     missed
 }
 
+/// Whoever gets the upper hand there keeps it for long, so one seed says little.
+#[test]
+fn beside_ten_short_tcp_connections_there_is_room_for_both() {
+    let cases = cases();
+    let case = cases.iter().find(|case| case.name.starts_with("5.7")).expect("it is a case");
+    let share = |seed| Judgement::of(case, &run(case, seed, &|| Box::<Ours>::default())).share;
+    let mut shares: Vec<f64> = (1..=5).map(share).collect();
+    shares.sort_by(f64::total_cmp);
+    assert!((0.3..=0.7).contains(&shares[2]), "{shares:?}");
+}
+
 #[test]
 fn ours_does_what_is_asked_and_is_hardly_worse_than_that_of_browsers() {
     let (mut rows, mut bad) = (Vec::new(), Vec::new());

@@ -16,6 +16,9 @@ const SMALL_BELOW_BPS: u64 = 1_280_000;
 const SKIPPED: usize = 3;
 /// Packets that a probe must bring to count.
 const PACKETS_MIN: usize = 6;
+/// Of a probe that loses more than a tenth nothing is concluded: where a queue is full of the packets of others,
+/// what comes through is what it has pushed out, and no room.
+const LOST_MAX_TENTHS: usize = 1;
 /// A probe's rate is compared when its packets should all have been told of.
 const WAIT_US: u64 = 1_500_000;
 /// Between two probes that found nothing: doubled from the first to the second.
@@ -58,6 +61,7 @@ pub(crate) struct Prober {
     running: Option<Cluster>,
     measured: Option<Cluster>,
     arrived: Vec<Packet>,
+    lost: usize,
     again_us: u64,
     next_us: u64,
     step_halves: u64,
@@ -70,6 +74,7 @@ impl Default for Prober {
             running: None,
             measured: None,
             arrived: Vec::new(),
+            lost: 0,
             again_us: AGAIN_US.0,
             next_us: 0,
             step_halves: STEP_HALVES.0,
@@ -111,6 +116,7 @@ impl Prober {
         self.running = Some(cluster);
         self.measured = self.running;
         self.arrived.clear();
+        self.lost = 0;
         self.next_us = now_us + self.again_us;
         self.again_us = (2 * self.again_us).min(AGAIN_US.1);
         self.step_halves = STEP_HALVES.1;
@@ -128,9 +134,15 @@ impl Prober {
         let mut is_past = false;
         for result in results {
             is_past |= result.sent_us >= cluster.until_us;
-            if let (true, Some(arrived_us)) = (result.probe == cluster.id, result.arrived_us) {
-                let packet = Packet { sent_us: result.sent_us, arrived_us, bytes: result.bytes };
-                self.arrived.push(packet);
+            if result.probe != cluster.id {
+                continue;
+            }
+            match result.arrived_us {
+                Some(arrived_us) => {
+                    let PacketResult { sent_us, bytes, .. } = *result;
+                    self.arrived.push(Packet { sent_us, arrived_us, bytes });
+                }
+                None => self.lost += 1,
             }
         }
         let is_late = now_us > cluster.until_us + rtt_us + WAIT_US;
@@ -148,7 +160,8 @@ impl Prober {
     }
 
     fn measure(&self) -> Option<u64> {
-        if self.arrived.len() < PACKETS_MIN {
+        let sent = self.arrived.len() + self.lost;
+        if self.arrived.len() < PACKETS_MIN || self.lost * 10 > sent * LOST_MAX_TENTHS {
             return None;
         }
         let counted = self.arrived.get(self.arrived.len() / SKIPPED..)?;
@@ -215,6 +228,25 @@ mod tests {
         let mut prober = Prober::default();
         let cluster = prober.begin(1_000_000, 3_000_000, 1).expect("a probe");
         assert!(!cluster.is_small && cluster.until_us - cluster.since_us == PROBE_US);
+    }
+
+    #[test]
+    fn a_probe_that_loses_more_than_a_tenth_says_nothing() {
+        let measured = |lost: u64| {
+            let mut prober = Prober::default();
+            let cluster = prober.begin(500_000, 1_500_000, 1)?;
+            let results: Vec<PacketResult> = (0..20)
+                .map(|at| {
+                    let sent_us = cluster.since_us + at * 3_000;
+                    let arrived_us = (at % 5 > 0 || at / 5 >= lost).then_some(sent_us as i64);
+                    PacketResult { sent_us, arrived_us, bytes: 600, probe: cluster.id }
+                })
+                .collect();
+            prober.take(&results, 50_000, cluster.until_us + 10_000_000)
+        };
+        assert!(measured(0).is_some_and(|bps| bps > 1_400_000), "{:?}", measured(0));
+        assert!(measured(2).is_some_and(|bps| bps > 1_200_000), "{:?}", measured(2));
+        assert_eq!(measured(3), None);
     }
 
     #[test]
