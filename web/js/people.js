@@ -3,7 +3,7 @@
 import { ask } from './ask.js';
 import { byId, element, icon } from './element.js';
 import { compare, list, number, t } from './language.js';
-import { openMenu } from './menu.js';
+import { closeMenuOf, openMenu } from './menu.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { rove } from './roving.js';
@@ -130,7 +130,11 @@ export class People {
         const row = this.rows.get(user.id);
         if (!row)
             return;
-        const neighbour = row.node.nextElementSibling ?? row.node.previousElementSibling;
+        closeMenuOf(row.button);
+        // Those that a search has left.
+        const seen = [...this.list.children].filter((node) => !node.hidden);
+        const at = seen.indexOf(row.node);
+        const neighbour = seen[at + 1] ?? seen[at - 1];
         const hadFocus = row.node.contains(document.activeElement);
         row.node.remove();
         this.rows.delete(user.id);
