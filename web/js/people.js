@@ -13,6 +13,8 @@ import { isSelf, state } from './state.js';
 const QUIET_MS = 2_000;
 /** A field to search in appears with so many people. */
 const SEARCH_FROM = 15;
+/** Letters that no accent comes off, and what those type who do not have them. */
+const PLAIN = { ł: 'l', ø: 'o', đ: 'd', ð: 'd', ı: 'i', æ: 'ae', œ: 'oe', ß: 'ss' };
 
 let refreshStops;
 
@@ -143,9 +145,9 @@ export class People {
     }
 
     #filter(only) {
-        const wanted = byId('people-search').value.trim().toLowerCase();
+        const wanted = folded(byId('people-search').value.trim());
         for (const row of only ? [only] : this.rows.values())
-            row.node.hidden = !row.name.textContent.toLowerCase().includes(wanted);
+            row.node.hidden = !folded(row.name.textContent).includes(wanted);
         const isFound = wanted === '' || [...this.rows.values()].some(({ node }) => !node.hidden);
         const text = isFound ? '' : t('Nobody of that name is here.');
         if (byId('people-none').textContent !== text)
@@ -237,6 +239,12 @@ export class People {
 function isRecorded({ permissions, data }) {
     const { recording, recordingConsent } = state.status;
     return recording && !permissions.includes('system') && (!recordingConsent || data?.recorded);
+}
+
+/** As it is searched for: who types "Jose" or "Lukasz" finds José and Łukasz. */
+function folded(text) {
+    return text.toLowerCase().normalize('NFKD').replace(/\p{M}/gu, '')
+        .replace(/[łøđðıæœß]/g, (letter) => PLAIN[letter]);
 }
 
 function badge(iconName, text) {
