@@ -165,6 +165,8 @@ export class People {
             badges.push(['door', t('In room {room}', { room: user.data.room })]);
         if (isRecorded(user))
             badges.push(['record', t('Is recorded')]);
+        if (user.data?.weak)
+            badges.push(['weak', t('Weak connection')]);
         if (user.permissions.includes('op'))
             badges.push(['star', t('Operator')]);
         if (user.permissions.includes('present')) {
