@@ -277,6 +277,26 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
         }
     });
 
+    test('who sends badly is told so, and so are the others, until it is over', async () => {
+        const sender = await joinGroup(browsers[1], 'sender', { start: 'audio' });
+        const watcher = await joinGroup(browsers[0], 'watcher');
+        try {
+            await watcher.waitForSelector('.tile-name:has-text("sender")');
+            link.lossUpstream(25);
+            await sender.waitForSelector('#banner[data-mood=weak]:has-text("others may not hear you well")');
+            await watcher.waitForSelector('.tile-name:has-text("sender – their connection is weak")');
+            await watcher.waitForSelector('.badge-weak', { state: 'attached' });
+            assert.equal(await watcher.isVisible('#banner'), false, 'whose network is meant');
+            link.lossUpstream(0);
+            await sender.waitForSelector('#banner', { state: 'hidden' });
+            await watcher.waitForSelector('.badge-weak', { state: 'detached' });
+        } finally {
+            link.lossUpstream(0);
+            await sender.context().close();
+            await watcher.context().close();
+        }
+    });
+
     test('the page shows what the server makes of a link, in pictures that are less and more again', async () => {
         await viewerLeaves();
         const page = await joinGroup(browsers[1], 'watcher');

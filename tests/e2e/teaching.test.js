@@ -95,6 +95,20 @@ describe('teaching', { concurrency: 1 }, () => {
         await ann.click('#mic-button');
     });
 
+    test('who speaks with the microphone off is told, once', async () => {
+        const speaker = await join('speaker', { start: 'audio', prepare: (page) => page.addInitScript(tones) });
+        await until('the microphone to be on',
+            async () => await speaker.getAttribute('#mic-button', 'aria-pressed') === 'true');
+        await speaker.click('#mic-button');
+        await speaker.waitForSelector('.notice:has-text("nobody hears you")');
+        assert.equal(await speaker.evaluate(() => window.aula.state.own.audio.enabled), false, 'it stays off');
+        await speaker.focus('#chat-input');
+        await speaker.focus('.notice button');
+        await speaker.keyboard.press('Enter');
+        assert.equal(await focused(speaker), 'chat-input', 'the focus is back');
+        await speaker.close();
+    });
+
     test('two shared screens: one is large, the other a choice away', async () => {
         // As most screens are: without sound. A stream of which nothing is asked would end.
         for (const page of [teacher, bob]) {
@@ -282,6 +296,48 @@ describe('teaching', { concurrency: 1 }, () => {
         await page.waitForSelector('#people-none:has-text("Nobody of that name is here.")');
         await page.fill('#people-search', 'Ben');
         await until('the words to go', async () => await page.textContent('#people-none') === '');
+        await page.fill('#people-search', 'ozturk');
+        await page.waitForSelector('.person:has-text("Çağla Öztürk"):visible');
+        await page.fill('#people-search', 'lukasz');
+        await page.waitForSelector('.person:has-text("Łukasz"):visible');
+        await page.close();
+    });
+
+    test('who leaves takes the menu along, and the focus stays in the list', async () => {
+        const page = await join('seeker');
+        const guest = await join('zebra');
+        await page.click('#people-button');
+        await page.getByRole('button', { name: /^zebra/ }).click();
+        await page.waitForSelector('[role=menu]');
+        await guest.close();
+        await page.waitForSelector('[role=menu]', { state: 'detached' });
+        assert.match(await page.evaluate(() => document.activeElement.className), /person-button/);
+        await page.close();
+    });
+
+    test('a long chat stays at its end, tells who reads above of what is new, and is one Tab stop', async () => {
+        const page = await join('reader', { password: '' });
+        await page.evaluate(fillClass, 30);
+        if (!await page.isVisible('#chat'))
+            await page.click('#chat-button');
+        const list = page.locator('#chat-list');
+        const toEnd = () => list.evaluate((node) => node.scrollHeight - node.scrollTop - node.clientHeight);
+        await list.evaluate((node) => { node.scrollTop = node.scrollHeight; });
+        await until('the end', async () => await toEnd() < 2);
+        await page.setViewportSize({ width: 1100, height: 420 });
+        await until('the end after a keyboard has come up', async () => await toEnd() < 2);
+        await page.evaluate(() => window.aula.connection.emit('chat', { message: {
+            id: 'm1', source: 'x', username: 'x', time: new Date().toISOString(), value: 'followed' } }));
+        await until('the end still', async () => await toEnd() < 2);
+        await list.evaluate((node) => { node.scrollTop = 0; });
+        await teacher.evaluate(() => window.aula.connection.chat('further down'));
+        await page.waitForSelector('#chat-below:has-text("1 new message below")');
+        assert.ok(await toEnd() > 100, 'who reads is left in peace');
+        await page.click('#chat-below');
+        await page.waitForSelector('#chat-below', { state: 'hidden' });
+        assert.ok(await toEnd() < 2);
+        assert.equal(await focused(page), 'chat-list');
+        assert.equal(await page.locator('.chat-delete[tabindex="0"]').count(), 1);
         await page.close();
     });
 
@@ -444,6 +500,25 @@ describe('teaching', { concurrency: 1 }, () => {
             const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
             return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
         });
+    }
+
+    /** Runs in the page before all: microphones that always hear something. */
+    function tones() {
+        const { mediaDevices } = navigator;
+        const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+        mediaDevices.getUserMedia = async (wanted) => {
+            const media = await getUserMedia(wanted);
+            const context = new AudioContext();
+            for (const track of media.getAudioTracks()) {
+                const [oscillator, sink] = [context.createOscillator(), context.createMediaStreamDestination()];
+                oscillator.connect(sink);
+                oscillator.start();
+                media.removeTrack(track);
+                track.stop();
+                media.addTrack(sink.stream.getAudioTracks()[0]);
+            }
+            return media;
+        };
     }
 
     function focused(page) {

@@ -9,6 +9,8 @@ const STRIP_TILE_MIN = 104;
 const GRID_TILE_MIN = 150;
 const GRID_TILE_MIN_WIDE = 190;
 const WIDE_MIN = 700;
+/** Phones on their side are wide enough for many, but not high: small tiles in two rows beat large ones in one. */
+const WIDE_HEIGHT_MIN = 360;
 /** Pictures on one page: small devices decode few of them. */
 const PAGE_MAX_NARROW = 12;
 const PAGE_MAX = 30;
@@ -50,7 +52,7 @@ function split(width, height, hasStrip) {
 
 function withPages(box, count, wantedPage, { pageMax, isStrip = false, large = [] }) {
     const min = isStrip ? STRIP_TILE_MIN
-        : box.width >= WIDE_MIN ? GRID_TILE_MIN_WIDE : GRID_TILE_MIN;
+        : box.width >= WIDE_MIN && box.height >= WIDE_HEIGHT_MIN ? GRID_TILE_MIN_WIDE : GRID_TILE_MIN;
     const capacity = (height) => {
         const columns = Math.max(1, Math.floor((box.width + GAP) / (min + GAP)));
         const tileWidth = (box.width - GAP * (columns - 1)) / columns;

@@ -25,7 +25,9 @@ export function showBanner(room) {
     } else if (wasBad && connection.isJoined) {
         wasBad = false;
         put(t('Connected again.'), 'good');
-        timer = setTimeout(() => put('', ''), GOOD_NEWS_MS);
+        timer = setTimeout(() => warn(room), GOOD_NEWS_MS);
+    } else if (!wasBad && byId('banner').dataset.mood !== 'good') {
+        warn(room);
     }
     byId('banner-retry').hidden = connection.state !== 'waiting';
     byId('banner-reload').hidden = !text || connection.attempts < RELOAD_AFTER_ATTEMPTS;
@@ -36,6 +38,11 @@ export function hideBanner() {
     clearTimeout(timer);
     wasBad = false;
     put('', '');
+}
+
+/** Something works, but badly. */
+function warn({ uplink }) {
+    put(uplink?.words ?? '', 'weak');
 }
 
 function put(text, mood) {

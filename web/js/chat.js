@@ -1,18 +1,20 @@
 /** The chat: messages to all or to one, and what an operator may remove. */
 
+import { ChatEnd } from './chat-end.js';
 import { byId, element } from './element.js';
 import { dateTime, number, t, tn } from './language.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { Outbox } from './outbox.js';
+import { rove } from './roving.js';
 import { isSelf, state } from './state.js';
 
 /** Older messages leave the page. */
 const MESSAGES_MAX = 500;
 const LINK = /https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'’»]/g;
-/** A list scrolled this near to its end follows new messages. */
-const AT_END_PX = 40;
 const DRAFT_KEY = `aula:draft:${state.groupName}`;
+
+let refreshStops;
 
 const WORDS = {
     waiting: () => t('Waiting for the connection…'),
@@ -30,6 +32,8 @@ export class Chat {
         this.dest = null;
         this.unread = 0;
         this.list.replaceChildren();
+        this.end = new ChatEnd(this.list, byId('chat-below'), signal);
+        refreshStops ??= rove(this.list, '.chat-delete');
         byId('chat-form').onsubmit = (event) => {
             event.preventDefault();
             this.#submit();
@@ -113,14 +117,21 @@ export class Chat {
             if ((!userId || line.dataset.source === userId) && (!id || line.dataset.id === id))
                 line.remove();
         }
-        if (hadFocus)
+        refreshStops();
+        if (hadFocus && !this.list.contains(document.activeElement))
             this.list.focus();
     }
 
     markRead() {
+        const { unread } = this;
         this.#countUnread(0);
-        this.list.scrollTop = this.list.scrollHeight;
-        this.list.querySelector('.chat-new')?.scrollIntoView({ block: 'nearest' });
+        this.end.reach();
+        const line = this.list.querySelector('.chat-new');
+        // Of an earlier look.
+        if (unread === 0)
+            line?.remove();
+        else if (line)
+            this.end.showFrom(line, unread);
     }
 
     #line(id) {
@@ -128,8 +139,6 @@ export class Chat {
     }
 
     #add(message, isOwn, isHistory = false) {
-        const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight
-            < AT_END_PX;
         const author = authorOf(message);
         const body = element('div', { className: 'chat-text', dir: 'auto' });
         if (message.kind === 'me')
@@ -151,15 +160,18 @@ export class Chat {
         this.list.append(line);
         while (this.list.childElementCount > MESSAGES_MAX)
             this.list.firstElementChild.remove();
-        if (isAtEnd || isOwn)
-            this.list.scrollTop = this.list.scrollHeight;
+        this.end.grew(isOwn);
+        const last = line.querySelector('.chat-delete');
+        // Tab leads to the newest, but not away from one that is in use.
+        if (last && !this.list.contains(document.activeElement))
+            refreshStops(last);
     }
 
     #deleteButton(message, author) {
         if (!message.id || !message.source || message.dest)
             return '';
         return element('button', {
-            type: 'button', className: 'plain chat-delete for-op',
+            type: 'button', className: 'plain chat-delete for-op', tabIndex: -1,
             'aria-label': t('Delete this message of {name} for everybody', { name: author }),
             title: t('Delete'),
             onclick: ({ target }) => {

@@ -52,8 +52,16 @@ window.addEventListener('pagehide', () => {
     state.connection?.leave();
     state.breakouts?.main.leave();
 });
+let unheard = null;
+/** Tells who speaks with the microphone off. */
+const heedMuted = async () => {
+    if (unheard || state.own.audio?.enabled === false)
+        (await (unheard ??= import('./unheard.js'))).heed();
+};
+
 own.onOwnChange(() => {
     showOwn();
+    heedMuted();
     if (state.own.cameraStream)
         stage.update(state.own.cameraStream);
 });

@@ -5,10 +5,11 @@
  */
 
 import { byId, element } from './element.js';
-import { number, t, tn } from './language.js';
+import { isolated, number, t, tn } from './language.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { preferences } from './preferences.js';
+import { rove } from './roving.js';
 import { chime } from './sound.js';
 import { isSelf } from './state.js';
 
@@ -17,12 +18,15 @@ const NAMES_MAX = 2;
 /** After joining, people who are there already are no news. */
 const QUIET_MS = 2_000;
 
+let refreshStops;
+
 export class Hands {
     /** `onChange(places)` gets a Map of user ids to places in the queue. */
     constructor(connection, onChange) {
         this.connection = connection;
         this.onChange = onChange;
         byId('lower-all').onclick = () => this.lowerAll();
+        refreshStops ??= rove(byId('hands-list'), 'button');
         this.clear();
     }
 
@@ -110,8 +114,8 @@ export class Hands {
         const isOp = this.connection.can('op');
         const chip = byId('hands-chip');
         chip.hidden = queue.length === 0;
-        const names = users.slice(0, NAMES_MAX).map((user) => nameOf(user)).join(', ');
-        const more = users.length > NAMES_MAX ? ` +${users.length - NAMES_MAX}` : '';
+        const names = users.slice(0, NAMES_MAX).map((user) => isolated(nameOf(user))).join(', ');
+        const more = users.length > NAMES_MAX ? ` +${number(users.length - NAMES_MAX)}` : '';
         byId('hands-count').textContent = number(queue.length);
         byId('hands-names').textContent = names + more;
         chip.setAttribute('aria-label', `${t('Raised hands: {count}.', { count: queue.length })} ${names}${more}`);
@@ -124,6 +128,7 @@ export class Hands {
                 type: 'button', className: 'plain', 'aria-label': t('Lower the hand of {name}', { name: nameOf(user) }),
                 onclick: () => this.lower(user),
             }, t('Lower')) : '')));
+        refreshStops();
         if (hadFocus)
             (byId('hands-list').querySelector('button') ?? byId('people-button')).focus();
         const button = byId('hand-button');

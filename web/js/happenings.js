@@ -185,7 +185,8 @@ function showEntrance() {
     byId('room').hidden = true;
     byId('join').hidden = false;
     byId('password').value = '';
-    byId('join-button').focus();
+    // What a dialog has just given it back to is hidden now; refuse() finds it a place.
+    document.activeElement?.blur();
 }
 
 /** Shows what depends on permissions, the group's state or the language. */

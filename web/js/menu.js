@@ -36,6 +36,12 @@ export function closeMenu({ restoresFocus = false } = {}) {
     node.remove();
 }
 
+/** The button `anchor` goes away: so does its menu, and the focus is at the button for its owner to pass on. */
+export function closeMenuOf(anchor) {
+    if (open?.anchor === anchor)
+        closeMenu({ restoresFocus: open.node.contains(document.activeElement) });
+}
+
 function entry({ text, onclick, isDanger = false }) {
     return element('button', {
         type: 'button', role: 'menuitem', tabIndex: -1, className: isDanger ? 'is-danger' : '',

@@ -9,19 +9,28 @@ const NOTICES_MAX = 4;
 const GATHER_MS = 700;
 const GATHERED_MAX = 3;
 
+/** What had the focus before a notice had it. */
+let cameFrom = null;
 let gathered = [];
 let timer = 0;
 
 /** Shows `text` for a while. Errors are read out at once, everything else politely. */
 export function notify(text, kind = 'error') {
     const place = byId('notices');
+    const close = element('button', {
+        type: 'button', className: 'plain', 'aria-label': t('Dismiss'), onclick: () => dismiss(notice),
+    }, '×');
     const notice = element('div', {
         className: `notice notice-${kind}`, role: kind === 'error' ? 'alert' : 'status',
     },
-    element('span', { dir: 'auto' }, text),
-    element('button', {
-        type: 'button', className: 'plain', 'aria-label': t('Dismiss'), onclick: () => notice.remove(),
-    }, '×'));
+    element('span', { dir: 'auto' }, text), close);
+    close.onfocus = ({ relatedTarget }) => {
+        cameFrom = place.contains(relatedTarget) ? cameFrom : relatedTarget;
+    };
+    // Said twice it is shown once, and anew.
+    const same = [...place.children].find((other) => other.textContent === notice.textContent);
+    if (same)
+        dismiss(same);
     place.append(notice);
     // In front of dialogs, too, which are in a layer of their own.
     if (document.querySelector('dialog[open]') && place.showPopover) {
@@ -30,8 +39,23 @@ export function notify(text, kind = 'error') {
         place.showPopover();
     }
     while (place.childElementCount > NOTICES_MAX)
-        place.firstElementChild.remove();
-    setTimeout(() => notice.remove(), NOTICE_MS);
+        dismiss(place.firstElementChild);
+    expire(notice);
+}
+
+/** Takes a notice away after a while, but not from under the eyes or hands of who is at it. */
+function expire(notice) {
+    setTimeout(() => (notice.matches(':hover, :focus-within') ? expire(notice) : dismiss(notice)), NOTICE_MS);
+}
+
+/** The focus goes to the next notice, or back to where it was before. */
+function dismiss(notice) {
+    if (notice.contains(document.activeElement)) {
+        const next = notice.nextElementSibling ?? notice.previousElementSibling;
+        const back = cameFrom?.isConnected ? cameFrom : byId('room-name');
+        (next?.querySelector('button') ?? back).focus();
+    }
+    notice.remove();
 }
 
 /** Tells `text` to those who listen to the page instead of looking at it. */

@@ -47,7 +47,7 @@ async function open(wanted) {
         try {
             take(await capture({ audio: kind === 'audio', video: kind === 'video' }));
         } catch (error) {
-            notify(explain(error, what));
+            notify(await explain(error, what));
         }
     }
 }
@@ -123,7 +123,7 @@ export async function startScreen() {
     } catch (error) {
         // The user closing the browser's dialogue is no error.
         if (error.name !== 'NotAllowedError')
-            notify(explain(error, 'screen'));
+            notify(await explain(error, 'screen'));
         return;
     }
     own.screen.getVideoTracks()[0].onended = () => stopScreen();
@@ -196,7 +196,7 @@ export async function switchDevice(kind) {
         old.onended = null;
         old.stop();
     } catch (error) {
-        notify(explain(error, kind === 'audio' ? 'microphone' : 'camera'));
+        notify(await explain(error, kind === 'audio' ? 'microphone' : 'camera'));
     }
     told();
 }

@@ -3,7 +3,7 @@
 import { ask } from './ask.js';
 import { byId, element, icon } from './element.js';
 import { compare, list, number, t } from './language.js';
-import { openMenu } from './menu.js';
+import { closeMenuOf, openMenu } from './menu.js';
 import { nameOf } from './names.js';
 import { announce } from './notices.js';
 import { rove } from './roving.js';
@@ -13,6 +13,8 @@ import { isSelf, state } from './state.js';
 const QUIET_MS = 2_000;
 /** A field to search in appears with so many people. */
 const SEARCH_FROM = 15;
+/** Letters that no accent comes off, and what those type who do not have them. */
+const PLAIN = { ł: 'l', ø: 'o', đ: 'd', ð: 'd', ı: 'i', æ: 'ae', œ: 'oe', ß: 'ss' };
 
 let refreshStops;
 
@@ -130,7 +132,11 @@ export class People {
         const row = this.rows.get(user.id);
         if (!row)
             return;
-        const neighbour = row.node.nextElementSibling ?? row.node.previousElementSibling;
+        closeMenuOf(row.button);
+        // Those that a search has left.
+        const seen = [...this.list.children].filter((node) => !node.hidden);
+        const at = seen.indexOf(row.node);
+        const neighbour = seen[at + 1] ?? seen[at - 1];
         const hadFocus = row.node.contains(document.activeElement);
         row.node.remove();
         this.rows.delete(user.id);
@@ -139,9 +145,9 @@ export class People {
     }
 
     #filter(only) {
-        const wanted = byId('people-search').value.trim().toLowerCase();
+        const wanted = folded(byId('people-search').value.trim());
         for (const row of only ? [only] : this.rows.values())
-            row.node.hidden = !row.name.textContent.toLowerCase().includes(wanted);
+            row.node.hidden = !folded(row.name.textContent).includes(wanted);
         const isFound = wanted === '' || [...this.rows.values()].some(({ node }) => !node.hidden);
         const text = isFound ? '' : t('Nobody of that name is here.');
         if (byId('people-none').textContent !== text)
@@ -159,6 +165,8 @@ export class People {
             badges.push(['door', t('In room {room}', { room: user.data.room })]);
         if (isRecorded(user))
             badges.push(['record', t('Is recorded')]);
+        if (user.data?.weak)
+            badges.push(['weak', t('Weak connection')]);
         if (user.permissions.includes('op'))
             badges.push(['star', t('Operator')]);
         if (user.permissions.includes('present')) {
@@ -233,6 +241,12 @@ export class People {
 function isRecorded({ permissions, data }) {
     const { recording, recordingConsent } = state.status;
     return recording && !permissions.includes('system') && (!recordingConsent || data?.recorded);
+}
+
+/** As it is searched for: who types "Jose" or "Lukasz" finds José and Łukasz. */
+function folded(text) {
+    return text.toLowerCase().normalize('NFKD').replace(/\p{M}/gu, '')
+        .replace(/[łøđðıæœß]/g, (letter) => PLAIN[letter]);
 }
 
 function badge(iconName, text) {

@@ -9,6 +9,7 @@ const DEFAULTS = {
     camera: '',
     speaker: '',
     joinMuted: false,
+    tellMuted: true,
     receive: 'everything',
     send: 'normal',
     simulcast: true,

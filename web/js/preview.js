@@ -60,7 +60,7 @@ async function show() {
             const found = await capture({ audio: kind === 'audio', video: kind === 'video' });
             tracks.push(...found.getTracks());
         } catch (error) {
-            problems.push(explain(error, what));
+            problems.push(await explain(error, what));
         }
     }
     if (mine !== generation || state.isInside) {

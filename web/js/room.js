@@ -61,16 +61,18 @@ export class Room {
         }, signal);
         const changed = () => showBanner(this);
         this.healer = new Healer(connection, changed, signal);
-        /** Why media does not come; loaded when there could be any. */
+        /** Why media does not come, and whether ours goes; loaded when there could be any. */
         this.diagnosis = null;
+        this.uplink = null;
         const diagnose = async () => {
-            const { Diagnosis } = await import('./diagnosis.js');
+            const [{ Diagnosis }, { Uplink }] = await Promise.all([import('./diagnosis.js'), import('./uplink.js')]);
             if (signal.aborted)
                 return;
             this.diagnosis ??= new Diagnosis(connection, () => {
                 changed();
                 stage.showNotes(this.diagnosis);
             }, signal);
+            this.uplink ??= new Uplink(connection, changed, signal);
         };
         connection.addEventListener('joined', diagnose, { signal });
         if (connection.isJoined)

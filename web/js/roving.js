@@ -2,7 +2,10 @@
 
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
-/** `selector` finds the stops inside `container`, in reading order. */
+/**
+ * `selector` finds the stops inside `container`, in reading order. Gives what is to be called when they have
+ * changed, with the one that shall be the Tab stop if it is not to stay.
+ */
 export function rove(container, selector) {
     const stops = () => [...container.querySelectorAll(selector)]
         .filter((node) => !node.disabled && !container.contains(node.closest('[hidden]')));
@@ -25,10 +28,17 @@ export function rove(container, selector) {
             settle(event.target);
     });
     const settle = (current) => {
-        for (const node of container.querySelectorAll(selector))
-            node.tabIndex = node === current ? 0 : -1;
+        for (const node of container.querySelectorAll(selector)) {
+            const tabIndex = node === current ? 0 : -1;
+            if (node.tabIndex !== tabIndex || !node.hasAttribute('tabindex'))
+                node.tabIndex = tabIndex;
+        }
     };
-    const refresh = () => {
+    const refresh = (wanted) => {
+        if (wanted) {
+            settle(wanted);
+            return;
+        }
         const nodes = stops();
         const current = nodes.find((node) => node.tabIndex === 0 && node.hasAttribute('tabindex'));
         settle(current ?? nodes[0]);

@@ -3,6 +3,7 @@
 import { arrange } from './arrangement.js';
 import { byId } from './element.js';
 import { t } from './language.js';
+import { closeMenuOf } from './menu.js';
 import { announce } from './notices.js';
 import { showPager } from './pager.js';
 import { personOf } from './person.js';
@@ -66,6 +67,7 @@ export class Stage {
         // Its place may have been taken already, after a lost connection.
         if (tile?.stream !== stream)
             return;
+        closeMenuOf(tile.menu);
         const hadFocus = tile.node.contains(document.activeElement);
         tile.remove();
         this.tiles.delete(stream.id);
@@ -242,6 +244,7 @@ export class Stage {
             return;
         }
         tile.isPinned = old.isPinned;
+        closeMenuOf(old.menu);
         const hadFocus = old.node.contains(document.activeElement);
         old.node.replaceWith(tile.node);
         old.video.srcObject = null;

@@ -64,6 +64,16 @@ export class Tile {
         }
     }
 
+    /** The name, and what is wrong with the way to us or from them. */
+    #captionFor(user) {
+        const { stream, title: name } = this;
+        if (stream.isHeld)
+            return t('{name} – picture paused: your network is slow', { name });
+        if (stream.isInterrupted)
+            return t('{name} – interrupted: nothing comes from their network', { name });
+        return user?.data?.weak && !this.isOwn ? t('{name} – their connection is weak', { name }) : name;
+    }
+
     /** Whether there is a picture at present. */
     get hasVideo() {
         return this.stream.media.getVideoTracks().length > 0;
@@ -79,11 +89,7 @@ export class Tile {
             : Boolean(user?.data?.muted);
         // The server holds pictures back that our network has no room for.
         const isHeld = Boolean(stream.isHeld);
-        this.caption.textContent = isHeld
-            ? t('{name} – picture paused: the network is slow', { name: this.title })
-            : stream.isInterrupted
-                ? t('{name} – interrupted: nothing comes from their network', { name: this.title })
-                : this.title;
+        this.caption.textContent = this.#captionFor(user);
         node.classList.toggle('audio-only', !this.hasVideo || isHeld);
         node.classList.toggle('is-muted', isMuted && !this.isScreen);
         node.classList.toggle('is-waiting', stream.pc.connectionState !== 'connected');
