@@ -351,11 +351,10 @@ impl Exchanges {
         }
     }
 
-    /// The response to whoever waits, made from our answer (or, with 406, our offer).
+    /// The response to whoever waits, made from our answer or offer.
     pub(crate) fn answered(
         &mut self,
         conn: ConnId,
-        status: u16,
         sdp: &str,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
@@ -378,7 +377,7 @@ impl Exchanges {
             exchange.last_restart = Some(response.clone());
             return Some((ticket, response));
         }
-        let mut response = Response::new(status)
+        let mut response = Response::new(201)
             .with("location", path)
             .with("etag", exchange.etag.clone())
             .with("content-type", SDP)
@@ -387,7 +386,7 @@ impl Exchanges {
         for link in links {
             response = response.with("link", link);
         }
-        response.body = if status == 201 { polished(sdp) } else { sdp.to_owned() };
+        response.body = polished(sdp);
         Some((ticket, response))
     }
 
