@@ -232,6 +232,8 @@ fn candidates_trickle() {
         (FIRST, Some(list.as_str()), 204),
         // Without credentials it is about what there is.
         ("m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n", None, 204),
+        // Some clients send what their browser gives them.
+        (r#"{"candidate":"candidate:1 1 UDP 1 192.0.2.1 9 typ host","sdpMid":"0"}"#, None, 204),
     ] {
         let answered = answer(&mut world, patch(&created, body, if_match));
         assert_eq!(answered.status, expected, "{body:?} {if_match:?}");
