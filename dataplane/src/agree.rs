@@ -185,17 +185,12 @@ fn usable(section: &Section, role: Role, codecs: &[Codec]) -> Result<Section, Wh
             agreed.extensions.insert(id, extension.uri());
         }
     }
-    match role {
-        Role::Publisher => {
-            agreed.rids.truncate(ENCODINGS_MAX);
-            agreed.rid_restrictions.truncate(ENCODINGS_MAX);
-        }
-        Role::Viewer => {
-            agreed.rids.clear();
-            agreed.rid_restrictions.clear();
-            agreed.has_simulcast = false;
-        }
-    }
+    // RFC 8852 s3: without the extension nothing tells the streams of a simulcast apart.
+    let has_rids = role == Role::Publisher && agreed.extensions.id_of(Extension::Rid).is_some();
+    let encodings_max = if has_rids { ENCODINGS_MAX } else { 0 };
+    agreed.rids.truncate(encodings_max);
+    agreed.rid_restrictions.truncate(encodings_max);
+    agreed.has_simulcast &= has_rids;
     Ok(agreed)
 }
 

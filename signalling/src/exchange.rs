@@ -32,8 +32,8 @@ const POSTS: (u32, u32) = (256, 64);
 const ADDRESSES_MAX: usize = 8192;
 /// Requests of one session, of any kind but DELETE.
 const REQUESTS: (u32, u32) = (64, 16);
-/// Superseded user name fragments that a session remembers; one restarted more often has no
-/// late PATCHes of that age.
+/// Superseded user name fragments that a session remembers, and of ours as many; one restarted more
+/// often has no late PATCHes of that age.
 const UFRAGS_MAX: usize = 16;
 
 /// Where a session stands.
@@ -75,6 +75,8 @@ pub(crate) struct Exchange {
     /// name those of one that is off.
     credentials: Vec<(String, String)>,
     old_ufrags: Vec<String>,
+    /// The user name fragments of our descriptions: some clients trickle under ours instead of theirs.
+    own_ufrags: Vec<String>,
     /// The answer to the last restart, in case it got lost.
     last_restart: Option<Response>,
     requests: TokenBucket,
@@ -85,6 +87,24 @@ impl Exchange {
     pub(crate) fn adopt_credentials(&mut self, sdp: &str) {
         self.credentials = credentials_in(sdp);
     }
+
+    /// Whether a fragment belongs to the present ICE session: it names the client's credentials, none,
+    /// or ours, which nobody restarts to.
+    fn is_about_what_there_is(&self, fragment: &Fragment) -> bool {
+        let (ufrag, pwd) = (fragment.ufrag.as_ref(), fragment.pwd.as_ref());
+        let is_own = self.credentials.iter().any(|(own_ufrag, own_pwd)| {
+            ufrag.is_none_or(|given| given == own_ufrag) && pwd.is_none_or(|given| given == own_pwd)
+        });
+        let is_ours = ufrag.is_some_and(|given| self.own_ufrags.contains(given));
+        is_own || is_ours || (ufrag.is_none() && pwd.is_none())
+    }
+}
+
+/// Adds user name fragments to those that are remembered, and forgets the oldest.
+fn remember(ufrags: &mut Vec<String>, of: Vec<(String, String)>) {
+    ufrags.extend(of.into_iter().map(|(ufrag, _)| ufrag));
+    let excess = ufrags.len().saturating_sub(UFRAGS_MAX);
+    ufrags.drain(..excess);
 }
 
 /// What a PATCH with a fragment turns out to be.
@@ -217,6 +237,7 @@ impl Exchanges {
             credentials: Vec::new(),
             offer,
             old_ufrags: Vec::new(),
+            own_ufrags: Vec::new(),
             last_restart: None,
             requests: TokenBucket::new(REQUESTS.0, REQUESTS.1, now.mono),
         };
@@ -308,11 +329,7 @@ impl Exchanges {
             return Err(problem(428, "precondition required", detail));
         }
         let stale = || problem(412, "stale", "this belongs to an ICE session that is over");
-        let is_own = exchange.credentials.iter().any(|(ufrag, pwd)| {
-            fragment.ufrag.as_ref().is_none_or(|given| given == ufrag)
-                && fragment.pwd.as_ref().is_none_or(|given| given == pwd)
-        });
-        if is_own || (fragment.ufrag.is_none() && fragment.pwd.is_none()) {
+        if exchange.is_about_what_there_is(&fragment) {
             return match &exchange.last_restart {
                 // The same restart once more: its answer may have been lost.
                 Some(answer) if is_any => Ok(Patch::Done(answer.clone())),
@@ -351,11 +368,10 @@ impl Exchanges {
         }
     }
 
-    /// The response to whoever waits, made from our answer (or, with 406, our offer).
+    /// The response to whoever waits, made from our answer or offer.
     pub(crate) fn answered(
         &mut self,
         conn: ConnId,
-        status: u16,
         sdp: &str,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
@@ -363,13 +379,12 @@ impl Exchanges {
         let path = self.by_conn.get(&conn).map(|exchange| self.path_of(exchange))?;
         let exchange = self.by_conn.get_mut(&conn)?;
         let (ticket, _) = exchange.waiting.take()?;
+        remember(&mut exchange.own_ufrags, credentials_in(sdp));
         let stage = std::mem::replace(&mut exchange.stage, Stage::Live);
         if let Stage::Restarting { ufrag, pwd } = stage {
             let old = std::mem::replace(&mut exchange.credentials, vec![(ufrag, pwd)]);
             // Candidates of the ICE session before may still be on their way: they are stale, not new.
-            exchange.old_ufrags.extend(old.into_iter().map(|(ufrag, _)| ufrag));
-            let excess = exchange.old_ufrags.len().saturating_sub(UFRAGS_MAX);
-            exchange.old_ufrags.drain(..excess);
+            remember(&mut exchange.old_ufrags, old);
             exchange.etag = format!("\"{}\"", hub.entropy().short_id());
             let mut response = Response::new(200)
                 .with("content-type", FRAGMENT)
@@ -378,7 +393,7 @@ impl Exchanges {
             exchange.last_restart = Some(response.clone());
             return Some((ticket, response));
         }
-        let mut response = Response::new(status)
+        let mut response = Response::new(201)
             .with("location", path)
             .with("etag", exchange.etag.clone())
             .with("content-type", SDP)
@@ -387,7 +402,7 @@ impl Exchanges {
         for link in links {
             response = response.with("link", link);
         }
-        response.body = if status == 201 { polished(sdp) } else { sdp.to_owned() };
+        response.body = polished(sdp);
         Some((ticket, response))
     }
 

@@ -1,5 +1,7 @@
 //! SDP fragments (RFC 8840 s9) and the few things that WHIP and WHEP do to descriptions.
 
+use serde_json::Value;
+
 /// The content type of fragments.
 pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
@@ -26,6 +28,9 @@ impl Fragment {
     /// Reads a fragment; on failure says in which line, from 1.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, usize> {
         let text = std::str::from_utf8(body).map_err(|_| 1usize)?;
+        if let Some(fragment) = Self::of_json(text) {
+            return Ok(fragment);
+        }
         let mut fragment = Self::default();
         let mut has_lines = false;
         for (number, line) in (1..).zip(text.lines().map(str::trim_end)) {
@@ -52,6 +57,19 @@ impl Fragment {
             }
         }
         if has_lines { Ok(fragment) } else { Err(1) }
+    }
+
+    /// Reads a candidate as browsers write it in JSON (`RTCIceCandidateInit`), which some players send
+    /// in place of a fragment and end if that is refused.
+    fn of_json(text: &str) -> Option<Self> {
+        let init: Value =
+            text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())??;
+        let candidate = init.get("candidate")?.as_str()?;
+        let ufrag = init.get("usernameFragment").and_then(Value::as_str);
+        let ufrag = ufrag.filter(|ufrag| is_ice_token(ufrag, 1));
+        let candidates = Some(candidate).filter(|it| it.starts_with("candidate:"));
+        let candidates = candidates.map(str::to_owned).into_iter().collect();
+        Some(Self { ufrag: ufrag.map(str::to_owned), pwd: None, candidates })
     }
 
     /// The user name fragment and password of an ICE session to come, if it has both and they are as
@@ -136,9 +154,9 @@ pub(crate) fn with_credentials(sdp: &str, ufrag: &str, pwd: &str) -> String {
     out
 }
 
-/// An answer with what RFC 9725 s4.4.1 asks for: RTP and RTCP on one port only.
-pub(crate) fn polished(answer: &str) -> String {
-    answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
+/// A description of ours with what RFC 9725 s4.4.1 asks for: RTP and RTCP on one port only.
+pub(crate) fn polished(sdp: &str) -> String {
+    sdp.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
 }
 
 /// Whether an offer asks to receive: some audio or video section that is on is `recvonly`. What a POST to
@@ -213,6 +231,23 @@ mod tests {
             assert_eq!(Fragment::parse(text.as_bytes()), Err(line), "{text:?}");
         }
         assert_eq!(Fragment::parse(&[0xff]), Err(1));
+    }
+
+    #[test]
+    fn a_candidate_in_json_is_a_fragment() {
+        let parse = |text: &str| Fragment::parse(text.as_bytes());
+        let line = "candidate:1 1 udp 1 192.0.2.1 9 typ host";
+        let json = format!(
+            r#"{{"candidate":"{line}","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"EsAw"}}"#
+        );
+        let fragment = parse(&json).expect("a candidate");
+        assert_eq!(fragment.candidates, [line]);
+        assert_eq!((fragment.ufrag.as_deref(), fragment.pwd), (Some("EsAw"), None));
+        let last = parse(r#"{"candidate":"","usernameFragment":null}"#);
+        assert_eq!(last, Ok(Fragment::default()));
+        for text in ["{", "{}", r#"{"candidate":null}"#, r#"["candidate"]"#, r#""candidate""#] {
+            assert_eq!(parse(text), Err(1), "{text}");
+        }
     }
 
     #[test]

@@ -96,14 +96,16 @@ pub(crate) fn challenge(is_from_page: bool) -> Response {
     if is_from_page { response } else { response.with("www-authenticate", "Basic realm=\"group\"") }
 }
 
-/// The answer to OPTIONS, preflight or not; it needs no credentials.
+/// The answer to OPTIONS, preflight or not; it needs no credentials. Headers of any name may come, as
+/// pages' clients send those of their own servers; which pages may ask is the origin's matter. The
+/// wildcard does not mean `Authorization` (Fetch s3.3.3), and old browsers do not know it.
 pub(crate) fn options(methods: &str) -> Response {
     Response::new(200)
         .with("allow", methods)
         .with("access-control-allow-methods", methods)
         .with(
             "access-control-allow-headers",
-            "Authorization, Content-Type, If-Match, If-None-Match, Link",
+            "Authorization, Content-Type, If-Match, If-None-Match, Link, X-Protocol, *",
         )
         .with("access-control-max-age", "3600")
 }

@@ -26,6 +26,7 @@ pub(super) async fn serve(
     let get = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
+    let (rest, query) = within(rest, query);
     let (session, below) = rest.split_once('/').unwrap_or((rest, ""));
     let mut open = None;
     let problem = |status, title, detail| whip::Response::problem(status, title, detail);
@@ -86,6 +87,16 @@ pub(super) async fn serve(
     response
 }
 
+/// The path and the query of a session whose URL, which has a query, a client took for a path: then its
+/// question mark came encoded.
+fn within(rest: &str, query: String) -> (&str, String) {
+    match rest.split_once('?') {
+        Some((rest, own)) if query.is_empty() => (rest, format!("?{own}")),
+        Some((rest, _)) => (rest, query),
+        None => (rest, query),
+    }
+}
+
 /// The parameters of a query or a form, decoded; those that cannot be are left out.
 pub(super) fn params(query: &str) -> Vec<(String, String)> {
     let pairs = query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty());
@@ -120,6 +131,15 @@ mod tests {
             pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("a", "b"), ("token", "x y"), ("c", ""), ("", "")]);
         assert!(params("").is_empty());
+    }
+
+    #[test]
+    fn a_session_url_taken_for_a_path_is_understood() {
+        let of = |rest, query: &str| within(rest, query.to_owned());
+        assert_eq!(of("secret", "?token=x"), ("secret", "?token=x".to_owned()));
+        assert_eq!(of("secret?token=x", ""), ("secret", "?token=x".to_owned()));
+        assert_eq!(of("secret?token=x", "?token=x"), ("secret", "?token=x".to_owned()));
+        assert_eq!(of("secret/layer?token=x", ""), ("secret/layer", "?token=x".to_owned()));
     }
 
     #[test]

@@ -302,7 +302,9 @@ pub(super) fn encoders() -> Vec<Case> {
             &[
                 OPUS,
                 &(h264("profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1")
-                    + "a=rid:0 send\na=rid:1 send\na=rid:2 send\na=rid:3 send\n\
+                    + "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\n\
+                       a=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\n\
+                       a=rid:0 send\na=rid:1 send\na=rid:2 send\na=rid:3 send\n\
                        a=simulcast:send 0;1;2;3\n"),
             ],
             &on,

@@ -120,6 +120,28 @@ fn what_is_agreed_is_said_and_nothing_else() {
     assert!(!answer.contains("extmap-allow-mixed"));
 }
 
+/// Pages that strip header extensions from what Firefox offers: all packets would be of no stream.
+#[test]
+fn a_simulcast_whose_streams_do_not_say_their_rid_is_one_stream() {
+    let mut net = Net::new(1);
+    let rid = "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\n";
+    let lines = "a=rid:1 send\na=rid:2 send\na=simulcast:send 1;2\n";
+    let plain = CHROMIUM_VIDEO.replace("a=ssrc-group:FID 21 22\n", "");
+    let receives_only = rid.replace(":10", ":10/recvonly");
+    for (video, expected) in [
+        (plain.clone(), &["1 recv", "2 recv"][..]),
+        (plain.replace(rid, ""), &[]),
+        (plain.replace(rid, &receives_only), &[]),
+    ] {
+        let offer = text(TWO, &[CHROMIUM_AUDIO, &(video + lines)]);
+        let answer = answer_to(&mut net, &offer, codecs("vp8 opus"), false).expect("an answer");
+        let [_, video] = &strict::check_answer(&offer, &answer)[..] else { panic!("{answer}") };
+        assert_eq!(video.values("rid").collect::<Vec<_>>(), expected);
+        assert_eq!(video.value("simulcast").is_some(), !expected.is_empty());
+        assert_eq!(video.direction.as_deref(), Some("recvonly"));
+    }
+}
+
 /// RFC 8888 s6: for all formats, and instead of what else would tell the same.
 #[test]
 fn feedback_by_ssrc_is_answered_to_who_offers_it() {

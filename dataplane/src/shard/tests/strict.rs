@@ -143,6 +143,8 @@ fn check_section(section: &Section) {
     assert!(section.value("ice-pwd").is_some_and(|pwd| (22..=256).contains(&pwd.len())));
     assert!(section.value("rtcp-mux").is_some());
     let rids: Vec<&str> = section.values("rid").collect();
+    let names_rids = |extmap: &str| extmap.ends_with(":sdes:rtp-stream-id");
+    assert!(rids.is_empty() || section.values("extmap").any(names_rids), "rids that nothing says");
     if let Some(simulcast) = section.value("simulcast") {
         let list = simulcast.strip_prefix("recv ").expect("we only receive simulcast");
         for rid in list.split(';') {
