@@ -368,10 +368,11 @@ impl Exchanges {
         }
     }
 
-    /// The response to whoever waits, made from our answer or offer.
+    /// The response to whoever waits, made from our answer (or, with 406, our offer).
     pub(crate) fn answered(
         &mut self,
         conn: ConnId,
+        status: u16,
         sdp: &str,
         hub: &mut Hub,
     ) -> Option<(Ticket, Response)> {
@@ -393,7 +394,7 @@ impl Exchanges {
             exchange.last_restart = Some(response.clone());
             return Some((ticket, response));
         }
-        let mut response = Response::new(201)
+        let mut response = Response::new(status)
             .with("location", path)
             .with("etag", exchange.etag.clone())
             .with("content-type", SDP)
@@ -402,7 +403,7 @@ impl Exchanges {
         for link in links {
             response = response.with("link", link);
         }
-        response.body = polished(sdp);
+        response.body = if status == 201 { polished(sdp) } else { sdp.to_owned() };
         Some((ticket, response))
     }
 

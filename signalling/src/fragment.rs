@@ -154,9 +154,9 @@ pub(crate) fn with_credentials(sdp: &str, ufrag: &str, pwd: &str) -> String {
     out
 }
 
-/// A description of ours with what RFC 9725 s4.4.1 asks for: RTP and RTCP on one port only.
-pub(crate) fn polished(sdp: &str) -> String {
-    sdp.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
+/// An answer with what RFC 9725 s4.4.1 asks for: RTP and RTCP on one port only.
+pub(crate) fn polished(answer: &str) -> String {
+    answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
 }
 
 /// Whether an offer asks to receive: some audio or video section that is on is `recvonly`. What a POST to

@@ -120,8 +120,7 @@ impl Endpoint {
         now: Now,
         hub: &mut Hub,
     ) -> Result<(), Box<Response>> {
-        // Without a body the player asks for an offer of ours, as in the individual drafts
-        // (draft-murillo-whep s4.2), by which it waits for a 201.
+        // Without a body the player asks for an offer of ours (WHEP s4.3).
         let wants_offer = request.body.iter().all(u8::is_ascii_whitespace);
         let offer = if wants_offer { String::new() } else { offer_of(&mut request)? };
         let found = directions(&offer);
@@ -235,7 +234,7 @@ impl Endpoint {
     ) -> Option<(Ticket, Response)> {
         match event {
             Event::Viewing { sdp: Some(sdp) } => {
-                let (ticket, response) = self.exchanges.answered(conn, sdp, hub)?;
+                let (ticket, response) = self.exchanges.answered(conn, 201, sdp, hub)?;
                 if response.status != 201 {
                     return Some((ticket, response));
                 }
@@ -259,7 +258,7 @@ impl Endpoint {
             }
             Event::ViewOffer { sdp } => {
                 self.streams.offered(conn, now.mono);
-                self.exchanges.answered(conn, sdp, hub)
+                self.exchanges.answered(conn, 406, sdp, hub)
             }
             Event::ViewRefused { text, cause } => {
                 self.exchanges.refused(conn, (*cause, text), now, hub)

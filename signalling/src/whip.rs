@@ -136,7 +136,7 @@ impl Endpoint {
                 let problem = Response::problem(422, "unsupported media", &detail);
                 self.exchanges.give_up(conn, problem, now, hub)
             }
-            Event::Answer { sdp, .. } => self.exchanges.answered(conn, sdp, hub),
+            Event::Answer { sdp, .. } => self.exchanges.answered(conn, 201, sdp, hub),
             // The words that explain an abort come with the error after it.
             Event::Error { text, cause } => self.exchanges.refused(conn, (*cause, text), now, hub),
             Event::Abort { .. } => {

@@ -237,7 +237,7 @@ fn without_an_offer_the_player_gets_one_and_answers_it() {
     assert!(matches!(world.media.last(), Some(MediaRequest::View { offer: Err((1, 1)), .. })));
     world.event(MediaEvent::Offered { media, offer: "v=0 ours".into() });
     let offered = taken(&mut world);
-    assert_eq!((offered.status, offered.body.as_str()), (201, "v=0 ours"));
+    assert_eq!((offered.status, offered.body.as_str()), (406, "v=0 ours"));
     assert_eq!(header(&offered, "content-type"), Some("application/sdp"));
     let answer = |body: &str| Request {
         content_type: Some("application/sdp".into()),
