@@ -7,7 +7,6 @@
 import { byId, element } from './element.js';
 import { nameOf } from './names.js';
 import { preferences } from './preferences.js';
-import { state } from './state.js';
 import { localTime } from './time.js';
 
 const LINES_MAX = 3;
@@ -19,7 +18,8 @@ export class Captions {
     constructor() {
         this.transcript = [];
         byId('captions').replaceChildren();
-        byId('transcript').onclick = () => this.#save();
+        byId('transcript').onclick = async () => (await import('./chat-file.js'))
+            .saveAs('transcript', this.transcript);
         byId('transcript').hidden = true;
     }
 
@@ -43,14 +43,5 @@ export class Captions {
         while (place.childElementCount > LINES_MAX)
             place.firstElementChild.remove();
         setTimeout(() => line.remove(), SHOWN_MS);
-    }
-
-    #save() {
-        const text = `${this.transcript.join('\n')}\n`;
-        const url = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
-        element('a', {
-            href: url, download: `${state.groupName.replaceAll('/', '-')}-transcript.txt`,
-        }).click();
-        setTimeout(() => URL.revokeObjectURL(url), 10_000);
     }
 }

@@ -17,7 +17,6 @@ import { preferences } from './preferences.js';
 import { stopPreview } from './preview.js';
 import { state } from './state.js';
 import { countDown, endCountDown } from './stopping.js';
-import { keepAwake, sleepAgain } from './wake.js';
 
 /** A breakout room that could not be reached is tried again. */
 const RETRY_MS = 2_000;
@@ -146,7 +145,7 @@ function entered() {
     state.stage.layOut();
     if (isFirst) {
         stopPreview();
-        keepAwake();
+        import('./wake.js').then(({ keepAwake }) => keepAwake());
         openPanel(matchMedia('(min-width: 60rem)').matches ? 'chat' : null);
         byId('room-name').focus();
         state.room.floor.greet();
@@ -172,6 +171,8 @@ function entered() {
 }
 
 function showEntrance() {
+    if (state.isInside)
+        import('./wake.js').then(({ sleepAgain }) => sleepAgain());
     state.isInside = false;
     closeMenu();
     for (const dialog of document.querySelectorAll('dialog[open]'))
@@ -181,7 +182,6 @@ function showEntrance() {
     own.stopCamera();
     own.stopScreen();
     stopFilm();
-    sleepAgain();
     byId('room').hidden = true;
     byId('join').hidden = false;
     byId('password').value = '';
