@@ -140,10 +140,87 @@ describe('teaching', { concurrency: 1 }, () => {
             / document.getElementById('grid').clientWidth));
         assert.ok(part > 0.7, `the slide has ${part} of the stage`);
         await screenshot(ann, 'two-screens');
+        // The teacher may choose for all, who may choose again.
+        const other = ann.locator('#shares button[aria-pressed=false]');
+        const chosen = await other.textContent();
+        const menu = teacher.locator('.tile', { has: teacher.locator('.tile-name', {
+            hasText: chosen.startsWith('bob') ? /^bob.*screen/ : /^teacher.*screen/ }) }).locator('.tile-menu');
+        await menu.click();
+        await teacher.getByRole('menuitem', { name: 'Show large for everybody', exact: true }).click();
+        await until('the chosen screen', async () => await large() === chosen);
+        await other.click();
+        await until('the other screen', async () => await large() !== chosen);
+        await menu.click();
+        await teacher.getByRole('menuitem', { name: 'No longer show large for everybody' }).click();
         await bob.click('#screen-button');
         await until('no picker', async () => !await ann.isVisible('#shares'));
         await teacher.click('#screen-button');
         await until('no slide', async () => await ann.locator('.tile.is-large').count() === 0);
+    });
+
+    test('an operator shows somebody large for everybody, until they leave', async () => {
+        const carl = await join('carl', { start: 'both' });
+        const tile = (page, name) => page.locator('.tile', { has: page.locator('.tile-name', { hasText: name }) });
+        const isLarge = async (page, name = 'carl') => /is-large/.test(await tile(page, name).getAttribute('class'));
+        const choose = async (text, name = 'carl') => {
+            await tile(teacher, name).locator('.tile-menu').click();
+            await teacher.getByRole('menuitem', { name: text, exact: true }).click();
+        };
+        await seesAndHears(ann, 'carl', { sound: false });
+        const viewport = bob.viewportSize();
+        const size = () => bob.evaluate(() => {
+            const { connection, state } = window.aula;
+            const { id } = [...connection.down.values()].find(({ username }) => username === 'carl');
+            return state.room.reception.visible.get(id);
+        });
+        await bob.setViewportSize({ width: 360, height: 640 });
+        if (await bob.isVisible('#chat-close'))
+            await bob.click('#chat-close');
+        await until('the small picture to be asked for', async () => await size() === 'small');
+        await tile(ann, 'carl').locator('.tile-menu').click();
+        assert.equal(await ann.getByRole('menuitem', { name: /for everybody/ }).count(), 0, 'for operators only');
+        await ann.keyboard.press('Escape');
+        await choose('Show large for everybody');
+        await carl.waitForSelector('.notice:has-text("carl (you) is large for everybody.")');
+        for (const page of [teacher, ann, bob])
+            await until('carl to be large', async () => isLarge(page));
+        await until('it to be announced',
+            async () => /carl is large for everybody/.test(await bob.textContent('#announcer')));
+        assert.equal(await isLarge(carl), false, 'a mirror is not for oneself');
+        for (const page of [ann, carl])
+            await page.getByRole('figure', { name: /^Large for everybody\s*carl/ }).waitFor();
+        await until('the large picture to be asked for', async () => await size() === 'large');
+        await screenshot(ann, 'spotlight');
+        await screenshot(bob, 'spotlight-phone');
+        await bob.setViewportSize(viewport);
+
+        const late = await join('late');
+        await until('carl to be large', async () => isLarge(late).catch(() => false));
+        await late.close();
+
+        await tile(bob, 'teacher').dblclick();
+        await until('the own pin to win', async () => await isLarge(bob, 'teacher') && !await isLarge(bob));
+        assert.equal(await isLarge(ann), true);
+        await tile(bob, 'teacher').dblclick();
+        await until('carl again', async () => isLarge(bob));
+
+        await carl.click('#camera-button');
+        await until('no picture', async () => /audio-only/.test(await tile(ann, 'carl').getAttribute('class')));
+        assert.equal(await isLarge(ann), true, 'a person, not a stream');
+        await choose('No longer show large for everybody');
+        for (const page of [teacher, ann, bob])
+            await until('nobody to be large', async () => await page.locator('.tile.is-large').count() === 0);
+        assert.equal(await ann.locator('.tile-spotlight').count(), 0);
+
+        if (!await teacher.isVisible('#people'))
+            await teacher.click('#people-button');
+        await teacher.getByRole('button', { name: /^carl/ }).click();
+        await teacher.getByRole('menuitem', { name: 'Show large for everybody', exact: true }).click();
+        await until('carl once more', async () => isLarge(ann));
+        await carl.close();
+        await until('its end', async () => await ann.evaluate(
+            () => window.aula.connection.data.spotlight) === false);
+        assert.equal(await ann.locator('.tile.is-large').count(), 0);
     });
 
     test('only what is on the page is requested, and thumbnails are small', async () => {

@@ -19,7 +19,7 @@ const PLAIN = { ł: 'l', ø: 'o', đ: 'd', ð: 'd', ı: 'i', æ: 'ae', œ: 'oe',
 let refreshStops;
 
 export class People {
-    /** `deeds` has writeTo, lowerHand, letSpeak, giveFile and volume, each of a user. */
+    /** `deeds` has writeTo, lowerHand, letSpeak, giveFile and volume, and spotlight for more entries, each of a user. */
     constructor(connection, deeds) {
         this.connection = connection;
         this.deeds = deeds;
@@ -211,7 +211,7 @@ export class People {
     }
 
     #powers(user, holds, act) {
-        const items = [];
+        const items = this.deeds.spotlight(user);
         if (!isSelf(user) && holds('present')) {
             items.push({
                 text: t('Mute'),

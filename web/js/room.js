@@ -41,6 +41,7 @@ export class Room {
             letSpeak: (user) => this.floor.letSpeak(user),
             giveFile: async (user) => (await this.files()).choose(user),
             volume: async (user) => (await import('./volume.js')).askVolume(stage, user),
+            spotlight: (user) => this.spotlight?.entriesFor(user) ?? [],
         });
         connection.addEventListener('file', async ({ detail }) => (await this.files()).took(detail.message),
             { signal });
@@ -74,9 +75,15 @@ export class Room {
             }, signal);
             this.uplink ??= new Uplink(connection, changed, signal);
         };
-        connection.addEventListener('joined', diagnose, { signal });
-        if (connection.isJoined)
+        /** Who is large for all; loaded for who may say so, and when somebody is. */
+        this.spotlight = null;
+        const load = () => {
             diagnose();
+            this.#light(stage);
+        };
+        connection.addEventListener('joined', load, { signal });
+        if (connection.isJoined)
+            load();
     }
 
     /** Files under way; loaded when there is the first. */
@@ -95,6 +102,15 @@ export class Room {
     /** The page shows another group; the membership may go on. */
     end() {
         this.#stop.abort();
+    }
+
+    async #light(stage) {
+        const { connection, signal } = this;
+        if (!connection.data.spotlight && !connection.can('op'))
+            return;
+        const { Spotlight } = await import('./spotlight.js');
+        if (!signal.aborted)
+            this.spotlight ??= new Spotlight(connection, stage, signal);
     }
 
     #stop = new AbortController();

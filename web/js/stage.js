@@ -191,6 +191,7 @@ export class Stage {
     #layOutNow() {
         this.#isDue = false;
         const all = [...this.tiles.values()];
+        state.room?.spotlight?.mark(all);
         byId('empty').hidden = all.length > 0 || !state.connection?.isJoined;
         byId('empty').textContent = state.encryption.objection || (preferences.receive === 'nothing'
             ? t('You have chosen to receive nothing; the settings change that.')
@@ -244,6 +245,7 @@ export class Stage {
             return;
         }
         tile.isPinned = old.isPinned;
+        tile.isLit = old.isLit;
         closeMenuOf(old.menu);
         const hadFocus = old.node.contains(document.activeElement);
         old.node.replaceWith(tile.node);

@@ -2,11 +2,13 @@
 
 import { filmState, toggleFilm } from './film.js';
 import { t } from './language.js';
+import { state } from './state.js';
 
 /** The entries of the menu of `tile` on `stage`, for menu.js. */
 export function entriesOf(tile, stage) {
     const entries = [
         { text: tile.isPinned ? t('Unpin') : t('Pin'), onclick: () => stage.pin(tile) },
+        ...state.room?.spotlight?.entriesOf(tile) ?? [],
     ];
     if (document.fullscreenEnabled) {
         entries.push({

@@ -14,6 +14,8 @@ export class Tile {
         /** A slide or a film: something to look at for all. */
         this.isScreen = ['screenshare', 'video'].includes(stream.label);
         this.isPinned = false;
+        /** Whether an operator shows it large for everybody (spotlight.js). */
+        this.isLit = false;
         /** When its sound was last speech, in performance.now(). */
         this.spokeAt = 0;
         this.video = element('video', { autoplay: true, playsInline: true, muted: this.isOwn });
