@@ -18,15 +18,21 @@ export class ChatEnd {
             list.focus();
         };
         // A keyboard on the screen takes half of it, a phone is turned.
-        const observer = new ResizeObserver(() => this.#isThere && this.reach());
+        const observer = new ResizeObserver(() => this.#resized());
         observer.observe(list);
         signal.addEventListener('abort', () => observer.disconnect());
         this.#count(0);
     }
 
-    /** Another line is there. */
-    grew(isOwn) {
-        if (this.#isThere || isOwn)
+    /** Whether the end is in sight; to be asked before another line is there. */
+    get isSeen() {
+        const isAsItWas = this.#list.clientHeight > 0 && sizeOf(this.#list) === this.#size;
+        return isAsItWas ? this.#isNear : this.#isThere;
+    }
+
+    /** Another line is there, and shall be seen or not. */
+    grew(isSeen) {
+        if (isSeen)
             this.reach();
         else
             this.#count(this.#below + 1);
@@ -50,13 +56,22 @@ export class ChatEnd {
     #button;
     #isThere = true;
     #below = 0;
+    #size = '';
+
+    get #isNear() {
+        const { scrollHeight, scrollTop, clientHeight } = this.#list;
+        return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    }
+
+    #resized() {
+        this.#size = sizeOf(this.#list);
+        if (this.#isThere)
+            this.reach();
+    }
 
     #scrolled() {
-        const { scrollHeight, scrollTop, clientHeight } = this.#list;
-        // Out of sight it has no size, and stays where it was.
-        if (clientHeight === 0)
-            return;
-        this.#isThere = scrollHeight - scrollTop - clientHeight < NEAR_PX;
+        // Out of sight it has no size, and stays where it was; of another size it was not the reader who scrolled.
+        this.#isThere = this.isSeen;
         if (this.#isThere)
             this.#count(0);
     }
@@ -67,4 +82,8 @@ export class ChatEnd {
         this.#button.textContent = below === 0 ? ''
             : tn(below, '{count} new message below', '{count} new messages below');
     }
+}
+
+function sizeOf({ clientWidth, clientHeight }) {
+    return `${clientWidth} ${clientHeight}`;
 }

@@ -139,6 +139,7 @@ export class Chat {
     }
 
     #add(message, isOwn, isHistory = false) {
+        const isSeen = isOwn || this.end.isSeen;
         const author = authorOf(message);
         const body = element('div', { className: 'chat-text', dir: 'auto' });
         if (message.kind === 'me')
@@ -160,7 +161,7 @@ export class Chat {
         this.list.append(line);
         while (this.list.childElementCount > MESSAGES_MAX)
             this.list.firstElementChild.remove();
-        this.end.grew(isOwn);
+        this.end.grew(isSeen);
         const last = line.querySelector('.chat-delete');
         // Tab leads to the newest, but not away from one that is in use.
         if (last && !this.list.contains(document.activeElement))
