@@ -117,7 +117,10 @@ impl Format {
 
     /// For redundant audio: the payload type of a packet's own sound (RFC 2198 s5).
     pub fn own_of_red(&self) -> Option<u8> {
-        self.fmtp.split('/').next()?.trim().parse().ok().filter(|_| self.is_red)
+        if !self.is_red {
+            return None;
+        }
+        self.fmtp.split('/').next()?.trim().parse().ok()
     }
 
     /// A parameter of `a=fmtp`. Names have no case (RFC 6838 s4.3).

@@ -310,7 +310,9 @@ impl Encoding {
                 let excess = (self.missing.len() + (gap.end - gap.start) as usize)
                     .saturating_sub(MISSING_MAX);
                 self.missing.drain(..excess.min(self.missing.len()));
-                self.missing.extend(gap.map(|seq| Missing {
+                // What has come redundantly is not asked for.
+                let lost = gap.filter(|seq| self.accepted.is_new(*seq));
+                self.missing.extend(lost.map(|seq| Missing {
                     seq,
                     since_us: at_us,
                     asked_at_us: None,

@@ -106,8 +106,13 @@ export async function listDevices(select, kind, chosen) {
 
 /** What to tell the user when `what` ("camera", "microphone", ..) could not be opened. */
 export async function explain(error, what) {
-    const { explanation } = await import('./device-errors.js');
-    return explanation(error, what);
+    try {
+        const { explanation } = await import('./device-errors.js');
+        return explanation(error, what);
+    } catch {
+        // Without a connection the browser's own words must do.
+        return error.message || error.name;
+    }
 }
 
 function requireDevices(method) {

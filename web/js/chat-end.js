@@ -12,7 +12,7 @@ export class ChatEnd {
     constructor(list, button, signal) {
         this.#list = list;
         this.#button = button;
-        list.onscroll = () => this.#scrolled();
+        list.onscroll = () => this.look();
         button.onclick = () => {
             this.reach();
             list.focus();
@@ -48,8 +48,18 @@ export class ChatEnd {
     /** Shows `line` and what comes from there on, of which `count` is new. */
     showFrom(line, count) {
         line.scrollIntoView({ block: 'nearest' });
-        this.#count(count);
-        this.#scrolled();
+        // It may have come into sight just now.
+        this.#size = sizeOf(this.#list);
+        this.#isThere = this.#isNear;
+        this.#count(this.#isThere ? 0 : count);
+    }
+
+    /** The reader may have scrolled, or lines have gone. */
+    look() {
+        // Out of sight it has no size, and stays where it was; of another size it was not the reader who scrolled.
+        this.#isThere = this.isSeen;
+        if (this.#isThere)
+            this.#count(0);
     }
 
     #list;
@@ -67,13 +77,6 @@ export class ChatEnd {
         this.#size = sizeOf(this.#list);
         if (this.#isThere)
             this.reach();
-    }
-
-    #scrolled() {
-        // Out of sight it has no size, and stays where it was; of another size it was not the reader who scrolled.
-        this.#isThere = this.isSeen;
-        if (this.#isThere)
-            this.#count(0);
     }
 
     #count(below) {

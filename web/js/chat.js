@@ -118,6 +118,7 @@ export class Chat {
                 line.remove();
         }
         refreshStops();
+        this.end.look();
         if (hadFocus && !this.list.contains(document.activeElement))
             this.list.focus();
     }
@@ -164,7 +165,7 @@ export class Chat {
         this.end.grew(isSeen);
         const last = line.querySelector('.chat-delete');
         // Tab leads to the newest, but not away from one that is in use.
-        if (last && !this.list.contains(document.activeElement))
+        if (last && !document.activeElement?.closest('#chat-list .chat-delete'))
             refreshStops(last);
     }
 

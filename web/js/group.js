@@ -55,8 +55,14 @@ window.addEventListener('pagehide', () => {
 let unheard = null;
 /** Tells who speaks with the microphone off. */
 const heedMuted = async () => {
-    if (unheard || state.own.audio?.enabled === false)
+    if (!unheard && state.own.audio?.enabled !== false)
+        return;
+    try {
         (await (unheard ??= import('./unheard.js'))).heed();
+    } catch {
+        // Without a connection it cannot be loaded: the next time.
+        unheard = null;
+    }
 };
 
 own.onOwnChange(() => {

@@ -45,14 +45,18 @@ export function notify(text, kind = 'error') {
 
 /** Takes a notice away after a while, but not from under the eyes or hands of who is at it. */
 function expire(notice) {
-    setTimeout(() => (notice.matches(':hover, :focus-within') ? expire(notice) : dismiss(notice)), NOTICE_MS);
+    // After a touch what was touched stays hovered.
+    const isHeld = () => notice.matches(':focus-within')
+        || (matchMedia('(hover: hover)').matches && notice.matches(':hover'));
+    setTimeout(() => (isHeld() ? expire(notice) : dismiss(notice)), NOTICE_MS);
 }
 
 /** The focus goes to the next notice, or back to where it was before. */
 function dismiss(notice) {
     if (notice.contains(document.activeElement)) {
         const next = notice.nextElementSibling ?? notice.previousElementSibling;
-        const back = cameFrom?.isConnected ? cameFrom : byId('room-name');
+        const isThere = cameFrom?.isConnected && (cameFrom.checkVisibility?.() ?? true);
+        const back = isThere ? cameFrom : byId('room-name');
         (next?.querySelector('button') ?? back).focus();
     }
     notice.remove();

@@ -93,7 +93,7 @@ export function publishCamera() {
             connection.unpublish(replaces);
         }
     }
-    told();
+    tellOwnChange();
 }
 
 export function publishScreen() {
@@ -103,7 +103,7 @@ export function publishScreen() {
         own.screenStream = null;
         own.screenStream = connection.publish('screenshare', own.screen, { replaces });
     }
-    told();
+    tellOwnChange();
 }
 
 export function stopCamera() {
@@ -112,7 +112,7 @@ export function stopCamera() {
     const stream = own.cameraStream;
     own.cameraStream = null;
     state.connection?.unpublish(stream?.id);
-    told();
+    tellOwnChange();
 }
 
 export async function startScreen() {
@@ -137,7 +137,7 @@ export function stopScreen() {
     const stream = own.screenStream;
     own.screenStream = null;
     state.connection?.unpublish(stream?.id);
-    told();
+    tellOwnChange();
 }
 
 /** One of our streams has ended; if the server ended it, the devices must go dark too. */
@@ -166,7 +166,7 @@ export function setMuted(isMuted) {
         own.audio.enabled = !isMuted;
         announce(isMuted ? t('Microphone off.') : t('Microphone on.'));
     }
-    told();
+    tellOwnChange();
 }
 
 export async function toggleMicrophone() {
@@ -198,7 +198,7 @@ export async function switchDevice(kind) {
     } catch (error) {
         notify(await explain(error, kind === 'audio' ? 'microphone' : 'camera'));
     }
-    told();
+    tellOwnChange();
 }
 
 export async function refreshDevices() {
@@ -216,7 +216,8 @@ export function isShutOut() {
 }
 
 /** Lets the page and the others know what we send. */
-function told() {
+/** Tells those who asked with onOwnChange. */
+export function tellOwnChange() {
     const now = { muted: own.audio?.enabled ? null : true, camera: own.video ? true : null };
     const { connection } = state;
     if (connection && Object.keys(now).some((key) => (connection.ownData[key] ?? null) !== now[key]))

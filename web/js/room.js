@@ -66,14 +66,16 @@ export class Room {
         this.diagnosis = null;
         this.uplink = null;
         const diagnose = async () => {
-            const [{ Diagnosis }, { Uplink }] = await Promise.all([import('./diagnosis.js'), import('./uplink.js')]);
+            const { Diagnosis } = await import('./diagnosis.js');
             if (signal.aborted)
                 return;
             this.diagnosis ??= new Diagnosis(connection, () => {
                 changed();
                 stage.showNotes(this.diagnosis);
             }, signal);
-            this.uplink ??= new Uplink(connection, changed, signal);
+            const { Uplink } = await import('./uplink.js');
+            if (!signal.aborted)
+                this.uplink ??= new Uplink(connection, changed, signal);
         };
         /** Who is large for all; loaded for who may say so, and when somebody is. */
         this.spotlight = null;

@@ -43,7 +43,7 @@ export function wireSettings(stage, reception) {
             stage.update(state.own.cameraStream);
     });
     box('hide-self', 'hideSelf', () => stage.layOut());
-    box('tell-muted', 'tellMuted', () => {});
+    box('tell-muted', 'tellMuted', () => own.tellOwnChange());
     box('hand-sound', 'handSound', () => {});
     box('use-keys', 'keys', () => {});
     choice('rotation', () => own.switchDevice('video').then(restartPreview));

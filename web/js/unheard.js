@@ -19,12 +19,16 @@ const TICKS = 10;
 const AGAIN_MS = 60_000;
 
 let ear = null;
+/** A track that cannot be listened to: some browsers refuse some rates. */
+let deafTo = null;
 let toldAt = -Infinity;
 
 /** Listens while the microphone is off; to be called when that may have changed. */
 export function heed() {
     const { audio } = state.own;
-    const isDue = preferences.tellMuted && state.isInside && audio?.readyState === 'live' && !audio.enabled;
+    // Without the removal of echo it would be what comes out of the loudspeakers.
+    const isDue = preferences.tellMuted && preferences.noise && state.isInside
+        && audio?.readyState === 'live' && !audio.enabled && audio !== deafTo;
     if (ear && (!isDue || ear.source !== audio))
         stop();
     if (isDue && !ear)
@@ -37,7 +41,14 @@ function listen(source) {
     track.enabled = true;
     const context = new AudioContext();
     const analyser = context.createAnalyser();
-    context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+    try {
+        context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+    } catch {
+        deafTo = source;
+        context.close();
+        track.stop();
+        return null;
+    }
     const samples = new Float32Array(analyser.fftSize);
     const loud = [];
     const timer = setInterval(() => {

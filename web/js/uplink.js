@@ -24,16 +24,20 @@ export class Uplink {
     constructor(connection, onChange, signal) {
         this.connection = connection;
         this.onChange = onChange;
+        // Said before the connection was lost.
+        this.#isWeak = Boolean(connection.ownData.weak);
         /** What the user should know; empty if all is well. */
         this.words = '';
         const timer = setInterval(() => this.#look(), LOOK_MS);
         signal.addEventListener('abort', () => {
             clearInterval(timer);
+            this.#isOver = true;
             this.words = '';
             this.#tell(false);
         });
     }
 
+    #isOver = false;
     #isWeak = false;
     #doubts = 0;
 
@@ -41,6 +45,8 @@ export class Uplink {
         const streams = [state.own.cameraStream, state.own.screenStream].filter((stream) => (
             stream?.connection === this.connection && stream.pc.connectionState === 'connected'));
         const fares = await Promise.all(streams.map(({ pc }) => fare(pc)));
+        if (this.#isOver)
+            return;
         if (fares.includes('bad'))
             this.#doubts = Math.min(LOOKS, this.#doubts + 1);
         else if (!fares.includes('middling'))

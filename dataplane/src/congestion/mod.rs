@@ -39,9 +39,11 @@ const STRAIN_TIMES: usize = 3;
 const STRAIN_US: u64 = 4_000_000;
 /// Decreases closer together count once.
 const STRAIN_APART_US: u64 = 300_000;
-/// Who loses a greater share is not probed, since more would be lost, too: the first where pictures flow, the second
-/// where none does, which nothing else would bring back.
-const PROBE_LOSS_MAX: (f64, f64) = (0.1, 0.25);
+/// Who loses a greater share is not probed, since more would be lost, too; and what a probe may lose itself to
+/// say something.
+const PROBE_LOSS_MAX: (f64, f64) = (0.1, 0.1);
+/// The same where no picture flows, which nothing else would bring back.
+const STARVED_LOSS_MAX: (f64, f64) = (0.25, 0.35);
 /// REMB counts for so long.
 const REMB_FOR_US: u64 = 30_000_000;
 
@@ -115,6 +117,7 @@ impl Controller {
             results.iter().filter(|r| r.arrived_us.is_some()).map(|r| r.sent_us).max()
         else {
             // All of them lost: that counts, too.
+            self.prober.note_lost(results);
             self.loss.take(results, self.throughput.bits_per_second(), self.aimd.rate_bps());
             return;
         };
@@ -215,11 +218,11 @@ impl Controller {
     ) -> Option<Cluster> {
         let estimate_bps = self.estimate_bps(None, now_us)?;
         let is_judged = self.feedback_us.is_some() || self.begun_us == Some(now_us);
-        let loss_max = if is_starved { PROBE_LOSS_MAX.1 } else { PROBE_LOSS_MAX.0 };
+        let (loss_max, lost_max) = if is_starved { STARVED_LOSS_MAX } else { PROBE_LOSS_MAX };
         if !is_judged || self.loss() > loss_max {
             return None;
         }
-        self.prober.begin(estimate_bps, wanted_bps, now_us)
+        self.prober.begin((estimate_bps, wanted_bps), lost_max, now_us)
     }
 
     /// The probe that runs, if any.

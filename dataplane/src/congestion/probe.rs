@@ -16,9 +16,6 @@ const SMALL_BELOW_BPS: u64 = 1_280_000;
 const SKIPPED: usize = 3;
 /// Packets that a probe must bring to count.
 const PACKETS_MIN: usize = 6;
-/// Of a probe that loses more than a tenth nothing is concluded: where a queue is full of the packets of others,
-/// what comes through is what it has pushed out, and no room.
-const LOST_MAX_TENTHS: usize = 1;
 /// A probe's rate is compared when its packets should all have been told of.
 const WAIT_US: u64 = 1_500_000;
 /// Between two probes that found nothing: doubled from the first to the second.
@@ -62,6 +59,9 @@ pub(crate) struct Prober {
     measured: Option<Cluster>,
     arrived: Vec<Packet>,
     lost: usize,
+    /// Of a probe that loses a larger share nothing is concluded: where a queue is full of the packets of
+    /// others, what comes through is what it has pushed out, and no room.
+    lost_max: f64,
     again_us: u64,
     next_us: u64,
     step_halves: u64,
@@ -75,6 +75,7 @@ impl Default for Prober {
             measured: None,
             arrived: Vec::new(),
             lost: 0,
+            lost_max: 0.0,
             again_us: AGAIN_US.0,
             next_us: 0,
             step_halves: STEP_HALVES.0,
@@ -96,11 +97,12 @@ impl Prober {
         self.next_us = self.next_us.max(now_us + CALM_US);
     }
 
-    /// Begins a probe if it is time: more is `wanted_bps` than the estimate allows.
+    /// Begins a probe if it is time: more is `wanted_bps` than the estimate allows. If it loses a larger share
+    /// than `lost_max`, it says nothing.
     pub(crate) fn begin(
         &mut self,
-        estimate_bps: u64,
-        wanted_bps: u64,
+        (estimate_bps, wanted_bps): (u64, u64),
+        lost_max: f64,
         now_us: u64,
     ) -> Option<Cluster> {
         if wanted_bps <= estimate_bps || now_us < self.next_us || self.measured.is_some() {
@@ -116,11 +118,18 @@ impl Prober {
         self.running = Some(cluster);
         self.measured = self.running;
         self.arrived.clear();
-        self.lost = 0;
+        (self.lost, self.lost_max) = (0, lost_max);
         self.next_us = now_us + self.again_us;
         self.again_us = (2 * self.again_us).min(AGAIN_US.1);
         self.step_halves = STEP_HALVES.1;
         Some(cluster)
+    }
+
+    /// Takes feedback that tells of losses only.
+    pub(crate) fn note_lost(&mut self, results: &[PacketResult]) {
+        if let Some(cluster) = self.measured {
+            self.lost += results.iter().filter(|result| result.probe == cluster.id).count();
+        }
     }
 
     /// Takes what feedback told; returns what a probe has measured, once, in bits per second.
@@ -161,7 +170,7 @@ impl Prober {
 
     fn measure(&self) -> Option<u64> {
         let sent = self.arrived.len() + self.lost;
-        if self.arrived.len() < PACKETS_MIN || self.lost * 10 > sent * LOST_MAX_TENTHS {
+        if self.arrived.len() < PACKETS_MIN || self.lost as f64 > self.lost_max * sent as f64 {
             return None;
         }
         let counted = self.arrived.get(self.arrived.len() / SKIPPED..)?;
@@ -191,7 +200,7 @@ mod tests {
     /// A probe of 1.5 Mbit/s through a token bucket of `rate` with a burst of 4000 octets.
     fn probe_through(rate_bps: u64) -> Option<u64> {
         let mut prober = Prober::default();
-        let cluster = prober.begin(500_000, 1_500_000, 1)?;
+        let cluster = prober.begin((500_000, 1_500_000), 0.1, 1)?;
         assert_eq!(cluster.rate_bps, 1_500_000);
         let (mut results, mut sent_us) = (Vec::new(), cluster.since_us);
         let (mut tokens, mut free_us) = (4000.0, 0.0f64);
@@ -222,11 +231,11 @@ mod tests {
     #[test]
     fn a_probe_of_a_low_rate_brings_enough_packets() {
         let mut prober = Prober::default();
-        let cluster = prober.begin(50_000, 300_000, 1).expect("a probe");
+        let cluster = prober.begin((50_000, 300_000), 0.1, 1).expect("a probe");
         let bytes = cluster.rate_bps * (cluster.until_us - cluster.since_us) / 8_000_000;
         assert!(cluster.is_small && bytes / PADDING_BYTES >= PACKETS_MIN as u64, "{bytes}");
         let mut prober = Prober::default();
-        let cluster = prober.begin(1_000_000, 3_000_000, 1).expect("a probe");
+        let cluster = prober.begin((1_000_000, 3_000_000), 0.1, 1).expect("a probe");
         assert!(!cluster.is_small && cluster.until_us - cluster.since_us == PROBE_US);
     }
 
@@ -234,7 +243,7 @@ mod tests {
     fn a_probe_that_loses_more_than_a_tenth_says_nothing() {
         let measured = |lost: u64| {
             let mut prober = Prober::default();
-            let cluster = prober.begin(500_000, 1_500_000, 1)?;
+            let cluster = prober.begin((500_000, 1_500_000), 0.1, 1)?;
             let results: Vec<PacketResult> = (0..20)
                 .map(|at| {
                     let sent_us = cluster.since_us + at * 3_000;
@@ -254,13 +263,13 @@ mod tests {
         let mut prober = Prober::default();
         let mut begun = Vec::new();
         for now_us in (0..60_000_000).step_by(10_000) {
-            if prober.begin(300_000, 900_000, now_us).is_some() {
+            if prober.begin((300_000, 900_000), 0.1, now_us).is_some() {
                 begun.push(now_us);
             }
             prober.take(&[], 50_000, now_us);
         }
         let gaps: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps.is_sorted() && gaps.last().is_some_and(|gap| *gap <= 8_100_000), "{gaps:?}");
-        assert_eq!(prober.begin(900_000, 900_000, 100_000_000), None, "enough");
+        assert_eq!(prober.begin((900_000, 900_000), 0.1, 100_000_000), None, "enough");
     }
 }
