@@ -15,7 +15,6 @@ import { showShares } from './share-picker.js';
 import { listenFor, longestSilent } from './speaking.js';
 import { state } from './state.js';
 import { Tile } from './tile.js';
-import { entriesOf } from './tile-menu.js';
 
 /** A page that nobody looks at gets no pictures after so long. */
 const HIDDEN_AFTER_MS = 10_000;
@@ -50,7 +49,7 @@ export class Stage {
 
     add(stream, replaces) {
         const tile = new Tile(stream, {
-            deeds: (tile) => entriesOf(tile, this),
+            deeds: async (tile) => (await import('./tile-menu.js')).entriesOf(tile, this),
             pin: (tile) => this.pin(tile),
             stop: (tile) => this.deeds.stopSharing(tile.stream),
         });

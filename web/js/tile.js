@@ -7,7 +7,7 @@ import { nameOf } from './names.js';
 import { preferences } from './preferences.js';
 
 export class Tile {
-    /** `deeds(tile)` gives the entries of its menu; `pin(tile)` pins it or takes the pin away. */
+    /** `deeds(tile)` gives a promise of its menu's entries; `pin(tile)` pins it or takes the pin away. */
     constructor(stream, { deeds, pin, stop }) {
         this.stream = stream;
         this.isOwn = stream.direction === 'up';
@@ -23,7 +23,11 @@ export class Tile {
         this.hand = element('span', { className: 'tile-hand', hidden: true, 'aria-hidden': 'true' },
             icon('hand'), element('b', {}));
         this.avatar = element('div', { className: 'avatar', 'aria-hidden': 'true' });
-        this.menu = button('more', '', () => openMenu(this.menu, this.menu.title, deeds(this)));
+        this.menu = button('more', '', async () => {
+            const entries = await deeds(this);
+            if (this.menu.isConnected)
+                openMenu(this.menu, this.menu.title, entries);
+        });
         this.menu.classList.add('tile-menu');
         this.menu.setAttribute('aria-haspopup', 'menu');
         this.menu.setAttribute('aria-expanded', 'false');
