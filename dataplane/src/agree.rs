@@ -225,14 +225,13 @@ fn agreed_formats(section: &Section, role: Role, kind: MediaKind, codecs: &[Code
         let repair =
             helpers.clone().find(|repair| repair.is_rtx && repair.apt() == Some(format.pt));
         let redundant = helpers.find(|red| kind == MediaKind::Audio && red.is_red_of(format.pt));
-        let redundant = redundant.map(|red| answered(red, kind));
-        let own = [Some(answered(format, kind)), repair.map(|repair| answered(repair, kind))];
         // Redundant audio: publishers send what they find first; we make it for viewers where it is needed.
         let (first, last) = match role {
             Role::Publisher => (redundant, None),
             Role::Viewer => (None, redundant),
         };
-        agreed.extend(first.into_iter().chain(own.into_iter().flatten()).chain(last));
+        let all = first.into_iter().chain([format]).chain(repair).chain(last);
+        agreed.extend(all.map(|format| answered(format, kind)));
     }
     agreed
 }

@@ -62,13 +62,12 @@ impl Fragment {
     /// Reads a candidate as browsers write it in JSON (`RTCIceCandidateInit`), which some players send
     /// in place of a fragment and end if that is refused.
     fn of_json(text: &str) -> Option<Self> {
-        let init: Value =
-            text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())??;
+        let init: Value = serde_json::from_str(text).ok()?;
         let candidate = init.get("candidate")?.as_str()?;
         let ufrag = init.get("usernameFragment").and_then(Value::as_str);
         let ufrag = ufrag.filter(|ufrag| is_ice_token(ufrag, 1));
-        let candidates = Some(candidate).filter(|it| it.starts_with("candidate:"));
-        let candidates = candidates.map(str::to_owned).into_iter().collect();
+        let is_one = candidate.starts_with("candidate:");
+        let candidates = is_one.then(|| candidate.to_owned()).into_iter().collect();
         Some(Self { ufrag: ufrag.map(str::to_owned), pwd: None, candidates })
     }
 

@@ -216,7 +216,6 @@ export function isShutOut() {
 }
 
 /** Lets the page and the others know what we send. */
-/** Tells those who asked with onOwnChange. */
 export function tellOwnChange() {
     const now = { muted: own.audio?.enabled ? null : true, camera: own.video ? true : null };
     const { connection } = state;

@@ -56,9 +56,7 @@ function listen(source) {
         const rms = Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
         loud.push(rms > LOUD_RMS);
         loud.splice(0, loud.length - TICKS);
-        if (!preferences.tellMuted)
-            stop();
-        else if (loud.filter(Boolean).length >= LOUD_TICKS)
+        if (loud.filter(Boolean).length >= LOUD_TICKS)
             tell();
     }, TICK_MS);
     return { source, track, context, timer };

@@ -117,7 +117,7 @@ impl Controller {
             results.iter().filter(|r| r.arrived_us.is_some()).map(|r| r.sent_us).max()
         else {
             // All of them lost: that counts, too.
-            self.prober.note_lost(results);
+            self.prober.note(results);
             self.loss.take(results, self.throughput.bits_per_second(), self.aimd.rate_bps());
             return;
         };

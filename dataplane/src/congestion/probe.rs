@@ -57,6 +57,7 @@ pub(crate) struct Prober {
     last_id: ProbeId,
     running: Option<Cluster>,
     measured: Option<Cluster>,
+    /// What is known of the packets of the one to be measured.
     arrived: Vec<Packet>,
     lost: usize,
     /// Of a probe that loses a larger share nothing is concluded: where a queue is full of the packets of
@@ -125,11 +126,19 @@ impl Prober {
         Some(cluster)
     }
 
-    /// Takes feedback that tells of losses only.
-    pub(crate) fn note_lost(&mut self, results: &[PacketResult]) {
-        if let Some(cluster) = self.measured {
-            self.lost += results.iter().filter(|result| result.probe == cluster.id).count();
+    /// Notes what became of a probe's packets; returns whether feedback tells of what left after it.
+    pub(crate) fn note(&mut self, results: &[PacketResult]) -> bool {
+        let Some(cluster) = self.measured else { return false };
+        for result in results.iter().filter(|result| result.probe == cluster.id) {
+            match result.arrived_us {
+                Some(arrived_us) => {
+                    let PacketResult { sent_us, bytes, .. } = *result;
+                    self.arrived.push(Packet { sent_us, arrived_us, bytes });
+                }
+                None => self.lost += 1,
+            }
         }
+        results.iter().any(|result| result.sent_us >= cluster.until_us)
     }
 
     /// Takes what feedback told; returns what a probe has measured, once, in bits per second.
@@ -140,20 +149,7 @@ impl Prober {
         now_us: u64,
     ) -> Option<u64> {
         let cluster = self.measured?;
-        let mut is_past = false;
-        for result in results {
-            is_past |= result.sent_us >= cluster.until_us;
-            if result.probe != cluster.id {
-                continue;
-            }
-            match result.arrived_us {
-                Some(arrived_us) => {
-                    let PacketResult { sent_us, bytes, .. } = *result;
-                    self.arrived.push(Packet { sent_us, arrived_us, bytes });
-                }
-                None => self.lost += 1,
-            }
-        }
+        let is_past = self.note(results);
         let is_late = now_us > cluster.until_us + rtt_us + WAIT_US;
         if !is_past && !is_late {
             return None;

@@ -21,6 +21,14 @@ fn publisher(net: &mut Net) -> usize {
     publisher
 }
 
+fn viewer_of(net: &mut Net, publisher: usize) -> usize {
+    let wanted = net.publications(publisher);
+    assert_eq!(wanted.len(), 1, "it is opus, whatever it came in");
+    let viewer = net.viewer(0, &wanted, LayerCap::High);
+    net.connect(viewer);
+    viewer
+}
+
 fn sound(seq: u64) -> Vec<u8> {
     format!("opus {seq}").into_bytes()
 }
@@ -62,10 +70,7 @@ fn what_is_lost_on_the_way_here_is_found_in_the_next_packets() {
     let mut net = Net::new(1);
     let publisher = publisher(&mut net);
     (10..20).for_each(|seq| speak(&mut net, publisher, seq, false));
-    let wanted = net.publications(publisher);
-    assert_eq!(wanted.len(), 1, "it is opus, whatever it came in");
-    let viewer = net.viewer(0, &wanted, LayerCap::High);
-    net.connect(viewer);
+    let viewer = viewer_of(&mut net, publisher);
     // One packet, two at a stretch, three at a stretch: of those the first is lost for good.
     let is_lost = |seq| matches!(seq, 25 | 30 | 31 | 40..=42);
     (20..60).for_each(|seq| speak(&mut net, publisher, seq, is_lost(seq)));
@@ -92,9 +97,7 @@ fn padding_between_redundant_packets_leaves_no_gap() {
     let mut net = Net::new(1);
     let publisher = publisher(&mut net);
     (10..20).for_each(|seq| speak(&mut net, publisher, seq, false));
-    let wanted = net.publications(publisher);
-    let viewer = net.viewer(0, &wanted, LayerCap::High);
-    net.connect(viewer);
+    let viewer = viewer_of(&mut net, publisher);
     for seq in 20..40 {
         match seq {
             30..33 => write(&mut net, publisher, seq, Vec::new()),
@@ -118,9 +121,7 @@ fn a_block_with_a_gap_before_the_packet_is_nobody_s() {
     let mut net = Net::new(1);
     let publisher = publisher(&mut net);
     (10..20).for_each(|seq| speak_with(&mut net, publisher, seq, &[2], false));
-    let wanted = net.publications(publisher);
-    let viewer = net.viewer(0, &wanted, LayerCap::High);
-    net.connect(viewer);
+    let viewer = viewer_of(&mut net, publisher);
     (20..40).for_each(|seq| speak_with(&mut net, publisher, seq, &[2], seq == 30));
     let expected = (20..40).filter(|seq| *seq != 30);
     let expected: Vec<String> = expected.map(|seq| format!("opus {seq}")).collect();
