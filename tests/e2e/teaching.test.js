@@ -406,9 +406,15 @@ describe('teaching', { concurrency: 1 }, () => {
         await page.evaluate(() => window.aula.connection.emit('chat', { message: {
             id: 'm1', source: 'x', username: 'x', time: new Date().toISOString(), value: 'followed' } }));
         await until('the end still', async () => await toEnd() < 2);
-        await list.evaluate((node) => { node.scrollTop = 0; });
-        await teacher.evaluate(() => window.aula.connection.chat('further down'));
+        // At once, so that the line is there before the page hears of the scrolling.
+        await list.evaluate((node) => {
+            node.scrollTop = 0;
+            window.aula.connection.emit('chat', { message: {
+                id: 'm2', source: 'x', username: 'x', time: new Date().toISOString(), value: 'further down' } });
+        });
         await page.waitForSelector('#chat-below:has-text("1 new message below")');
+        await teacher.evaluate(() => window.aula.connection.chat('still further'));
+        await page.waitForSelector('#chat-below:has-text("2 new messages below")');
         assert.ok(await toEnd() > 100, 'who reads is left in peace');
         await page.click('#chat-below');
         await page.waitForSelector('#chat-below', { state: 'hidden' });

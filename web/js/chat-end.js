@@ -32,6 +32,8 @@ export class ChatEnd {
 
     /** Another line is there, and shall be seen or not. */
     grew(isSeen) {
+        // The button takes room of the list, which shall not look like somebody else's doing.
+        this.#isThere = isSeen;
         if (isSeen)
             this.reach();
         else
