@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
 import { publish } from './peer/layers.js';
-import { decode, films, folder, group, record, shown, timeline, timelines } from './peer/recorded.js';
+import { decode, films, folder, group, record, shown, timeline, timelines, wholePictures } from './peer/recorded.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { sleep, until } from './peer/wait.js';
@@ -141,13 +141,14 @@ describe('recording', { concurrency: 1 }, () => {
             const path = join(folder(server, codec), file);
             const { sizes, held, tracks } = await shown(path);
             assert.equal(tracks, 1);
-            // Each picture once, whatever it is made of.
-            assert.equal(sizes.length, held);
+            // Each picture once, whatever it is made of. An encoder that is late leaves the highest layer out;
+            // dav1d shows no picture of AV1 without it.
+            assert.equal(sizes.length, codec === 'av1' ? await wholePictures(path) : held);
             const widths = sizes.map((size) => Number(size.split('x')[0]));
             const largest = Math.max(...widths);
             assert.ok(largest >= width, `${largest} of ${width}`);
-            // An encoder that is late leaves the highest layer out.
-            context.diagnostic(`${widths.filter((shown) => shown < largest).length} of ${held} are smaller`);
+            const smaller = widths.filter((shown) => shown < largest).length + held - sizes.length;
+            context.diagnostic(`${smaller} of ${held} are smaller`);
             await decode(path, ['video']);
             const viewer = await openPage(browser, 'viewer');
             await viewer.context().setHTTPCredentials({ username: 'ann', password: 'teacher' });

@@ -70,6 +70,17 @@ export async function record(page) {
     await page.waitForSelector('#room-recording:not([hidden])');
 }
 
+/** How many pictures of a file in AV1 hold the highest spatial layer that it has. */
+export async function wholePictures(path) {
+    const { stderr } = await run(process.env.FFMPEG, [
+        '-hide_banner', '-nostdin', '-i', path, '-map', '0:v', '-c', 'copy', '-bsf:v', 'trace_headers', '-f', 'null', '-',
+    ], { maxBuffer: 1 << 28 });
+    // What comes before the first one describes the track.
+    const highest = stderr.split(/\] Packet: /).slice(1).map((packet) => (
+        Math.max(0, ...[...packet.matchAll(/ spatial_id +[01]+ = (\d)/g)].map(([, layer]) => Number(layer)))));
+    return highest.filter((layer) => layer === Math.max(...highest)).length;
+}
+
 /** The sizes of all pictures of a file as FFmpeg shows them, one after the other, and how many it holds. */
 export async function shown(path) {
     const show = (...how) => run(process.env.FFMPEG, [
