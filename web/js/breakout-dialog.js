@@ -6,6 +6,7 @@ import { list, need, t, tn } from './language.js';
 import { nameOf } from './names.js';
 import { personOf } from './person.js';
 import { serverNow, state } from './state.js';
+import './tools-style.js';
 
 await need('tools');
 

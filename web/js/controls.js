@@ -26,7 +26,7 @@ export function wireControls(given) {
     }
     on('hands-chip', () => {
         openPanel('people');
-        (byId('hands').querySelector('button') ?? byId('people-close')).focus();
+        (byId('hands-list').querySelector('button') ?? byId('people-close')).focus();
     });
     on('view-button', () => toggleView());
     on('keys-button', () => byId('keys').showModal());

@@ -3,6 +3,7 @@
 import { element } from './element.js';
 import { need, t, tn } from './language.js';
 import { notify } from './notices.js';
+import './tools-style.js';
 
 await need('tools');
 

@@ -5,6 +5,7 @@ import { need, number, t } from './language.js';
 import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
 import { randomId } from './random.js';
+import './tools-style.js';
 import { FILE_MAX_BYTES, Transfer } from './transfer.js';
 
 await need('tools');

@@ -37,8 +37,14 @@ export class Floor {
             : t('Everybody may speak again.'), 'info');
     }
 
+    /** Gives the word, and with it the permission to present to who lacks it. */
     letSpeak(user) {
-        this.connection.userMessage('mayspeak', user.id);
+        const mayPresent = user.permissions.includes('present');
+        if (!mayPresent)
+            this.connection.userAction('present', user.id);
+        // Otherwise the server's word is enough.
+        if (mayPresent || this.isQuiet)
+            this.connection.userMessage('mayspeak', user.id);
     }
 
     /** An operator asks for silence, of us or of all. */
@@ -52,8 +58,8 @@ export class Floor {
 
     mayspeak(by) {
         this.#maySpeak = true;
-        notify(t('{name} lets you speak. Your microphone is still off.',
-            { name: by || t('An operator') }), 'info');
+        const text = t('{name} lets you speak.', { name: by || t('An operator') });
+        notify(state.own.audio?.enabled ? text : `${text} ${t('Your microphone is still off.')}`, 'info');
     }
 
     /** The group's data may have changed. */

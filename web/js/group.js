@@ -97,6 +97,7 @@ byId('rooms-button').addEventListener('click', async () => {
     const { openBreakoutDialog } = await import('./breakout-dialog.js');
     openBreakoutDialog(state.breakouts);
 });
+byId('poll-button').addEventListener('click', async () => (await state.room.polls()).open());
 byId('attendance-button').addEventListener('click',
     async () => (await import('./attendance-table.js')).save(state.room.attendance));
 wireFilm();

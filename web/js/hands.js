@@ -21,10 +21,11 @@ const QUIET_MS = 2_000;
 let refreshStops;
 
 export class Hands {
-    /** `onChange(places)` gets a Map of user ids to places in the queue. */
-    constructor(connection, onChange) {
+    /** `onChange(places)` gets a Map of user ids to places in the queue; `letSpeak(user)` gives somebody the word. */
+    constructor(connection, onChange, letSpeak) {
         this.connection = connection;
         this.onChange = onChange;
+        this.letSpeak = letSpeak;
         byId('lower-all').onclick = () => this.lowerAll();
         refreshStops ??= rove(byId('hands-list'), 'button');
         this.clear();
@@ -108,6 +109,21 @@ export class Hands {
             chime();
     }
 
+    #row(user, isOp) {
+        const name = nameOf(user);
+        const button = (text, label, onclick) => element('button', {
+            type: 'button', className: 'plain', 'aria-label': label, onclick,
+        }, text);
+        return element('li', {},
+            element('span', { dir: 'auto' }, isSelf(user) ? t('{name} (you)', { name }) : name),
+            isOp && !isSelf(user) ? button(t('Let speak'), t('{name}: {text}', { name: t('Let speak'), text: name }), () => {
+                this.letSpeak(user);
+                this.lower(user);
+            }) : '',
+            isOp || isSelf(user) ? button(t('Lower'), t('Lower the hand of {name}', { name }),
+                () => this.lower(user)) : '');
+    }
+
     #show() {
         const { queue } = this;
         const users = queue.map((id) => this.connection.users.get(id));
@@ -121,16 +137,13 @@ export class Hands {
         chip.setAttribute('aria-label', `${t('Raised hands: {count}.', { count: queue.length })} ${names}${more}`);
         byId('hands').hidden = queue.length === 0;
         byId('lower-all').hidden = !isOp;
-        const hadFocus = byId('hands-list').contains(document.activeElement);
-        byId('hands-list').replaceChildren(...users.map((user) => element('li', {},
-            element('span', { dir: 'auto' }, isSelf(user) ? t('{name} (you)', { name: nameOf(user) }) : nameOf(user)),
-            isOp || isSelf(user) ? element('button', {
-                type: 'button', className: 'plain', 'aria-label': t('Lower the hand of {name}', { name: nameOf(user) }),
-                onclick: () => this.lower(user),
-            }, t('Lower')) : '')));
+        const buttons = () => [...byId('hands-list').querySelectorAll('button')];
+        const labelOf = (button) => button.getAttribute('aria-label');
+        const focus = buttons().find((button) => button === document.activeElement);
+        byId('hands-list').replaceChildren(...users.map((user) => this.#row(user, isOp)));
         refreshStops();
-        if (hadFocus)
-            (byId('hands-list').querySelector('button') ?? byId('people-button')).focus();
+        if (focus)
+            (buttons().find((button) => labelOf(button) === labelOf(focus)) ?? buttons()[0] ?? byId('people-button')).focus();
         const button = byId('hand-button');
         button.setAttribute('aria-pressed', String(this.isRaised));
         button.title = this.isRaised ? t('Your hand is up. H lowers it.') : t('Raise your hand (H)');

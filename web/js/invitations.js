@@ -4,6 +4,7 @@ import { byId, element } from './element.js';
 import { dateTime, need, t } from './language.js';
 import { announce, notify } from './notices.js';
 import { state } from './state.js';
+import './tools-style.js';
 
 await need('tools');
 

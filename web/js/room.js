@@ -31,7 +31,7 @@ export class Room {
         this.hands = new Hands(connection, (places) => {
             this.people?.showHands(places);
             stage.showHands(places);
-        });
+        }, (user) => this.floor.letSpeak(user));
         this.people = new People(connection, {
             writeTo: (user) => {
                 openPanel('chat');
@@ -82,6 +82,8 @@ export class Room {
         const load = () => {
             diagnose();
             this.#light(stage);
+            if (connection.data.poll)
+                this.polls();
         };
         connection.addEventListener('joined', load, { signal });
         if (connection.isJoined)
@@ -101,6 +103,12 @@ export class Room {
         return this.#invitations;
     }
 
+    /** The poll; loaded when there is one, and for who asks. */
+    async polls() {
+        const { Polls } = await import('./polls.js');
+        return this.#polls ??= new Polls(this.connection, this.signal);
+    }
+
     /** The page shows another group; the membership may go on. */
     end() {
         this.#stop.abort();
@@ -118,4 +126,5 @@ export class Room {
     #stop = new AbortController();
     #files = null;
     #invitations = null;
+    #polls = null;
 }
