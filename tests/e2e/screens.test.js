@@ -134,6 +134,10 @@ function allScreens(locale) {
         await page.waitForSelector('dialog.rooms[open]');
         await look(page, 'dialog-rooms');
         await page.keyboard.press('Escape');
+        await page.click('#poll-button');
+        await page.waitForSelector('dialog[open]');
+        await look(page, 'dialog-poll');
+        await page.keyboard.press('Escape');
         await page.evaluate(() => window.aula.connection.emit('notice',
             { kind: 'warning', text: 'the bell rings in five minutes' }));
         await page.evaluate(() => window.aula.connection.emit('silent', {}));
@@ -145,6 +149,28 @@ function allScreens(locale) {
         await page.fill('#people-search', 'nobody at all');
         await page.waitForSelector('#people-none:not(:empty)');
         await look(page, 'film-and-search');
+    });
+
+    test('a poll: counted, answered, shown', async () => {
+        await page.click('#people-close');
+        const poll = {
+            id: 'p', question: 'Which of these is a prime number?', state: 'open',
+            answers: ['91', '97', 'none of them, because each can be divided by seven'],
+        };
+        const become = (permissions, change = {}) => page.evaluate(([permissions, poll]) => {
+            const { connection } = window.aula;
+            Object.assign(connection, { permissions, data: { poll } });
+            connection.emit('joined', { kind: 'change' });
+        }, [permissions, { ...poll, ...change }]);
+        await become(['op', 'present', 'message']);
+        await page.waitForSelector('.poll-counts');
+        await look(page, 'poll-counted');
+        await become(['present', 'message']);
+        await page.waitForSelector('.poll-answers');
+        await look(page, 'poll-open');
+        await become(['present', 'message'], { state: 'ended', result: [3, 20, 1], voters: STUDENTS });
+        await page.waitForSelector('.poll-counts');
+        await look(page, 'poll-result');
     });
 }
 

@@ -3,16 +3,15 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
-import {
-    inbound, joinGroup, openPage, peopleOf, screenshot, seesAndHears,
-} from './peer/browser.js';
+import { inbound, joinGroup, openPage, peopleOf, screenshot, seesAndHears } from './peer/browser.js';
 import { fillClass } from './peer/pretend.js';
+import { recordedFilm, tones } from './peer/sources.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const LECTURE = {
     codecs: ['vp8', 'opus'],
-    users: { teacher: { password: 'chalk', permissions: 'op' } },
+    users: { teacher: { password: 'chalk', permissions: 'op' }, guest: { password: 'chalk', permissions: 'observe' } },
     'wildcard-user': { password: { type: 'wildcard' }, permissions: 'present' },
 };
 
@@ -66,6 +65,35 @@ describe('teaching', { concurrency: 1 }, () => {
         for (const page of [teacher, ann, bob])
             await until('no hands', async () => (await queue(page)).length === 0);
         assert.notEqual(await focused(teacher), 'BODY');
+    });
+
+    test('who is first in the queue is let speak by one click, which lowers the hand; by keyboard, too', async () => {
+        const guest = await join('guest', { password: 'chalk' });
+        for (const [page, name] of [[bob, 'bob'], [guest, 'guest'], [ann, 'ann']]) {
+            await page.click('#hand-button');
+            await until('the hand', async () => (await queue(teacher)).includes(name));
+        }
+        assert.equal(await ann.getByRole('button', { name: /^Let speak/ }).count(), 0, 'for operators only');
+        await teacher.focus('#hands-chip');
+        await teacher.keyboard.press('Enter');
+        const label = () => teacher.evaluate(() => document.activeElement.getAttribute('aria-label'));
+        assert.equal(await label(), 'Let speak: bob');
+        await screenshot(teacher, 'let-speak');
+        await teacher.keyboard.press('Enter');
+        await bob.waitForSelector('.notice:has-text("teacher lets you speak. Your microphone is still off.")');
+        await until('bob out of the queue', async () => (await queue(teacher)).join() === 'guest,ann');
+        assert.equal(await bob.getAttribute('#hand-button', 'aria-pressed'), 'false');
+        assert.equal(await label(), 'Let speak: guest');
+        assert.equal(await guest.isVisible('#mic-button'), false);
+        await bob.click('#hand-button');
+        await until('bob last', async () => (await queue(teacher)).join() === 'guest,ann,bob');
+        assert.equal(await label(), 'Let speak: guest', 'the focus stays');
+        await teacher.keyboard.press('Enter');
+        await guest.waitForSelector('.notice:has-text("You may speak now")');
+        await guest.waitForSelector('#mic-button:visible');
+        await guest.close();
+        await teacher.click('#lower-all');
+        await until('no hands', async () => (await queue(teacher)).length === 0);
     });
 
     test('muting all sticks, until somebody is let speak', async () => {
@@ -474,7 +502,7 @@ describe('teaching', { concurrency: 1 }, () => {
 
     test('a file is shown to all as it plays', async () => {
         await teacher.setInputFiles('#film-file', { name: 'film.webm', mimeType: 'video/webm',
-            buffer: Buffer.from(await recorded(ann), 'base64') });
+            buffer: Buffer.from(await recordedFilm(ann), 'base64') });
         await until('ann to see it large', async () => (await inbound(ann)).some(
             ({ label, framesDecoded }) => label === 'video' && framesDecoded > 3));
         await ann.waitForSelector('.tile.is-large:has-text("film")');
@@ -562,47 +590,6 @@ describe('teaching', { concurrency: 1 }, () => {
         assert.equal(await focused(teacher), 'leave-button');
         assert.equal(await teacher.isVisible('#room'), true);
     });
-
-    /** A film of some seconds, in base64. */
-    function recorded(page) {
-        return page.evaluate(async () => {
-            const canvas = document.createElement('canvas');
-            const context = canvas.getContext('2d');
-            const timer = setInterval(() => {
-                context.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
-                context.fillRect(0, 0, canvas.width, canvas.height);
-            }, 50);
-            const recorder = new MediaRecorder(canvas.captureStream(), { mimeType: 'video/webm' });
-            const chunks = [];
-            recorder.ondataavailable = ({ data }) => chunks.push(data);
-            recorder.start();
-            await new Promise((resolve) => setTimeout(resolve, 6_000));
-            recorder.stop();
-            await new Promise((resolve) => recorder.addEventListener('stop', resolve));
-            clearInterval(timer);
-            const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
-            return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
-        });
-    }
-
-    /** Runs in the page before all: microphones that always hear something. */
-    function tones() {
-        const { mediaDevices } = navigator;
-        const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
-        mediaDevices.getUserMedia = async (wanted) => {
-            const media = await getUserMedia(wanted);
-            const context = new AudioContext();
-            for (const track of media.getAudioTracks()) {
-                const [oscillator, sink] = [context.createOscillator(), context.createMediaStreamDestination()];
-                oscillator.connect(sink);
-                oscillator.start();
-                media.removeTrack(track);
-                track.stop();
-                media.addTrack(sink.stream.getAudioTracks()[0]);
-            }
-            return media;
-        };
-    }
 
     function focused(page) {
         return page.evaluate(() => document.activeElement.id || document.activeElement.tagName);

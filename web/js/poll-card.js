@@ -11,6 +11,8 @@ import './tools-style.js';
 
 await need('tools');
 
+/** Longer answers stand one below the other. */
+const SHORT_MAX = 24;
 /** There the panels lie on the stage. */
 const NARROW = '(max-width: 45rem)';
 
@@ -50,7 +52,7 @@ export class PollCard {
         if (this.#isCovered)
             openPanel(null);
         this.#place();
-        (this.#card.querySelector('.poll-answers button, .poll-deeds button') ?? this.#title).focus();
+        (this.#card.querySelector('.poll-answers button, .poll-foot button') ?? this.#title).focus();
     }
 
     /** Takes away the panel that lies on it, if one does. */
@@ -116,14 +118,15 @@ export class PollCard {
                 element('button', {
                     type: 'button', className: 'plain', 'aria-label': t('Hide the poll'),
                     title: t('Hide the poll'), onclick: () => this.#putAside(),
-                }, '–')),
+                }, '×')),
             ...this.#list(),
-            element('p', { className: 'poll-note', dir: 'auto' }),
-            ...this.#deeds(),
+            element('div', { className: 'poll-foot' },
+                element('p', { className: 'poll-note', dir: 'auto' }), ...this.#deeds()),
         );
+        this.#card.classList.toggle('is-long', poll.answers.some(({ length }) => length > SHORT_MAX));
         // What was pressed may be gone, with the state that it changed.
         if (focus)
-            (this.#card.querySelector('.poll-deeds button') ?? this.#title).focus();
+            (this.#card.querySelector('.poll-foot button') ?? this.#title).focus();
     }
 
     /** The answers: to choose among, with their counts, or not at all. */
@@ -147,11 +150,10 @@ export class PollCard {
         const deed = (text, act) => element('button', {
             type: 'button', onclick: ({ detail }) => detail <= 1 && act(),
         }, text);
-        return [element('div', { className: 'poll-deeds' }, ...poll.isOpen
-            ? [deed(t('End the poll'), this.deeds.end)] : [
-                poll.result ? '' : deed(t('Show the result to all'), this.deeds.publish),
-                deed(t('Remove the poll'), this.deeds.putAway),
-            ])];
+        if (poll.isOpen)
+            return [deed(t('End the poll'), this.deeds.end)];
+        const removal = deed(t('Remove the poll'), this.deeds.putAway);
+        return poll.result ? [removal] : [deed(t('Show the result to all'), this.deeds.publish), removal];
     }
 
     /** What changes while it is the same thing. */

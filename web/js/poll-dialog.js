@@ -18,7 +18,7 @@ export function openPollDialog(ask) {
     const preset = (text, lines) => element('button', {
         type: 'button', onclick: () => { answers.value = lines.join('\n'); },
     }, text);
-    const dialog = element('dialog', { className: 'rooms', 'aria-labelledby': 'poll-ask-title' });
+    const dialog = element('dialog', { 'aria-labelledby': 'poll-ask-title' });
     const send = (event) => {
         event.preventDefault();
         const found = linesOf(answers.value);
