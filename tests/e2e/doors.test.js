@@ -135,6 +135,34 @@ describe('doors', { concurrency: 1 }, () => {
             async () => (await peopleOf(teacher)).join() === 'teacher');
     });
 
+    test('all who are there may present, or no longer, and are counted', async () => {
+        const students = await Promise.all(['anna', 'ben'].map(
+            (name) => joinGroup(browser, name, { group: 'lecture' })));
+        await until('both in the list', async () => (await peopleOf(teacher)).join() === 'anna,ben,teacher');
+        if (!await teacher.isVisible('#people'))
+            await teacher.click('#people-button');
+        const choose = async (name) => {
+            await teacher.click('#present-button');
+            await teacher.getByRole('button', { name, exact: true }).click();
+        };
+        await choose('Allow it to 2 people');
+        await teacher.waitForSelector('.notice:has-text("2 people more may present now.")');
+        for (const student of students)
+            await student.waitForSelector('#mic-button', { state: 'visible' });
+        const late = await joinGroup(browser, 'late', { group: 'lecture' });
+        await until('late in the list', async () => (await peopleOf(teacher)).includes('late'));
+        await teacher.click('#present-button');
+        await teacher.waitForSelector('dialog[open]:has-text("Allow it to 1 person")');
+        await teacher.keyboard.press('Enter');
+        assert.equal(await teacher.evaluate(() => document.activeElement.id), 'present-button', 'nothing by mistake');
+        await choose('Take it from 2 people');
+        await teacher.waitForSelector('.notice:has-text("2 people may no longer present.")');
+        for (const student of [...students, late]) {
+            await student.waitForSelector('#mic-button', { state: 'hidden' });
+            await student.close();
+        }
+    });
+
     test('unknown and crooked group names are not found', async () => {
         for (const path of ['/group/nothing/', '/group/..%2f..%2fetc%2fpasswd/', '/group/.x/',
             '/group/a%5cb/', '/nothing'])

@@ -138,6 +138,10 @@ function allScreens(locale) {
         await page.waitForSelector('dialog[open]');
         await look(page, 'dialog-poll');
         await page.keyboard.press('Escape');
+        await page.click('#present-button');
+        await page.waitForSelector('dialog[open]');
+        await look(page, 'dialog-presenting');
+        await page.keyboard.press('Escape');
         await page.evaluate(() => window.aula.connection.emit('notice',
             { kind: 'warning', text: 'the bell rings in five minutes' }));
         await page.evaluate(() => window.aula.connection.emit('silent', {}));
