@@ -256,6 +256,13 @@ describe('polls', { concurrency: 1 }, () => {
         await shows(bob, 'Yes 3 · 75%, No 1 · 25%; 4 people have answered.');
         await setPoll({ ...good, state: 'ended', result: [0, 0], voters: 0 });
         await shows(bob, 'Yes 0 · 0%, No 0 · 0%; 0 of 0 have answered.');
+        // Nobody should, but somebody may take away the answer that was given.
+        await setPoll({ ...good, answers: ['Yes', 'No', 'Perhaps'] });
+        await answer(bob, 'Perhaps').click();
+        await shows(teacher, 'Yes 0 · 0%, No 0 · 0%, Perhaps 1 · 100%; 1 of 2 has answered.');
+        await setPoll(good);
+        await shows(teacher, 'Yes 0 · 0%, No 0 · 0%; 0 of 2 have answered.');
+        await bob.waitForSelector('#poll:has-text("Only the teachers see your answer.")');
         await setPoll(false);
         await bob.waitForSelector('#poll', { state: 'detached' });
     });

@@ -97,14 +97,14 @@ export class Polls {
             return;
         const before = this.#poll;
         const now = this.#poll = pollOf(connection.data.poll);
-        if (now && now.id !== before?.id) {
+        if (now && !isSame(now, before)) {
             this.#choice = this.#keptChoice();
             this.#tally = new Tally(now, this.#keptAnswers());
         }
         if (!now && before)
             [this.#voteKey, this.#tallyKey].forEach(forget);
         if (now)
-            tell(now, now.id === before?.id ? before : null);
+            tell(now, isSame(now, before) ? before : null);
         const isOp = connection.can('op');
         const occasion = `${connection.id} ${now?.id} ${isOp}`;
         if (now && occasion !== this.#occasion) {
@@ -257,6 +257,11 @@ export class Polls {
         const { id, answers } = kept(this.#tallyKey);
         return id === this.#poll.id && Array.isArray(answers) ? answers.filter(Array.isArray) : [];
     }
+}
+
+/** Whether they are one poll at two times. Nobody should change the answers under way. */
+function isSame(now, before) {
+    return now.id === before?.id && now.answers.length === before.answers.length;
 }
 
 /** Tells those who listen what has happened to the poll, which was `before`. */
