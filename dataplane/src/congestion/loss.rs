@@ -48,6 +48,8 @@ struct Observation {
     packets: f64,
     lost: f64,
     rate_bps: f64,
+    /// A queue may have overflowed.
+    is_full: bool,
 }
 
 /// See the module's documentation.
@@ -57,6 +59,7 @@ pub(crate) struct LossDetector {
     packets: u32,
     lost: u32,
     bytes: u64,
+    is_full: bool,
     since_us: Option<u64>,
     inherent: f64,
     bandwidth_bps: Option<f64>,
@@ -71,6 +74,7 @@ impl Default for LossDetector {
             packets: 0,
             lost: 0,
             bytes: 0,
+            is_full: false,
             since_us: None,
             inherent: INHERENT_START,
             bandwidth_bps: None,
@@ -81,12 +85,13 @@ impl Default for LossDetector {
 
 impl LossDetector {
     /// Takes what feedback told. `through_bps` is what gets through, `delay_bps` what the delay
-    /// allows.
+    /// allows; a queue `is_full`, or was just now.
     pub(crate) fn take(
         &mut self,
         results: &[PacketResult],
         through_bps: Option<u64>,
         delay_bps: u64,
+        is_full: bool,
     ) {
         let (mut first, mut last) = (u64::MAX, 0);
         for result in results {
@@ -98,6 +103,7 @@ impl LossDetector {
         if results.is_empty() {
             return;
         }
+        self.is_full |= is_full;
         let since_us = *self.since_us.get_or_insert(first);
         let passed_us = last.saturating_sub(since_us);
         if passed_us < OBSERVATION_US {
@@ -107,6 +113,7 @@ impl LossDetector {
             packets: f64::from(self.packets),
             lost: f64::from(self.lost),
             rate_bps: self.bytes as f64 * 8e6 / passed_us as f64,
+            is_full: std::mem::take(&mut self.is_full),
         };
         (self.packets, self.lost, self.bytes, self.since_us) = (0, 0, 0, Some(last));
         self.observations.push_back(observation);
@@ -128,10 +135,12 @@ impl LossDetector {
 
     /// The share lost lately.
     pub(crate) fn loss(&self) -> f64 {
-        let (lost, packets) = self.weighted().fold((0.0, 0.0), |(lost, packets), (weight, o)| {
-            (lost + weight * o.lost, packets + weight * o.packets)
-        });
-        if packets > 0.0 { lost / packets } else { 0.0 }
+        share(self.weighted()).unwrap_or(0.0)
+    }
+
+    /// The same without what a queue may have lost that overflowed; `None` if nothing else is known.
+    pub(crate) fn loss_beyond_queue(&self) -> Option<f64> {
+        share(self.weighted().filter(|(_, observation)| !observation.is_full))
     }
 
     /// A probe has shown that the path takes more.
@@ -148,6 +157,7 @@ impl LossDetector {
         self.bandwidth_bps = None;
     }
 
+    /// What was lost lately counts more than what was lost before.
     fn weighted(&self) -> impl Iterator<Item = (f64, &Observation)> {
         let newest_first = self.observations.iter().rev();
         newest_first.scan(1.0, |weight, observation| {
@@ -231,6 +241,14 @@ fn loss_probability(inherent: f64, bandwidth: f64, rate: f64) -> f64 {
     (inherent + (1.0 - inherent) * above).clamp(1e-4, 1.0 - 1e-4)
 }
 
+/// The share of packets lost, by weight; `None` if there were none.
+fn share<'a>(weighted: impl Iterator<Item = (f64, &'a Observation)>) -> Option<f64> {
+    let (lost, packets) = weighted.fold((0.0, 0.0), |(lost, packets), (weight, o)| {
+        (lost + weight * o.lost, packets + weight * o.packets)
+    });
+    (packets > 0.0).then(|| lost / packets)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,7 +277,7 @@ mod tests {
                 .collect();
             now_us += 50_000;
             let through = rate * (1.0 - share);
-            detector.take(&results, Some(through as u64), delay_bps);
+            detector.take(&results, Some(through as u64), delay_bps, false);
         }
         detector.rate_bps().map_or(0.0, |bps| bps as f64)
     }

@@ -44,6 +44,9 @@ const STRAIN_APART_US: u64 = 300_000;
 const PROBE_LOSS_MAX: (f64, f64) = (0.1, 0.1);
 /// The same where no picture flows, which nothing else would bring back.
 const STARVED_LOSS_MAX: (f64, f64) = (0.25, 0.35);
+/// For so long after the delay has demanded less, what is lost may have been lost by a full queue: it
+/// takes a moment until less is sent, and until the queue has gone.
+const FULL_US: u64 = 1_000_000;
 /// REMB counts for so long.
 const REMB_FOR_US: u64 = 30_000_000;
 
@@ -118,7 +121,8 @@ impl Controller {
         else {
             // All of them lost: that counts, too.
             self.prober.note(results);
-            self.loss.take(results, self.throughput.bits_per_second(), self.aimd.rate_bps());
+            let through = self.throughput.bits_per_second();
+            self.loss.take(results, through, self.aimd.rate_bps(), self.is_full(now_us));
             return;
         };
         self.feedback_us = Some(now_us);
@@ -160,7 +164,7 @@ impl Controller {
                 self.strains[STRAIN_TIMES - 1] = at_us;
             }
         }
-        self.loss.take(results, through, self.aimd.rate_bps());
+        self.loss.take(results, through, self.aimd.rate_bps(), self.is_full(now_us));
     }
 
     /// A connection over TCP takes less than it was given: nothing is lost there that would tell, and
@@ -203,9 +207,16 @@ impl Controller {
         first > 0 && now_us.saturating_sub(first) < STRAIN_US
     }
 
-    /// The share of packets lost lately.
-    pub fn loss(&self) -> f64 {
-        self.loss.loss()
+    /// The share of packets that the path loses whatever is sent: without those that were lost while a
+    /// queue was too long, which more packets would lengthen. `None` if nothing else was seen lately.
+    pub fn loss_beyond_queue(&self) -> Option<f64> {
+        self.loss.loss_beyond_queue()
+    }
+
+    /// Whether a queue may overflow, or did just now.
+    fn is_full(&self, now_us: u64) -> bool {
+        let decreased_us = self.aimd.decreased_us();
+        decreased_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < FULL_US + self.rtt_us)
     }
 
     /// Begins a probe if it is time for one: `wanted_bps` would be of use. Who `is_starved` lacks a picture
@@ -219,7 +230,7 @@ impl Controller {
         let estimate_bps = self.estimate_bps(None, now_us)?;
         let is_judged = self.feedback_us.is_some() || self.begun_us == Some(now_us);
         let (loss_max, lost_max) = if is_starved { STARVED_LOSS_MAX } else { PROBE_LOSS_MAX };
-        if !is_judged || self.loss() > loss_max {
+        if !is_judged || self.loss.loss() > loss_max {
             return None;
         }
         self.prober.begin((estimate_bps, wanted_bps), lost_max, now_us)

@@ -225,3 +225,28 @@ fn a_client_that_tells_nothing_is_not_bounded() {
     let estimate = controller.estimate_bps(Some(1), 20_000_000).expect("it has reported");
     assert!((RATE_MIN_BPS..600_000).contains(&estimate), "{estimate}");
 }
+
+/// Sound is said twice by this: not because a queue has overflowed.
+#[test]
+fn what_a_full_queue_loses_is_told_from_what_a_radio_loses() {
+    let worst = |link: &mut Link, seconds: f64| {
+        let (mut all, mut beyond) = (0.0_f64, 0.0_f64);
+        let end_us = link.now_us + (seconds * 1e6) as u64;
+        while link.now_us < end_us {
+            link.run(0.05);
+            all = all.max(link.controller.loss.loss());
+            beyond = beyond.max(link.controller.loss_beyond_queue().unwrap_or(0.0));
+        }
+        (all, beyond)
+    };
+    let mut link = Link::new(2_000_000);
+    link.queue_us = 200_000;
+    link.run(10.0);
+    link.capacity_bps = 300_000;
+    let (all, beyond) = worst(&mut link, 10.0);
+    assert!(all > 0.05, "{all}");
+    assert!(beyond < 0.01, "{beyond}");
+    link.loss_percent = 5;
+    let (_, beyond) = worst(&mut link, 10.0);
+    assert!(beyond > 0.03, "{beyond}");
+}

@@ -239,14 +239,17 @@ impl Client {
         estimate_bps: Option<u64>,
         alone_bps: u64,
     ) {
-        let loss = self.controller.loss();
+        // To say things twice in a full queue takes the place of pictures, and what was lost by the queue is
+        // not lost again when less is sent.
+        let loss = self.controller.loss_beyond_queue();
         let has_room = |blocks: &u8| {
             let cost_bps = red::cost_bps(alone_bps, *blocks);
             estimate_bps.is_some_and(|bps| bps > REDUNDANT_FROM * cost_bps)
         };
         for sound in sounds {
             if let Some(subscriber) = sources.subscriber_mut(*sound) {
-                let blocks = red::blocks_for(loss, subscriber.red_blocks);
+                let now = subscriber.red_blocks;
+                let blocks = loss.map_or(now, |loss| red::blocks_for(loss, now));
                 let may = subscriber.red.is_some();
                 let fits = (1..=blocks).rev().find(has_room).filter(|_| may);
                 subscriber.red_blocks = fits.unwrap_or(0);
