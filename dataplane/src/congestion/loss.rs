@@ -138,9 +138,9 @@ impl LossDetector {
         share(self.weighted()).unwrap_or(0.0)
     }
 
-    /// The same without what a queue may have lost that overflowed; `None` if nothing else is known.
-    pub(crate) fn loss_beyond_queue(&self) -> Option<f64> {
-        share(self.weighted().filter(|(_, observation)| !observation.is_full))
+    /// The same without what a queue may have lost that overflowed; 0 where it has been full all the time.
+    pub(crate) fn loss_beyond_queue(&self) -> f64 {
+        share(self.weighted().filter(|(_, observation)| !observation.is_full)).unwrap_or(0.0)
     }
 
     /// A probe has shown that the path takes more.

@@ -208,8 +208,8 @@ impl Controller {
     }
 
     /// The share of packets that the path loses whatever is sent: without those that were lost while a
-    /// queue was too long, which more packets would lengthen. `None` if nothing else was seen lately.
-    pub fn loss_beyond_queue(&self) -> Option<f64> {
+    /// queue was too long, which more packets would lengthen.
+    pub fn loss_beyond_queue(&self) -> f64 {
         self.loss.loss_beyond_queue()
     }
 

@@ -235,7 +235,7 @@ fn what_a_full_queue_loses_is_told_from_what_a_radio_loses() {
         while link.now_us < end_us {
             link.run(0.05);
             all = all.max(link.controller.loss.loss());
-            beyond = beyond.max(link.controller.loss_beyond_queue().unwrap_or(0.0));
+            beyond = beyond.max(link.controller.loss_beyond_queue());
         }
         (all, beyond)
     };

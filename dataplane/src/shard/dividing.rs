@@ -248,8 +248,7 @@ impl Client {
         };
         for sound in sounds {
             if let Some(subscriber) = sources.subscriber_mut(*sound) {
-                let now = subscriber.red_blocks;
-                let blocks = loss.map_or(now, |loss| red::blocks_for(loss, now));
+                let blocks = red::blocks_for(loss, subscriber.red_blocks);
                 let may = subscriber.red.is_some();
                 let fits = (1..=blocks).rev().find(has_room).filter(|_| may);
                 subscriber.red_blocks = fits.unwrap_or(0);
