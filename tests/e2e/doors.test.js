@@ -148,18 +148,36 @@ describe('doors', { concurrency: 1 }, () => {
             await teacher.click('#present-button');
             await teacher.getByRole('button', { name, exact: true }).click();
         };
-        await choose('Allow it to 2 people');
-        await teacher.waitForSelector('.notice:has-text("2 people more may present now.")');
+        await choose('Allow 2 people to present');
+        await teacher.waitForSelector('.notice:has-text("2 more people may present now.")');
         for (const student of students)
             await student.waitForSelector('#mic-button', { state: 'visible' });
         const late = await joinGroup(browser, 'late', { group: 'lecture' });
         await until('late in the list', async () => (await peopleOf(teacher)).includes('late'));
         await teacher.click('#present-button');
-        await teacher.waitForSelector('dialog[open]:has-text("Allow it to 1 person")');
+        await teacher.waitForSelector('dialog[open]:has-text("Allow 1 person to present")');
         await teacher.keyboard.press('Enter');
         assert.equal(await teacher.evaluate(() => document.activeElement.id), 'present-button', 'nothing by mistake');
+        // The connection is lost after the first.
+        await teacher.evaluate(() => {
+            const { connection } = window.aula;
+            let isLost = false;
+            connection.userAction = (...action) => {
+                const { userAction } = Object.getPrototypeOf(connection);
+                const isSent = !isLost && userAction.apply(connection, action);
+                isLost = true;
+                return isSent;
+            };
+        });
         await choose('Take it from 2 people');
-        await teacher.waitForSelector('.notice:has-text("2 people may no longer present.")');
+        await teacher.waitForSelector('.notice:has-text("1 person may no longer present. '
+            + 'The connection was lost: try again for the other one.")');
+        await teacher.evaluate(() => {
+            delete window.aula.connection.userAction;
+        });
+        await until('one left', async () => await teacher.evaluate(() => [...window.aula.connection.users.values()]
+            .filter(({ permissions }) => permissions.includes('present') && !permissions.includes('op')).length) === 1);
+        await choose('Take it from 1 person');
         for (const student of [...students, late]) {
             await student.waitForSelector('#mic-button', { state: 'hidden' });
             await student.close();
