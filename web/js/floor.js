@@ -39,7 +39,7 @@ export class Floor {
 
     /** Gives the word, and with it the permission to present to who lacks it. */
     letSpeak({ id }) {
-        // What who shows the button knew of them may be old.
+        // As they are now.
         const mayPresent = this.connection.users.get(id)?.permissions.includes('present');
         if (!mayPresent)
             this.connection.userAction('present', id);

@@ -19,8 +19,8 @@ const NAMES_MAX = 2;
 const QUIET_MS = 2_000;
 
 let refreshStops;
-/** What gives the word (let-speak.js); null until an operator has seen a hand. */
-let word = null;
+/** For operators, when there is a hand. */
+let word;
 
 export class Hands {
     /** `onChange(places)` gets a Map of user ids to places in the queue; `letSpeak(user)` gives somebody the word. */
@@ -89,7 +89,7 @@ export class Hands {
             .map(([id]) => id).filter((id) => this.connection.users.has(id));
     }
 
-    /** Draws the queue anew, in another language or for other permissions. */
+    /** Draws the queue anew, in another language. */
     refresh() {
         this.#show();
     }
@@ -115,10 +115,7 @@ export class Hands {
         const name = nameOf(user);
         return element('li', {},
             element('span', { dir: 'auto' }, isSelf(user) ? t('{name} (you)', { name }) : name),
-            isOp && word && !isSelf(user) ? word.letSpeakButton(user, () => {
-                this.letSpeak(user);
-                this.lower(user);
-            }) : '',
+            word?.letSpeakButton(this, user) ?? '',
             isOp || isSelf(user) ? element('button', {
                 type: 'button', className: 'plain', 'aria-label': t('Lower the hand of {name}', { name }),
                 onclick: () => this.lower(user),
@@ -130,7 +127,10 @@ export class Hands {
         const users = queue.map((id) => this.connection.users.get(id));
         const isOp = this.connection.can('op');
         if (isOp && queue.length > 0 && !word)
-            loadWord();
+            import('./let-speak.js').then((module) => {
+                word = module;
+                state.room.hands.refresh();
+            }, () => {});
         word?.follow(queue);
         const chip = byId('hands-chip');
         chip.hidden = queue.length === 0;
@@ -155,10 +155,4 @@ export class Hands {
         byId('hand-place').textContent = place > 0 ? number(place) : '';
         this.onChange(new Map(queue.map((id, at) => [id, at + 1])));
     }
-}
-
-async function loadWord() {
-    word = await import('./let-speak.js').catch(() => null);
-    if (word)
-        state.room?.hands.refresh();
 }

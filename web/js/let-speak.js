@@ -3,6 +3,7 @@
 import { byId, element } from './element.js';
 import { need, t } from './language.js';
 import { nameOf } from './names.js';
+import { isSelf } from './state.js';
 import { steady } from './steady.js';
 
 await need('tools');
@@ -12,10 +13,16 @@ const moved = steady(byId('hands-list'), 'button');
 moved();
 let shown = [];
 
-/** The button for `user`. */
-export function letSpeakButton(user, onclick) {
+/** The button for `user` in the list of `hands`, which lowers the hand, too; empty for who has none. */
+export function letSpeakButton(hands, user) {
+    if (!hands.connection.can('op') || isSelf(user))
+        return '';
     return element('button', {
-        type: 'button', className: 'plain', 'aria-label': t('Let {name} speak', { name: nameOf(user) }), onclick,
+        type: 'button', className: 'plain', 'aria-label': t('Let {name} speak', { name: nameOf(user) }),
+        onclick: () => {
+            hands.letSpeak(user);
+            hands.lower(user);
+        },
     }, t('Let speak'));
 }
 
