@@ -5,7 +5,10 @@ import { after, before, describe, test } from 'node:test';
 import { joinGroup, openPage, peopleOf } from './peer/browser.js';
 import { ORIGIN, request } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
-import { until } from './peer/wait.js';
+import { sleep, until } from './peer/wait.js';
+
+/** So long after a list has moved a press is meant for what stands there. */
+const SETTLED_MS = 600;
 
 describe('doors', { concurrency: 1 }, () => {
     let server;
@@ -145,22 +148,108 @@ describe('doors', { concurrency: 1 }, () => {
             await teacher.click('#present-button');
             await teacher.getByRole('button', { name, exact: true }).click();
         };
-        await choose('Allow it to 2 people');
-        await teacher.waitForSelector('.notice:has-text("2 people more may present now.")');
+        await choose('Allow 2 people to present');
+        await teacher.waitForSelector('.notice:has-text("2 more people may present now.")');
         for (const student of students)
             await student.waitForSelector('#mic-button', { state: 'visible' });
         const late = await joinGroup(browser, 'late', { group: 'lecture' });
         await until('late in the list', async () => (await peopleOf(teacher)).includes('late'));
         await teacher.click('#present-button');
-        await teacher.waitForSelector('dialog[open]:has-text("Allow it to 1 person")');
+        await teacher.waitForSelector('dialog[open]:has-text("Allow 1 person to present")');
         await teacher.keyboard.press('Enter');
         assert.equal(await teacher.evaluate(() => document.activeElement.id), 'present-button', 'nothing by mistake');
+        // The connection is lost after the first.
+        await teacher.evaluate(() => {
+            const { connection } = window.aula;
+            let isLost = false;
+            connection.userAction = (...action) => {
+                const { userAction } = Object.getPrototypeOf(connection);
+                const isSent = !isLost && userAction.apply(connection, action);
+                isLost = true;
+                return isSent;
+            };
+        });
         await choose('Take it from 2 people');
-        await teacher.waitForSelector('.notice:has-text("2 people may no longer present.")');
+        await teacher.waitForSelector('.notice:has-text("1 person may no longer present. '
+            + 'The connection was lost: try again for the other one.")');
+        await teacher.evaluate(() => {
+            delete window.aula.connection.userAction;
+        });
+        await until('one left', async () => await teacher.evaluate(() => [...window.aula.connection.users.values()]
+            .filter(({ permissions }) => permissions.includes('present') && !permissions.includes('op')).length) === 1);
+        await choose('Take it from 1 person');
         for (const student of [...students, late]) {
             await student.waitForSelector('#mic-button', { state: 'hidden' });
             await student.close();
         }
+    });
+
+    test('“Let speak” gives the word to one person a press, by what that one may do now', async () => {
+        const names = ['anna', 'ben', 'carl'];
+        const students = [];
+        const queue = () => teacher.evaluate(() => [...document.querySelectorAll('#hands-list li span')]
+            .map((node) => node.textContent).join());
+        for (const name of names) {
+            students.push(await joinGroup(browser, name, { group: 'lecture' }));
+            await students.at(-1).click('#hand-button');
+            await until('the hand', async () => (await queue()).endsWith(name));
+        }
+        const [anna, ben, carl] = students;
+        await teacher.click('#hands-chip');
+        await teacher.getByRole('button', { name: 'Let anna speak' }).waitFor();
+        // While the hand is up, presenting is allowed and taken back.
+        for (const [kind, state] of [['present', 'visible'], ['unpresent', 'hidden']]) {
+            await teacher.evaluate((kind) => {
+                const { connection } = window.aula;
+                const user = [...connection.users.values()].find(({ username }) => username === 'anna');
+                connection.userAction(kind, user.id);
+            }, kind);
+            await anna.waitForSelector('#mic-button', { state });
+            await until('the teacher to know', async () => await teacher.evaluate(() => [...window.aula.connection.users.values()]
+                .find(({ username }) => username === 'anna').permissions.includes('present')) === (kind === 'present'));
+        }
+        await teacher.evaluate(() => {
+            const { connection } = window.aula;
+            window.given = [];
+            const userAction = connection.userAction.bind(connection);
+            connection.userAction = (kind, id, value) => {
+                window.given.push(`${kind} ${connection.users.get(id).username}`);
+                return userAction(kind, id, value);
+            };
+            // A press as early as it can be after the list has moved.
+            const list = document.getElementById('hands-list');
+            new MutationObserver((records, observer) => {
+                const first = list.querySelector('button');
+                if (!first.getAttribute('aria-label').includes('ben'))
+                    return;
+                observer.disconnect();
+                window.hasPressed = true;
+                first.click();
+            }).observe(list, { childList: true });
+        });
+        const given = () => teacher.evaluate(() => window.given.join());
+        const { x, y } = await teacher.getByRole('button', { name: 'Let anna speak' }).boundingBox();
+        await teacher.mouse.click(x + 5, y + 5);
+        await until('anna out of the queue', async () => await queue() === 'ben,carl');
+        await anna.waitForSelector('#mic-button', { state: 'visible' });
+        assert.equal(await teacher.evaluate(() => window.hasPressed), true);
+        await sleep(SETTLED_MS);
+        await teacher.mouse.down({ clickCount: 2 });
+        await teacher.mouse.up({ clickCount: 2 });
+        assert.equal(await given(), 'present anna', 'a double click');
+        assert.equal(await teacher.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Let ben speak');
+        await teacher.keyboard.down('Enter');
+        await until('ben out of the queue', async () => await queue() === 'carl');
+        await sleep(SETTLED_MS);
+        await teacher.keyboard.down('Enter');
+        await teacher.keyboard.up('Enter');
+        assert.equal(await given(), 'present anna,present ben', 'a key that is held');
+        await teacher.keyboard.press('Enter');
+        await carl.waitForSelector('#mic-button', { state: 'visible' });
+        await ben.waitForSelector('#mic-button', { state: 'visible' });
+        assert.equal(await given(), 'present anna,present ben,present carl');
+        for (const student of students)
+            await student.close();
     });
 
     test('unknown and crooked group names are not found', async () => {

@@ -38,13 +38,14 @@ export class Floor {
     }
 
     /** Gives the word, and with it the permission to present to who lacks it. */
-    letSpeak(user) {
-        const mayPresent = user.permissions.includes('present');
+    letSpeak({ id }) {
+        // As they are now.
+        const mayPresent = this.connection.users.get(id)?.permissions.includes('present');
         if (!mayPresent)
-            this.connection.userAction('present', user.id);
+            this.connection.userAction('present', id);
         // Otherwise the server's word is enough.
         if (mayPresent || this.isQuiet)
-            this.connection.userMessage('mayspeak', user.id);
+            this.connection.userMessage('mayspeak', id);
     }
 
     /** An operator asks for silence, of us or of all. */

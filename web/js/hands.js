@@ -11,7 +11,7 @@ import { announce } from './notices.js';
 import { preferences } from './preferences.js';
 import { rove } from './roving.js';
 import { chime } from './sound.js';
-import { isSelf } from './state.js';
+import { isSelf, state } from './state.js';
 
 /** Names beside the counter; more are in the list. */
 const NAMES_MAX = 2;
@@ -19,6 +19,8 @@ const NAMES_MAX = 2;
 const QUIET_MS = 2_000;
 
 let refreshStops;
+/** For operators, when there is a hand. */
+let word;
 
 export class Hands {
     /** `onChange(places)` gets a Map of user ids to places in the queue; `letSpeak(user)` gives somebody the word. */
@@ -111,23 +113,25 @@ export class Hands {
 
     #row(user, isOp) {
         const name = nameOf(user);
-        const button = (text, label, onclick) => element('button', {
-            type: 'button', className: 'plain', 'aria-label': label, onclick,
-        }, text);
         return element('li', {},
             element('span', { dir: 'auto' }, isSelf(user) ? t('{name} (you)', { name }) : name),
-            isOp && !isSelf(user) ? button(t('Let speak'), t('{name}: {text}', { name: t('Let speak'), text: name }), () => {
-                this.letSpeak(user);
-                this.lower(user);
-            }) : '',
-            isOp || isSelf(user) ? button(t('Lower'), t('Lower the hand of {name}', { name }),
-                () => this.lower(user)) : '');
+            word?.letSpeakButton(this, user) ?? '',
+            isOp || isSelf(user) ? element('button', {
+                type: 'button', className: 'plain', 'aria-label': t('Lower the hand of {name}', { name }),
+                onclick: () => this.lower(user),
+            }, t('Lower')) : '');
     }
 
     #show() {
         const { queue } = this;
         const users = queue.map((id) => this.connection.users.get(id));
         const isOp = this.connection.can('op');
+        if (isOp && queue.length > 0 && !word)
+            import('./let-speak.js').then((module) => {
+                word = module;
+                state.room.hands.refresh();
+            }, () => {});
+        word?.follow(queue);
         const chip = byId('hands-chip');
         chip.hidden = queue.length === 0;
         const names = users.slice(0, NAMES_MAX).map((user) => isolated(nameOf(user))).join(', ');

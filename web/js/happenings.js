@@ -193,6 +193,7 @@ function showEntrance() {
 export function refresh() {
     showPowers(state.room.connection, state.room.isGuest);
     state.room.people.refresh();
+    state.room.hands.refresh();
     state.room.floor.refresh();
 }
 

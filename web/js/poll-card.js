@@ -7,6 +7,7 @@ import { openPanel } from './controls.js';
 import { byId, element } from './element.js';
 import { need, number, t, tn } from './language.js';
 import { state } from './state.js';
+import { steady } from './steady.js';
 import './tools-style.js';
 
 await need('tools');
@@ -17,7 +18,10 @@ const SHORT_MAX = 24;
 const NARROW = '(max-width: 45rem)';
 
 export class PollCard {
-    /** `deeds` has choose(answer) for who answers, and end(), publish() and putAway() for operators. */
+    /**
+     * `deeds` has choose(answer) for who answers, and end(), publish() and putAway() for operators, which may
+     * give false if they could not be told.
+     */
     constructor(deeds) {
         this.deeds = deeds;
     }
@@ -67,6 +71,9 @@ export class PollCard {
     #view = null;
     #shape = '';
     #isAside = false;
+    /** To be called when other buttons take the places of those that were there, and whether we have made them do so. */
+    #moved = null;
+    #isOurDoing = false;
     #card = null;
     #chip = null;
 
@@ -108,7 +115,11 @@ export class PollCard {
             });
             byId('shares').before(this.#card);
             byId('hands-chip').after(this.#chip);
+            this.#moved = steady(this.#card, '.poll-foot button');
+        } else if (!this.#isOurDoing) {
+            this.#moved();
         }
+        this.#isOurDoing = false;
         this.#chip.textContent = t('Poll');
         const focus = this.#card.contains(document.activeElement) ? document.activeElement : null;
         const { poll } = this.#view;
@@ -146,9 +157,11 @@ export class PollCard {
         const { poll, isOp } = this.#view;
         if (!isOp)
             return [];
-        // A second click within a double one is meant for what stood there before.
         const deed = (text, act) => element('button', {
-            type: 'button', onclick: ({ detail }) => detail <= 1 && act(),
+            type: 'button',
+            onclick: () => {
+                this.#isOurDoing = act() !== false;
+            },
         }, text);
         if (poll.isOpen)
             return [deed(t('End the poll'), this.deeds.end)];
