@@ -21,8 +21,6 @@ const GAP_EACH_MS = 150;
 const ROUND_MAX = 50;
 /** Counts are drawn no more often. */
 const DRAW_MS = 250;
-/** What the server says to a vote when what we may do, or who is there, has just changed. */
-const REFUSALS = ['not authorised', 'user unknown', "this user doesn't chat"];
 
 export class Polls {
     /** Ends with `signal`, as the membership does. */
@@ -36,14 +34,13 @@ export class Polls {
         on('user', (change) => this.#userChanged(change));
         on('vote', ({ message }) => this.#count(message));
         on('order', ({ kind, message }) => kind === 'askvotes' && this.#wasAsked(message));
-        on('state', ({ state: now }) => now === 'closed' && this.#clear());
+        on('state', ({ state: now }) => {
+            connection.isVoting = false;
+            if (now === 'closed')
+                this.#clear();
+        });
         document.addEventListener('languagechange', () => this.#draw(), { signal });
         signal.addEventListener('abort', () => this.#clear());
-        // Before all others: what the server says to votes that nobody cast just now helps nobody.
-        connection.addEventListener('notice', (event) => {
-            if (this.#isTelling && event.detail.kind === 'error' && REFUSALS.includes(event.detail.text))
-                event.stopImmediatePropagation();
-        }, { signal, capture: true });
         this.#follow();
     }
 
@@ -84,8 +81,6 @@ export class Polls {
     #tally = null;
     /** The poll, the connection and what we may do, for which answers were told or asked for. */
     #occasion = '';
-    /** Whether what the server says now answers votes of ours. */
-    #isTelling = false;
     #drawTimer = null;
 
     /** Why it could not be asked; empty if it could. */
@@ -135,7 +130,6 @@ export class Polls {
         const occasion = `${connection.id} ${now?.id} ${isOp} ${mayWrite}`;
         if (now && occasion !== this.#occasion) {
             this.#occasion = occasion;
-            this.#isTelling = false;
             this.#told.clear();
             if (!isOp)
                 this.#tellSoon(Math.random() * SPREAD_MS);
@@ -206,12 +200,12 @@ export class Polls {
         if (untold.length === 0)
             return;
         // Between these two the server answers what is sent between them, and nothing else.
-        connection.whenDealtWith(() => { this.#isTelling = true; });
+        connection.whenDealtWith(() => { connection.isVoting = true; });
         for (const { id } of untold.slice(0, ROUND_MAX)) {
             if (connection.userMessage('vote', id, { poll: this.#poll.id, answer: this.#choice }))
                 this.#told.set(id, this.#choice);
         }
-        connection.whenDealtWith(() => { this.#isTelling = false; });
+        connection.whenDealtWith(() => { connection.isVoting = false; });
         this.#toldAt = performance.now();
         if (untold.length > ROUND_MAX)
             this.#tellSoon(0);
