@@ -15,7 +15,7 @@ export class Member extends EventTarget {
         this.users = new Map();
         /** What the server does of what we want beyond Galene's protocol. */
         this.met = [];
-        /** Whether what the server refuses now are votes. */
+        /** Whether errors now are about votes. */
         this.isVoting = false;
         /** Called with each stream before it is negotiated, for codec preferences and transforms. */
         this.prepare = null;

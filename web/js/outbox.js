@@ -52,7 +52,7 @@ export class Outbox {
         return entry;
     }
 
-    /** Whether this error of the server is about a message of ours, or a vote, which nobody cast just now. */
+    /** Whether this error of the server is about a message of ours, or a vote. */
     takeError(text) {
         if (REFUSALS[text] && this.connection.isVoting)
             return true;

@@ -12,7 +12,7 @@ import { startScreen, stopScreen } from './own.js';
 import { People } from './people.js';
 import { Reception } from './reception.js';
 
-/** What could not be loaded is tried again. */
+/** Until the next try to load. */
 const AGAIN_MS = 5_000;
 
 export class Room {
