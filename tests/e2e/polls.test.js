@@ -1,4 +1,4 @@
-/** Polls: asked, answered and changed, counted by all operators over reloads, ended, shown; and odd ones. */
+/** Polls: asked, answered and changed, counted by all operators over reloads and losses, ended, shown; and odd ones. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -26,9 +26,51 @@ describe('polls', { concurrency: 1 }, () => {
     const errors = [];
 
     const join = async (name, options) => {
-        const page = await joinGroup(browser, name, { group: 'lecture', ...options });
+        const page = await joinGroup(browser, name, { group: 'lecture', prepare: watch, ...options });
         page.on('pageerror', (error) => errors.push(`${name}: ${error.message}`));
         return page;
+    };
+
+    /** Lets the connection of a page be cut, and what it sends be read. */
+    const watch = (page) => page.addInitScript(() => {
+        window.sockets = [];
+        window.sent = [];
+        window.WebSocket = class extends WebSocket {
+            constructor(url, ...rest) {
+                // Nobody answers there.
+                super(window.isCut ? `${url}-cut` : url, ...rest);
+                window.sockets.push(this);
+            }
+
+            send(data) {
+                window.sent.push(JSON.parse(data));
+                super.send(data);
+            }
+        };
+    });
+    const cut = async (page) => {
+        await page.evaluate(() => {
+            window.isCut = true;
+            window.sockets.at(-1).close();
+        });
+        // The first attempt to come back has failed.
+        await until('the connection to be lost', async () => page.evaluate(
+            () => window.aula.connection.attempts > 1 && !window.aula.connection.can('message')));
+    };
+    const mend = async (page) => {
+        await page.evaluate(() => { window.isCut = false; });
+        await until('the connection to be back', async () => page.evaluate(() => {
+            window.aula.connection.doubt();
+            return window.aula.connection.isJoined;
+        }));
+    };
+    const votes = (page) => page.evaluate(() => window.sent.filter(({ kind }) => kind === 'vote').length);
+    const changeLanguage = (page) => page.evaluate(() => {
+        document.dispatchEvent(new Event('languagechange'));
+    });
+    const noErrors = async (page) => {
+        await page.evaluate(() => new Promise((resolve) => { window.aula.connection.whenDealtWith(resolve); }));
+        assert.equal(await page.locator('.notice-error').count(), 0);
     };
 
     before(async () => {
@@ -150,10 +192,107 @@ describe('polls', { concurrency: 1 }, () => {
         await guest.click('#leave-button');
         await guest.waitForSelector('#join:not([hidden])');
         assert.equal(await guest.locator('#poll, #poll-chip').count(), 0);
+        await changeLanguage(guest);
+        assert.equal(await guest.locator('#poll, #poll-chip').count(), 0);
+        await guest.fill('#password', 'chalk');
+        await guest.click('#join-button:not([disabled])');
+        await guest.waitForSelector('#poll');
+        await changeLanguage(guest);
+        assert.equal(await guest.locator('#poll').count(), 1, 'that of the group left is gone');
+        assert.equal(await guest.locator('#poll-chip').count(), 1);
         await guest.close();
     });
 
+    test('an answer given while the connection is lost arrives; nobody sees less meanwhile', async () => {
+        const two = 'Yes 2 · 67%, No 1 · 33%; 3 of 3 have answered.';
+        const one = 'Yes 1 · 33%, No 2 · 67%; 3 of 3 have answered.';
+        await shows(teacher, two);
+        await cut(bob);
+        await answer(bob, 'No').click();
+        assert.ok(await isChosen(bob, 'No'));
+        await changeLanguage(bob);
+        assert.ok(await isChosen(bob, 'No'), 'and it stays');
+        assert.equal(await bob.evaluate(() => document.activeElement.textContent), 'No', 'so does the focus');
+        await mend(bob);
+        await shows(teacher, one);
+        await cut(helper);
+        const before = await counts(helper);
+        await changeLanguage(helper);
+        assert.equal(await counts(helper), before);
+        await helper.getByRole('button', { name: 'End the poll' }).click();
+        await helper.waitForSelector('.notice-error:has-text("no connection at present")');
+        await mend(helper);
+        assert.ok(await isChosen(bob, 'No'), 'it has not ended');
+        // Who is there is told after the joining: here the teacher later than a new answer.
+        await bob.evaluate(() => {
+            const { connection } = window.aula;
+            window.teacher = [...connection.users.values()].find(({ username }) => username === 'teacher');
+            connection.hear({ type: 'user', kind: 'delete', ...window.teacher });
+        });
+        const told = await votes(bob);
+        await answer(bob, 'Yes').click();
+        await until('the helper to be told', async () => await votes(bob) > told);
+        assert.equal(await counts(teacher), one);
+        await bob.evaluate(() => window.aula.connection.hear({ type: 'user', kind: 'add', ...window.teacher }));
+        await shows(teacher, two);
+    });
+
+    test('an answer that is refused is no error to see', async () => {
+        const setMessage = (kind) => teacher.evaluate((kind) => {
+            const { connection } = window.aula;
+            const { id } = [...connection.users.values()].find(({ username }) => username === 'ann');
+            connection.userAction(kind, id);
+        }, kind);
+        await noErrors(ann);
+        // An operator who has just gone.
+        await ann.evaluate(() => {
+            // Later than the click below.
+            Math.random = () => 0.9;
+            window.aula.connection.hear({
+                type: 'user', kind: 'add', id: 'gone', username: 'gone', permissions: ['op', 'message'],
+            });
+        });
+        const before = await votes(ann);
+        await answer(ann, 'Yes').click();
+        await until('all to be told', async () => await votes(ann) === before + 3);
+        await noErrors(ann);
+        await ann.evaluate(() => window.aula.connection.hear({ type: 'user', kind: 'delete', id: 'gone' }));
+        await answer(ann, 'No').click();
+        await until('both to be told', async () => await votes(ann) === before + 5);
+        await setMessage('shutup');
+        await ann.waitForSelector('#poll:has-text("You may not write here")');
+        await ann.evaluate(() => { Math.random = () => 0; });
+        await helper.close();
+        helper = await join('helper', { password: 'chalk' });
+        await shows(helper, 'Yes 1 · 100%, No 0 · 0%; 1 of 1 has answered.');
+        await noErrors(ann);
+        assert.equal(await votes(ann), before + 5, 'nothing is sent that is refused');
+        await setMessage('unshutup');
+        await shows(helper, 'Yes 1 · 50%, No 1 · 50%; 2 of 2 have answered.');
+        assert.ok(await isChosen(ann, 'No'));
+    });
+
+    test('each client has one answer, and takes back nobody else’s', async () => {
+        assert.deepEqual(await ann.evaluate(async () => {
+            const { Tally } = await import('/js/ballot.js');
+            const poll = { answers: ['Yes', 'No'] };
+            const tally = new Tally(poll);
+            tally.take('victim', 'v', 0);
+            tally.take('victim', 'm', 1);
+            tally.take('mallory', 'm', 1);
+            // Over reconnects, and as an operator keeps it.
+            for (const client of 'abcdefgh')
+                tally.take('victim', client, 0);
+            const kept = new Tally(poll, JSON.parse(JSON.stringify(tally.entries)));
+            return [tally.entries, kept.entries, kept.counts, kept.has('new', 'm'), kept.has('new', 'n')];
+        }), [
+            [['victim', 0, 'h'], ['mallory', 1, 'm']], [['victim', 0, 'h'], ['mallory', 1, 'm']], [1, 1], true, false,
+        ]);
+    });
+
     test('odd votes count nothing', async () => {
+        const asked = await votes(ann);
+        await ann.evaluate(() => { Math.random = () => 0; });
         await bob.evaluate(() => {
             const { connection } = window.aula;
             const { id } = connection.data.poll;
@@ -167,8 +306,13 @@ describe('polls', { concurrency: 1 }, () => {
             connection.userMessage('vote', teacher, { poll: id, answer: 1 });
         });
         await shows(teacher, 'Yes 1 · 33%, No 2 · 67%; 3 of 3 have answered.');
-        await answer(bob, 'No').click();
-        await answer(bob, 'Yes').click();
+        await sleep(1_500);
+        assert.equal(await votes(ann), asked);
+        await teacher.evaluate(() => {
+            const { connection } = window.aula;
+            connection.userMessage('askvotes', '', { poll: connection.data.poll.id }, true);
+        });
+        await until('ann to tell the teacher, who asks', async () => await votes(ann) === asked + 1);
         await shows(teacher, 'Yes 2 · 67%, No 1 · 33%; 3 of 3 have answered.');
         // Under ever new names the same client has one answer.
         await bob.evaluate(async () => {
@@ -181,9 +325,14 @@ describe('polls', { concurrency: 1 }, () => {
                 connection.userMessage('vote', teacher, { poll: id, answer: 0 });
             }
             connection.tellOfUs({ person });
-            connection.userMessage('vote', teacher, { poll: id, answer: 0 });
+            connection.userMessage('vote', teacher, { poll: id, answer: 1 });
         });
-        await sleep(1_000);
+        await shows(teacher, 'Yes 1 · 33%, No 2 · 67%; 3 of 3 have answered.');
+        await bob.evaluate(() => {
+            const { connection } = window.aula;
+            const { id } = [...connection.users.values()].find(({ username }) => username === 'teacher');
+            connection.userMessage('vote', id, { poll: connection.data.poll.id, answer: 0 });
+        });
         await shows(teacher, 'Yes 2 · 67%, No 1 · 33%; 3 of 3 have answered.');
     });
 
@@ -211,12 +360,21 @@ describe('polls', { concurrency: 1 }, () => {
         assert.equal(await bob.locator('.poll-answers').count(), 0);
         assert.equal(await teacher.evaluate(() => document.activeElement.textContent), 'Show the result to all');
         assert.equal(await bob.locator('.poll-counts').count(), 0, 'a double click shows it to nobody');
-        // Whoever changes an answer now does so in vain.
+        // Whoever changes an answer now does so in vain, under a new name, too.
         await bob.evaluate(() => {
             const { connection } = window.aula;
             const { id } = [...connection.users.values()].find(({ username }) => username === 'teacher');
+            const { person } = connection.ownData;
             connection.userMessage('vote', id, { poll: connection.data.poll.id, answer: 1 });
+            connection.tellOfUs({ person: '4'.repeat(16) });
+            connection.userMessage('vote', id, { poll: connection.data.poll.id, answer: 1 });
+            connection.tellOfUs({ person });
+            connection.chat('That was in vain.');
         });
+        await until('what bob sent', async () => /in vain/.test(await teacher.textContent('#chat')));
+        // The counts are drawn four times a second.
+        await sleep(500);
+        assert.equal(await counts(teacher), 'Yes 2 · 67%, No 1 · 33%; 3 of 3 have answered.');
         await reload(teacher, 'chalk');
         await shows(teacher, 'Yes 2 · 67%, No 1 · 33%; 3 of 3 have answered.');
         await teacher.getByRole('button', { name: 'Show the result to all' }).click();
@@ -263,6 +421,25 @@ describe('polls', { concurrency: 1 }, () => {
         await setPoll(good);
         await shows(teacher, 'Yes 0 · 0%, No 0 · 0%; 0 of 2 have answered.');
         await bob.waitForSelector('#poll:has-text("Only the teachers see your answer.")');
+        await setPoll(false);
+        await bob.waitForSelector('#poll', { state: 'detached' });
+    });
+
+    test('who asks beside another is told so', async () => {
+        await openPeople(teacher);
+        await teacher.click('#poll-button');
+        await teacher.fill('#poll-question', 'Mine?');
+        await helper.evaluate(() => window.aula.connection.groupAction('setdata', {
+            poll: { id: 'theirs', question: 'Theirs?', answers: ['Yes', 'No'], state: 'open' },
+        }));
+        await teacher.waitForSelector('#poll:has-text("Theirs?")');
+        await teacher.getByRole('button', { name: 'Ask', exact: true }).click();
+        await teacher.waitForSelector('#poll-error:has-text("somebody else")');
+        assert.equal(await teacher.inputValue('#poll-question'), 'Mine?', 'it is not lost');
+        await setPoll(false);
+        await teacher.waitForSelector('#poll', { state: 'detached' });
+        await teacher.getByRole('button', { name: 'Ask', exact: true }).click();
+        await bob.waitForSelector('#poll:has-text("Mine?")');
         await setPoll(false);
         await bob.waitForSelector('#poll', { state: 'detached' });
     });

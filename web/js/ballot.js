@@ -8,6 +8,8 @@ export const ANSWER_MAX = 100;
 const ID_MAX = 64;
 /** Nobody teaches more: what comes beyond is somebody who answers under ever new names. */
 const VOTERS_MAX = 10_000;
+/** So many clients are remembered of one person; the ones before are those of lost connections. */
+const CLIENTS_MAX = 4;
 
 /**
  * The poll that group data tells: {id, question, answers, isOpen, result, voters}. `result`, if it is shown
@@ -43,49 +45,77 @@ export function sum(counts) {
     return counts.reduce((all, count) => all + count, 0);
 }
 
-/** Who answers what: one answer for each person, and for each connection. */
+/**
+ * Who answers what: one answer for each person, the last one, and for each client. What a client said as
+ * somebody else is taken back when it says who it is now, and what was there before counts again.
+ */
 export class Tally {
     /** `kept` is what `entries` gave before. */
     constructor(poll, kept = []) {
         this.poll = poll;
-        this.#answers = new Map(kept.filter(([person, answer]) => typeof person === 'string' && isAnswer(poll, answer)));
+        for (const [person, answer, source] of kept) {
+            if (typeof person === 'string' && isAnswer(poll, answer))
+                this.take(person, typeof source === 'string' ? source : '', answer);
+        }
     }
 
     /** Takes the answer of `person`, who says it as the client `source`; whether that changes anything. */
     take(person, source, answer) {
-        const before = this.#persons.get(source);
-        if (before !== undefined && before !== person)
-            this.#answers.delete(before);
-        if (this.#answers.size >= VOTERS_MAX && !this.#answers.has(person))
+        if (this.#votes.size >= VOTERS_MAX && !this.#votes.has(person))
             return false;
-        const isNew = this.#answers.get(person) !== answer;
-        this.#persons.set(source, person);
-        this.#answers.set(person, answer);
-        return isNew;
+        const before = this.#persons.get(source);
+        const was = this.#answerOf(person);
+        if (before !== undefined)
+            this.#takeBack(before, source);
+        const votes = this.#votes.get(person) ?? [];
+        this.#votes.set(person, votes);
+        votes.push({ source, answer });
+        if (votes.length > CLIENTS_MAX)
+            this.#persons.delete(votes.shift().source);
+        // Of an answer that was kept without its client nothing is known.
+        if (source !== '')
+            this.#persons.set(source, person);
+        return was !== answer || before !== undefined && before !== person;
     }
 
-    has(person) {
-        return this.#answers.has(person);
+    /** Whether there is an answer of this person, or one of this client. */
+    has(person, source) {
+        return this.#votes.has(person) || this.#persons.has(source);
     }
 
     get persons() {
-        return [...this.#answers.keys()];
+        return [...this.#votes.keys()];
     }
 
     /** How often each answer was given. */
     get counts() {
         const counts = this.poll.answers.map(() => 0);
-        for (const answer of this.#answers.values())
-            counts[answer] += 1;
+        for (const person of this.#votes.keys())
+            counts[this.#answerOf(person)] += 1;
         return counts;
     }
 
+    /** Of each person the answer, and the client that gave it. */
     get entries() {
-        return [...this.#answers];
+        return [...this.#votes].map(([person, votes]) => [person, votes.at(-1).answer, votes.at(-1).source]);
     }
 
-    #answers;
+    /** By person, the last one of each client, in the order in which they came; never empty. */
+    #votes = new Map();
+    /** Under whose name each client has answered. */
     #persons = new Map();
+
+    #answerOf(person) {
+        return this.#votes.get(person)?.at(-1).answer;
+    }
+
+    #takeBack(person, source) {
+        const left = this.#votes.get(person).filter((vote) => vote.source !== source);
+        if (left.length > 0)
+            this.#votes.set(person, left);
+        else
+            this.#votes.delete(person);
+    }
 }
 
 function isCount(value) {

@@ -15,6 +15,8 @@ export class Member extends EventTarget {
         this.users = new Map();
         /** What the server does of what we want beyond Galene's protocol. */
         this.met = [];
+        /** Whether errors now are about votes. */
+        this.isVoting = false;
         /** Called with each stream before it is negotiated, for codec preferences and transforms. */
         this.prepare = null;
     }

@@ -14,6 +14,7 @@ import { state } from './state.js';
 
 /** Enters the group of the page's address. */
 export function enter(credentials) {
+    state.room?.end();
     state.groupName = state.mainGroup;
     const connection = new ServerConnection(endpoint());
     state.breakouts = new Breakouts(connection, {

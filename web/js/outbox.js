@@ -52,8 +52,10 @@ export class Outbox {
         return entry;
     }
 
-    /** Whether this error of the server is about a message of ours. */
+    /** Whether this error of the server is about a message of ours, or a vote. */
     takeError(text) {
+        if (REFUSALS[text] && this.connection.isVoting)
+            return true;
         const entry = REFUSALS[text] && this.entries.find((other) => other.state === 'sending');
         if (!entry)
             return false;

@@ -7,8 +7,11 @@ import './tools-style.js';
 
 await need('tools');
 
-/** Opens it; `ask(question, answers)` says whether that could be sent. Resolves to whether something was asked. */
-export function openPollDialog(ask) {
+/**
+ * Opens it, until `signal` at the longest; `ask(question, answers)` says why that could not be sent, or nothing.
+ * Resolves to whether something was asked.
+ */
+export function openPollDialog(ask, signal) {
     const question = element('input', { id: 'poll-question', maxLength: QUESTION_MAX, autocomplete: 'off', dir: 'auto' });
     const answers = element('textarea', {
         id: 'poll-answers', rows: 4, dir: 'auto', 'aria-describedby': 'poll-error',
@@ -25,9 +28,11 @@ export function openPollDialog(ask) {
         if (found.length < ANSWERS_MIN || found.length > ANSWERS_MAX) {
             error.textContent = t('Write two to eight different answers, each on a line of its own.');
             answers.focus();
-        } else if (ask(question.value.trim(), found)) {
-            dialog.close('asked');
+            return;
         }
+        error.textContent = ask(question.value.trim(), found);
+        if (error.textContent === '')
+            dialog.close('asked');
     };
     dialog.append(
         element('h2', { id: 'poll-ask-title' }, t('Ask the class')),
@@ -44,6 +49,7 @@ export function openPollDialog(ask) {
     );
     document.body.append(dialog);
     dialog.showModal();
+    signal.addEventListener('abort', () => dialog.close());
     return new Promise((resolve) => {
         dialog.addEventListener('close', () => {
             dialog.remove();

@@ -4,14 +4,11 @@
  */
 
 import { isAnswer, pollOf, sum, Tally } from './ballot.js';
-import { openPanel } from './controls.js';
-import { byId } from './element.js';
 import { need, t } from './language.js';
 import { announce, notify } from './notices.js';
 import { personOf } from './person.js';
 import { PollCard } from './poll-card.js';
 import { randomId } from './random.js';
-import { state } from './state.js';
 
 await need('tools');
 
@@ -29,14 +26,19 @@ export class Polls {
     /** Ends with `signal`, as the membership does. */
     constructor(connection, signal) {
         this.connection = connection;
+        this.signal = signal;
         if (signal.aborted)
             return;
         const on = (name, handler) => connection.addEventListener(name, ({ detail }) => handler(detail), { signal });
         on('joined', () => this.#follow());
-        on('user', () => this.#drawSoon());
+        on('user', (change) => this.#userChanged(change));
         on('vote', ({ message }) => this.#count(message));
         on('order', ({ kind, message }) => kind === 'askvotes' && this.#wasAsked(message));
-        on('state', ({ state: now }) => now === 'closed' && this.#clear());
+        on('state', ({ state: now }) => {
+            connection.isVoting = false;
+            if (now === 'closed')
+                this.#clear();
+        });
         document.addEventListener('languagechange', () => this.#draw(), { signal });
         signal.addEventListener('abort', () => this.#clear());
         this.#follow();
@@ -49,20 +51,26 @@ export class Polls {
             return;
         }
         const { openPollDialog } = await import('./poll-dialog.js');
-        if (await openPollDialog((question, answers) => this.#ask(question, answers)))
+        // Meanwhile the page may show another group.
+        if (this.signal.aborted)
+            return;
+        if (await openPollDialog((question, answers) => this.#ask(question, answers), this.signal))
             this.#card.uncover();
     }
 
     #card = new PollCard({
         choose: (answer) => this.#choose(answer),
-        end: () => this.#change({ state: 'ended' }),
-        publish: () => this.#change({
+        end: () => this.#poll?.isOpen && this.#change({ state: 'ended' }),
+        publish: () => this.#isOver && this.#change({
             state: 'ended', result: this.#tally.counts, voters: this.#voters().size,
         }),
-        putAway: () => this.connection.groupAction('setdata', { poll: false }),
+        putAway: () => this.#isOver && this.#set(false),
     });
 
     #poll = null;
+    /** What we may do, as it was when we were last joined: nothing changes while the page reconnects. */
+    #isOp = false;
+    #mayAnswer = false;
     /** Our own answer; null as long as we have none. */
     #choice = null;
     /** Which answer of ours the operators have, by their clients' ids. */
@@ -71,23 +79,35 @@ export class Polls {
     #tellAt = Infinity;
     #tellTimer = null;
     #tally = null;
-    /** The poll and the connection for which answers were told or asked for. */
+    /** The poll, the connection and what we may do, for which answers were told or asked for. */
     #occasion = '';
     #drawTimer = null;
 
-    /** Whether it could be asked. */
+    /** Why it could not be asked; empty if it could. */
     #ask(question, answers) {
-        const poll = { id: randomId(), question, answers, state: 'open' };
-        if (!this.connection.groupAction('setdata', { poll })) {
-            notify(t('There is no connection at present. Try again in a moment.'));
-            return false;
-        }
-        return true;
+        if (this.#poll?.isOpen)
+            return t('Meanwhile somebody else has asked something. Your question can follow when that poll has ended.');
+        return this.#put({ id: randomId(), question, answers, state: 'open' }) ? ''
+            : t('There is no connection at present. Try again in a moment.');
     }
 
     #change(change) {
         const { id, question, answers } = this.#poll;
-        this.connection.groupAction('setdata', { poll: { id, question, answers, ...change } });
+        this.#set({ id, question, answers, ...change });
+    }
+
+    #set(poll) {
+        if (!this.#put(poll))
+            notify(t('There is no connection at present. Try again in a moment.'));
+    }
+
+    /** Whether it could be sent. */
+    #put(poll) {
+        return this.connection.isJoined && this.connection.groupAction('setdata', { poll });
+    }
+
+    get #isOver() {
+        return this.#poll !== null && !this.#poll.isOpen;
     }
 
     /** The group's data, what we may do, or the connection may have changed. */
@@ -105,15 +125,16 @@ export class Polls {
             [this.#voteKey, this.#tallyKey].forEach(forget);
         if (now)
             tell(now, isSame(now, before) ? before : null);
-        const isOp = connection.can('op');
-        const occasion = `${connection.id} ${now?.id} ${isOp}`;
+        const isOp = this.#isOp = connection.can('op');
+        const mayWrite = this.#mayAnswer = connection.can('message');
+        const occasion = `${connection.id} ${now?.id} ${isOp} ${mayWrite}`;
         if (now && occasion !== this.#occasion) {
             this.#occasion = occasion;
             this.#told.clear();
-            if (isOp)
-                connection.userMessage('askvotes', '', { poll: now.id }, true);
-            else
+            if (!isOp)
                 this.#tellSoon(Math.random() * SPREAD_MS);
+            else if (mayWrite)
+                connection.userMessage('askvotes', '', { poll: now.id }, true);
         }
         this.#draw();
     }
@@ -124,13 +145,25 @@ export class Polls {
         clearTimeout(this.#drawTimer);
         this.#tellAt = Infinity;
         this.#drawTimer = null;
+        this.#poll = null;
+        this.#occasion = '';
         this.#card.show(null);
+    }
+
+    /** Somebody has come or gone, or may do something else than before. */
+    #userChanged({ kind, user }) {
+        const { id, permissions } = user;
+        if (kind === 'delete')
+            this.#told.delete(id);
+        else if (this.#choice !== null && permissions.includes('op') && this.#told.get(id) !== this.#choice)
+            this.#tellSoon(Math.random() * SPREAD_MS);
+        this.#drawSoon();
     }
 
     // ---- Who answers ---------------------------------------------------------------------------
 
     #choose(answer) {
-        if (!this.#poll.isOpen || !isAnswer(this.#poll, answer))
+        if (!this.#poll?.isOpen || !isAnswer(this.#poll, answer))
             return;
         this.#choice = answer;
         keep(this.#voteKey, { id: this.#poll.id, person: this.connection.ownData.person, answer });
@@ -160,13 +193,19 @@ export class Polls {
     #tell() {
         this.#tellAt = Infinity;
         const { connection } = this;
-        if (this.#choice === null || !this.#poll || this.#poll.result || connection.can('op'))
+        const mayTell = connection.isJoined && connection.can('message') && !connection.can('op');
+        if (!mayTell || this.#choice === null || !this.#poll || this.#poll.result)
             return;
         const untold = this.#operators().filter(({ id }) => this.#told.get(id) !== this.#choice);
+        if (untold.length === 0)
+            return;
+        // Between these two the server answers what is sent between them, and nothing else.
+        connection.whenDealtWith(() => { connection.isVoting = true; });
         for (const { id } of untold.slice(0, ROUND_MAX)) {
             if (connection.userMessage('vote', id, { poll: this.#poll.id, answer: this.#choice }))
                 this.#told.set(id, this.#choice);
         }
+        connection.whenDealtWith(() => { connection.isVoting = false; });
         this.#toldAt = performance.now();
         if (untold.length > ROUND_MAX)
             this.#tellSoon(0);
@@ -188,7 +227,7 @@ export class Polls {
             return;
         const person = personOf(user);
         // Then nobody changes an answer, but those come in that an operator has not had.
-        if (!poll.isOpen && this.#tally.has(person))
+        if (!poll.isOpen && this.#tally.has(person, source))
             return;
         if (this.#tally.take(person, source, value.answer))
             this.#drawSoon();
@@ -216,20 +255,19 @@ export class Polls {
     #draw() {
         clearTimeout(this.#drawTimer);
         this.#drawTimer = null;
-        const { connection } = this;
         const poll = this.#poll;
         if (!poll) {
             this.#card.show(null);
             return;
         }
-        const isOp = connection.can('op');
+        const isOp = this.#isOp;
         if (isOp)
             keep(this.#tallyKey, { id: poll.id, answers: this.#tally.entries });
         const counts = poll.result ?? (isOp ? this.#tally.counts : null);
         this.#card.show({
             poll,
             isOp,
-            mayAnswer: connection.can('message'),
+            mayAnswer: this.#mayAnswer,
             choice: isOp ? null : this.#choice,
             counts,
             answered: counts && sum(counts),

@@ -12,6 +12,9 @@ import { startScreen, stopScreen } from './own.js';
 import { People } from './people.js';
 import { Reception } from './reception.js';
 
+/** Until the next try to load. */
+const AGAIN_MS = 5_000;
+
 export class Room {
     /** `leave()` is what the command does. */
     constructor(connection, { stage, leave, credentials, attendance }) {
@@ -83,7 +86,7 @@ export class Room {
             diagnose();
             this.#light(stage);
             if (connection.data.poll)
-                this.polls();
+                this.polls().catch(() => setTimeout(() => signal.aborted || load(), AGAIN_MS));
         };
         connection.addEventListener('joined', load, { signal });
         if (connection.isJoined)
