@@ -196,7 +196,7 @@ describe('doors', { concurrency: 1 }, () => {
         }
         const [anna, ben, carl] = students;
         await teacher.click('#hands-chip');
-        await teacher.getByRole('button', { name: 'Let anna speak' }).waitFor();
+        await teacher.getByRole('button', { name: 'Let speak: anna' }).waitFor();
         // While the hand is up, presenting is allowed and taken back.
         for (const [kind, state] of [['present', 'visible'], ['unpresent', 'hidden']]) {
             await teacher.evaluate((kind) => {
@@ -228,7 +228,7 @@ describe('doors', { concurrency: 1 }, () => {
             }).observe(list, { childList: true });
         });
         const given = () => teacher.evaluate(() => window.given.join());
-        const { x, y } = await teacher.getByRole('button', { name: 'Let anna speak' }).boundingBox();
+        const { x, y } = await teacher.getByRole('button', { name: 'Let speak: anna' }).boundingBox();
         await teacher.mouse.click(x + 5, y + 5);
         await until('anna out of the queue', async () => await queue() === 'ben,carl');
         await anna.waitForSelector('#mic-button', { state: 'visible' });
@@ -237,7 +237,7 @@ describe('doors', { concurrency: 1 }, () => {
         await teacher.mouse.down({ clickCount: 2 });
         await teacher.mouse.up({ clickCount: 2 });
         assert.equal(await given(), 'present anna', 'a double click');
-        assert.equal(await teacher.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Let ben speak');
+        assert.equal(await teacher.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Let speak: ben');
         await teacher.keyboard.down('Enter');
         await until('ben out of the queue', async () => await queue() === 'carl');
         await sleep(SETTLED_MS);

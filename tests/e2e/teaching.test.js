@@ -76,21 +76,21 @@ describe('teaching', { concurrency: 1 }, () => {
             await page.click('#hand-button');
             await until('the hand', async () => (await queue(teacher)).includes(name));
         }
-        assert.equal(await ann.getByRole('button', { name: /^Let .* speak$/ }).count(), 0, 'for operators only');
+        assert.equal(await ann.getByRole('button', { name: /^Let speak: / }).count(), 0, 'for operators only');
         await teacher.focus('#hands-chip');
         await teacher.keyboard.press('Enter');
         const label = () => teacher.evaluate(() => document.activeElement.getAttribute('aria-label'));
-        assert.equal(await label(), 'Let bob speak');
+        assert.equal(await label(), 'Let speak: bob');
         await screenshot(teacher, 'let-speak');
         await teacher.keyboard.press('Enter');
         await bob.waitForSelector('.notice:has-text("teacher lets you speak. Your microphone is still off.")');
         await until('bob out of the queue', async () => (await queue(teacher)).join() === 'guest,ann');
         assert.equal(await bob.getAttribute('#hand-button', 'aria-pressed'), 'false');
-        assert.equal(await label(), 'Let guest speak');
+        assert.equal(await label(), 'Let speak: guest');
         assert.equal(await guest.isVisible('#mic-button'), false);
         await bob.click('#hand-button');
         await until('bob last', async () => (await queue(teacher)).join() === 'guest,ann,bob');
-        assert.equal(await label(), 'Let guest speak', 'the focus stays');
+        assert.equal(await label(), 'Let speak: guest', 'the focus stays');
         await sleep(SETTLED_MS);
         await teacher.keyboard.press('Enter');
         await guest.waitForSelector('.notice:has-text("You may speak now")');

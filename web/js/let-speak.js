@@ -18,7 +18,7 @@ export function letSpeakButton(hands, user) {
     if (!hands.connection.can('op') || isSelf(user))
         return '';
     return element('button', {
-        type: 'button', className: 'plain', 'aria-label': t('Let {name} speak', { name: nameOf(user) }),
+        type: 'button', className: 'plain', 'aria-label': t('Let speak: {name}', { name: nameOf(user) }),
         onclick: () => {
             hands.letSpeak(user);
             hands.lower(user);
