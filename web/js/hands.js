@@ -129,7 +129,7 @@ export class Hands {
         if (isOp && queue.length > 0 && !word)
             import('./let-speak.js').then((module) => {
                 word = module;
-                state.room.hands.refresh();
+                state.room?.hands.refresh();
             }, () => {});
         word?.follow(queue);
         const chip = byId('hands-chip');

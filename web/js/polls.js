@@ -93,12 +93,14 @@ export class Polls {
 
     #change(change) {
         const { id, question, answers } = this.#poll;
-        this.#set({ id, question, answers, ...change });
+        return this.#set({ id, question, answers, ...change });
     }
 
     #set(poll) {
-        if (!this.#put(poll))
+        const isSent = this.#put(poll);
+        if (!isSent)
             notify(t('There is no connection at present. Try again in a moment.'));
+        return isSent;
     }
 
     /** Whether it could be sent. */
