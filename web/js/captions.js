@@ -17,10 +17,8 @@ const TRANSCRIPT_MAX = 5_000;
 export class Captions {
     constructor() {
         this.transcript = [];
-        byId('captions').replaceChildren();
         byId('transcript').onclick = async () => (await import('./chat-file.js'))
             .saveAs('transcript', this.transcript);
-        byId('transcript').hidden = true;
     }
 
     /** Takes a chat message of the kind `caption`. */

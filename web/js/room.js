@@ -1,7 +1,6 @@
 /** The parts of one membership on the page; made anew when a group is entered. */
 
 import { showBanner } from './banner.js';
-import { Captions } from './captions.js';
 import { Chat } from './chat.js';
 import { openPanel } from './controls.js';
 import { byId } from './element.js';
@@ -30,7 +29,8 @@ export class Room {
         this.reception = new Reception(connection);
         this.floor = new Floor(connection);
         this.isTcpTold = false;
-        this.captions = new Captions();
+        byId('captions').replaceChildren();
+        byId('transcript').hidden = true;
         this.hands = new Hands(connection, (places) => {
             this.people?.showHands(places);
             stage.showHands(places);
@@ -112,6 +112,16 @@ export class Room {
         return this.#polls ??= new Polls(this.connection, this.signal);
     }
 
+    /** Loaded with the first one; they come in order, since all wait for the same. */
+    captions = {
+        show: async (...caption) => {
+            this.#captions ??= import('./captions.js').then(({ Captions }) => new Captions(), () => {
+                this.#captions = null;
+            });
+            (await this.#captions)?.show(...caption);
+        },
+    };
+
     /** The page shows another group; the membership may go on. */
     end() {
         this.#stop.abort();
@@ -127,6 +137,7 @@ export class Room {
     }
 
     #stop = new AbortController();
+    #captions = null;
     #files = null;
     #invitations = null;
     #polls = null;

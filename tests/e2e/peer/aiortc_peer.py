@@ -11,6 +11,7 @@ import asyncio
 import base64
 import json
 import ssl
+import sys
 from urllib.parse import urljoin
 
 import aiohttp
@@ -21,7 +22,9 @@ FRAMES_WANTED = 10
 
 
 def say(**what):
-    print(json.dumps(what), flush=True)
+    # At once: other threads have something to say, too, and print writes the line and its end apart.
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 async def count(kind, track):

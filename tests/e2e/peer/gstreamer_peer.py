@@ -37,7 +37,9 @@ CAPS = {
 
 
 def say(**what):
-    print(json.dumps(what), flush=True)
+    # At once: other threads have something to say, too, and print writes the line and its end apart.
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 class Peer:
