@@ -8,6 +8,7 @@ import { announce } from './notices.js';
 import { Outbox } from './outbox.js';
 import { rove } from './roving.js';
 import { isSelf, state } from './state.js';
+import { keep, kept } from './tab.js';
 
 /** Older messages leave the page. */
 const MESSAGES_MAX = 500;
@@ -44,8 +45,8 @@ export class Chat {
                 this.#submit();
             }
         };
-        this.input.value = draft();
-        this.input.oninput = () => draft(this.input.value);
+        this.input.value = kept(DRAFT_KEY) ?? '';
+        this.input.oninput = () => keep(DRAFT_KEY, this.input.value);
         byId('chat-dest-clear').onclick = () => {
             this.writeTo(null);
             this.input.focus();
@@ -250,21 +251,9 @@ export class Chat {
             this.tell(answer.text);
         if (answer === null || answer.isDone) {
             this.input.value = '';
-            draft('');
+            keep(DRAFT_KEY, '');
         }
     }
-}
-
-/** What was being written, kept over a reload; with an argument it is kept anew. */
-function draft(text) {
-    try {
-        if (text === undefined)
-            return sessionStorage.getItem(DRAFT_KEY) ?? '';
-        sessionStorage.setItem(DRAFT_KEY, text);
-    } catch {
-        // Without storage a reload loses it.
-    }
-    return '';
 }
 
 /** The server's answer to `/subgroups`, which nobody wrote. */

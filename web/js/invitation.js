@@ -4,6 +4,7 @@
  */
 
 import { state } from './state.js';
+import { forget, keep, kept } from './tab.js';
 
 const KEY = `aula:token:${state.groupName}`;
 
@@ -12,13 +13,10 @@ export function takeToken() {
     const query = new URLSearchParams(location.search);
     const token = query.get('token');
     if (!token)
-        return kept();
-    try {
-        sessionStorage.setItem(KEY, token);
-    } catch {
-        // Nowhere to keep it: then it stays in the address.
+        return kept(KEY);
+    // With nowhere to keep it, it stays in the address.
+    if (!keep(KEY, token))
         return token;
-    }
     query.delete('token');
     const rest = query.toString();
     history.replaceState(null, '', location.pathname + (rest && `?${rest}`) + location.hash);
@@ -27,17 +25,5 @@ export function takeToken() {
 
 /** Forgets the token, for those who would rather log in. */
 export function forgetToken() {
-    try {
-        sessionStorage.removeItem(KEY);
-    } catch {
-        // Then it was not kept either.
-    }
-}
-
-function kept() {
-    try {
-        return sessionStorage.getItem(KEY);
-    } catch {
-        return null;
-    }
+    forget(KEY);
 }

@@ -6,6 +6,7 @@
 
 import { randomId } from './random.js';
 import { state } from './state.js';
+import { keep, kept } from './tab.js';
 
 const PERSON = /^[0-9a-f]{16}$/;
 
@@ -21,13 +22,9 @@ export function hasPerson(data) {
 
 /** Our own number in this group under this name. */
 export function ownPerson(name) {
-    try {
-        const kept = sessionStorage.getItem(keyOf(name));
-        if (PERSON.test(kept))
-            return kept;
-    } catch {
-        // Without storage it ends with the page.
-    }
+    const known = kept(keyOf(name));
+    if (PERSON.test(known))
+        return known;
     const made = randomId().slice(0, 16);
     keepPerson(name, made);
     return made;
@@ -35,11 +32,7 @@ export function ownPerson(name) {
 
 /** We are somebody whom the group knows already. */
 export function keepPerson(name, person) {
-    try {
-        sessionStorage.setItem(keyOf(name), person);
-    } catch {
-        // As above.
-    }
+    keep(keyOf(name), person);
 }
 
 function keyOf(name) {

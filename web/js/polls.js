@@ -9,6 +9,7 @@ import { announce, notify } from './notices.js';
 import { personOf } from './person.js';
 import { PollCard } from './poll-card.js';
 import { randomId } from './random.js';
+import { forget, keep, kept } from './tab.js';
 
 await need('tools');
 
@@ -168,7 +169,7 @@ export class Polls {
         if (!this.#poll?.isOpen || !isAnswer(this.#poll, answer))
             return;
         this.#choice = answer;
-        keep(this.#voteKey, { id: this.#poll.id, person: this.connection.ownData.person, answer });
+        keep(this.#voteKey, JSON.stringify({ id: this.#poll.id, person: this.connection.ownData.person, answer }));
         this.#tellSoon(0);
         this.#draw();
     }
@@ -264,7 +265,7 @@ export class Polls {
         }
         const isOp = this.#isOp;
         if (isOp)
-            keep(this.#tallyKey, { id: poll.id, answers: this.#tally.entries });
+            keep(this.#tallyKey, JSON.stringify({ id: poll.id, answers: this.#tally.entries }));
         const counts = poll.result ?? (isOp ? this.#tally.counts : null);
         this.#card.show({
             poll,
@@ -288,13 +289,13 @@ export class Polls {
     }
 
     #keptChoice() {
-        const { id, person, answer } = kept(this.#voteKey);
+        const { id, person, answer } = fieldsOf(kept(this.#voteKey));
         const isOurs = id === this.#poll.id && person === this.connection.ownData.person;
         return isOurs && isAnswer(this.#poll, answer) ? answer : null;
     }
 
     #keptAnswers() {
-        const { id, answers } = kept(this.#tallyKey);
+        const { id, answers } = fieldsOf(kept(this.#tallyKey));
         return id === this.#poll.id && Array.isArray(answers) ? answers.filter(Array.isArray) : [];
     }
 }
@@ -314,26 +315,10 @@ function tell(poll, before) {
         announce(t('The poll has ended.'));
 }
 
-function keep(key, value) {
-    try {
-        sessionStorage.setItem(key, JSON.stringify(value));
-    } catch {
-        // Without storage it ends with the page.
-    }
-}
-
-function forget(key) {
-    try {
-        sessionStorage.removeItem(key);
-    } catch {
-        // As above.
-    }
-}
-
 /** What was kept, with no fields if that is nothing. */
-function kept(key) {
+function fieldsOf(text) {
     try {
-        return JSON.parse(sessionStorage.getItem(key)) ?? {};
+        return JSON.parse(text) ?? {};
     } catch {
         return {};
     }

@@ -17,11 +17,12 @@ export function openPresenting(connection) {
     const { signal } = state.room;
     const [lack, hold] = [false, true].map((holds) => membersWho(connection, holds));
     const dialog = element('dialog', { className: 'presenting', 'aria-labelledby': 'presenting-title' });
-    const deed = (ids, text, act) => (ids.length === 0 ? [] : [element('button', {
+    const deed = (ids, text, kind, told) => (ids.length === 0 ? [] : [element('button', {
         type: 'button',
-        onclick: () => {
+        onclick: async () => {
             dialog.close();
-            act(ids);
+            const { done, left } = await inTurn(() => each(connection, signal, ids, kind));
+            report(signal, left, told(done));
         },
     }, text)]);
     dialog.append(
@@ -29,16 +30,12 @@ export function openPresenting(connection) {
         element('p', {}, lack.length + hold.length === 0 ? t('Nobody is here but operators.')
             : t('Presenting is sound, camera and screen; who may no longer do it stops sending. Operators, and those who come later, are not affected.')),
         element('div', { className: 'actions' },
-            ...deed(lack, tn(lack.length, 'Allow {count} person to present', 'Allow {count} people to present'), async (ids) => {
-                const { done, left } = await inTurn(() => each(connection, signal, ids, 'present'));
-                report(signal, left, tn(done, '{count} more person may present now.',
-                    '{count} more people may present now.'));
-            }),
-            ...deed(hold, tn(hold.length, 'Take it from {count} person', 'Take it from {count} people'), async (ids) => {
-                const { done, left } = await inTurn(() => each(connection, signal, ids, 'unpresent'));
-                report(signal, left, tn(done, '{count} person may no longer present.',
-                    '{count} people may no longer present.'));
-            }),
+            ...deed(lack, tn(lack.length, 'Allow {count} person to present', 'Allow {count} people to present'),
+                'present', (done) => tn(done, '{count} more person may present now.',
+                    '{count} more people may present now.')),
+            ...deed(hold, tn(hold.length, 'Take it from {count} person', 'Take it from {count} people'),
+                'unpresent', (done) => tn(done, '{count} person may no longer present.',
+                    '{count} people may no longer present.')),
             element('button', { type: 'button', autofocus: true, onclick: () => dialog.close() }, t('Cancel'))),
     );
     dialog.addEventListener('close', () => dialog.remove());

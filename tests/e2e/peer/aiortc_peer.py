@@ -9,22 +9,15 @@ It ends its session when its standard input is closed.
 import argparse
 import asyncio
 import base64
-import json
 import ssl
-import sys
 from urllib.parse import urljoin
 
 import aiohttp
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from said import say
 
 FRAMES_WANTED = 10
-
-
-def say(**what):
-    # At once: other threads have something to say, too, and print writes the line and its end apart.
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 async def count(kind, track):

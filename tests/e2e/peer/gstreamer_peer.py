@@ -8,7 +8,6 @@ It ends its session when its standard input is closed.
 
 import argparse
 import base64
-import json
 import ssl
 import sys
 import threading
@@ -22,6 +21,8 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
+from said import say  # noqa: E402
+
 FRAMES_WANTED = 10
 PUBLISH = """
     webrtcbin name=rtc bundle-policy=max-bundle
@@ -34,12 +35,6 @@ CAPS = {
     "audio": "application/x-rtp,media=audio,encoding-name=OPUS,payload=97,clock-rate=48000,"
              "encoding-params=(string)2",
 }
-
-
-def say(**what):
-    # At once: other threads have something to say, too, and print writes the line and its end apart.
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 class Peer:

@@ -70,11 +70,16 @@ export async function record(page) {
     await page.waitForSelector('#room-recording:not([hidden])');
 }
 
+/** What FFmpeg says of the pictures of a file. */
+function show(path, ...how) {
+    return run(process.env.FFMPEG, [
+        '-hide_banner', '-nostdin', '-i', path, '-map', '0:v', ...how, '-f', 'null', '-',
+    ], { maxBuffer: 1 << 28 });
+}
+
 /** How many pictures of a file in AV1 hold the highest spatial layer that it has. */
 export async function wholePictures(path) {
-    const { stderr } = await run(process.env.FFMPEG, [
-        '-hide_banner', '-nostdin', '-i', path, '-map', '0:v', '-c', 'copy', '-bsf:v', 'trace_headers', '-f', 'null', '-',
-    ], { maxBuffer: 1 << 28 });
+    const { stderr } = await show(path, '-c', 'copy', '-bsf:v', 'trace_headers');
     // What comes before the first one describes the track.
     const highest = stderr.split(/\] Packet: /).slice(1).map((packet) => (
         Math.max(0, ...[...packet.matchAll(/ spatial_id +[01]+ = (\d)/g)].map(([, layer]) => Number(layer)))));
@@ -83,12 +88,9 @@ export async function wholePictures(path) {
 
 /** The sizes of all pictures of a file as FFmpeg shows them, one after the other, and how many it holds. */
 export async function shown(path) {
-    const show = (...how) => run(process.env.FFMPEG, [
-        '-hide_banner', '-nostdin', '-i', path, '-map', '0:v', ...how, '-f', 'null', '-',
-    ], { maxBuffer: 1 << 26 });
-    const { stderr } = await show('-vf', 'showinfo', '-noautoscale', '-fps_mode', 'passthrough');
+    const { stderr } = await show(path, '-vf', 'showinfo', '-noautoscale', '-fps_mode', 'passthrough');
     const sizes = [...stderr.matchAll(/ n: *\d+ .* s:(\d+x\d+) /g)].map(([, size]) => size);
-    const { stderr: copied } = await show('-c', 'copy');
+    const { stderr: copied } = await show(path, '-c', 'copy');
     const held = Number(/frame= *(\d+)(?![^]*frame=)/.exec(copied)[1]);
     return { sizes, held, tracks: stderr.split('Output #0')[0].match(/Stream #0:\d+.*: Video/g).length };
 }
