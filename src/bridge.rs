@@ -433,7 +433,6 @@ impl Bridge {
                     rtt_us: rate.rtt_us,
                     codec: rate.codec.name(),
                     layers_max: rate.layers_max,
-                    is_described: rate.is_described,
                 });
                 MediaEvent::Received { media: media(self, transport)?, rates: rates.collect() }
             }

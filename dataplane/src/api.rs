@@ -110,9 +110,6 @@ pub struct EncodingRate {
     pub codec: Codec,
     /// The highest spatial and temporal layer that it has.
     pub layers_max: (u8, u8),
-    /// Its spatial layers are told apart by the dependency descriptor only: who did not negotiate it
-    /// gets the lowest.
-    pub is_described: bool,
 }
 
 /// Why none of a Publication's pictures goes out to a viewer.

@@ -88,19 +88,9 @@ impl Target {
     }
 }
 
-/// What a viewer wishes, and what it can be given at all.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// The wish.
-    pub cap: LayerCap,
-    /// The highest spatial layer that it can put together: the base layer, if it did not negotiate
-    /// the descriptor that tells AV1's layers apart.
-    pub spatial_limit: u8,
-}
-
 /// Chooses among live Encodings, best first.
 pub(crate) fn choose(
-    Bounds { cap, spatial_limit }: Bounds,
+    cap: LayerCap,
     allowance: Allowance,
     alive: impl DoubleEndedIterator<Item = u8> + Clone,
     rank: impl Fn(u8) -> usize,
@@ -126,7 +116,7 @@ pub(crate) fn choose(
     };
     Target {
         encoding: Some(encoding),
-        spatial_max: spatial_max.min(cap.spatial_max()).min(spatial_limit),
+        spatial_max: spatial_max.min(cap.spatial_max()),
         temporal_max: temporal_max.min(cap.temporal_max()),
         meanwhile: Meanwhile::All,
     }
@@ -138,8 +128,7 @@ mod tests {
     use crate::api::Layers;
 
     fn chosen(cap: LayerCap, allowance: Allowance, alive: &[u8]) -> Target {
-        let bounds = Bounds { cap, spatial_limit: 3 };
-        choose(bounds, allowance, alive.iter().copied(), usize::from, 0)
+        choose(cap, allowance, alive.iter().copied(), usize::from, 0)
     }
 
     fn up_to(encoding: u8, temporal_max: u8) -> Allowance {
@@ -162,6 +151,6 @@ mod tests {
         assert_eq!((target.encoding, target.spatial_max, target.temporal_max), (Some(1), 0, 1));
         let target = chosen(LayerCap::High, up_to(2, 0), &[0, 1, 2]);
         assert_eq!((target.encoding, target.temporal_max), (Some(2), 0));
-        assert_eq!(target.spatial_max, 3, "the decoder's limit holds in spite of wish and path");
+        assert_eq!(target.spatial_max, 7, "what the path takes");
     }
 }

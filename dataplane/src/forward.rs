@@ -3,12 +3,18 @@
 //! SSRC for its whole life; a switch between Encodings shows only as a keyframe. Pure state: no
 //! bytes, no clocks, no keys.
 
+mod join;
+mod segment;
+
 use crate::canonical::PacketMeta;
 use crate::choose::{Meanwhile, Target};
 use crate::codec::{Codec, MediaKind};
-use crate::dependency::{Dependency, SentFrames, Targets, best_target};
+use crate::dependency::{Dependency, SentFrames, Targets};
 use crate::srtp::ReplayWindow;
 use crate::stats::Switches;
+pub(crate) use join::Join;
+use join::Joins;
+use segment::Segment;
 
 /// Runs of packets with the same mapping that are remembered for retransmission. Each drop or
 /// switch starts one; beyond that the oldest is forgotten and its packets cannot be asked for.
@@ -34,6 +40,8 @@ pub(crate) struct Placement {
     pub frame_delta: u16,
     /// The decode targets that go out, if they are fewer than the descriptor says.
     pub active: Option<Targets>,
+    /// How its payload is joined to those of its neighbours.
+    pub join: Join,
 }
 
 /// Why a packet is not forwarded.
@@ -54,55 +62,6 @@ pub(crate) enum Lack {
     Temporal,
     /// A place where a spatial layer can be left.
     Exit,
-}
-
-/// A run of incoming packets with one mapping.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    encoding: u8,
-    first_in: u64,
-    first_out: u64,
-    /// Packets of the Encoding up to the next segment; `u64::MAX` for the last one.
-    end_in: u64,
-    time_delta: u32,
-    picture_delta: u16,
-    tl0_delta: u8,
-    frame_delta: u16,
-    /// The highest layers that go out; the highest spatial one carries the marker.
-    sid_max: u8,
-    tid_max: u8,
-}
-
-impl Segment {
-    fn seq_out(&self, seq_in: u64) -> Option<u64> {
-        (seq_in >= self.first_in && seq_in < self.end_in)
-            .then(|| self.first_out + (seq_in - self.first_in))
-    }
-
-    /// The spatial layer that goes out as a picture's last.
-    fn top(&self, meta: &PacketMeta) -> u8 {
-        match &meta.frame.dependency {
-            Some(dependency) => best_target(dependency.targets, self.sid_max, u8::MAX).0,
-            None => self.sid_max,
-        }
-    }
-
-    fn place(&self, meta: &PacketMeta, seq: u64) -> Placement {
-        Placement {
-            seq,
-            rtp_time: meta.rtp_time.wrapping_add(self.time_delta),
-            // RFC 9628 s4.2, AV1 RTP s4.2: the marker belongs on the last layer that is sent. Only
-            // descriptors of VP9 and AV1 say where a layer's frame ends.
-            marker: meta.marker || (meta.frame.is_layer_end && meta.frame.sid == self.top(meta)),
-            picture_delta: self.picture_delta,
-            tl0_delta: self.tl0_delta,
-            frame_delta: self.frame_delta,
-            active: meta
-                .frame
-                .dependency
-                .and_then(|dependency| dependency.active_for((self.sid_max, self.tid_max))),
-        }
-    }
 }
 
 /// See the module's documentation.
@@ -139,6 +98,8 @@ pub(crate) struct Forwarder {
     /// The outgoing numbers that have been used. Whatever else goes wrong, none is used again:
     /// under one key that would be fatal.
     sent: ReplayWindow,
+    /// Where the receiver reads no dependency descriptors but needs them.
+    joins: Option<Joins>,
 }
 
 /// Where an outgoing stream stopped: the next one on the same SSRCs goes on from there, because a
@@ -192,7 +153,13 @@ impl Forwarder {
             is_cut: false,
             switches: Switches::default(),
             sent: ReplayWindow::default(),
+            joins: None,
         }
+    }
+
+    /// The same for a receiver of AV1 that reads no dependency descriptors: see [`join`].
+    pub(crate) fn joining(self) -> Self {
+        Self { joins: Some(Joins::default()), ..self }
     }
 
     /// Where another Forwarder on the same SSRCs goes on.
@@ -318,10 +285,11 @@ impl Forwarder {
         let Some(seq) = segment.seq_out(meta.seq) else {
             return Err(Skip::TooOld);
         };
-        let placement = segment.place(meta, seq);
+        let mut placement = segment.place(meta, seq);
         if !self.sent.is_new(seq) {
             return Err(Skip::TooOld);
         }
+        self.join(meta, &mut placement);
         self.sent.record(seq);
         self.next_out = seq + 1;
         self.left_out = None;
@@ -350,11 +318,30 @@ impl Forwarder {
 
     /// Where a packet found by [`Self::find`] went before; for retransmission.
     pub(crate) fn place_again(&self, encoding: u8, meta: &PacketMeta) -> Option<Placement> {
+        let mut placement = self.place_as_before(encoding, meta)?;
+        if let Some(joins) = &self.joins {
+            placement.join = joins.recall(placement.seq, self.next_out)?;
+        }
+        Some(placement)
+    }
+
+    fn place_as_before(&self, encoding: u8, meta: &PacketMeta) -> Option<Placement> {
         self.segments
             .iter()
             .rev()
             .filter(|segment| segment.encoding == encoding)
             .find_map(|segment| Some(segment.place(meta, segment.seq_out(meta.seq)?)))
+    }
+
+    /// Decides how a packet that has not gone out yet is joined to its neighbours.
+    fn join(&mut self, meta: &PacketMeta, placement: &mut Placement) {
+        let Some(joins) = &mut self.joins else {
+            return;
+        };
+        let seq = placement.seq;
+        let has_previous = seq > 0 && !self.sent.is_new(seq - 1);
+        let is_open = meta.frame.is_layer_end && !placement.marker;
+        placement.join = joins.decide(meta, seq, (is_open, has_previous));
     }
 
     /// The outgoing timestamp for an instant of the current Encoding's clock.
@@ -442,10 +429,11 @@ impl Forwarder {
         if self.is_above_cap(meta) {
             return Err(Skip::NotWanted);
         }
-        let placement = self.place_again(encoding, meta).ok_or(Skip::TooOld)?;
+        let mut placement = self.place_as_before(encoding, meta).ok_or(Skip::TooOld)?;
         if !self.sent.is_new(placement.seq) {
             return Err(Skip::TooOld);
         }
+        self.join(meta, &mut placement);
         self.sent.record(placement.seq);
         self.note_frame(meta);
         // Late, but still the newest that goes out if all after it was skipped.

@@ -3,7 +3,8 @@
 use crate::agree::{Role, agree};
 use crate::allocate::{Wish, allocate};
 use crate::canonical::{
-    HEADER_BYTES_MAX, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
+    HEADER_BYTES_MAX, MidBytes, PACKET_BYTES_MAX, PacketMeta, PerViewer, Written, patch,
+    write_header,
 };
 use crate::ccfb::SentNumbers;
 use crate::checks::BindingRequest;
@@ -16,7 +17,9 @@ use crate::dependency::{
 use crate::describe::{Candidates, Ours, answer};
 use crate::descriptor::FrameInfo;
 use crate::extension::{Extension, ExtensionMap};
+use crate::forward::Join;
 use crate::framing::{Backlog, Deframer, FRAME_BYTES_MAX, FirstFrame, first_frame};
+use crate::obu::write_joined;
 use crate::red;
 use crate::rtcp::{self, Feedback, Twcc};
 use crate::rtp::RtpHeader;
@@ -155,6 +158,10 @@ pub fn rtp(data: &[u8]) {
             assert!(parts.earlier().all(|(back, distance, block)| {
                 back > 0 && distance > 0 && (1..payload.len()).contains(&block.len())
             }));
+        }
+        let join = Join { to_previous: header.marker, to_next: header.seq_no & 1 != 0 };
+        if let Some(len) = write_joined(&mut [0; PACKET_BYTES_MAX], payload, join) {
+            assert!((payload.len()..=payload.len() + 6).contains(&len));
         }
         for codec in Codec::ALL {
             let frame = descriptor::parse(codec, payload);

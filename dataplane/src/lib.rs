@@ -38,6 +38,7 @@ mod id;
 mod keys;
 mod lane;
 mod meter;
+mod obu;
 mod outbox;
 mod path;
 mod peer;

@@ -8,7 +8,8 @@ use crate::canonical::{
 use crate::codec::MediaKind;
 use crate::descriptor::write_picture_id;
 use crate::egress::Egress;
-use crate::forward::Placement;
+use crate::forward::{Join, Placement};
+use crate::obu::write_joined;
 use crate::outbox::Outbox;
 use crate::red;
 use crate::stats::{Counters, DropReason};
@@ -125,21 +126,23 @@ pub(crate) fn send(
         return;
     }
     let roc = (placement.seq >> 16) as u32;
-    let is_edited = placement.picture_delta != 0 || placement.tl0_delta != 0;
+    let is_edited = placement.picture_delta != 0
+        || placement.tl0_delta != 0
+        || placement.join != Join::default();
     let len = if padding == 0 && !is_edited {
         egress.sealer.seal_rtp(out, header.len(), payload, roc)
     } else {
         let mut edited = [0; PACKET_BYTES_MAX];
-        if edit_payload(&mut edited, payload, placement, meta).is_none() {
+        let len = edit_payload(&mut edited, payload, placement, meta);
+        let Some(edited) = len.and_then(|len| edited.get_mut(..len + padding)) else {
             return;
-        }
-        let end = payload.len() + padding;
-        if let (Some(last), true) = (edited[..end].last_mut(), padding > 0) {
+        };
+        if let (Some(last), true) = (edited.last_mut(), padding > 0) {
             // RFC 3550 s5.1: the P bit, and the last octet counts the padding.
             out[0] |= 0x20;
             *last = padding as u8;
         }
-        egress.sealer.seal_rtp(out, header.len(), &edited[..end], roc)
+        egress.sealer.seal_rtp(out, header.len(), edited, roc)
     };
     outbox.commit(len, &egress.path);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
@@ -186,7 +189,7 @@ pub(crate) fn send_rtx(
     let mut edited = [0; PACKET_BYTES_MAX + 2];
     let (osn, body) = edited.split_at_mut(2);
     osn.copy_from_slice(&(placement.seq as u16).to_be_bytes());
-    let Some(len) = edit_payload(body, payload, placement, meta).map(<[u8]>::len) else {
+    let Some(len) = edit_payload(body, payload, placement, meta) else {
         return;
     };
     let seq = subscriber.rtx_next;
@@ -270,12 +273,18 @@ fn write_viewer_header(
     true
 }
 
-fn edit_payload<'a>(
-    out: &'a mut [u8],
+/// Writes the payload into `out` as this viewer gets it, and returns its length. `None` if there is no room.
+fn edit_payload(
+    out: &mut [u8],
     payload: &[u8],
     placement: &Placement,
     meta: &PacketMeta,
-) -> Option<&'a [u8]> {
+) -> Option<usize> {
+    if placement.join != Join::default()
+        && let Some(len) = write_joined(out, payload, placement.join)
+    {
+        return Some(len);
+    }
     let out = out.get_mut(..payload.len())?;
     out.copy_from_slice(payload);
     if let (Some(id), true) = (meta.frame.picture_id, placement.picture_delta != 0) {
@@ -286,5 +295,5 @@ fn edit_payload<'a>(
     {
         *byte = tl0.wrapping_add(placement.tl0_delta);
     }
-    Some(out)
+    Some(payload.len())
 }

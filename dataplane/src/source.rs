@@ -254,9 +254,9 @@ impl Source {
         // What waits would otherwise go out twice: now from the ring, and later.
         self.fan_out(sending);
         let subscriber = self.subscribers.get(at)?.as_ref()?;
-        let (bounds, allowance) = (subscriber.bounds(), subscriber.allowance);
+        let (cap, allowance) = (subscriber.cap, subscriber.allowance);
         let current = subscriber.forwarder.current();
-        let mut target = self.choose(bounds, allowance, now_us);
+        let mut target = self.choose(cap, allowance, now_us);
         if let (Some(current), Allowance::UpTo(_, budget_bps)) = (current, allowance)
             && target.encoding.is_some_and(|wanted| self.rank(current) < self.rank(wanted))
         {
@@ -346,8 +346,8 @@ impl Source {
             let shown_us = subscriber.forwarder.last_at_us();
             let has_stopped = subscriber.stillness.look(newest_us, shown_us, now_us);
             sending.batch.counters.stills += u64::from(has_stopped);
-            let (bounds, allowance) = (subscriber.bounds(), subscriber.allowance);
-            let wanted = self.choose(bounds, allowance, now_us);
+            let (cap, allowance) = (subscriber.cap, subscriber.allowance);
+            let wanted = self.choose(cap, allowance, now_us);
             let Some(Some(Subscriber { forwarder, .. })) = self.subscribers.get(at) else {
                 continue;
             };

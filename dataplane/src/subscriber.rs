@@ -2,7 +2,7 @@
 
 use crate::api::LayerCap;
 use crate::canonical::MidBytes;
-use crate::choose::{Allowance, Bounds};
+use crate::choose::Allowance;
 use crate::codec::Codec;
 use crate::forward::Forwarder;
 use crate::id::PublicationId;
@@ -29,8 +29,6 @@ pub(crate) struct Subscriber {
     pub forwarder: Forwarder,
     /// What the viewer wishes.
     pub cap: LayerCap,
-    /// See [`Bounds::spatial_limit`].
-    spatial_limit: u8,
     /// What its path takes.
     pub allowance: Allowance,
     /// What its path could take of this, in bits per second; `u64::MAX` if that is not known.
@@ -132,9 +130,8 @@ impl Subscriber {
         Self {
             key: (publication, 0),
             viewer,
-            forwarder,
+            forwarder: if is_blind { forwarder.joining() } else { forwarder },
             cap,
-            spatial_limit: if is_blind { 0 } else { u8::MAX },
             allowance: Allowance::All,
             takes_bps: u64::MAX,
             short_since_us: None,
@@ -161,11 +158,6 @@ impl Subscriber {
             keyframes_asked: 0,
             recent: [Repeated::default(); RECENT],
         }
-    }
-
-    /// What it may get.
-    pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { cap: self.cap, spatial_limit: self.spatial_limit }
     }
 
     /// Whether this packet may be sent once more.

@@ -140,8 +140,6 @@ pub struct Rate {
     pub codec: &'static str,
     /// The highest spatial and temporal layer.
     pub layers_max: (u8, u8),
-    /// Only who negotiated the dependency descriptor can be sent more than the lowest spatial layer.
-    pub is_described: bool,
 }
 
 /// Why no pictures go out to a viewer.

@@ -11,9 +11,6 @@ use crate::stream::{Layers, MediaKind, SCREEN_LABEL, Up, Want};
 /// Sections that one view may be offered; the data plane takes no more.
 const WANTS_MAX: usize = 64;
 
-/// What the URI of the dependency descriptor (AV1 RTP, appendix A) has that no other one has.
-const DESCRIPTORS: &str = "#dependency-descriptor-rtp-header-extension";
-
 /// What a member wants to watch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ViewRequest {
@@ -37,8 +34,6 @@ pub(crate) struct View {
     seats: Vec<(String, MediaKind)>,
     /// By seat, the index of its m-section.
     m_lines: Vec<usize>,
-    /// Whether its pictures come with dependency descriptors.
-    has_descriptors: bool,
     carried: Vec<Option<PublicationKey>>,
     /// What the member has chosen, by mid.
     layers: BTreeMap<String, Layers>,
@@ -123,7 +118,6 @@ impl View {
             wants: Vec::new(),
             seats: Vec::new(),
             m_lines: Vec::new(),
-            has_descriptors: false,
             carried: Vec::new(),
             layers: BTreeMap::new(),
             is_negotiated: false,
@@ -157,24 +151,13 @@ impl View {
         })
     }
 
-    /// Whether its pictures come with dependency descriptors.
-    pub(crate) fn has_descriptors(&self) -> bool {
-        self.has_descriptors
-    }
-
     pub(crate) fn is_negotiated(&self) -> bool {
         self.is_negotiated
-    }
-
-    /// The viewer's answer to an offer of ours.
-    pub(crate) fn note_answer(&mut self, answer: &str) {
-        self.has_descriptors = answer.contains(DESCRIPTORS);
     }
 
     /// The data plane has these seats, by our answer to the viewer's offer if that was its own.
     pub(crate) fn negotiated(&mut self, answer: Option<&str>, seats: Vec<(String, MediaKind)>) {
         self.m_lines = m_lines(answer, &seats);
-        self.has_descriptors |= answer.is_some_and(|sdp| sdp.contains(DESCRIPTORS));
         self.seats = seats;
         self.is_negotiated = true;
         // The data plane knows nothing of what older seats carried.

@@ -469,23 +469,21 @@ fn layers_are_chosen_and_given_back() {
     let chosen = Layers { encoding: Some(1), spatial_max: 255, temporal_max: 255 };
     assert_eq!(layers_of(&world), Some(chosen));
     let body = "{\"mediaId\":\"1\",\"maxTemporalLayerId\":1}";
-    let report = |world: &mut World, layers_max, is_described| {
-        let rate = Rate { m_line: 1, layers_max, is_described, ..Rate::default() };
+    let report = |world: &mut World, layers_max| {
+        let rate = Rate { m_line: 1, layers_max, ..Rate::default() };
         world.event(MediaEvent::Received { media: up, rates: vec![rate] });
     };
     assert_eq!(status(&mut world, json_post(&created, "layer", body)), 409, "it has none");
-    report(&mut world, (0, 2), false);
+    report(&mut world, (0, 2));
     assert_eq!(status(&mut world, json_post(&created, "layer", body)), 200);
-    for (body, layers_max, is_described, expected) in [
-        ("{\"maxSpatialLayerId\":0}", (0, 2), false, 409),
-        ("{\"spatialLayerId\":1}", (1, 2), false, 200),
-        ("{\"spatialLayerId\":2}", (1, 2), false, 409),
-        // Layers of AV1, and an offer without the descriptor.
-        ("{\"spatialLayerId\":1}", (1, 2), true, 409),
-        ("{\"rid\":\"l\",\"temporalLayerId\":1}", (0, 2), false, 409),
-        ("{\"rid\":\"h\",\"temporalLayerId\":1}", (0, 2), false, 200),
+    for (body, layers_max, expected) in [
+        ("{\"maxSpatialLayerId\":0}", (0, 2), 409),
+        ("{\"spatialLayerId\":1}", (1, 2), 200),
+        ("{\"spatialLayerId\":2}", (1, 2), 409),
+        ("{\"rid\":\"l\",\"temporalLayerId\":1}", (0, 2), 409),
+        ("{\"rid\":\"h\",\"temporalLayerId\":1}", (0, 2), 200),
     ] {
-        report(&mut world, layers_max, is_described);
+        report(&mut world, layers_max);
         let found = status(&mut world, json_post(&created, "layer", body));
         assert_eq!(found, expected, "{body} of {layers_max:?}");
     }

@@ -247,7 +247,7 @@ mod forwarding {
     use crate::choose::Target;
     use crate::codec::Codec;
     use crate::descriptor::FrameInfo;
-    use crate::forward::{Forwarder, Lack, Parked};
+    use crate::forward::{Forwarder, Join, Lack, Parked};
 
     struct Sender {
         stream: Dependencies,
@@ -256,16 +256,43 @@ mod forwarding {
         seq: u64,
         /// Frame numbers that went out, with the marker.
         out: Vec<(u32, bool)>,
+        /// How they are joined.
+        joins: Vec<Join>,
+        metas: Vec<PacketMeta>,
     }
 
     impl Sender {
         fn new(structure: &'static [Sketch], target: Target) -> Self {
             let parked = Parked::fresh(100, 0);
             let forwarder = Forwarder::new(Codec::Av1, 90_000, target, parked);
-            Self { stream: Dependencies::default(), structure, forwarder, seq: 0, out: Vec::new() }
+            Self {
+                stream: Dependencies::default(),
+                structure,
+                forwarder,
+                seq: 0,
+                out: Vec::new(),
+                joins: Vec::new(),
+                metas: Vec::new(),
+            }
+        }
+
+        /// To a receiver that reads no descriptors.
+        fn joining(structure: &'static [Sketch], target: Target) -> Self {
+            let sender = Self::new(structure, target);
+            Self { forwarder: sender.forwarder.joining(), ..sender }
         }
 
         fn frame(&mut self, template: u32, frame_no: u32, is_last: bool) {
+            let meta = self.meta(template, frame_no, is_last);
+            if let Ok(placement) = self.forwarder.place(0, &meta) {
+                assert_eq!(placement.seq, 100 + self.out.len() as u64, "no gap");
+                self.out.push((frame_no, placement.marker));
+                self.joins.push(placement.join);
+                self.metas.push(meta);
+            }
+        }
+
+        fn meta(&mut self, template: u32, frame_no: u32, is_last: bool) -> PacketMeta {
             let structure = (template == 0).then_some(self.structure);
             let read = self.stream.read(&descriptor(template, frame_no, structure)).expect("whole");
             let mut frame = FrameInfo::default();
@@ -281,10 +308,7 @@ mod forwarding {
                 ..PacketMeta::default()
             };
             self.seq += 1;
-            if let Ok(placement) = self.forwarder.place(0, &meta) {
-                assert_eq!(placement.seq, 100 + self.out.len() as u64, "no gap");
-                self.out.push((frame_no, placement.marker));
-            }
+            meta
         }
 
         fn pictures(&mut self, from: u32, count: u32) {
@@ -341,5 +365,73 @@ mod forwarding {
         }
         let sent: Vec<_> = sender.out.iter().map(|sent| sent.0).collect();
         assert_eq!(sent, [0, 1, 2, 3, 4, 6, 7, 8], "5 refers to what was sent, but is above");
+    }
+
+    const ALONE: Join = Join { to_previous: false, to_next: false };
+    const FIRST: Join = Join { to_previous: false, to_next: true };
+    const SECOND: Join = Join { to_previous: true, to_next: false };
+
+    #[test]
+    fn the_layers_of_a_picture_are_joined_for_who_reads_no_descriptors() {
+        let mut sender = Sender::joining(L2T1, Target::all(0));
+        sender.pictures(0, 2);
+        sender.forwarder.set_target(up_to(0));
+        sender.pictures(2, 2);
+        sender.forwarder.set_target(up_to(1));
+        sender.pictures(0, 2);
+        let one_picture = [FIRST, SECOND];
+        let expected =
+            [one_picture, one_picture, [ALONE, ALONE], one_picture, one_picture].concat();
+        assert_eq!(sender.joins, expected);
+        for (meta, join) in sender.metas.iter().zip(&sender.joins).skip(6) {
+            let again = sender.forwarder.place_again(0, meta).map(|placement| placement.join);
+            assert_eq!(again, Some(*join), "the same when it is sent again");
+        }
+        let mut descriptors = Sender::new(L2T1, Target::all(0));
+        descriptors.pictures(0, 2);
+        assert_eq!(descriptors.joins, [ALONE; 4]);
+    }
+
+    #[test]
+    fn layers_that_are_sent_without_lower_ones_are_joined_in_keyframes_only() {
+        let mut sender = Sender::joining(L2T1_KEY, Target::all(0));
+        sender.pictures(0, 3);
+        assert_eq!(sender.joins, [FIRST, SECOND, ALONE, ALONE]);
+    }
+
+    #[test]
+    fn a_picture_whose_last_layer_never_came_ends_with_the_next_picture() {
+        let mut sender = Sender::joining(L2T1, Target::all(0));
+        sender.pictures(0, 1);
+        sender.frame(1, 2, false);
+        sender.pictures(2, 1);
+        sender.frame(1, 6, false);
+        sender.pictures(0, 1);
+        let both = Join { to_previous: true, to_next: true };
+        let expected = [FIRST, SECOND, FIRST, both, SECOND, FIRST, FIRST, SECOND];
+        assert_eq!(sender.joins, expected, "but no keyframe goes on with anything");
+    }
+
+    #[test]
+    fn layers_that_come_late_are_joined_all_the_same() {
+        let mut sender = Sender::joining(L2T1, Target::all(0));
+        sender.pictures(0, 1);
+        let lower = sender.meta(1, 2, false);
+        let upper = sender.meta(3, 3, true);
+        let joined = |sender: &mut Sender, meta| sender.forwarder.place(0, meta).map(|p| p.join);
+        assert_eq!(joined(&mut sender, &upper), Ok(SECOND));
+        assert_eq!(joined(&mut sender, &lower), Ok(FIRST));
+        for (meta, join) in [(lower, FIRST), (upper, SECOND)] {
+            assert_eq!(sender.forwarder.place_again(0, &meta).map(|p| p.join), Some(join));
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_to_know_how_it_was_joined_is_not_sent_again() {
+        let mut sender = Sender::joining(L2T1, Target::all(0));
+        sender.pictures(0, 300);
+        let again = |at: usize| sender.forwarder.place_again(0, &sender.metas[at]);
+        assert_eq!(again(80), None);
+        assert_eq!(again(100).map(|p| p.join), Some(FIRST));
     }
 }

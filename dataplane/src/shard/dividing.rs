@@ -278,7 +278,7 @@ impl Client {
 /// What a picture is sent as, and could be; nothing while nothing is known of it.
 fn wish_for(source: &Source, subscriber: &Subscriber, waits_us: u64, now_us: u64) -> Option<Wish> {
     let mut rungs = Vec::new();
-    source.rungs(subscriber.bounds(), now_us, &mut rungs);
+    source.rungs(subscriber.cap, now_us, &mut rungs);
     let top = rungs.len().checked_sub(1)?;
     let is_flooded = subscriber.is_flooded || waits_us > FLOODED_US;
     if let [only] = rungs.as_mut_slice()

@@ -4,7 +4,7 @@
 use super::Shard;
 use super::time::TICK;
 use crate::api::{EncodingRate, Event};
-use crate::codec::{Codec, MediaKind};
+use crate::codec::MediaKind;
 use crate::egress::Egress;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
@@ -106,7 +106,6 @@ impl Shard {
                         rtt_us,
                         codec: announced?,
                         layers_max: source.map_or((0, 0), |source| source.layers_max(encoding)),
-                        is_described: source.is_some_and(|source| source.codec == Codec::Av1),
                     })
                 })
             })

@@ -1,7 +1,8 @@
 //! What a Publication can be sent as, from the best to the least, by what is alive and what it costs.
 
 use super::Source;
-use crate::choose::{Allowance, Bounds, Meanwhile, Rung, Target, choose};
+use crate::api::LayerCap;
+use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
 
 /// Encodings are compared when they have been alive for so long.
 const SETTLED_US: u64 = 4_000_000;
@@ -37,10 +38,10 @@ impl Source {
         self.alive(now_us).next().is_none()
     }
 
-    /// What to aim for within bounds, on a path that takes so much.
-    pub(crate) fn choose(&self, bounds: Bounds, allowance: Allowance, now_us: u64) -> Target {
+    /// What to aim for of what is wished, on a path that takes so much.
+    pub(crate) fn choose(&self, cap: LayerCap, allowance: Allowance, now_us: u64) -> Target {
         let default = self.order.first().copied().unwrap_or(0);
-        choose(bounds, allowance, self.alive(now_us), |at| self.rank(at), default)
+        choose(cap, allowance, self.alive(now_us), |at| self.rank(at), default)
     }
 
     /// What all of it costs, with IP and UDP; 0 while nothing is known.
@@ -60,9 +61,9 @@ impl Source {
         state.map_or(0, |state| state.meter.steady_bits_per_second())
     }
 
-    /// Adds to `rungs` what it can be sent as within bounds, cheapest first.
-    pub(crate) fn rungs(&self, bounds: Bounds, now_us: u64, rungs: &mut Vec<Rung>) {
-        let best = self.choose(bounds, Allowance::All, now_us);
+    /// Adds to `rungs` what it can be sent as within what is wished, cheapest first.
+    pub(crate) fn rungs(&self, cap: LayerCap, now_us: u64, rungs: &mut Vec<Rung>) {
+        let best = self.choose(cap, Allowance::All, now_us);
         let Some(best_encoding) = best.encoding else {
             return;
         };

@@ -64,10 +64,7 @@ impl Group {
             m_line: seat.m_line,
             kind: seat.kind,
             is_active: seat.shows.is_some(),
-            encodings: seat
-                .shows
-                .map(|key| self.encodings(shared, key, view.has_descriptors()))
-                .unwrap_or_default(),
+            encodings: seat.shows.map(|key| self.encodings(shared, key)).unwrap_or_default(),
             shows: seat.shows.and_then(|key| self.shown(shared, key)),
         });
         ViewState { seats: seats.collect(), viewers, path: view.path }
@@ -92,12 +89,7 @@ impl Group {
     }
 
     /// The Encodings of a section, as its publisher's last report has them.
-    fn encodings(
-        &self,
-        shared: &Shared,
-        key: PublicationKey,
-        has_descriptors: bool,
-    ) -> Vec<EncodingState> {
+    fn encodings(&self, shared: &Shared, key: PublicationKey) -> Vec<EncodingState> {
         let Some((_, up)) = self.source(shared, key) else {
             return Vec::new();
         };
@@ -107,12 +99,10 @@ impl Group {
             let found =
                 rates.find(|r| r.m_line == key.m_line && usize::from(r.encoding) == encoding);
             let rate = found.copied().unwrap_or_default();
-            let (spatial, temporal) = rate.layers_max;
-            let is_blind = rate.is_described && !has_descriptors;
             EncodingState {
                 rid: rids.get(encoding).cloned().unwrap_or_default(),
                 bits_per_second: rate.bits_per_second,
-                layers_max: (if is_blind { 0 } else { spatial }, temporal),
+                layers_max: rate.layers_max,
             }
         };
         (0..rids.len().max(1)).map(state_of).collect()
@@ -231,7 +221,6 @@ impl Hub {
     pub fn view_answer(&mut self, conn: ConnId, answer: String) {
         match self.view_at(conn) {
             Some((view, shared)) => {
-                view.note_answer(&answer);
                 shared.want_media(MediaRequest::AcceptAnswer { media: view.media(), answer });
             }
             None => self.shared.refuse_view(conn, "there is no offer to answer"),
