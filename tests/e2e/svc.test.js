@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 import { inbound, joinGroup } from './peer/browser.js';
+import { Firefox } from './peer/firefox.js';
 import { publish } from './peer/layers.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
-import { openBlank } from './peer/web-session.js';
+import { helpers, openBlank, play as playBoth } from './peer/web-session.js';
 
 const URL = `${ORIGIN}/group/test/`;
 const MODES = [
@@ -92,8 +93,8 @@ describe('layers', { concurrency: 1 }, () => {
     });
 
     /** A test with a publisher of layers and a page for each viewer; all are closed behind it. */
-    function withLayers(name, layers, steps) {
-        stepsWith(() => server)(name, async () => {
+    function withLayers(name, { skip = false, ...layers }, steps) {
+        stepsWith(() => server)(name, { skip }, async () => {
             const pages = [];
             const page = async (title) => pages[pages.push(await openBlank(browser, title)) - 1];
             /** A page that plays it, with descriptors or without. */
@@ -119,6 +120,12 @@ describe('layers', { concurrency: 1 }, () => {
 
     const chosen = (viewer, layers) => until('the layer to be known', async () =>
         (await viewer.evaluate(choose, layers))[0] === 200);
+    const goesDownAndUp = async (viewer, publisher, how) => {
+        await chosen(viewer, { spatialLayerId: 0 });
+        await shows(viewer, publisher, `of the lowest layer ${how}`, isSmall);
+        await viewer.evaluate(choose, {});
+        await shows(viewer, publisher, `of all layers again ${how}`, isAll);
+    };
 
     for (const hasDescriptor of [true, false]) {
         withLayers(`temporal layers of VP8 ${hasDescriptor ? 'with' : 'without'} descriptors`, {
@@ -133,19 +140,31 @@ describe('layers', { concurrency: 1 }, () => {
         });
     }
 
+    for (const [codec, scalabilityMode] of [['av1', 'L2T2'], ['vp9', 'L3T3_KEY']]) {
+        withLayers(`Firefox and ${codec} ${scalabilityMode}`, {
+            codec, scalabilityMode, skip: !Firefox.isThere && 'there is none',
+        }, async ({ publisher }) => {
+            const firefox = await Firefox.launch(`${ORIGIN}/404-not-there`);
+            const page = { evaluate: (...what) => firefox.run(...what) };
+            try {
+                await page.evaluate(helpers);
+                const { status, body } = await page.evaluate(playBoth, { url: `${URL}.whep` });
+                assert.equal(status, 201, body);
+                await shows(page, publisher, 'of all layers in Firefox', isAll);
+                await goesDownAndUp(page, publisher, 'in Firefox');
+            } finally {
+                await firefox.close();
+            }
+        });
+    }
+
     for (const [codec, scalabilityMode] of MODES) {
         withLayers(`${codec} ${scalabilityMode}`, { codec, scalabilityMode }, async ({ publisher, watch, page, pages }) => {
-            const goesDownAndUp = async (viewer, how) => {
-                await chosen(viewer, { spatialLayerId: 0 });
-                await shows(viewer, publisher, `of the lowest layer ${how}`, isSmall);
-                await viewer.evaluate(choose, {});
-                await shows(viewer, publisher, `of all layers again ${how}`, isAll);
-            };
             const viewer = await watch('viewer', true);
             await shows(viewer, publisher, 'of all layers', isAll);
             const isSpatial = !scalabilityMode.startsWith('L1');
             if (isSpatial) {
-                await goesDownAndUp(viewer, 'with descriptors');
+                await goesDownAndUp(viewer, publisher, 'with descriptors');
             } else if (codec === 'av1') {
                 await chosen(viewer, { temporalLayerId: 0 });
                 await shows(viewer, publisher, 'of the lowest rate', isAll);
@@ -157,7 +176,7 @@ describe('layers', { concurrency: 1 }, () => {
             if (codec === 'av1' && isSpatial) {
                 const plain = await watch('plain', false);
                 await shows(plain, publisher, 'of all layers without descriptors', isAll);
-                await goesDownAndUp(plain, 'without descriptors');
+                await goesDownAndUp(plain, publisher, 'without descriptors');
                 const member = await joinGroup(browser, 'member');
                 pages.push(member);
                 await until('our own page to show all layers', async () => isAll(
