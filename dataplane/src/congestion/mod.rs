@@ -44,6 +44,8 @@ const STRAIN_APART_US: u64 = 300_000;
 const PROBE_LOSS_MAX: (f64, f64) = (0.1, 0.1);
 /// The same where no picture flows, which nothing else would bring back.
 const STARVED_LOSS_MAX: (f64, f64) = (0.25, 0.35);
+/// What a path that is not to be disturbed may lose to be probed for more than is of use.
+const CALM_LOSS_MAX: f64 = 0.02;
 /// For so long after the delay has demanded less, what is lost may have been lost by a full queue: it
 /// takes a moment until less is sent, and until the queue has gone.
 const FULL_US: u64 = 1_000_000;
@@ -211,6 +213,13 @@ impl Controller {
     /// queue was too long, which more packets would lengthen.
     pub fn loss_beyond_queue(&self) -> f64 {
         self.loss.loss_beyond_queue()
+    }
+
+    /// When it was overused last, or else when the first packet left; `None` before that, or if it loses more
+    /// than a few packets.
+    pub fn calm_since_us(&self) -> Option<u64> {
+        let begun_us = self.begun_us.filter(|_| self.loss.loss() <= CALM_LOSS_MAX)?;
+        self.aimd.decreased_us().max(Some(begun_us))
     }
 
     /// Whether a queue may overflow, or did just now.

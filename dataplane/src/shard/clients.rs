@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::brisk::Brisk;
 use super::transports::Transports;
 use crate::api::ClientKey;
 use crate::congestion::{Controller, PacketResult};
@@ -54,6 +55,10 @@ pub(super) struct Client {
     pub is_at_ease: bool,
     /// The last estimate that was divided.
     pub divided_bps: u64,
+    /// What is sent to it, in bits per second.
+    pub media_bps: u64,
+    /// When its path is probed for the sake of quick pictures.
+    pub brisk: Brisk,
 }
 
 /// Keeps a client from going up and down.

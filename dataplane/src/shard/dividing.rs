@@ -166,6 +166,7 @@ impl Client {
             }
         };
         let media_bps = audio_bps + wishes.iter().map(Wish::bits_per_second).sum::<u64>();
+        self.media_bps = media_bps;
         self.note_ease(transports, estimate_bps, media_bps);
         for slot in &self.slots {
             // Bounds what leaves at once, and what retransmissions take.

@@ -10,6 +10,7 @@
 //! [`Shard::poll_timeout`] and call [`Shard::handle_timeout`] when it has passed.
 
 mod binding;
+mod brisk;
 mod clients;
 mod commands;
 mod config;

@@ -23,12 +23,13 @@ impl Shard {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(mut wanted_bps) = client.wanted_bps else {
-            return;
-        };
         if client.hold.is_settling(now_us) {
             return;
         }
+        let is_brisk = client.wanted_bps.is_none();
+        let Some(mut wanted_bps) = client.wanted_bps.or_else(|| client.brisk_wish(now_us)) else {
+            return;
+        };
         // Whose pictures are paused has nothing to wait for; others wait for a path that is another one.
         if client.hold.is_on(now_us) && !client.is_starved {
             wanted_bps = wanted_bps.max(client.hold.ends_at_bps() * PROBE_PERCENT / 100);
@@ -37,6 +38,9 @@ impl Shard {
         else {
             return;
         };
+        if is_brisk {
+            client.brisk.begun(now_us);
+        }
         for slot in &client.slots {
             if let Some(egress) = self.transports.egress_mut(*slot) {
                 egress.set_probe(cluster);
@@ -88,6 +92,13 @@ impl Shard {
 }
 
 impl Client {
+    /// See [`Brisk::wish`].
+    fn brisk_wish(&mut self, now_us: u64) -> Option<u64> {
+        let estimate_bps = self.controller.estimate_bps(None, now_us)?;
+        let calm_since_us = self.controller.calm_since_us()?;
+        self.brisk.wish((self.media_bps, estimate_bps), calm_since_us, now_us)
+    }
+
     /// The octets that a probe of its path has had.
     fn probe_bytes(&self, transports: &Transports, cluster: Cluster) -> u64 {
         self.egresses(transports).map(|egress| egress.probe_bytes(cluster)).sum()
