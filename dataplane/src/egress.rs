@@ -51,6 +51,8 @@ pub(crate) struct Egress {
     /// Packets of pictures that wait, the oldest first, and when they may leave.
     pub paced: VecDeque<Paced>,
     pace: Bucket,
+    /// At which rate, while no probe runs.
+    pace_bps: Option<u64>,
     /// What retransmissions may take.
     repair: Bucket,
 }
@@ -88,6 +90,7 @@ impl Egress {
             probe: None,
             paced: VecDeque::new(),
             pace: Bucket::default(),
+            pace_bps: None,
             repair: Bucket::default(),
         }
     }
@@ -96,15 +99,23 @@ impl Egress {
     /// that is not known.
     pub(crate) fn set_estimate(&mut self, estimate_bps: Option<u64>, media_bps: u64, now_us: u64) {
         let tenths = if self.waits_us(now_us) > LATE_US { LATE_PACE_TENTHS } else { 10 };
-        let pace_bps = estimate_bps.map(|bps| bps * tenths / 10);
-        let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
-        self.pace.set(pace_bps, burst, now_us);
+        self.pace_bps = estimate_bps.map(|bps| bps * tenths / 10);
+        self.set_pace(now_us);
         let least_percent =
             if self.paced.is_empty() { REPAIR_PERCENT } else { REPAIR_BEFORE_PERCENT };
         let repair_bps =
             estimate_bps.map(|bps| bps.saturating_sub(media_bps).max(bps * least_percent / 100));
         let burst = repair_bps.map_or(0, |bps| bps * REPAIR_BURST_US / 8_000_000);
         self.repair.set(repair_bps, burst, now_us);
+    }
+
+    /// While a probe runs, pictures leave at its rate: else they would wait behind its padding.
+    fn set_pace(&mut self, now_us: u64) {
+        let probe = self.probe.filter(|(cluster, _)| now_us < cluster.until_us);
+        let probe_bps = probe.map_or(0, |(cluster, _)| cluster.rate_bps);
+        let pace_bps = self.pace_bps.map(|bps| bps.max(probe_bps));
+        let burst = pace_bps.map_or(0, |bps| (bps * BURST_US / 8_000_000).max(BURST_BYTES_MIN));
+        self.pace.set(pace_bps, burst, now_us);
     }
 
     /// Whether the next packet of a picture may leave now.
@@ -159,8 +170,15 @@ impl Egress {
     }
 
     /// What is sent from now on belongs to a probe.
-    pub(crate) fn set_probe(&mut self, cluster: Cluster) {
+    pub(crate) fn set_probe(&mut self, cluster: Cluster, now_us: u64) {
         self.probe = Some((cluster, 0));
+        self.set_pace(now_us);
+    }
+
+    /// The probe is over.
+    pub(crate) fn end_probe(&mut self, now_us: u64) {
+        self.probe = None;
+        self.set_pace(now_us);
     }
 
     /// The octets that a probe has had.

@@ -99,7 +99,7 @@ pub(crate) struct Forwarder {
     /// under one key that would be fatal.
     sent: ReplayWindow,
     /// Where the receiver reads no dependency descriptors but needs them.
-    joins: Option<Joins>,
+    joins: Option<Box<Joins>>,
 }
 
 /// Where an outgoing stream stopped: the next one on the same SSRCs goes on from there, because a
@@ -159,7 +159,7 @@ impl Forwarder {
 
     /// The same for a receiver of AV1 that reads no dependency descriptors: see [`join`].
     pub(crate) fn joining(self) -> Self {
-        Self { joins: Some(Joins::default()), ..self }
+        Self { joins: Some(Box::default()), ..self }
     }
 
     /// Where another Forwarder on the same SSRCs goes on.
@@ -320,7 +320,7 @@ impl Forwarder {
     pub(crate) fn place_again(&self, encoding: u8, meta: &PacketMeta) -> Option<Placement> {
         let mut placement = self.place_as_before(encoding, meta)?;
         if let Some(joins) = &self.joins {
-            placement.join = joins.recall(placement.seq, self.next_out)?;
+            placement.join = joins.recall(placement.seq)?;
         }
         Some(placement)
     }
@@ -338,10 +338,8 @@ impl Forwarder {
         let Some(joins) = &mut self.joins else {
             return;
         };
-        let seq = placement.seq;
-        let has_previous = seq > 0 && !self.sent.is_new(seq - 1);
         let is_open = meta.frame.is_layer_end && !placement.marker;
-        placement.join = joins.decide(meta, seq, (is_open, has_previous));
+        placement.join = joins.decide(meta, placement.seq, is_open);
     }
 
     /// The outgoing timestamp for an instant of the current Encoding's clock.
@@ -360,7 +358,11 @@ impl Forwarder {
             return self.set_layers(wanted);
         }
         if let Some(dependency) = frame.dependency {
-            return self.follow_targets(&dependency);
+            // A layer that comes in the middle of a picture could not be joined to it.
+            if is_new_picture || self.joins.is_none() {
+                self.follow_targets(&dependency);
+            }
+            return;
         }
         let (mut sid_max, mut tid_max) = (self.sid_max, self.tid_max);
         if is_new_picture {

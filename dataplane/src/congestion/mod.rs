@@ -242,7 +242,14 @@ impl Controller {
         if !is_judged || self.loss.loss() > loss_max {
             return None;
         }
-        self.prober.begin((estimate_bps, wanted_bps), lost_max, now_us)
+        self.prober.begin((estimate_bps, wanted_bps), (lost_max, false), now_us)
+    }
+
+    /// The same for more than is of use: whatever it finds, a probe that is needed does not wait for its sake.
+    pub fn begin_spare_probe(&mut self, wanted_bps: u64, now_us: u64) -> Option<Cluster> {
+        let estimate_bps = self.estimate_bps(None, now_us)?;
+        self.feedback_us?;
+        self.prober.begin((estimate_bps, wanted_bps), (PROBE_LOSS_MAX.1, true), now_us)
     }
 
     /// The probe that runs, if any.

@@ -99,11 +99,12 @@ impl Prober {
     }
 
     /// Begins a probe if it is time: more is `wanted_bps` than the estimate allows. If it loses a larger share
-    /// than `lost_max`, it says nothing.
+    /// than `lost_max`, it says nothing. If `is_spare`, nothing depends on it, and the next one does not wait
+    /// for its sake.
     pub(crate) fn begin(
         &mut self,
         (estimate_bps, wanted_bps): (u64, u64),
-        lost_max: f64,
+        (lost_max, is_spare): (f64, bool),
         now_us: u64,
     ) -> Option<Cluster> {
         if wanted_bps <= estimate_bps || now_us < self.next_us || self.measured.is_some() {
@@ -120,9 +121,11 @@ impl Prober {
         self.measured = self.running;
         self.arrived.clear();
         (self.lost, self.lost_max) = (0, lost_max);
-        self.next_us = now_us + self.again_us;
-        self.again_us = (2 * self.again_us).min(AGAIN_US.1);
-        self.step_halves = STEP_HALVES.1;
+        if !is_spare {
+            self.next_us = now_us + self.again_us;
+            self.again_us = (2 * self.again_us).min(AGAIN_US.1);
+            self.step_halves = STEP_HALVES.1;
+        }
         Some(cluster)
     }
 
@@ -196,7 +199,7 @@ mod tests {
     /// A probe of 1.5 Mbit/s through a token bucket of `rate` with a burst of 4000 octets.
     fn probe_through(rate_bps: u64) -> Option<u64> {
         let mut prober = Prober::default();
-        let cluster = prober.begin((500_000, 1_500_000), 0.1, 1)?;
+        let cluster = prober.begin((500_000, 1_500_000), (0.1, false), 1)?;
         assert_eq!(cluster.rate_bps, 1_500_000);
         let (mut results, mut sent_us) = (Vec::new(), cluster.since_us);
         let (mut tokens, mut free_us) = (4000.0, 0.0f64);
@@ -227,11 +230,11 @@ mod tests {
     #[test]
     fn a_probe_of_a_low_rate_brings_enough_packets() {
         let mut prober = Prober::default();
-        let cluster = prober.begin((50_000, 300_000), 0.1, 1).expect("a probe");
+        let cluster = prober.begin((50_000, 300_000), (0.1, false), 1).expect("a probe");
         let bytes = cluster.rate_bps * (cluster.until_us - cluster.since_us) / 8_000_000;
         assert!(cluster.is_small && bytes / PADDING_BYTES >= PACKETS_MIN as u64, "{bytes}");
         let mut prober = Prober::default();
-        let cluster = prober.begin((1_000_000, 3_000_000), 0.1, 1).expect("a probe");
+        let cluster = prober.begin((1_000_000, 3_000_000), (0.1, false), 1).expect("a probe");
         assert!(!cluster.is_small && cluster.until_us - cluster.since_us == PROBE_US);
     }
 
@@ -239,7 +242,7 @@ mod tests {
     fn a_probe_that_loses_more_than_a_tenth_says_nothing() {
         let measured = |lost: u64| {
             let mut prober = Prober::default();
-            let cluster = prober.begin((500_000, 1_500_000), 0.1, 1)?;
+            let cluster = prober.begin((500_000, 1_500_000), (0.1, false), 1)?;
             let results: Vec<PacketResult> = (0..20)
                 .map(|at| {
                     let sent_us = cluster.since_us + at * 3_000;
@@ -259,13 +262,13 @@ mod tests {
         let mut prober = Prober::default();
         let mut begun = Vec::new();
         for now_us in (0..60_000_000).step_by(10_000) {
-            if prober.begin((300_000, 900_000), 0.1, now_us).is_some() {
+            if prober.begin((300_000, 900_000), (0.1, false), now_us).is_some() {
                 begun.push(now_us);
             }
             prober.take(&[], 50_000, now_us);
         }
         let gaps: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps.is_sorted() && gaps.last().is_some_and(|gap| *gap <= 8_100_000), "{gaps:?}");
-        assert_eq!(prober.begin((900_000, 900_000), 0.1, 100_000_000), None, "enough");
+        assert_eq!(prober.begin((900_000, 900_000), (0.1, false), 100_000_000), None, "enough");
     }
 }

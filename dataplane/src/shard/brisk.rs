@@ -2,6 +2,8 @@
 //! what is sent spreads each picture over the time until the next one, and whoever sees it waits so long. So
 //! a calm path is probed for more than anybody needs.
 
+use super::dividing::PROBE_PERCENT;
+
 /// Pictures leave at so many halves of what is sent all in all, as browsers pace what they encode themselves.
 const HALVES: u64 = 5;
 /// But at no more than this, in bits per second: then even a large one leaves within some hundredths of a
@@ -12,22 +14,27 @@ const CALM_US: u64 = 5_000_000;
 /// Between two attempts: doubled from the first to the second as long as they find less.
 const WAIT_US: (u64, u64) = (10_000_000, 320_000_000);
 
+/// An estimate that has grown by so many percent since the last attempt has found something.
+const FOUND_PERCENT: u64 = 125;
+
 /// When a path is probed next for that.
 #[derive(Debug)]
 pub(super) struct Brisk {
     next_us: u64,
     wait_us: u64,
+    /// The estimate at the last attempt.
+    from_bps: u64,
 }
 
 impl Default for Brisk {
     fn default() -> Self {
-        Self { next_us: 0, wait_us: WAIT_US.0 }
+        Self { next_us: 0, wait_us: WAIT_US.0, from_bps: 0 }
     }
 }
 
 impl Brisk {
-    /// What the path is to be probed for now, in bits per second, if `media_bps` are all that anybody wishes
-    /// and the path has been calm since `calm_since_us`.
+    /// What the path is to be probed for now, in bits per second, if `media_bps` are all that anybody
+    /// wishes and the path has been calm since `calm_since_us`.
     pub(super) fn wish(
         &mut self,
         (media_bps, estimate_bps): (u64, u64),
@@ -36,16 +43,18 @@ impl Brisk {
     ) -> Option<u64> {
         let wish_bps = (media_bps * HALVES / 2).min(MAX_BPS);
         if wish_bps <= estimate_bps {
-            self.wait_us = WAIT_US.0;
             return None;
         }
-        (now_us >= self.next_us.max(calm_since_us + CALM_US)).then_some(wish_bps)
-    }
-
-    /// A probe for it has begun.
-    pub(super) fn begun(&mut self, now_us: u64) {
+        if estimate_bps * 100 >= self.from_bps * FOUND_PERCENT {
+            (self.next_us, self.wait_us) = (0, WAIT_US.0);
+        }
+        if now_us < self.next_us.max(calm_since_us + CALM_US) {
+            return None;
+        }
+        self.from_bps = estimate_bps;
         self.next_us = now_us + self.wait_us;
         self.wait_us = (2 * self.wait_us).min(WAIT_US.1);
+        Some(wish_bps * PROBE_PERCENT / 100)
     }
 }
 
@@ -53,22 +62,37 @@ impl Brisk {
 mod tests {
     use super::*;
 
+    /// The seconds in which a path is probed that takes `takes_bps`.
+    fn probed(brisk: &mut Brisk, takes_bps: u64, seconds: std::ops::Range<u64>) -> Vec<u64> {
+        let mut estimate_bps = 2_000_000;
+        let mut probed = Vec::new();
+        for second in seconds {
+            let wish = brisk.wish((1_200_000, estimate_bps), 3_000_000, second * 1_000_000);
+            if let Some(wish_bps) = wish {
+                estimate_bps = takes_bps.min(wish_bps);
+                probed.push(second);
+            }
+        }
+        probed
+    }
+
     #[test]
     fn a_calm_path_is_probed_ever_more_rarely_until_it_takes_enough() {
         let mut brisk = Brisk::default();
-        let mut begun = Vec::new();
-        for second in 0..200 {
-            let now_us = second * 1_000_000;
-            if let Some(wish_bps) = brisk.wish((1_200_000, 2_000_000), 3_000_000, now_us) {
-                assert_eq!(wish_bps, 3_000_000);
-                brisk.begun(now_us);
-                begun.push(second);
-            }
-        }
-        assert_eq!(begun, [8, 18, 38, 78, 158]);
-        assert_eq!(brisk.wish((1_200_000, 3_000_000), 0, 200_000_000), None, "enough");
-        assert_eq!(brisk.wish((4_000_000, 4_000_000), 0, 400_000_000), Some(MAX_BPS));
-        assert_eq!(brisk.wish((9_000_000, 9_000_000), 0, 500_000_000), None, "is quick anyway");
+        assert_eq!(probed(&mut brisk, 2_000_000, 0..200), [8, 18, 38, 78, 158]);
+        assert_eq!(probed(&mut brisk, 2_100_000, 200..700), [318, 638]);
+        assert_eq!(probed(&mut Brisk::default(), 10_000_000, 0..200), [8]);
+        let wish = Brisk::default().wish((4_000_000, 4_000_000), 0, 400_000_000);
+        assert_eq!(wish, Some(MAX_BPS * PROBE_PERCENT / 100));
+        assert_eq!(Brisk::default().wish((9_000_000, 9_000_000), 0, 500_000_000), None);
+    }
+
+    #[test]
+    fn what_has_become_wider_is_tried_again_at_once() {
+        let mut brisk = Brisk::default();
+        assert!(brisk.wish((1_200_000, 1_300_000), 0, 6_000_000).is_some());
+        assert_eq!(brisk.wish((1_200_000, 1_400_000), 0, 7_000_000), None);
+        assert!(brisk.wish((1_200_000, 2_000_000), 0, 8_000_000).is_some());
     }
 
     #[test]

@@ -16,6 +16,9 @@ const PROBE_STEP: Duration = Duration::from_millis(5);
 /// Packets of a probe in one step.
 const PROBE_PACKETS_MAX: usize = 64;
 
+/// Probes that nobody needs wait while so many run on the shard.
+const BRISK_AT_ONCE_MAX: usize = 16;
+
 impl Shard {
     /// Begins a probe of a client's path if more would be of use.
     pub(super) fn begin_probe(&mut self, key: ClientKey, now: Instant) {
@@ -26,8 +29,8 @@ impl Shard {
         if client.hold.is_settling(now_us) {
             return;
         }
-        let is_brisk = client.wanted_bps.is_none();
-        let Some(mut wanted_bps) = client.wanted_bps.or_else(|| client.brisk_wish(now_us)) else {
+        let Some(mut wanted_bps) = client.wanted_bps else {
+            self.begin_brisk_probe(key, now);
             return;
         };
         // Whose pictures are paused has nothing to wait for; others wait for a path that is another one.
@@ -38,12 +41,37 @@ impl Shard {
         else {
             return;
         };
-        if is_brisk {
-            client.brisk.begun(now_us);
+        self.run_probe(key, cluster, now);
+    }
+
+    /// Begins one for the sake of quick pictures, if it is time for that and not for many others.
+    fn begin_brisk_probe(&mut self, key: ClientKey, now: Instant) {
+        let now_us = self.time.micros(now);
+        if self.clients.probing.len() >= BRISK_AT_ONCE_MAX {
+            return;
         }
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        // A connection over TCP tells by being late, and that would count.
+        if client.egresses(&self.transports).any(|egress| egress.path.stream.is_some()) {
+            return;
+        }
+        if let Some(wish_bps) = client.brisk_wish(now_us)
+            && let Some(cluster) = client.controller.begin_spare_probe(wish_bps, now_us)
+        {
+            self.run_probe(key, cluster, now);
+        }
+    }
+
+    fn run_probe(&mut self, key: ClientKey, cluster: Cluster, now: Instant) {
+        let now_us = self.time.micros(now);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         for slot in &client.slots {
             if let Some(egress) = self.transports.egress_mut(*slot) {
-                egress.set_probe(cluster);
+                egress.set_probe(cluster, now_us);
             }
         }
         self.clients.probing.push(key);
@@ -69,8 +97,17 @@ impl Shard {
             return false;
         };
         let Some(cluster) = client.controller.probe(now_us) else {
+            for slot in &client.slots {
+                if let Some(egress) = transports.egress_mut(*slot) {
+                    egress.end_probe(now_us);
+                }
+            }
             return false;
         };
+        // Pictures fill it, too.
+        if client.egresses(transports).any(|egress| !egress.paced.is_empty()) {
+            return true;
+        }
         // What is due by the end of this step.
         let passed_us = now_us - cluster.since_us + PROBE_STEP.as_micros() as u64;
         let due_bytes = cluster.rate_bps * passed_us / 8_000_000;

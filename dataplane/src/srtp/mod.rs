@@ -10,7 +10,6 @@ mod seal;
 pub use kdf::{DtlsKeys, Profile};
 pub use open::Opener;
 pub use replay::ReplayWindow;
-pub(crate) use replay::WINDOW_PACKETS;
 pub use seal::{SEAL_OVERHEAD_MAX_BYTES, Sealer};
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};

@@ -2,7 +2,7 @@
 
 /// How far behind the newest index a packet may come. Wide, because retransmissions on the same
 /// SSRC come late; the RFC asks for at least 64.
-pub(crate) const WINDOW_PACKETS: u64 = 512;
+const WINDOW_PACKETS: u64 = 512;
 const WORDS: usize = (WINDOW_PACKETS / 64) as usize;
 
 /// Remembers which of the last 512 indices were seen.
