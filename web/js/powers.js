@@ -10,7 +10,8 @@ export function showPowers(connection, isGuest) {
     for (const id of ['mic-button', 'camera-button', 'film-button'])
         byId(id).hidden = !mayPresent;
     byId('screen-button').hidden = !mayPresent || !navigator.mediaDevices?.getDisplayMedia;
-    byId('chat-form').hidden = !connection.can('message');
+    for (const id of ['chat-form', 'reactions-button'])
+        byId(id).hidden = !connection.can('message');
     document.body.classList.toggle('is-op', connection.can('op'));
     byId('invite-button').hidden = !connection.can('token');
     byId('lock-button').textContent = state.status.locked ? t('Unlock group') : t('Lock group');
