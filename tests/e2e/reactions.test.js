@@ -40,7 +40,7 @@ describe('reactions', { concurrency: 1 }, () => {
         window.announced = [];
         window.WebSocket = class extends WebSocket {
             send(data) {
-                window.sent.push(JSON.parse(data));
+                window.sent.push({ ...JSON.parse(data), at: performance.now() });
                 super.send(data);
             }
         };
@@ -130,22 +130,32 @@ describe('reactions', { concurrency: 1 }, () => {
         await react(teacher, 'Laughing');
         for (const page of [teacher, ann, bob])
             await shows(page, 'thumbsup 2, laugh 1');
-        await sleep(1_500);
         await react(ann, 'Laughing');
         await until('ann to have changed', async () => /ann: Laughing/.test(await badges(teacher)));
         await shows(teacher, '');
     });
 
     test('who is in a hurry sends the first and the last, a second apart', async () => {
-        await ann.evaluate(() => { window.sent.length = 0; });
-        for (const name of ['Heart', 'Applause', 'Surprised', 'Laughing'])
-            await react(ann, name);
+        const tookMs = await ann.evaluate(async () => {
+            window.sent.length = 0;
+            const from = performance.now();
+            for (const kind of ['heart', 'applause', 'surprise', 'laugh']) {
+                document.getElementById('reactions-button').click();
+                while (!document.querySelector('[role=menu]'))
+                    await new Promise((resolve) => setTimeout(resolve));
+                document.querySelector(`[role=menu] button:has(.is-${kind})`).click();
+            }
+            return performance.now() - from;
+        });
         await until('the last', async () => /laugh$/.test(await sent(ann)));
+        if (tookMs < 1_000)
+            assert.equal(await sent(ann), 'heart,laugh');
+        const times = await ann.evaluate(
+            () => window.sent.filter(({ kind }) => kind === 'reaction').map(({ at }) => at));
+        assert.ok(times.every((at, place) => place === 0 || at - times[place - 1] > 990), times.join());
         const now = await sent(ann);
         await sleep(1_500);
         assert.equal(await sent(ann), now, 'none follows');
-        const times = now.split(',').length;
-        assert.ok(times < 4, `${now}: not each of four`);
         await shows(bob, '');
     });
 
@@ -154,7 +164,6 @@ describe('reactions', { concurrency: 1 }, () => {
         await react(bob, 'Slower');
         await until('two', async () => await pace(teacher) === 'Slower 2');
         await screenshot(teacher, 'reactions-pace');
-        await sleep(1_500);
         await react(bob, 'Faster');
         await until('one each', async () => await pace(teacher) === 'Slower 1, Faster 1');
         assert.equal(await pace(ann), 0, 'operators only');
@@ -259,23 +268,26 @@ describe('reactions', { concurrency: 1 }, () => {
             while (!heard.some(({ type }) => type === 'joined'))
                 await new Promise((resolve) => setTimeout(resolve, 50));
             const kinds = ['thumbsup', 'applause', 'heart', 'laugh', 'surprise', 'slower', 'faster'];
-            for (let at = 0; at < 70; at += 1) {
+            const FLOOD = 250;
+            for (let at = 0; at < FLOOD; at += 1) {
                 say({ type: 'usermessage', kind: 'reaction', dest: '', value: kinds[at % kinds.length] });
-                await new Promise((resolve) => setTimeout(resolve, 50));
+                await new Promise((resolve) => setTimeout(resolve, 10));
             }
-            window.raw = socket;
-            const own = heard.filter(({ kind, source }) => kind === 'reaction' && source === 'raw-flood');
-            const errors = heard.filter(({ kind }) => kind === 'error');
-            return { passed: own.length, refused: errors.length };
+            const own = () => heard.filter(({ kind, source }) => kind === 'reaction' && source === 'raw-flood').length;
+            const errors = () => heard.filter(({ kind }) => kind === 'error').length;
+            while (own() + errors() < FLOOD)
+                await new Promise((resolve) => setTimeout(resolve, 50));
+            return { passed: own(), refused: errors() };
         });
         assert.ok(outcome.passed > 10, `${outcome.passed} have passed the server`);
         assert.ok(outcome.refused > 0, 'the server has refused some');
         await until('raw among the people', async () => (await peopleOf(bob)).includes('raw'));
         const seen = await bob.evaluate(() => window.taken);
         assert.ok(seen.length > 0 && seen.every((text) => text === '1' || text === ''), seen.join());
-        // 70 in 3.5 s and more: two a second are taken, and each takes the place of the one before.
+        // Two a second are taken, and each takes the place of the one before.
         assert.ok(seen.length < outcome.passed, `${seen.length} changes for ${outcome.passed}`);
-        assert.match(String(await pace(teacher)), /^(Slower 1, Faster 1|Slower 2|Slower 1|Faster 1|Faster 2|Slower 2, Faster 1|Slower 1, Faster 2)$/);
+        const said = String(await pace(teacher)).match(/\d+/g) ?? [];
+        assert.ok(said.reduce((all, count) => all + Number(count), 0) <= 3, `${said}: of ann, bob and one more`);
         await shows(bob, '');
         const more = await bob.evaluate((told) => window.announced.slice(told), told);
         assert.ok(more.filter((text) => /reaction/.test(text)).length <= 1, more.join(' | '));
@@ -316,7 +328,6 @@ describe('reactions', { concurrency: 1 }, () => {
         await shows(teacher, 'applause 1, heart 1');
         assert.equal(await badges(bob), 'bob (you): Heart');
         await react(bob, 'Show reactions');
-        await sleep(1_500);
         await react(ann, 'Laughing');
         await until('ann', async () => /laugh 1/.test(await counts(bob)));
         await shows(bob, '');

@@ -14,7 +14,7 @@ export function openMenu(anchor, label, items) {
     const node = element('div', { className: 'menu', role: 'menu', 'aria-label': label },
         ...items.map((item) => entry(item)));
     // Inside a full-screen element or a dialog nothing else is visible.
-    (document.fullscreenElement ?? anchor.closest('dialog, aside, main') ?? document.body)
+    (document.fullscreenElement ?? anchor.closest('dialog, aside, main, footer') ?? document.body)
         .append(node);
     place(node, anchor);
     anchor.setAttribute('aria-expanded', 'true');
@@ -44,7 +44,7 @@ export function closeMenuOf(anchor) {
 
 function entry({ text, onclick, isDanger = false, picture = '' }) {
     return element('button', {
-        type: 'button', role: 'menuitem', tabIndex: -1, className: isDanger ? 'is-danger' : '',
+        type: 'button', role: 'menuitem', className: isDanger ? 'is-danger' : '',
         onclick: () => {
             closeMenu({ restoresFocus: true });
             onclick();
