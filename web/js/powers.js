@@ -10,8 +10,7 @@ export function showPowers(connection, isGuest) {
     for (const id of ['mic-button', 'camera-button', 'film-button'])
         byId(id).hidden = !mayPresent;
     byId('screen-button').hidden = !mayPresent || !navigator.mediaDevices?.getDisplayMedia;
-    for (const id of ['chat-form', 'reactions-button'])
-        byId(id).hidden = !connection.can('message');
+    byId('chat-form').hidden = !connection.can('message');
     document.body.classList.toggle('is-op', connection.can('op'));
     byId('invite-button').hidden = !connection.can('token');
     byId('lock-button').textContent = state.status.locked ? t('Unlock group') : t('Lock group');

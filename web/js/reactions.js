@@ -42,20 +42,20 @@ export class Reactions {
         signal.addEventListener('abort', () => this.#clear());
     }
 
-    /** Offers them at the button, the one that was sent last first at hand. */
+    /** Offers them at the button, the one that was sent last first at hand. Who may not write sees those of others. */
     open() {
         if (this.signal.aborted)
             return;
         const button = byId('reactions-button');
+        const kinds = this.#maySend ? KINDS : [];
         openMenu(button, t('Reactions'), [
-            ...KINDS.map((kind) => ({
+            ...kinds.map((kind) => ({
                 picture: pictureOf(kind), text: wordOf(kind), onclick: () => this.#sendSoon(kind),
             })),
             areShown() ? { text: t('Do not show reactions'), onclick: () => this.#setShown(false) }
                 : { text: t('Show reactions'), onclick: () => this.#setShown(true) },
         ]);
-        const isOpen = button.getAttribute('aria-expanded') === 'true';
-        if (isOpen && this.#sent)
+        if (button.getAttribute('aria-expanded') === 'true' && this.#sent)
             document.querySelector(`.menu button:has(.is-${this.#sent})`)?.focus();
     }
 
@@ -97,15 +97,15 @@ export class Reactions {
     #sentAt = -Infinity;
     #sendTimer = null;
 
+    /** Without a connection it is not known. */
+    get #maySend() {
+        return !this.connection.isJoined || this.connection.can('message');
+    }
+
     /** We may do something else than before, or are back. */
     #follow() {
-        const button = byId('reactions-button');
-        if (!this.connection.can('message')) {
-            const hadFocus = document.activeElement?.closest('.menu') && button.getAttribute('aria-expanded') === 'true';
-            closeMenuOf(button);
-            if (hadFocus)
-                byId('room-name').focus();
-        }
+        if (!this.#maySend)
+            closeMenuOf(byId('reactions-button'));
         this.#drawAt(this.#drawnAt + DRAW_MS);
     }
 
@@ -120,7 +120,7 @@ export class Reactions {
 
     #send(kind) {
         const { connection } = this;
-        if (connection.isJoined && !connection.can('message'))
+        if (!this.#maySend)
             notify(sentence('not authorised'));
         else if (connection.isJoined && connection.userMessage('reaction', '', kind))
             this.#sentAt = performance.now();
