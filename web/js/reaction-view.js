@@ -39,7 +39,8 @@ export class ReactionView {
         const counts = new Map();
         for (const { kind } of reactions.values())
             counts.set(kind, (counts.get(kind) ?? 0) + 1);
-        const most = [...counts].sort(([, a], [, b]) => b - a).slice(0, COUNTS_MAX).map(([kind]) => kind);
+        const most = KINDS.filter((kind) => counts.has(kind))
+            .sort((a, b) => counts.get(b) - counts.get(a)).slice(0, COUNTS_MAX);
         for (const [kind, { node }] of this.#chips) {
             if (most.includes(kind))
                 continue;
@@ -69,11 +70,12 @@ export class ReactionView {
     #showBadges(reactions) {
         const wanted = new Map();
         for (const { node, stream, isScreen } of state.stage.tiles.values()) {
-            if (!isScreen && reactions.has(stream.source))
+            if (!isScreen && !node.hidden && reactions.has(stream.source))
                 wanted.set(node, reactions.get(stream.source).kind);
         }
-        for (const [id, { kind }] of reactions) {
-            const row = state.room?.people.rows.get(id);
+        const rows = state.panel === 'people' ? state.room?.people.rows : null;
+        for (const [id, { kind }] of rows ? reactions : []) {
+            const row = rows.get(id);
             if (row)
                 wanted.set(row.name, kind);
         }

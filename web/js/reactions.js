@@ -17,8 +17,9 @@ import { ReactionView } from './reaction-view.js';
 await need('tools');
 
 const SHOWN_MS = 6_000;
-/** They are drawn no more often. */
+/** They are drawn no more often; and now and then, because the page may show other people now. */
 const DRAW_MS = 250;
+const DRAW_AGAIN_MS = 1_000;
 /** Between two of ours, and more for each member: what all of a class send goes to all of it. */
 const GAP_MS = 1_000;
 const GAP_EACH_MS = 15;
@@ -155,7 +156,7 @@ export class Reactions {
         forgetBefore(this.#takenAt, (at) => at, now - TAKEN_GAP_MS);
         this.#view.show(this.#reactions, this.connection.can('op') ? this.#pace.counts(now) : null);
         const [first] = this.#reactions.values();
-        const next = Math.min(first ? first.at + SHOWN_MS : Infinity, this.#pace.endsAt);
+        const next = Math.min(first ? Math.min(first.at + SHOWN_MS, now + DRAW_AGAIN_MS) : Infinity, this.#pace.endsAt);
         if (next < Infinity)
             this.#drawAt(Math.max(next, now + DRAW_MS));
     }

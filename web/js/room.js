@@ -116,7 +116,7 @@ export class Room {
 
     /** Reactions; loaded with the first one. */
     async reactions() {
-        const { Reactions } = await import('./reactions.js');
+        const { Reactions } = this.#reactions ? {} : await import('./reactions.js');
         return this.#reactions ??= new Reactions(this.connection, this.signal);
     }
 
