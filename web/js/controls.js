@@ -94,6 +94,7 @@ const KEYS = {
     'v': () => visible('camera-button') && own.toggleCamera(),
     'x': () => visible('screen-button') && toggleScreen(),
     'h': () => deeds.toggleHand(),
+    'r': () => byId('reactions-button').click(),
     'c': () => {
         openPanel('chat');
         byId(byId('chat-form').hidden ? 'chat-list' : 'chat-input').focus();

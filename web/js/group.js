@@ -98,6 +98,7 @@ byId('rooms-button').addEventListener('click', async () => {
     openBreakoutDialog(state.breakouts);
 });
 byId('poll-button').addEventListener('click', async () => (await state.room.polls()).open());
+byId('reactions-button').addEventListener('click', async () => (await state.room.reactions()).open());
 byId('present-button').addEventListener('click',
     async () => (await import('./presenting.js')).openPresenting(state.room.connection));
 byId('attendance-button').addEventListener('click',

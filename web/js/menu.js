@@ -5,7 +5,7 @@ import { element } from './element.js';
 const GAP_PX = 4;
 let open = null;
 
-/** Opens a menu of {text, onclick, isDanger?} at `anchor`, or closes it if it is open there. */
+/** Opens a menu of {text, onclick, isDanger?, picture?} at `anchor`, or closes it if it is open there. */
 export function openMenu(anchor, label, items) {
     const isAgain = open?.anchor === anchor;
     closeMenu();
@@ -14,7 +14,7 @@ export function openMenu(anchor, label, items) {
     const node = element('div', { className: 'menu', role: 'menu', 'aria-label': label },
         ...items.map((item) => entry(item)));
     // Inside a full-screen element or a dialog nothing else is visible.
-    (document.fullscreenElement ?? anchor.closest('dialog, aside, main') ?? document.body)
+    (document.fullscreenElement ?? anchor.closest('dialog, aside, main, footer') ?? document.body)
         .append(node);
     place(node, anchor);
     anchor.setAttribute('aria-expanded', 'true');
@@ -42,14 +42,14 @@ export function closeMenuOf(anchor) {
         closeMenu({ restoresFocus: open.node.contains(document.activeElement) });
 }
 
-function entry({ text, onclick, isDanger = false }) {
+function entry({ text, onclick, isDanger = false, picture = '' }) {
     return element('button', {
-        type: 'button', role: 'menuitem', tabIndex: -1, className: isDanger ? 'is-danger' : '',
+        type: 'button', role: 'menuitem', className: isDanger ? 'is-danger' : '',
         onclick: () => {
             closeMenu({ restoresFocus: true });
             onclick();
         },
-    }, text);
+    }, picture, text);
 }
 
 function place(node, anchor) {

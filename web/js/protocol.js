@@ -34,7 +34,7 @@ const RETRY_UNHEARD_MS = 500;
  * - `notice`   {kind: error|warning|info, text, by} `by` is empty if the server says it
  * - `stopping` {seconds}: the server ends then
  * - `file`     {message} a member speaks of a file, see transfer.js
- * - `vote`     {message} a member answers a poll, see polls.js
+ * - `vote`, `reaction` {message} a member answers a poll, see polls.js; or reacts
  * - `order`    {kind, message} what an operator asks of this client; it need not be known
  */
 export class ServerConnection extends Listener {

@@ -48,6 +48,8 @@ export class Room {
         });
         connection.addEventListener('file', async ({ detail }) => (await this.files()).took(detail.message),
             { signal });
+        connection.addEventListener('reaction', async ({ detail }) => (await this.reactions()).take(detail.message),
+            { signal });
         const deeds = {
             raise: (isRaised) => this.hands.raise(isRaised),
             say: (text, how) => this.chat.send(text, how),
@@ -112,6 +114,12 @@ export class Room {
         return this.#polls ??= new Polls(this.connection, this.signal);
     }
 
+    /** Reactions; loaded with the first one. */
+    async reactions() {
+        const { Reactions } = this.#reactions ? {} : await import('./reactions.js');
+        return this.#reactions ??= new Reactions(this.connection, this.signal);
+    }
+
     /** Loaded with the first one; they come in order, since all wait for the same. */
     captions = {
         show: async (...caption) => {
@@ -141,4 +149,5 @@ export class Room {
     #files = null;
     #invitations = null;
     #polls = null;
+    #reactions = null;
 }

@@ -8,8 +8,8 @@ export function meaningOf(message) {
     const { kind, value, username, source } = message;
     if (kind === 'filetransfer')
         return ['file', { message }];
-    if (kind === 'vote')
-        return ['vote', { message }];
+    if (kind === 'vote' || kind === 'reaction')
+        return [kind, { message }];
     // Anybody may send user messages: only those of the server and of operators are obeyed.
     if (!message.privileged)
         return null;
