@@ -49,6 +49,9 @@ const CALM_LOSS_MAX: f64 = 0.02;
 /// For so long after the delay has demanded less, what is lost may have been lost by a full queue: it
 /// takes a moment until less is sent, and until the queue has gone.
 const FULL_US: u64 = 1_000_000;
+/// What would be of use is probed for with so much to spare, in percent: a probe measures a little less
+/// than it sends.
+pub(crate) const PROBE_PERCENT: u64 = 115;
 /// REMB counts for so long.
 const REMB_FOR_US: u64 = 30_000_000;
 

@@ -2,7 +2,7 @@
 //! what is sent spreads each picture over the time until the next one, and whoever sees it waits so long. So
 //! a calm path is probed for more than anybody needs.
 
-use super::dividing::PROBE_PERCENT;
+use crate::congestion::PROBE_PERCENT;
 
 /// Pictures leave at so many halves of what is sent all in all, as browsers pace what they encode themselves.
 const HALVES: u64 = 5;

@@ -10,6 +10,7 @@ use crate::allocate::{Wish, allocate};
 use crate::api::{ClientKey, Event};
 use crate::choose::Allowance;
 use crate::codec::MediaKind;
+use crate::congestion::PROBE_PERCENT;
 use crate::demand;
 use crate::id::PublicationId;
 use crate::red;
@@ -23,9 +24,6 @@ const EASE: u64 = 2;
 const SPARE_PERCENT: u64 = 3;
 /// A path must take so many times what sound costs with it before sound is sent more than once.
 const REDUNDANT_FROM: u64 = 2;
-/// What would be of use is probed for with so much to spare, in percent: a probe measures a little less
-/// than it sends.
-pub(super) const PROBE_PERCENT: u64 = 115;
 /// An only Encoding that does not fit any more goes on for so long, since its publisher is asked for less
 /// at once: what is too much until it does so waits before the network. To stop it would cost a keyframe,
 /// and a pause that is longer than this.

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::clients::Client;
-use super::dividing::PROBE_PERCENT;
 use super::transports::Transports;
 use super::{Shard, sending};
 use crate::api::ClientKey;
 use crate::codec::MediaKind;
-use crate::congestion::Cluster;
+use crate::congestion::{Cluster, PROBE_PERCENT};
 use crate::id::PublicationId;
 
 /// Between two packets of a probe, at least.
