@@ -116,6 +116,51 @@ mod tests {
         assert_eq!(joined(&fragment, PREVIOUS).as_deref(), Some(&[0xc0, 1, 0x80, 1, 9][..]));
     }
 
+    /// The elements of a payload, read by the letter of s4.4 with lengths of any size.
+    fn elements(payload: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let (header, mut rest) = payload.split_first()?;
+        let count = usize::from(header >> 4 & 3);
+        let mut elements = Vec::new();
+        while !rest.is_empty() {
+            let mut len = rest.len();
+            if count == 0 || elements.len() + 1 < count {
+                let octets = rest.iter().position(|octet| octet & 0x80 == 0)? + 1;
+                let digits = rest[..octets].iter().rev();
+                len = digits.fold(0, |all, digit| all << 7 | usize::from(digit & 0x7f));
+                rest = &rest[octets..];
+            }
+            elements.push(rest.get(..len)?.to_vec());
+            rest = &rest[len..];
+        }
+        (count == 0 || elements.len() == count).then_some(elements)
+    }
+
+    #[test]
+    fn what_the_packet_brought_is_between_the_halves_of_padding() {
+        let mut random = 7u64;
+        let mut below = |n: u64| {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (random >> 33) % n
+        };
+        let mut joined_so_far = 0;
+        for _ in 0..20_000 {
+            let mut payload: Vec<u8> = (0..1 + below(300)).map(|_| below(256) as u8).collect();
+            // Lengths are small, mostly.
+            for at in (1..payload.len()).step_by(3) {
+                payload[at] %= 16;
+            }
+            let join = Join { to_previous: below(2) == 0, to_next: below(2) == 0 };
+            let Some(before) = elements(&payload) else { continue };
+            let Some(after) = joined(&payload, join) else { continue };
+            let first = join.to_previous.then(|| vec![PADDING_PAYLOAD]);
+            let last = join.to_next.then(|| vec![PADDING_HEADER]);
+            let expected: Vec<Vec<u8>> = first.into_iter().chain(before).chain(last).collect();
+            assert_eq!(elements(&after), Some(expected), "{payload:02x?} {join:?}");
+            joined_so_far += 1;
+        }
+        assert!(joined_so_far > 500, "{joined_so_far}");
+    }
+
     #[test]
     fn a_long_element_gets_a_long_length() {
         let payload: Vec<u8> = [0x10, 0x30].into_iter().chain([1; 999]).collect();
