@@ -1,16 +1,13 @@
 /** Reactions: sent, counted, told and gone; the pace for operators; floods, odd ones, a class of two hundred. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, describe } from 'node:test';
+import { AXE, RULES } from './peer/axe.js';
 import { joinGroup, peopleOf, screenshot } from './peer/browser.js';
 import { fillClass } from './peer/pretend.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { sleep, until } from './peer/wait.js';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 const SIZES = [
     ['desktop', { width: 1366, height: 768 }], ['phone', { width: 360, height: 740 }],
     ['zoom-200', { width: 683, height: 384 }], ['zoom-400', { width: 342, height: 192 }],

@@ -3,17 +3,16 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { appendFileSync, copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { promisify } from 'node:util';
+import { AXE } from './peer/axe.js';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
 const run = promisify(execFile);
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const group = (codec) => ({
     codecs: [codec, 'opus'],
     'allow-recording': true,

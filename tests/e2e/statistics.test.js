@@ -1,15 +1,13 @@
 /** The administrators' page: who may see it, what its charts and tables say, and that it is live. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
+import { AXE } from './peer/axe.js';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise } from './peer/stage.js';
 import { until } from './peer/wait.js';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 const DESKTOP = { width: 1366, height: 768 };
 
