@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use signalling::{ConnId, What};
+use signalling::{ConnId, GroupName, Operation, What};
 use world::{World, kinds};
 
 const LECTURE: &str = r#"{"max-clients":4,"users":{"boss":{"password":"b","permissions":"op"}},
@@ -317,4 +317,15 @@ fn who_was_sent_out_or_was_away_for_long_has_to_knock() {
     let back = greet(&mut world, "bob2");
     join(&mut world, back, "bob", &json!({"was": "bob", "proof": "secret"}));
     assert_eq!(world.take(back)[0]["kind"], "wait");
+}
+
+#[test]
+fn the_administration_opens_the_door_as_well() {
+    let (mut world, _) = locked();
+    let ann = knock(&mut world, "ann");
+    assert_eq!(world.take(ann)[0]["kind"], "wait");
+    let name = GroupName::parse("test").unwrap();
+    world.board.operate(&name, Operation::Unlock, world.now).expect("there is such a group");
+    world.settle();
+    assert_eq!(world.take(ann)[0]["kind"], "join");
 }

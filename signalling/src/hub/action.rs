@@ -318,11 +318,8 @@ impl Group {
                 self.set_data(&action)?;
                 self.tell_changed(shared, true);
             }
-            "lock" => self.set_lock(shared, Some(text_of(action.value)?)),
-            "unlock" => {
-                self.set_lock(shared, None);
-                self.open_door(shared, now);
-            }
+            "lock" => self.set_lock(shared, Some(text_of(action.value)?), now),
+            "unlock" => self.set_lock(shared, None, now),
             _ => {}
         }
         Ok(())
