@@ -96,14 +96,12 @@ impl Config {
             let found = &self.canonical_host;
             doubts.push(format!("canonicalHost {found:?} is no host like aula.example.org"));
         }
-        let (scheme, host, base) = self.proxy();
-        let is_web = scheme.is_none_or(|scheme| {
-            scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
-        });
-        let is_path = base.is_empty() || base.starts_with('/') && !base.contains(['?', '#', ' ']);
-        if !(is_web && is_path && host.is_none_or(is_host)) {
+        let (scheme, host, base) = self.proxy_parts();
+        if !is_proxy((scheme, host, base)) {
             let found = &self.proxy_url;
-            doubts.push(format!("proxyURL {found:?} is no URL like https://example.org/aula"));
+            doubts.push(format!(
+                "proxyURL {found:?} is no URL like https://example.org/aula, and is not used"
+            ));
         }
         for (key, origins, advice) in [
             ("allowOrigin", &self.allow_origin, "list them, or start with --public-server"),
@@ -125,9 +123,14 @@ impl Config {
     }
 
     /// Scheme, host and path of the proxy's URL, each optional: `/base`, `https:`,
-    /// `http://h/base`.
+    /// `http://h/base`. None of them if it is no such URL.
     pub(crate) fn proxy(&self) -> (Option<&str>, Option<&str>, &str) {
-        let url = self.proxy_url.as_str();
+        Some(self.proxy_parts()).filter(|parts| is_proxy(*parts)).unwrap_or((None, None, ""))
+    }
+
+    fn proxy_parts(&self) -> (Option<&str>, Option<&str>, &str) {
+        // What follows the path has no meaning here.
+        let url = self.proxy_url.split(['?', '#']).next().unwrap_or_default();
         let (scheme, rest) = match url.split_once(':') {
             Some((scheme, rest)) if !scheme.is_empty() && !scheme.contains('/') => {
                 (Some(scheme), rest)
@@ -146,17 +149,33 @@ impl Config {
 
 /// Reads the text of a configuration; `file` is for errors only.
 pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Config, DescriptionError> {
-    parse_file(file, text).map(|(config, notes)| Config { notes, ..config })
+    let (mut config, notes) = parse_file::<Config>(file, text)?;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
+    if config.proxy_url.starts_with(|c| c != '/' && is_word(c))
+        && config.proxy_url.chars().all(is_word)
+    {
+        config.proxy_url.insert(0, '/');
+    }
+    Ok(Config { notes, ..config })
+}
+
+/// Whether scheme, host and path are such as browsers can go to.
+fn is_proxy((scheme, host, base): (Option<&str>, Option<&str>, &str)) -> bool {
+    let is_web = scheme.is_none_or(|scheme| {
+        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
+    });
+    let is_path = base.is_empty() || base.starts_with('/') && !base.contains(' ');
+    is_web && is_path && host.is_none_or(is_host)
 }
 
 /// Whether it is `host[:port]` (RFC 3986 s3.2) and nothing around it.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
         _ => (text, ""),
     };
     let is_address = host.starts_with('[') && host.ends_with(']');
-    let is_bad = |c: char| c.is_whitespace() || c.is_control() || "/?#@\\*".contains(c);
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || "/?#@\\*<>\"{}|^`".contains(c);
     !host.is_empty()
         && (port.is_empty() || port.parse::<u16>().is_ok())
         && (is_address || !host.contains(':'))
@@ -324,6 +343,8 @@ mod tests {
             r#"{"canonicalHost":"[2001:db8::1]:8443","proxyURL":"http://[2001:db8::1]/x/"}"#,
             r#"{"canonicalHost":"[2001:db8::1]","proxyURL":"/base"}"#,
             r#"{"proxyURL":"https:"}"#,
+            r#"{"proxyURL":"galene/"}"#,
+            r#"{"proxyURL":"https://h/base?x=1#y"}"#,
             r#"{"proxyURL":"//h:8"}"#,
             r#"{"proxyURL":"HTTPS://h/base"}"#,
             r#"{"allowOrigin":["https://a.example","http://[::1]:8080/","null"]}"#,
@@ -369,5 +390,11 @@ mod tests {
         assert_eq!(proxy("https:"), (some("https"), None, "".to_owned()));
         assert_eq!(proxy("http://h:8/base"), (some("http"), some("h:8"), "/base".to_owned()));
         assert_eq!(proxy("//h"), (None, some("h"), "".to_owned()));
+        assert_eq!(proxy("https://h?x=1"), (some("https"), some("h"), "".to_owned()));
+        // What is doubted is not used.
+        for bad in ["example.org", "https://a b/", "https://user:word@h/"] {
+            assert_eq!(proxy(bad), (None, None, "".to_owned()), "{bad}");
+        }
+        assert_eq!(parse("c", br#"{"proxyURL":"galene/"}"#).unwrap().base(), "/galene");
     }
 }

@@ -233,7 +233,7 @@ impl GroupStore {
     fn find(&self) -> Found {
         let mut found = Found::default();
         let mut budget = SCAN_ENTRIES_MAX;
-        collect(&self.root, "", 0, &mut budget, &mut found);
+        collect(&self.root, "", &mut Vec::new(), &mut budget, &mut found);
         found.names.sort();
         found
     }
@@ -300,7 +300,31 @@ struct Found {
     oddities: Vec<String>,
 }
 
-fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, found: &mut Found) {
+/// `above` are the folders on the way, as they are without links: one that leads back is not followed.
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    above: &mut Vec<PathBuf>,
+    budget: &mut usize,
+    found: &mut Found,
+) {
+    let real = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    if above.contains(&real) {
+        found.oddities.push(format!("{}: a link in a circle is not followed", folder.display()));
+        return;
+    }
+    above.push(real);
+    collect_in(folder, prefix, above, budget, found);
+    above.pop();
+}
+
+fn collect_in(
+    folder: &Path,
+    prefix: &str,
+    above: &mut Vec<PathBuf>,
+    budget: &mut usize,
+    found: &mut Found,
+) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
@@ -327,9 +351,9 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, found:
                 let text = format!("{}: a folder: only files are groups", path.display());
                 found.oddities.push(text);
             }
-            if depth < SCAN_DEPTH_MAX {
+            if above.len() <= SCAN_DEPTH_MAX {
                 let prefix = format!("{prefix}{file_name}/");
-                collect(&entry.path(), &prefix, depth + 1, budget, found);
+                collect(&entry.path(), &prefix, above, budget, found);
             }
         } else if let Some(stem) = file_name.strip_suffix(".json") {
             match GroupName::parse(&format!("{prefix}{stem}")) {
@@ -379,6 +403,10 @@ mod tests {
         fs::remove_file(root.join("a.json")).unwrap();
         fs::rename(root.join("kept"), root.join("a.json")).unwrap();
         assert!(matches!(store.load(&name), GroupFile::Found(_)));
+        // Folders that lead back are looked into once; what is elsewhere is, wherever that is.
+        for link in ["here", "there"] {
+            std::os::unix::fs::symlink(".", root.join(link)).unwrap();
+        }
         fs::write(root.join("..json"), "{}").unwrap();
         fs::write(root.join("a\\b.json"), "{}").unwrap();
         let (good, troubles, _) = store.check();

@@ -141,7 +141,7 @@ fn configure(cert: &[u8], key: &[u8]) -> Result<Usable, String> {
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_single_cert(certs, key)
-        .map_err(|error| format!("certificate and key do not fit ({error})"))?;
+        .map_err(|error| format!("certificate and key cannot be used together ({error})"))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"stun.turn".to_vec()];
     Ok(Usable { config: Arc::new(config), not_after })
 }

@@ -318,10 +318,15 @@ pub(crate) fn insert(tokens: &mut Tokens, token: Token) -> Result<(), Unusable> 
 
 fn parse(path: &Path, text: &[u8]) -> Result<Tokens, String> {
     let file = path.display().to_string();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let text = std::str::from_utf8(text).map_err(|_| format!("{file}: it is not UTF-8"))?;
     let mut tokens = Tokens::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
+            continue;
+        }
+        // It opens nothing, so that nothing is lost with it.
+        if matches!(line.trim(), "null" | "{}") {
             continue;
         }
         let token: Token = serde_json::from_str(line).map_err(|error| {

@@ -30,11 +30,6 @@ pub enum PeerError {
         /// The line's number, from 1.
         line: usize,
     },
-    /// A payload type outside 0..=127.
-    PayloadTypeRange {
-        /// The line's number, from 1.
-        line: usize,
-    },
     /// Not SDP.
     SdpSyntax {
         /// The line's number, from 1, if known; 0 otherwise.
@@ -88,7 +83,6 @@ impl PeerError {
                 | Self::TooManyMSections
                 | Self::DuplicateMid { .. }
                 | Self::MidUnusable { .. }
-                | Self::PayloadTypeRange { .. }
                 | Self::SdpSyntax { .. }
         )
     }
@@ -112,9 +106,6 @@ impl fmt::Display for PeerError {
             Self::DuplicateMid { line } => write!(f, "SDP line {line} repeats a mid"),
             Self::MidUnusable { line } => {
                 write!(f, "SDP line {line}: a mid must be a token, such as 0 or audio-1")
-            }
-            Self::PayloadTypeRange { line } => {
-                write!(f, "SDP line {line}: a payload type must be a number from 0 to 127")
             }
             Self::SdpSyntax { line: 0 } => write!(f, "cannot parse SDP"),
             Self::SdpSyntax { line } => write!(f, "cannot parse SDP at line {line}"),

@@ -24,6 +24,17 @@ pub enum Authorization {
 impl Authorization {
     /// Reads the header, the name as it was meant. Nothing if it cannot be read.
     pub fn parse(header: &str) -> Option<Self> {
+        // Several may come in a list (RFC 9110 s5.3); a password may have a comma, too.
+        let listed: Vec<Self> = header.split(',').filter_map(Self::parse_one).collect();
+        if listed.len() > 1 {
+            let is_bearer = |one: &Self| matches!(one, Self::Bearer(_));
+            let bearer = listed.iter().find(|one| is_bearer(one)).cloned();
+            return bearer.or_else(|| listed.into_iter().next());
+        }
+        Self::parse_one(header)
+    }
+
+    fn parse_one(header: &str) -> Option<Self> {
         let header = header.trim();
         let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
         let rest = rest.trim();
@@ -86,6 +97,9 @@ mod tests {
         assert_eq!(read(Some("Basic YW5uOnNlOnNhbWU=")), pair("ann", "se:same"));
         assert_eq!(read(Some("basic YW5uOg")), pair("ann", ""));
         assert_eq!(read(Some("Basic Og==")), pair("", ""));
+        assert_eq!(read(Some("Basic YW5uOg, Bearer sesame")), pair("whip", "bearer sesame"));
+        assert_eq!(read(Some("Bearer sesame, Basic YW5uOg")), pair("whip", "bearer sesame"));
+        assert_eq!(read(Some("Bearer open, sesame")), pair("whip", "bearer open, sesame"));
         for bad in ["", "Basic", "Basic !", "Basic YW5u", "Basic /w==", "Digest x", "Basic A"] {
             assert_eq!(read(Some(bad)), None, "{bad:?}");
         }

@@ -9,9 +9,9 @@ use serde::de::Error as _;
 use serde_json::Value;
 
 use crate::description_error::DescriptionError;
-use crate::json_error::{json_errors, parse_file};
+use crate::json_error::{is_utf16, json_errors, parse_file};
 use crate::key::Key;
-use crate::name::GroupName;
+use crate::name::{GroupName, Username};
 use crate::nearest::means_nothing;
 use crate::object::{null_as_default, nulls_as_defaults};
 use crate::password::Password;
@@ -218,19 +218,7 @@ pub fn parse_description(
     file: &str,
     text: &[u8],
 ) -> Result<(Description, Vec<String>), DescriptionError> {
-    let text = std::str::from_utf8(text).map_err(|error| {
-        let before = text.get(..error.valid_up_to()).unwrap_or_default();
-        DescriptionError {
-            file: file.to_owned(),
-            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-            key: None,
-            message: match text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-                true => "the file is in UTF-16: save it as UTF-8".to_owned(),
-                false => "not UTF-8".to_owned(),
-            },
-        }
-    })?;
-    let (parsed, mut warnings) = parse_file::<File>(file, text.as_bytes())?;
+    let (parsed, mut warnings) = parse_file::<File>(file, text)?;
     let description = upgrade(parsed, &mut warnings);
     let wildcard = description.wildcard_user.as_ref();
     let named = description.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
@@ -244,7 +232,7 @@ pub fn parse_description(
 pub fn description_errors(file: &str, text: &[u8]) -> Vec<DescriptionError> {
     match parse_description(file, text) {
         Ok(_) => Vec::new(),
-        Err(error) if std::str::from_utf8(text).is_err() => vec![error],
+        Err(error) if is_utf16(text) => vec![error],
         Err(_) => json_errors::<File>(file, text),
     }
 }
@@ -279,7 +267,29 @@ fn users_of(file: &mut File, warnings: &mut Vec<String>) -> (BTreeMap<String, Us
             }
         }
     }
-    (users, wildcard_user)
+    (meant(users, warnings), wildcard_user)
+}
+
+/// The users under the names that they log in with: see [`Username::meant`].
+fn meant(users: BTreeMap<String, User>, warnings: &mut Vec<String>) -> BTreeMap<String, User> {
+    let is_meant = |name: &String| Username::meant(name) == *name;
+    let (mut users, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        users.into_iter().partition(|(name, _)| is_meant(name));
+    for (name, user) in others {
+        let meant = Username::meant(&name);
+        if users.contains_key(&meant) {
+            warnings
+                .push(format!("user {name:?} looks like {meant:?}, who is there as well: skipped"));
+        } else {
+            users.insert(meant, user);
+        }
+    }
+    for name in users.keys() {
+        if let Err(error) = Username::parse(name) {
+            warnings.push(format!("user {name:?} cannot log in: {error}"));
+        }
+    }
+    users
 }
 
 /// The codecs that we know of those that are listed.
@@ -378,6 +388,19 @@ mod tests {
 
     fn error(text: &str) -> DescriptionError {
         parse_description("test.json", text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn users_are_known_under_the_names_that_they_log_in_with() {
+        let text = "{\"users\":{\"ann\u{200e}\":{\"permissions\":\"op\"},\"\u{202e}bob\":{},
+            \"bob\":{\"permissions\":\"present\"},\".zoe\":{}}}";
+        let (description, warnings) = parse_description("test.json", text.as_bytes()).unwrap();
+        assert_eq!(description.users.keys().collect::<Vec<_>>(), [".zoe", "ann", "bob"]);
+        let bob = description.user("bob").unwrap();
+        assert!(description.permissions(bob).has("present"));
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("looks like \"bob\""), "{warnings:?}");
+        assert!(warnings[1].contains("\".zoe\" cannot log in"), "{warnings:?}");
     }
 
     #[test]

@@ -105,6 +105,9 @@ impl fmt::Display for EditError {
                 write!(f, "unknown key \"{key}\": did you mean \"{near}\"?")
             }
             Self::Unknown(key, None) => write!(f, "unknown key \"{key}\", and no other"),
+            Self::Elsewhere(key @ ("op" | "presenter" | "other")) => {
+                write!(f, "\"{key}\" is an old form: set each user at .users/ and its name")
+            }
             Self::Elsewhere(key) => write!(f, "\"{key}\" is set at a URL of its own"),
             Self::Invalid(error) => f.write_str(&error.message),
             Self::NoSuchUser => f.write_str("no such user"),

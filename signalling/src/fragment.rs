@@ -27,7 +27,9 @@ const LINES_MAX: usize = 1024;
 impl Fragment {
     /// Reads a fragment; on failure says in which line, from 1.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, usize> {
-        let text = std::str::from_utf8(body).map_err(|_| 1usize)?;
+        // Lines that mean nothing to us may have any bytes.
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim_start_matches('\u{feff}').trim_end_matches('\0');
         if let Some(fragment) = Self::of_json(text) {
             return Ok(fragment);
         }
@@ -37,11 +39,14 @@ impl Fragment {
             if line.is_empty() {
                 continue;
             }
-            if number > LINES_MAX || line.as_bytes().get(1) != Some(&b'=') {
+            // As browsers have it in `RTCIceCandidate.candidate`.
+            let is_bare = line.starts_with("candidate:");
+            if number > LINES_MAX || !(is_bare || line.as_bytes().get(1) == Some(&b'=')) {
                 return Err(number);
             }
             has_lines = true;
-            let Some(attribute) = line.strip_prefix("a=") else { continue };
+            let attribute = if is_bare { Some(line) } else { line.strip_prefix("a=") };
+            let Some(attribute) = attribute else { continue };
             match attribute.split_once(':') {
                 Some(("ice-ufrag" | "ice-pwd", value)) if !is_ice_token(value, 1) => {
                     return Err(number);
@@ -59,16 +64,22 @@ impl Fragment {
         if has_lines { Ok(fragment) } else { Err(1) }
     }
 
-    /// Reads a candidate as browsers write it in JSON (`RTCIceCandidateInit`), which some players send
-    /// in place of a fragment and end if that is refused.
+    /// Reads a candidate, or a list, as browsers write it in JSON (`RTCIceCandidateInit`), which some players
+    /// send in place of a fragment and end if that is refused.
     fn of_json(text: &str) -> Option<Self> {
         let init: Value = serde_json::from_str(text).ok()?;
-        let candidate = init.get("candidate")?.as_str()?;
-        let ufrag = init.get("usernameFragment").and_then(Value::as_str);
-        let ufrag = ufrag.filter(|ufrag| is_ice_token(ufrag, 1));
-        let is_one = candidate.starts_with("candidate:");
-        let candidates = is_one.then(|| candidate.to_owned()).into_iter().collect();
-        Some(Self { ufrag: ufrag.map(str::to_owned), pwd: None, candidates })
+        let inits = init.as_array().map_or(std::slice::from_ref(&init), Vec::as_slice);
+        let mut fragment = Self::default();
+        for init in inits.iter().take(LINES_MAX) {
+            let candidate = init.get("candidate")?.as_str()?;
+            let ufrag = init.get("usernameFragment").and_then(Value::as_str);
+            let ufrag = ufrag.filter(|ufrag| is_ice_token(ufrag, 1)).map(str::to_owned);
+            fragment.ufrag = fragment.ufrag.or(ufrag);
+            if candidate.starts_with("candidate:") {
+                fragment.candidates.push(candidate.to_owned());
+            }
+        }
+        (!inits.is_empty()).then_some(fragment)
     }
 
     /// The user name fragment and password of an ICE session to come, if it has both and they are as
@@ -230,6 +241,13 @@ mod tests {
             assert_eq!(Fragment::parse(text.as_bytes()), Err(line), "{text:?}");
         }
         assert_eq!(Fragment::parse(&[0xff]), Err(1));
+        for text in [
+            &b"\xef\xbb\xbfa=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n\0"[..],
+            b"candidate:1 1 udp 1 192.0.2.1 9 typ host",
+            b"a=x-owner:J\xfcrgen\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n",
+        ] {
+            assert_eq!(Fragment::parse(text).expect("a fragment").candidates.len(), 1);
+        }
     }
 
     #[test]
@@ -242,6 +260,8 @@ mod tests {
         let fragment = parse(&json).expect("a candidate");
         assert_eq!(fragment.candidates, [line]);
         assert_eq!((fragment.ufrag.as_deref(), fragment.pwd), (Some("EsAw"), None));
+        let list = parse(&format!("[{json},{json}]")).expect("two");
+        assert_eq!(list.candidates, [line, line]);
         let last = parse(r#"{"candidate":"","usernameFragment":null}"#);
         assert_eq!(last, Ok(Fragment::default()));
         for text in ["{", "{}", r#"{"candidate":null}"#, r#"["candidate"]"#, r#""candidate""#] {

@@ -85,6 +85,8 @@ fn read(entry: &Map<String, Value>, note: &mut impl FnMut(&str)) -> Result<IceSe
     let text = |key: &str| match get(entry, key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
+        // As browsers take it.
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(format!("{key} must be text")),
     };
     let (username, credential) = (text("username")?, text("credential")?);
@@ -100,7 +102,10 @@ fn read(entry: &Map<String, Value>, note: &mut impl FnMut(&str)) -> Result<IceSe
     // W3C's `urls` is one or a list.
     let given: Option<Vec<&str>> = match get(entry, "urls") {
         Some(Value::String(url)) => Some(vec![url]),
-        Some(Value::Array(urls)) => urls.iter().map(Value::as_str).collect(),
+        // What is no text at all is missing, not wrong: an empty variable of a template.
+        Some(Value::Array(urls)) => {
+            urls.iter().filter(|url| !url.is_null()).map(Value::as_str).collect()
+        }
         _ => None,
     };
     let Some(given) = given else {
@@ -220,6 +225,9 @@ mod tests {
         ] {
             assert_eq!(usable(url).unwrap_or_default(), taken, "{url:?}");
         }
+        let loose = br#"[{"urls":[null,"turn:t"],"username":7,"credential":12345}]"#;
+        let turn = &parse_ice_servers("f", loose).unwrap().0[0];
+        assert_eq!((turn.urls.len(), turn.credential.as_deref()), (1, Some("12345")));
         let one_bad = br#"[{"urls":["stun:s","s"]}]"#;
         assert_eq!(parse_ice_servers("f", one_bad).unwrap().0[0].urls, ["stun:s"]);
         for (text, words) in [("[", "ice.json:1: not JSON"), ("{}", "a list is wanted")] {

@@ -25,6 +25,11 @@ pub fn parse_file<T: DeserializeOwned>(
     parse_json(file, &text).map(|value| (value, notes))
 }
 
+/// Whether a file begins as files in UTF-16 do.
+pub(crate) fn is_utf16(text: &[u8]) -> bool {
+    text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff])
+}
+
 /// Values that lie deeper are not looked into for keys that stand twice; none of ours do.
 const DEPTH_MAX: usize = 16;
 
@@ -33,7 +38,12 @@ const DEPTH_MAX: usize = 16;
 pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
     let mut notes = Vec::new();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut text = without_lone_surrogates(text);
+    let text = readable(text, &mut notes);
+    let changed = match without_lone_surrogates(&text) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(changed) => Some(changed),
+    };
+    let mut text = changed.map_or(text, Cow::Owned);
     let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<IgnoredAny>();
     if !matches!(values.next(), Some(Ok(_))) {
         return (text, notes);
@@ -57,6 +67,22 @@ pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
         blank(text.to_mut(), start, end);
     }
     (text, notes)
+}
+
+/// The text with U+FFFD for what is not UTF-8: editors of old save umlauts as single bytes.
+fn readable<'a>(text: &'a [u8], notes: &mut Vec<String>) -> Cow<'a, [u8]> {
+    match std::str::from_utf8(text) {
+        Ok(_) => Cow::Borrowed(text),
+        // Of that nothing can be read, and whoever reads it will say so.
+        Err(_) if is_utf16(text) => Cow::Borrowed(text),
+        Err(error) => {
+            let line = line_of(text, error.valid_up_to());
+            notes.push(format!(
+                "line {line}: it is not UTF-8, so that a character is lost: save the file as UTF-8"
+            ));
+            Cow::Owned(String::from_utf8_lossy(text).into_owned().into_bytes())
+        }
+    }
 }
 
 /// The keys in `text`, a part of `whole`, that stand there once more, and where in the whole they
@@ -179,7 +205,7 @@ fn span_of(text: &str, value: &str, is_key: bool) -> Option<(usize, usize)> {
 
 /// What word processors and web pages put in the place of what JSON wants.
 fn foreign_character(text: &[u8], error: &serde_json::Error) -> Option<String> {
-    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+    if is_utf16(text) {
         return Some("the file is in UTF-16: save it as UTF-8".to_owned());
     }
     if error.classify() != Category::Syntax {
@@ -429,6 +455,10 @@ mod tests {
         let wide = [&[0xff, 0xfe], &wide[..]].concat();
         let error = parse_description("g.json", &wide).unwrap_err().to_string();
         assert!(error.contains("UTF-16"), "{error}");
+        let latin = b"{\"public\":true,\n\"displayName\":\"Gr\xfc\xdfe\"}";
+        let (description, notes) = parse_description("g.json", latin).unwrap();
+        assert_eq!(description.listing.display_name, "Gr\u{fffd}\u{fffd}e");
+        assert!(description.listing.is_public && notes[0].starts_with("line 2: "), "{notes:?}");
         let inside = "{\"displayName\":\"\u{201c}a\u{a0}b\u{201d}\"}";
         assert!(parse_description("g.json", inside.as_bytes()).is_ok());
     }

@@ -49,7 +49,7 @@ fn check(name: &str) -> Result<(), NameError> {
         return Err(NameError::Backslash);
     }
     let is_bad = |c: char| c.is_control() || turns_direction(c) || is_invisible(c);
-    if name.chars().any(is_bad) || has_idle_joiner(name) {
+    if without_flags(name).chars().any(is_bad) || has_idle_joiner(name) {
         return Err(NameError::Control);
     }
     for component in name.split('/') {
@@ -61,6 +61,26 @@ fn check(name: &str) -> Result<(), NameError> {
         }
     }
     Ok(())
+}
+
+/// The name without the tags of flags such as Scotland's: a black flag, at most six letters or digits as tags,
+/// and the end tag (UTS #51 ED-14a). Anywhere else tags cannot be seen.
+fn without_flags(name: &str) -> String {
+    const LETTERS_MAX: usize = 6;
+    let mut parts = name.split('\u{1f3f4}');
+    let mut rest = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_letter =
+            |c: &char| matches!(c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
+        let letters = part.chars().take_while(is_letter).count();
+        let mut behind = part.chars().skip(letters);
+        let is_flag = (3..=LETTERS_MAX).contains(&letters) && behind.next() == Some('\u{e007f}');
+        match is_flag {
+            true => rest.extend(behind),
+            false => rest.push_str(part),
+        }
+    }
+    rest
 }
 
 /// What takes no room and joins nothing: with it a name looks like another one's. Blank letters are among
@@ -210,6 +230,8 @@ mod tests {
             ("te\u{200c}acher", NameError::Control),
             ("مدرسة\u{200c}", NameError::Control),
             ("\u{3164}", NameError::Control),
+            ("🏴\u{e0067}\u{e0062}\u{e0073}", NameError::Control),
+            ("ann\u{e0067}\u{e0062}\u{e0073}\u{e007f}", NameError::Control),
         ] {
             assert_eq!(GroupName::parse(name), Err(error), "{name:?}");
         }
@@ -224,6 +246,8 @@ mod tests {
             "مدرسة",
             "می\u{200c}خواهم",
             "👩\u{200d}🏫",
+            "Fiona 🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+            "Jack 🏴\u{200d}☠",
         ] {
             assert!(GroupName::parse(name).is_ok(), "{name:?}");
         }

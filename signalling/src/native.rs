@@ -321,9 +321,12 @@ impl Session {
                     "" => None,
                     old => Some(stream_id(old)?),
                 };
-                hub.publish(conn, stream, &message.label, replace, message.sdp, now);
+                let offer = unmarked(&message.sdp);
+                hub.publish(conn, stream, &message.label, replace, offer, now);
             }
-            "answer" => hub.answer(conn, &stream_id(&message.id)?, message.sdp),
+            "answer" => {
+                hub.answer(conn, &stream_id(&message.id)?, unmarked(&message.sdp));
+            }
             NUMBERS => hub.ask_numbers(conn, now),
             "renegotiate" => hub.renegotiate(conn, &stream_id(&message.id)?, now),
             "close" => hub.close_stream(conn, &stream_id(&message.id)?),
@@ -406,6 +409,11 @@ impl Session {
         let error = Event::Error { text: text.to_owned(), cause: Cause::Other };
         encode(&error, self.id(), &Value::Null).map(Reply::Text)
     }
+}
+
+/// A description without the byte order mark that files bring along.
+fn unmarked(sdp: &str) -> String {
+    sdp.trim_start_matches('\u{feff}').to_owned()
 }
 
 fn stream_id(id: &str) -> Result<StreamId, Fault> {

@@ -124,9 +124,10 @@ impl Endpoint {
         let wants_offer = request.body.iter().all(u8::is_ascii_whitespace);
         let offer = if wants_offer { String::new() } else { offer_of(&mut request)? };
         let found = directions(&offer);
-        let is_wrong = |direction: &&str| matches!(*direction, "sendonly" | "inactive");
-        if found.iter().any(is_wrong) {
-            let detail = "every audio and video section must be recvonly; to publish, use .whip";
+        // A section that rests beside others is no reason to turn a listener away.
+        let is_idle = !found.is_empty() && found.iter().all(|found| *found == "inactive");
+        if is_idle || found.contains(&"sendonly") {
+            let detail = "audio and video sections must be recvonly; to publish, use .whip";
             return Err(Box::new(Response::problem(422, "not an offer to receive", detail)));
         }
         let seats = |name: &str| {

@@ -191,6 +191,7 @@ fn refusals_have_a_status() {
         (with(&|request| request.content_type = Some("text/plain".into())), 415),
         (with(&|request| request.body = b"hello".to_vec()), 400),
         (with(&|request| request.body = OFFER.replace("recvonly", "sendonly").into()), 422),
+        (with(&|request| request.body = OFFER.replace("recvonly", "inactive").into()), 422),
         (with(&|_| {}), 401),
         (with(&|request| request.group = "nothing".into()), 404),
         (with(&|request| request.method = "PUT".into()), 405),

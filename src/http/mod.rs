@@ -31,7 +31,7 @@ pub(crate) use passes::Passes;
 use signalling::percent_decode;
 
 use crate::authenticator::Authenticator;
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, is_host};
 use crate::control::Control;
 use crate::counter::Counter;
 use crate::forwarded;
@@ -132,6 +132,11 @@ async fn answer(
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return text(StatusCode::BAD_REQUEST, "A request has one Host header\n");
     }
+    let host = host_of(&request);
+    // It goes into addresses that we give out. HTTP/1.0 may do without one.
+    if hosts > 0 && !is_host(&host) {
+        return text(StatusCode::BAD_REQUEST, "The Host header is no host\n");
+    }
     let raw = request.uri().path();
     // A proxy that does not take its prefix off is as good.
     let raw = raw.strip_prefix(config.base()).filter(|rest| rest.starts_with('/')).unwrap_or(raw);
@@ -144,7 +149,6 @@ async fn answer(
     let Some(path) = percent_decode(raw) else {
         return text(StatusCode::BAD_REQUEST, "Bad path\n");
     };
-    let host = host_of(&request);
     let raw = raw.to_owned();
     let peer = forwarded::behind(peer, request.headers(), &config.trusted_proxies);
     let asked = Asked { request, path, raw, query, host, config, peer };

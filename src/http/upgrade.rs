@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Version};
 use signalling::Caller;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -19,11 +19,19 @@ const SOCKETS_MAX: usize = 20_000;
 /// `/ws`
 pub(super) fn websocket(mut asked: Asked, context: &Arc<Context>) -> Response<Body> {
     let headers = asked.request.headers();
+    let is_old = asked.request.version() < Version::HTTP_11;
     let is_get = *asked.request.method() == Method::GET;
     let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
     let (Some(key), true) = (key, is_get && is_websocket(headers)) else {
         return text(StatusCode::BAD_REQUEST, "This URL is a WebSocket\n");
     };
+    // RFC 6455 s4.1. A connection of HTTP/1.0 cannot be handed over.
+    if is_old {
+        return text(
+            StatusCode::UPGRADE_REQUIRED,
+            "A WebSocket needs HTTP/1.1: a proxy in between must speak it (nginx: proxy_http_version 1.1)\n",
+        );
+    }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut response = text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed\n");
         let version = HeaderValue::from_static("13");

@@ -1,7 +1,7 @@
 //! WHIP and WHEP over HTTP: requests become plain values, answers become responses, and event
 //! streams stay open.
 
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use signalling::{Protocol, percent_decode, whip, would_receive};
 
@@ -24,7 +24,9 @@ pub(super) async fn serve(
     let Asked { request, host, config, peer, query, .. } = asked;
     let (parts, incoming) = request.into_parts();
     let get = |name: HeaderName| {
-        parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
+        // Pages write `token ? 'Bearer ' + token : ''`, and mean that there is none.
+        value.filter(|value| !value.trim().is_empty()).map(str::to_owned)
     };
     let (rest, query) = within(rest, query);
     let (session, below) = rest.split_once('/').unwrap_or((rest, ""));
@@ -34,6 +36,9 @@ pub(super) async fn serve(
         Err(Unread::TooLarge) => problem(413, "too large", "an SDP has at most 256 KiB"),
         Err(Unread::TooSlow) => problem(408, "too slow", "send the body faster"),
         Err(Unread::Broken) => problem(400, "no body", "send the whole body"),
+        Ok(_) if is_packed(&parts.headers) => {
+            problem(415, "packed", "send the body as it is, without Content-Encoding")
+        }
         Ok(bytes) => {
             let params = params(&query);
             let named = get(HeaderName::from_static("x-protocol"));
@@ -85,6 +90,12 @@ pub(super) async fn serve(
     let is_public = context.is_public_server;
     origin::annotate(response.headers_mut(), &parts.headers, &host, &config, is_public);
     response
+}
+
+/// Whether the body needs unpacking (RFC 9110 s8.4).
+fn is_packed(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    coding.is_some_and(|coding| !matches!(coding.trim(), "" | "identity"))
 }
 
 /// The path and the query of a session whose URL, which has a query, a client took for a path: then its

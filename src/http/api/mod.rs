@@ -293,5 +293,6 @@ impl From<Unusable> for Refused {
 fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values: Vec<&str> =
         headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = values.into_iter().filter(|value| !value.trim().is_empty()).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }

@@ -139,7 +139,7 @@ fn an_ice_restart_by_either_side_keeps_the_transport() {
     assert_eq!(refusals(&net), []);
 }
 
-/// A publisher turns its video off and on again by renegotiation, twice; and then its SSRC changes.
+/// A publisher turns its video, and then its sound, off and on again by renegotiation, twice; and then its SSRC changes.
 /// Viewers go on, and no number of theirs is used twice (their engine would drop it as a replay).
 #[test]
 fn a_section_that_comes_back_goes_on_where_it_was() {
@@ -157,8 +157,15 @@ fn a_section_that_comes_back_goes_on_where_it_was() {
         }
         assert!(net.peers[viewer].packets.len() >= before + 14, "round {round}");
         if round < 2 {
-            net.set_direction(publisher, PeerKind::Video, false, CODECS);
-            net.set_direction(publisher, PeerKind::Video, true, CODECS);
+            // With the sound off as well nothing is sent at all (RFC 3264 s8.4).
+            for (kind, sends) in [
+                (PeerKind::Video, false),
+                (PeerKind::Audio, false),
+                (PeerKind::Audio, true),
+                (PeerKind::Video, true),
+            ] {
+                net.set_direction(publisher, kind, sends, CODECS);
+            }
         }
     }
     let packets = &net.peers[viewer].packets;
