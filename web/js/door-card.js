@@ -98,7 +98,7 @@ export class DoorCard {
         this.#moved = steady(this.#card, 'li button, .door-all, .door-unlock');
         this.#moved();
         this.#card.addEventListener('focusin', ({ relatedTarget }) => {
-            if (relatedTarget && !this.#card.contains(relatedTarget))
+            if (relatedTarget && relatedTarget !== this.#chip && !this.#card.contains(relatedTarget))
                 this.#cameFrom = relatedTarget;
         });
         this.#card.addEventListener('keydown', (event) => {

@@ -93,8 +93,8 @@ export class Listener extends Member {
     #knock({ kind, id, username }) {
         if (kind === 'delete')
             this.knocking.delete(id);
-        else if (this.knocking.size < KNOCKING_MAX || this.knocking.has(id))
-            this.knocking.set(id, { id, username: String(username ?? '') });
+        else if (typeof id === 'string' && typeof username === 'string' && this.knocking.size < KNOCKING_MAX)
+            this.knocking.set(id, { id, username });
         this.emit('knock', { kind, id, username });
     }
 
