@@ -9,7 +9,7 @@ await need('tools');
 
 /** After the first one others are waited for. */
 const GATHER_MS = 1_000;
-/** Between two announcements; each time twice as long, up to a limit, until it is quiet for longer. */
+/** Between two announcements; while many come each time twice as long, up to a limit. */
 const GAP_MS = 10_000;
 const GAP_MAX_MS = 60_000;
 /** More are told as a number. */
@@ -27,15 +27,13 @@ export class DoorAnnouncer {
         if (this.#timer !== null)
             return;
         const now = performance.now();
-        if (now - this.#saidAt > 2 * this.#gapMs)
-            this.#gapMs = 0;
         this.#timer = setTimeout(() => this.#say(), Math.max(GATHER_MS, this.#saidAt + this.#gapMs - now));
     }
 
     #new = new Set();
     #timer = null;
     #saidAt = -Infinity;
-    #gapMs = 0;
+    #gapMs = GAP_MS / 2;
 
     #say() {
         this.#timer = null;
@@ -45,8 +43,9 @@ export class DoorAnnouncer {
         if (names.length === 0)
             return;
         this.#saidAt = performance.now();
-        this.#gapMs = Math.min(GAP_MAX_MS, 2 * this.#gapMs || GAP_MS);
-        announce(names.length > NAMES_MAX
+        const areMany = names.length > NAMES_MAX;
+        this.#gapMs = areMany ? Math.min(GAP_MAX_MS, 2 * this.#gapMs) : GAP_MS;
+        announce(areMany
             ? tn(names.length, '{count} person would like to come in.', '{count} people would like to come in.')
             : tn(names.length, '{names} would like to come in.', '{names} would like to come in.', { names: list(names) }));
         if (preferences.handSound)
