@@ -383,7 +383,10 @@ describe('knocking', { concurrency: 1 }, () => {
         await sleep(600);
         assert.equal(await sent(teacher, 'admit'), before + 1);
         await teacher.click('#door .door-all');
-        await until('all to be in', async () => (await page.evaluate(() => window.crowdTold())).join === 200);
+        await until('all to be in', async () => {
+            const told = await page.evaluate(() => window.crowdTold());
+            return told.join === 200 || Promise.reject(new Error(JSON.stringify(told)));
+        });
         assert.equal(await sent(teacher, 'admit'), before + 200);
         await sees(teacher, '');
         const { longest, told, chimes } = await teacher.evaluate(

@@ -27,6 +27,8 @@ export class DoorAnnouncer {
         if (this.#timer !== null)
             return;
         const now = performance.now();
+        if (now - this.#saidAt > 2 * this.#gapMs)
+            this.#gapMs = GAP_MS / 2;
         this.#timer = setTimeout(() => this.#say(), Math.max(GATHER_MS, this.#saidAt + this.#gapMs - now));
     }
 

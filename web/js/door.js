@@ -17,13 +17,20 @@ await need('tools');
 const DRAW_MS = 250;
 /** What was asked for and has not happened by then may be asked for again. */
 const ASKED_MS = 5_000;
+/** What is asked for at once, and how often after that: the server takes 100 messages, then 10 a second. */
+const BURST = 60;
+const EACH_MS = 125;
 /** As many characters of a name are shown as the form lets people write. */
 const NAME_MAX = 80;
 
 /** The memberships in which we are operators, and a number for each. */
 const connections = new Map();
-/** Whom we have let in or refused a moment ago, until the server says so. */
+/** Whom we let in or refuse, until the server says so; and what of it is still to be sent: [kind, entry]. */
 const asked = new Set();
+const queue = [];
+let budget = BURST;
+let budgetAt = 0;
+let sendTimer = null;
 const seen = new Set();
 let made = 0;
 let drawnAt = -Infinity;
@@ -110,15 +117,36 @@ function draw() {
 }
 
 function answer(kind, some) {
-    for (const { key, id, connection } of some.filter((entry) => !asked.has(entry.key))) {
+    for (const entry of some.filter(({ key }) => !asked.has(key))) {
+        asked.add(entry.key);
+        queue.push([kind, entry]);
+    }
+    send();
+    draw();
+}
+
+/** Sends of the queue what the server takes now. */
+function send() {
+    clearTimeout(sendTimer);
+    const now = performance.now();
+    budget = Math.min(BURST, budget + (now - budgetAt) / EACH_MS);
+    budgetAt = now;
+    while (queue.length > 0 && budget >= 1) {
+        const [kind, { key, id, connection }] = queue.shift();
+        if (!connection.knocking.has(id))
+            continue;
         if (!connection.userAction(kind, id)) {
+            for (const one of [key, ...queue.map(([, entry]) => entry.key)])
+                asked.delete(one);
+            queue.length = 0;
             notConnected();
             return;
         }
-        asked.add(key);
+        budget -= 1;
         setTimeout(() => asked.delete(key) && drawSoon(), ASKED_MS);
     }
-    draw();
+    if (queue.length > 0)
+        sendTimer = setTimeout(send, EACH_MS);
 }
 
 function notConnected() {
