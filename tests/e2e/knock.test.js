@@ -430,6 +430,34 @@ describe('knocking', { concurrency: 1 }, () => {
         await ann.evaluate(() => window.sockets.at(-1).close());
         await ann.waitForSelector('body[data-connection=joined] #banner[data-mood=good]');
         assert.equal(await waiting(teacher), '');
+        // Whom the server does not know any more, as after a restart, waits in the room.
+        await ann.fill('#chat-input', 'I was about to');
+        await ann.evaluate(() => {
+            window.isForgotten = true;
+            window.sockets.at(-1).close();
+        });
+        await ann.waitForSelector('#stage #outside');
+        await ann.waitForSelector('#banner', { state: 'hidden' });
+        await sees(teacher, 'ann');
+        await press(teacher, 'Let in');
+        await ann.waitForSelector('#outside', { state: 'detached' });
+        await until('ann', async () => (await peopleOf(teacher)).join() === 'ann,teacher');
+        assert.equal(await ann.inputValue('#chat-input'), 'I was about to');
+        await ann.evaluate(() => window.sockets.at(-1).close());
+        await ann.click('#outside button:has-text("Do not wait any longer")');
+        await ann.waitForSelector('#join-button:not([disabled])');
+        assert.equal(await focused(ann), 'join-button');
+    });
+
+    test('the pages that only watch or send say why they do not', async () => {
+        await isLocked(true);
+        const page = await open('kiosk');
+        await page.goto(`${ORIGIN}/group/lecture/watch`);
+        await page.waitForSelector('#state:has-text("locked"), #error:has-text("locked")');
+        await page.goto(`${ORIGIN}/group/lecture/publish`);
+        await page.fill('#username', 'kiosk');
+        await page.click('#button');
+        await page.waitForSelector('#error:has-text("locked")');
     });
 
     test('breakout rooms that are locked, and who knocks at the main group meanwhile', async () => {

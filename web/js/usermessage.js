@@ -21,7 +21,7 @@ export function meaningOf(message) {
             return ['stopping', { seconds: Number(/\d+/.exec(value)?.[0] ?? 0) }];
         // falls through
     case 'error':
-        // Another operator was faster, as the list of who waits tells.
+        // Another operator was faster, as the list tells.
         if (value === 'this user does not wait any more')
             return null;
         // falls through

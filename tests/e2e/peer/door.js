@@ -14,6 +14,8 @@ export function watchPage() {
             window.sent.push(message);
             if (window.isGalene && message.type === 'handshake')
                 delete message.wants;
+            if (window.isForgotten && message.type === 'join')
+                delete message.data.was;
             super.send(JSON.stringify(message));
         }
     };
