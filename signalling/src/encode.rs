@@ -14,6 +14,9 @@ pub(crate) const SPEAKERS: &str = "speakers";
 /// The type of the message about how streams fare, and of the question; the same.
 pub(crate) const NUMBERS: &str = "numbers";
 
+/// The type of the message about who waits at the door; the same, and who wants it waits there itself.
+pub(crate) const KNOCK: &str = "knock";
+
 /// A message of this type.
 pub(crate) fn out(kind: &str) -> Outgoing<'_> {
     Outgoing { kind_of_message: kind, ..Outgoing::default() }
@@ -31,16 +34,19 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
     let text = match event {
         Event::Joined(joined) => encode_joined(joined, rtc_configuration),
         Event::User { kind, id, username, permissions, data } => Outgoing {
-            kind: match kind {
-                UserKind::Add => "add",
-                UserKind::Change => "change",
-                UserKind::Delete => "delete",
-            },
+            kind: kind_of(*kind),
             id: id.as_str(),
             username: Some(username.as_str()),
             permissions: permissions.as_slice(),
             data: Some(data),
             ..out("user")
+        }
+        .to_json(),
+        Event::Knock { kind, id, username } => Outgoing {
+            kind: kind_of(*kind),
+            id: id.as_str(),
+            username: Some(username.as_str()),
+            ..out(KNOCK)
         }
         .to_json(),
         Event::History(message) => Outgoing {
@@ -146,6 +152,14 @@ pub fn encode(event: &Event, own: &str, rtc_configuration: &Value) -> Option<Str
     Some(text)
 }
 
+fn kind_of(kind: UserKind) -> &'static str {
+    match kind {
+        UserKind::Add => "add",
+        UserKind::Change => "change",
+        UserKind::Delete => "delete",
+    }
+}
+
 fn encode_joined(joined: &Joined, rtc_configuration: &Value) -> String {
     let value = joined.value.clone().map(Value::String);
     let is_member =
@@ -158,6 +172,7 @@ fn encode_joined(joined: &Joined, rtc_configuration: &Value) -> String {
             JoinedKind::Redirect => "redirect",
             JoinedKind::Leave => "leave",
             JoinedKind::Change => "change",
+            JoinedKind::Wait => "wait",
         },
         error: match joined.failure {
             Some(Failure::NeedUsername) => "need-username",

@@ -582,7 +582,9 @@ fn refusal(joined: &Joined, is_from_page: bool) -> Response {
             challenge(is_from_page)
         }
         Some(Failure::NoSuchGroup) => Response::problem(404, "no such group", detail),
-        Some(Failure::Closed | Failure::Full) => Response::problem(403, "not open", detail),
+        Some(Failure::Locked | Failure::Closed | Failure::Full) => {
+            Response::problem(403, "not open", detail)
+        }
         Some(Failure::Busy) => {
             Response::problem(503, "server busy", detail).with("retry-after", "5")
         }

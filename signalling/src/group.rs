@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::description::Description;
+use crate::door::Door;
 use crate::history::History;
 use crate::ids::ConnId;
 use crate::member::Member;
@@ -50,6 +51,8 @@ pub(crate) struct Group {
     pub(crate) data: Map<String, Value>,
     pub(crate) history: History,
     pub(crate) members: BTreeMap<ConnId, Member>,
+    /// Who waits to be let in.
+    pub(crate) door: Door,
     /// Who speaks, who has lately, and what members have been told of it.
     pub(crate) voices: Voices,
     /// When members are told of that next, if there is news, and when they last were.
@@ -73,6 +76,7 @@ impl Group {
             data: Map::new(),
             history: History::default(),
             members: BTreeMap::new(),
+            door: Door::default(),
             voices: Voices::default(),
             tell_speakers_at: None,
             told_speakers_at: None,
@@ -108,6 +112,11 @@ impl Group {
     /// Whether nobody can come in any more, and nobody is left.
     pub(crate) fn is_over(&self) -> bool {
         self.is_orphan && self.members.is_empty()
+    }
+
+    /// Whether nobody is in it or waits for it.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.members.is_empty() && self.door.is_free()
     }
 
     pub(crate) fn has_op(&self) -> bool {

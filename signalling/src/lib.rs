@@ -12,6 +12,7 @@ mod certificate;
 mod description;
 mod description_error;
 mod document;
+mod door;
 mod encode;
 mod entropy;
 mod exchange;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::encode::{NUMBERS, SPEAKERS, bare, encode, encode_message, out};
+use crate::encode::{KNOCK, NUMBERS, SPEAKERS, bare, encode, encode_message, out};
 use crate::hub::{
     ActionRequest, Cause, Credentials, Event, Hub, JoinRequest, Joined, JoinedKind, Refusal,
     Secret, Utterance,
@@ -31,8 +31,8 @@ const INBOX_MESSAGES_MAX: usize = 256;
 /// The same, in bytes: one message of the largest size.
 const INBOX_BYTES_MAX: usize = 1024 * 1024;
 /// What a handshake may want: to know who speaks, which Encodings of the client's own streams are of use,
-/// and to ask how its streams fare. The first and the last are also types of messages.
-const WANTS: [&str; 3] = [SPEAKERS, "encodings", NUMBERS];
+/// to ask how its streams fare, and to wait at locked doors. All but the second are also types of messages.
+const WANTS: [&str; 4] = [SPEAKERS, "encodings", NUMBERS, KNOCK];
 
 /// WebSocket close codes (RFC 6455 s7.4.1).
 pub(crate) mod code {
@@ -265,7 +265,7 @@ impl Session {
             replies.extend(encode_message("usermessage", &warning, "").map(Reply::Text));
         }
         if let Some(traits) = hub.traits_mut(self.conn) {
-            [traits.follows_speakers, traits.spares_encodings, _] = wants;
+            [traits.follows_speakers, traits.spares_encodings, _, traits.knocks] = wants;
         }
         self.state = State::Open(message.id);
         Ok(replies)

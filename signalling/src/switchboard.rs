@@ -491,6 +491,7 @@ impl Switchboard {
                 }
             }
             Event::User { .. }
+            | Event::Knock { .. }
             | Event::History(_)
             | Event::Chat(_)
             | Event::UserMessage(_)

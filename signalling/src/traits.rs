@@ -17,6 +17,8 @@ pub struct Traits {
     pub follows_speakers: bool,
     /// It wants to know which Encodings of its streams anybody wishes to have.
     pub spares_encodings: bool,
+    /// It waits where the door is locked and, as an operator, wants to know who does.
+    pub knocks: bool,
     /// Its address, for `identify`.
     pub address: Option<String>,
     /// Our address that it has reached, which media can probably reach as well.

@@ -6,7 +6,7 @@ import { appendFileSync, copyFileSync, readFileSync, readdirSync, rmSync, writeF
 import { dirname, join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { promisify } from 'node:util';
-import { AXE } from './peer/axe.js';
+import { ALL, COLOURS, faultsOf } from './peer/axe.js';
 import { joinGroup, openPage, screenshot, seesAndHears } from './peer/browser.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
@@ -256,19 +256,12 @@ describe('replay', { concurrency: 1 }, () => {
         await inStep(page);
         await page.click('#play');
         const violations = [];
-        for (const colorScheme of ['light', 'dark']) {
+        for (const [colorScheme, rules] of [['light', ALL], ['dark', COLOURS]]) {
             await page.emulateMedia({ colorScheme });
             for (const [size, viewport] of SIZES) {
                 await page.setViewportSize(viewport);
                 await screenshot(page, `replay-${size}-${colorScheme}`);
-                if (!await page.evaluate(() => 'axe' in window))
-                    await page.evaluate(`${AXE};0`);
-                violations.push(...await page.evaluate(async (size) => {
-                    const found = await window.axe.run(document, {
-                        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-                    });
-                    return found.violations.map(({ id, nodes }) => `${size} ${id}: ${nodes[0].html}`);
-                }, `${size} ${colorScheme}`));
+                violations.push(...(await faultsOf(page, rules)).map((text) => `${size} ${colorScheme} ${text}`));
                 assert.equal(await page.evaluate(
                     () => document.documentElement.scrollWidth > innerWidth), false, `${size} scrolls sideways`);
             }

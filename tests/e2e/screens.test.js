@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { AXE, RULES } from './peer/axe.js';
+import { ALL, COLOURS, NO_COLOURS, faultsOf } from './peer/axe.js';
 import { joinGroup, openPage, screenshot } from './peer/browser.js';
 import { fillClass } from './peer/pretend.js';
 import { ORIGIN } from './peer/server.js';
@@ -17,7 +17,6 @@ const SIZES = [
     // What 200 % and 400 % zoom leave of a desktop.
     ['zoom-200', { width: 683, height: 384 }], ['zoom-400', { width: 342, height: 192 }],
 ];
-const COLOUR_RULES = { type: 'rule', values: ['color-contrast', 'link-in-text-block'] };
 const STUDENTS = 29;
 
 // Arabic runs from right to left, and German words are the longest.
@@ -40,13 +39,13 @@ function allScreens(locale) {
     /** Fails on any violation, and takes pictures at every size. Colours are the same in every language. */
     async function look(page, name) {
         const violations = [];
-        for (const colorScheme of locale === 'en' ? ['light', 'dark'] : ['light']) {
+        for (const [colorScheme, rules] of locale === 'en' ? [['light', ALL], ['dark', COLOURS]] : [['light', NO_COLOURS]]) {
             await page.emulateMedia({ colorScheme });
             for (const [size, viewport] of SIZES) {
                 await page.setViewportSize(viewport);
                 await page.evaluate(settled);
                 await screenshot(page, `${locale}-${name}-${size}-${colorScheme}`);
-                violations.push(...(await check(page, colorScheme)).map((text) => `${size} ${colorScheme}: ${text}`));
+                violations.push(...(await faultsOf(page, rules)).map((text) => `${size} ${colorScheme}: ${text}`));
                 const isTooWide = await page.evaluate(
                     () => document.documentElement.scrollWidth > innerWidth);
                 assert.equal(isTooWide, false, `${name} at ${size} scrolls sideways`);
@@ -56,17 +55,6 @@ function allScreens(locale) {
         assert.deepEqual(violations, [], name);
         await page.emulateMedia({ colorScheme: 'light' });
         await page.setViewportSize(SIZES[0][1]);
-    }
-
-    /** In the dark nothing but colours is different. */
-    async function check(page, colorScheme = 'light') {
-        if (!await page.evaluate(() => 'axe' in window))
-            await page.evaluate(`${AXE};0`);
-        return page.evaluate(async (runOnly) => {
-            const { violations } = await window.axe.run(document, { runOnly, resultTypes: ['violations'] });
-            return violations.map(({ id, nodes }) => (
-                `${id}: ${nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`));
-        }, colorScheme === 'light' ? RULES : COLOUR_RULES);
     }
 
     for (const [name, path] of [
@@ -106,7 +94,7 @@ function allScreens(locale) {
         await page.locator('.person-button').nth(3).click();
         await page.waitForSelector('[role=menu]');
         await screenshot(page, `${locale}-class-menu`);
-        assert.deepEqual(await check(page), []);
+        assert.deepEqual(await faultsOf(page), []);
         await page.keyboard.press('Escape');
         await page.evaluate(() => window.shareScreen());
         await page.waitForSelector('.tile.is-large');

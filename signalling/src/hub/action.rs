@@ -147,6 +147,8 @@ impl Group {
                 | "unshutup"
                 | "kick"
                 | "identify"
+                | "admit"
+                | "refuse"
                 | "setdata"
                 | "consent"
         );
@@ -169,6 +171,11 @@ impl Group {
         let by = (member.id.clone(), member.username.clone());
         let dest = self.find(&action.dest);
         match kind {
+            "admit" => self.answer_knock(shared, &action.dest, None, now),
+            "refuse" => {
+                let text = text_of(action.value)?;
+                self.answer_knock(shared, &action.dest, Some(text), now)
+            }
             "kick" => {
                 let dest = dest.ok_or(Error("no such user"))?;
                 let text = text_of(action.value)?;
@@ -180,7 +187,15 @@ impl Group {
                 let dest = dest.ok_or(Error("client not found"))?;
                 self.identify(shared, conn, by, dest)
             }
-            _ => self.change_permissions(shared, dest.ok_or(Error("no such user"))?, kind),
+            _ => {
+                let dest = dest.ok_or(Error("no such user"))?;
+                self.change_permissions(shared, dest, kind)?;
+                if kind == "op" {
+                    self.tell_waiting(shared, dest);
+                    self.open_door(shared, now);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -303,8 +318,8 @@ impl Group {
                 self.set_data(&action)?;
                 self.tell_changed(shared, true);
             }
-            "lock" => self.set_lock(shared, Some(text_of(action.value)?)),
-            "unlock" => self.set_lock(shared, None),
+            "lock" => self.set_lock(shared, Some(text_of(action.value)?), now),
+            "unlock" => self.set_lock(shared, None, now),
             _ => {}
         }
         Ok(())

@@ -10,12 +10,24 @@ use super::{
     Event, Failure, JoinRequest, Joined, JoinedKind, Place, Shared, Traits, USER_DATA_BYTES_MAX,
     UserKind, What, merge, user_event,
 };
+use crate::door::{Entrant, succeeds};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::member::Member;
 use crate::name::GroupName;
 use crate::permission::{OP, Permissions};
 use crate::time::{Now, UnixMs};
+
+/// Why somebody may pass a locked door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Title {
+    /// For no reason.
+    None,
+    /// An operator says so.
+    Admitted,
+    /// It was in until its connection was lost, and was counted then.
+    Back,
+}
 
 impl Group {
     /// The rules of admission, in Galene's order; then the new member's first messages.
@@ -49,30 +61,56 @@ impl Group {
             shared.tell(conn, Event::Joined(Box::new(redirect)));
             return Ok(());
         }
-        if !permissions.has(OP) {
-            self.check_open(now.unix)?;
-        }
         let id = ClientId::parse(&request.client).map_err(|_| Refused::internal())?;
-        if self.find(id.as_str()).is_some() {
+        if self.find(id.as_str()).is_some() || self.door.find(id.as_str()).is_some() {
             return Err(Refused::internal());
         }
         let mut data = Map::new();
         if !merge(&mut data, &request.data, USER_DATA_BYTES_MAX) {
             return Err(Refused::new(Failure::Internal, "the data of the join is too large"));
         }
-        let Some(traits) = shared.put_in(conn, &self.name, (expires, kept), now) else {
-            return Ok(());
-        };
-        let member = Member { data, ..Member::new(id, username, traits, permissions, now.mono) };
-        self.welcome(shared, conn, member, now);
+        let is_op = permissions.has(OP);
+        let (group, token) = (request.group.clone(), (expires, kept));
+        let entrant = Entrant { id, group, username, permissions, token, data };
+        if !is_op {
+            let title = if self.is_back(&entrant, now) { Title::Back } else { Title::None };
+            let knocks = shared.clients.get(&conn).is_some_and(|client| client.traits.knocks);
+            match self.check_open(title, now.unix) {
+                Err(Refused(Failure::Locked, why)) if knocks => {
+                    return self.wait(shared, conn, entrant, why);
+                }
+                open => open?,
+            }
+        }
+        self.enter(shared, conn, entrant, now);
+        if is_op {
+            self.tell_waiting(shared, conn);
+            self.open_door(shared, now);
+        }
         Ok(())
     }
 
+    /// Whether somebody shows that it was in here until its connection was lost.
+    fn is_back(&mut self, entrant: &Entrant, now: Now) -> bool {
+        let is_present = self.members.values_mut().any(|member| succeeds(entrant, member));
+        self.door.is_back(entrant, now.mono) || is_present
+    }
+
+    /// Somebody is let in, whatever the rules say.
+    pub(super) fn enter(&mut self, shared: &mut Shared, conn: ConnId, entrant: Entrant, now: Now) {
+        let Entrant { id, username, permissions, token, data, .. } = entrant;
+        if let Some(traits) = shared.put_in(conn, &self.name, token, now) {
+            let member =
+                Member { data, ..Member::new(id, username, traits, permissions, now.mono) };
+            self.welcome(shared, conn, member, now);
+        }
+    }
+
     /// What ops need not care about.
-    fn check_open(&self, now: UnixMs) -> Result<(), Refused> {
+    pub(super) fn check_open(&self, title: Title, now: UnixMs) -> Result<(), Refused> {
         let description = &self.description;
-        if let Some(lock) = &self.lock {
-            return Err(Refused::new(Failure::Closed, lock.text()));
+        if let Some(lock) = self.lock.as_ref().filter(|_| title == Title::None) {
+            return Err(Refused::new(Failure::Locked, lock.text()));
         }
         if description.not_before.is_some_and(|not_before| now < not_before) {
             return Err(Refused::new(Failure::Closed, "this group is not open yet"));
@@ -81,11 +119,11 @@ impl Group {
             return Err(Refused::new(Failure::Closed, "this group is closed"));
         }
         if description.is_autokick && !self.has_op() {
-            return Err(Refused::new(Failure::Closed, NO_OP_TEXT));
+            return Err(Refused::new(Failure::Locked, NO_OP_TEXT));
         }
         // Of all members: the recorder and sessions over WHIP and WHEP take places as well.
         let clients_max = description.clients_max.map_or(usize::MAX, |max| max as usize);
-        if self.members.len() >= clients_max {
+        if self.members.len() >= clients_max && title != Title::Back {
             return Err(Refused::new(Failure::Full, "too many users"));
         }
         Ok(())

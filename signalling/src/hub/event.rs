@@ -53,6 +53,8 @@ pub enum JoinedKind {
     Redirect,
     Leave,
     Change,
+    /// Not refused: the joiner waits to be let in.
+    Wait,
 }
 
 /// The kinds of `user`.
@@ -75,7 +77,9 @@ pub enum Failure {
     DuplicateUsername,
     /// There is no such group.
     NoSuchGroup,
-    /// Locked, or outside its hours, or without the op it needs.
+    /// Locked, or without the op it needs.
+    Locked,
+    /// Outside its hours, at its end, or for this joiner.
     Closed,
     /// As many clients as it takes.
     Full,
@@ -123,6 +127,15 @@ pub enum Event {
         permissions: Permissions,
         /// What it shows of itself; empty on delete.
         data: Map<String, Value>,
+    },
+    /// To operators: somebody waits to be let in, or no longer.
+    Knock {
+        /// Whether it has begun or ended.
+        kind: UserKind,
+        /// The client that waits.
+        id: ClientId,
+        /// The name of that client; may be empty.
+        username: Username,
     },
     /// A message from before the member joined.
     History(Arc<Message>),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::join::Refused;
 use super::{Event, GROUPS_MAX, GroupFile, Hub, Message, Output, Shared, StatusReply, Waiting};
 use crate::group::Group;
 use crate::name::GroupName;
@@ -74,7 +75,7 @@ impl Hub {
         let empty = self
             .groups
             .values()
-            .filter(|group| group.members.is_empty() && !group.description.listing.is_public);
+            .filter(|group| group.is_deserted() && !group.description.listing.is_public);
         let oldest = empty.min_by_key(|group| group.touched_at).map(|group| group.name.clone());
         oldest.is_some_and(|name| self.groups.remove(&name).is_some())
     }
@@ -93,6 +94,7 @@ impl Group {
             }
             GroupFile::Missing => {
                 self.is_orphan = true;
+                self.close_door(shared, &Refused::no_such_group());
                 Err(Unusable::Missing)
             }
             GroupFile::Broken(error) => {

@@ -5,7 +5,7 @@ use serde_json::Map;
 use super::files::Unusable;
 use super::{
     CredentialCheck, Credentials, Event, Failure, Happening, Hub, JoinRequest, Joined, JoinedKind,
-    Output, Place, Proof, Secret, Verdict, Waiting, What,
+    Output, Place, Proof, Secret, Shared, Verdict, Waiting, What,
 };
 use crate::group::Group;
 use crate::ids::ConnId;
@@ -38,7 +38,15 @@ pub(super) struct Login {
     pub(super) kept: Option<String>,
 }
 
+/// What somebody was who is not let in, as far as it has said.
+pub(super) struct Claim {
+    pub(super) group: String,
+    pub(super) client: String,
+    pub(super) username: String,
+}
+
 /// A refused join: why for programs, why for people.
+#[derive(Clone)]
 pub(super) struct Refused(pub(super) Failure, pub(super) String);
 
 impl Refused {
@@ -76,6 +84,8 @@ impl Refused {
 impl Hub {
     /// A connection wants to be a member. Answered by [`Event::Joined`].
     pub fn join(&mut self, conn: ConnId, mut request: JoinRequest) {
+        // Who asks anew does not wait for what it has asked before.
+        self.stop_waiting(conn);
         let Some(client) = self.shared.clients.get_mut(&conn) else {
             return;
         };
@@ -104,29 +114,12 @@ impl Hub {
     }
 
     fn refuse(&mut self, conn: ConnId, request: &JoinRequest, refusal: Refused) {
-        let Refused(failure, text) = refusal;
-        let happening = Happening {
-            what: What::Refused { why: text.clone() },
+        let claim = Claim {
             group: request.group.clone(),
             client: request.client.clone(),
             username: request.credentials.username.clone().unwrap_or_default(),
         };
-        self.shared.outputs.push_back(Output::Happened(Box::new(happening)));
-        if let Some(client) = self.shared.clients.get_mut(&conn) {
-            client.place = Place::Outside;
-        }
-        let username = request.credentials.username.as_deref().unwrap_or_default();
-        let joined = Joined {
-            kind: JoinedKind::Fail,
-            group: request.group.clone(),
-            username: Username::parse(username).ok(),
-            permissions: Permissions::default(),
-            status: None,
-            data: Map::new(),
-            failure: Some(failure),
-            value: Some(text.to_owned()),
-        };
-        self.shared.tell(conn, Event::Joined(Box::new(joined)));
+        self.shared.refuse(conn, claim, refusal);
     }
 
     /// The file is there: find out who the joiner claims to be.
@@ -197,6 +190,31 @@ impl Hub {
         if let Err(refused) = admitted {
             self.refuse(conn, &request, refused);
         }
+    }
+}
+
+impl Shared {
+    /// Somebody is not let in: it is told why, and stays connected.
+    pub(super) fn refuse(&mut self, conn: ConnId, claim: Claim, refusal: Refused) {
+        let Refused(failure, text) = refusal;
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.place = Place::Outside;
+        }
+        let joined = Joined {
+            kind: JoinedKind::Fail,
+            group: claim.group.clone(),
+            username: Username::parse(&claim.username).ok(),
+            permissions: Permissions::default(),
+            status: None,
+            data: Map::new(),
+            failure: Some(failure),
+            value: Some(text.clone()),
+        };
+        let Claim { group, client, username } = claim;
+        let what = What::Refused { why: text };
+        let happening = Happening { what, group, client, username };
+        self.outputs.push_back(Output::Happened(Box::new(happening)));
+        self.tell(conn, Event::Joined(Box::new(joined)));
     }
 }
 

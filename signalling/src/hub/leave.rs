@@ -1,6 +1,6 @@
 //! Leaving: by oneself, by a kick, or with the token that let one in.
 
-use super::{Bearer, Event, Hub, Joined, JoinedKind, Shared, UserKind, What, user_event};
+use super::{Bearer, Event, Hub, Joined, JoinedKind, Place, Shared, UserKind, What, user_event};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::name::Username;
@@ -15,13 +15,33 @@ const REVOKED_TEXT: &str = "your token has been revoked";
 pub(super) const NO_OP_TEXT: &str = "there are no operators in this group";
 
 impl Hub {
-    /// A member leaves and stays connected. False if it is not in `group`.
+    /// A member leaves and stays connected, or gives up waiting. False if it does neither in `group`.
     pub fn leave(&mut self, conn: ConnId, group: &str, now: Now) -> bool {
         let name = self.shared.place_of(conn).filter(|name| name.as_str() == group);
         let Some(name) = name.cloned() else {
-            return false;
+            return self.stop_waiting_for(conn, group);
         };
         self.within(&name, |group, shared| group.leave(shared, conn, now));
+        true
+    }
+
+    fn stop_waiting_for(&mut self, conn: ConnId, group: &str) -> bool {
+        let waits = |place: &Place| matches!(place, Place::Waiting(name) if name.as_str() == group);
+        if !self.shared.clients.get(&conn).is_some_and(|client| waits(&client.place)) {
+            return false;
+        }
+        self.stop_waiting(conn);
+        let joined = Joined {
+            kind: JoinedKind::Leave,
+            group: group.to_owned(),
+            username: None,
+            permissions: Permissions::default(),
+            status: None,
+            data: Default::default(),
+            failure: None,
+            value: None,
+        };
+        self.shared.tell(conn, Event::Joined(Box::new(joined)));
         true
     }
 
@@ -114,7 +134,8 @@ impl Group {
         }
     }
 
-    /// Locks or empties the group if it has lost its last op and its file says so.
+    /// Locks or empties the group if it has lost its last op and its file says so; then lets those in who
+    /// wait, if nothing keeps them out any more.
     pub(super) fn settle(&mut self, shared: &mut Shared, now: Now) {
         if self.lock_without_op() {
             self.tell_changed(shared, true);
@@ -122,5 +143,6 @@ impl Group {
         if self.description.is_autokick && !self.has_op() {
             self.kick_all(shared, NO_OP_TEXT, now);
         }
+        self.open_door(shared, now);
     }
 }

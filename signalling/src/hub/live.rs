@@ -132,8 +132,8 @@ impl Group {
                     }
                 }
             }
-            Operation::Lock { message } => self.set_lock(shared, Some(message)),
-            Operation::Unlock => self.set_lock(shared, None),
+            Operation::Lock { message } => self.set_lock(shared, Some(message), now),
+            Operation::Unlock => self.set_lock(shared, None, now),
             Operation::CloseStream { client, stream } => {
                 let conn = self.known(&client)?;
                 let stream = StreamId::parse(&stream).map_err(|_| NotDone::NoStream)?;
@@ -163,9 +163,10 @@ impl Group {
         self.find(client).ok_or(NotDone::NoMember)
     }
 
-    /// Locks it, or opens it, and tells its members.
-    pub(super) fn set_lock(&mut self, shared: &mut Shared, lock: Option<String>) {
+    /// Locks it, or opens it also for those who wait, and tells its members.
+    pub(super) fn set_lock(&mut self, shared: &mut Shared, lock: Option<String>, now: Now) {
         self.lock = lock.map(Lock::BySomebody);
         self.tell_changed(shared, true);
+        self.open_door(shared, now);
     }
 }

@@ -12,6 +12,7 @@ mod event;
 mod files;
 mod invitation;
 mod join;
+mod knock;
 mod leave;
 mod live;
 mod media;
@@ -143,7 +144,7 @@ impl Hub {
     fn evict(&mut self, now: Now) {
         self.groups.retain(|_, group| {
             let age = Duration::from_millis(group.description.history_age_ms);
-            let is_idle = group.members.is_empty() && group.touched_at + age < now.mono;
+            let is_idle = group.is_deserted() && group.touched_at + age < now.mono;
             !(is_idle && (group.is_orphan || !group.description.listing.is_public))
         });
     }
@@ -175,6 +176,7 @@ impl Hub {
 
     /// A connection is gone, with all that hangs on it.
     pub fn disconnect(&mut self, conn: ConnId, now: Now) {
+        self.stop_waiting(conn);
         let Some(client) = self.shared.clients.remove(&conn) else {
             return;
         };
@@ -183,6 +185,9 @@ impl Hub {
         }
         if let Place::In(name) = client.place {
             self.within(&name, |group, shared| {
+                if let Some(member) = group.members.get(&conn) {
+                    group.door.remember(member, now.mono);
+                }
                 group.remove_member(shared, conn, now);
                 group.settle(shared, now);
             });

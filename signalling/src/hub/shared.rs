@@ -39,6 +39,8 @@ pub(super) enum MediaRole {
 pub(super) enum Place {
     Outside,
     Joining(Box<Joining>),
+    /// At the locked door of a group.
+    Waiting(GroupName),
     In(GroupName),
 }
 
@@ -113,7 +115,7 @@ impl Shared {
     pub(super) fn place_of(&self, conn: ConnId) -> Option<&GroupName> {
         match &self.clients.get(&conn)?.place {
             Place::In(name) => Some(name),
-            Place::Outside | Place::Joining(_) => None,
+            Place::Outside | Place::Joining(_) | Place::Waiting(_) => None,
         }
     }
 
