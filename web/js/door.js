@@ -97,8 +97,10 @@ function draw() {
     drawnAt = performance.now();
     const all = entries();
     const keys = new Set(all.map(({ key }) => key));
+    // After a lost connection they are told again, and are no news.
+    const isSure = [...connections.keys()].every(({ isJoined }) => isJoined);
     for (const key of [...seen, ...asked]) {
-        if (!keys.has(key)) {
+        if (isSure && !keys.has(key)) {
             seen.delete(key);
             asked.delete(key);
         }

@@ -77,7 +77,7 @@ export function kicked({ text, by }) {
 function stateChanged(now, text) {
     document.body.dataset.connection = now;
     if (now === 'knocking') {
-        import('./outside.js').then(({ waitOutside }) => waitOutside(text));
+        import('./outside.js').then(({ waitOutside }) => waitOutside(text), () => state.room.connection.leave());
         return;
     }
     if (now === 'closed' && state.breakouts.room !== '' && !state.room.hasEntered) {

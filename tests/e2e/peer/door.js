@@ -56,11 +56,3 @@ export async function crowd(count) {
         };
     })));
 }
-
-/** Runs in a page with axe-core: what that finds, and whether the page scrolls sideways. */
-export async function lookClosely(runOnly) {
-    const { violations } = await window.axe.run(document, { runOnly, resultTypes: ['violations'] });
-    const isTooWide = document.documentElement.scrollWidth > innerWidth ? ['scrolls sideways'] : [];
-    return [...isTooWide, ...violations.map(({ id, nodes }) => (
-        `${id}: ${nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`))];
-}
