@@ -23,7 +23,7 @@ const RETRY_UNHEARD_MS = 500;
  * - `state`    {state: connecting|knocking|joined|waiting|closed, text?} knocking: at the door, see `mayKnock`
  * - `silent`   {isSilent} the server does not answer, or does again
  * - `joined`   {kind: join|change|leave} after the fields of this object were updated
- * - `failed`   {error?, text} the server or an operator refused us; no further attempt is made
+ * - `failed`   {error?, text} refused; no further attempt is made
  * - `redirect` {url}
  * - `kicked`   {text, by?}
  * - `user`     {kind: add|change|delete, user}; user.isBack: deleted, but back under another id
