@@ -38,8 +38,8 @@ describe('doors', { concurrency: 1 }, () => {
         await page.fill('#username', name);
         await page.fill('#password', password);
         await page.click('#join-button:not([disabled])');
-        await page.waitForSelector('#join-error:not(:empty)');
-        const text = await page.textContent('#join-error');
+        const place = await page.waitForSelector('#join-error:not(:empty), .outside-reason:not(:empty)');
+        const text = await place.textContent();
         await page.close();
         return text;
     }

@@ -172,13 +172,13 @@ describe('sentences', { concurrency: 1 }, () => {
         await page.waitForSelector('#join-error:has-text("Try again when somebody has left")');
         await first.close();
         await enter(page, 'waits', 'ann');
-        await page.waitForSelector('#join-error:has-text("opens when a teacher is there")');
+        await page.waitForSelector('#outside:has-text("There is no teacher here yet.")');
         const teacher = await joinGroup(browser, 'teacher', { group: 'lockable', password: 'secret' });
         await teacher.click('#people-button');
         await teacher.click('#lock-button');
         await teacher.waitForSelector('#room-locked:not([hidden])');
         await enter(page, 'lockable', 'ann');
-        await page.waitForSelector('#join-error:has-text("Ask a teacher to unlock it")');
+        await page.waitForSelector('.outside-reason:has-text("This group is locked.")');
         await teacher.close();
         await page.close();
     });

@@ -13,9 +13,9 @@ let wasBad = false;
 
 /** Shows what the connection, the healer and the diagnosis of `room` are about. */
 export function showBanner(room) {
-    if (!state.isInside)
-        return;
     const { connection } = room;
+    if (!state.isInside || connection.state === 'knocking')
+        return;
     const text = words(room);
     document.body.dataset.connection = text ? 'troubled' : connection.state;
     if (text) {

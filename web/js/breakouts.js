@@ -71,7 +71,8 @@ export class Breakouts {
     /** The room did not let us in: we stay with the others, and do not try again. */
     refused(text) {
         this.#closed.add(this.room);
-        notify(`${t('Room {room} did not let you in.', { room: this.room })} ${text}`);
+        if (text)
+            notify(`${t('Room {room} did not let you in.', { room: this.room })} ${text}`);
         this.#go('');
     }
 

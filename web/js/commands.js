@@ -28,6 +28,11 @@ const tell = (text, isDone = false) => ({ text, isDone });
 const TO_ONE = ['msg', 'sendfile', 'mute', 'kick', 'op', 'unop', 'present', 'unpresent', 'shutup', 'unshutup',
     'identify', 'warn'];
 
+/** The words for the answer to `/identify`. */
+export function addressOf({ id = '', username = '', address }) {
+    return t('{name} has the address {address}.', { name: nameOf({ id, username }), address: address || t('unknown') });
+}
+
 export class Commands {
     /**
      * `deeds` has raise(isRaised), say(text, {kind, dest}), muteAll(), leave(), giveFile(user), showFilm(),

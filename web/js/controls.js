@@ -89,7 +89,7 @@ function toggleView() {
     deeds.stage.setView(preferences.view === 'speaker' ? 'grid' : 'speaker');
 }
 
-const KEYS = {
+export const KEYS = {
     'm': () => visible('mic-button') && deeds.toggleMicrophone(),
     'v': () => visible('camera-button') && own.toggleCamera(),
     'x': () => visible('screen-button') && toggleScreen(),

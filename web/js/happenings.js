@@ -9,7 +9,6 @@ import { failureText, refuse, showStatus } from './entrance.js';
 import { filmClosed, publishFilm, stopFilm } from './film.js';
 import { t } from './language.js';
 import { closeMenu } from './menu.js';
-import { nameOf } from './names.js';
 import { notify, sentence } from './notices.js';
 import * as own from './own.js';
 import { showPowers } from './powers.js';
@@ -77,6 +76,10 @@ export function kicked({ text, by }) {
 
 function stateChanged(now, text) {
     document.body.dataset.connection = now;
+    if (now === 'knocking') {
+        import('./outside.js').then(({ waitOutside }) => waitOutside(text), () => state.room.connection.leave());
+        return;
+    }
     if (now === 'closed' && state.breakouts.room !== '' && !state.room.hasEntered) {
         const mine = state.room;
         if (state.room.refusal === null)
@@ -249,15 +252,9 @@ function obey(kind, message) {
     else if (kind === 'broadcast')
         tell(message.username, String(message.value ?? ''));
     else if (kind === 'userinfo')
-        tellAddress(message.value ?? {});
+        import('./commands.js').then(({ addressOf }) => state.room.chat.tell(addressOf(message.value ?? {})));
     else if (kind === 'token' || kind === 'tokenlist')
         state.room.invitations().then((invitations) => invitations.took(kind, message));
-}
-
-/** The answer to `/identify`. */
-function tellAddress({ id = '', username = '', address }) {
-    state.room.chat.tell(t('{name} has the address {address}.',
-        { name: nameOf({ id, username }), address: address || t('unknown') }));
 }
 
 /** Leaves for good; asks whoever teaches. */

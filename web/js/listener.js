@@ -5,6 +5,9 @@ import { Member } from './member.js';
 import { Stream } from './stream.js';
 import { meaningOf } from './usermessage.js';
 
+/** More than any server lets wait. */
+const KNOCKING_MAX = 1_000;
+
 export class Listener extends Member {
     /** Takes a message of the server that is not about the connection itself. */
     hear(message) {
@@ -34,6 +37,9 @@ export class Listener extends Member {
             break;
         case 'numbers':
             this.emit('numbers', message.value);
+            break;
+        case 'knock':
+            this.#knock(message);
             break;
         case 'close':
             of(this.down)?.dispose();
@@ -81,6 +87,15 @@ export class Listener extends Member {
         this.emit('user', { kind, user });
         if (kind === 'add')
             this.#retireAncestors(user);
+    }
+
+    /** Who waits at the door, or no longer. The same one may be told twice. */
+    #knock({ kind, id, username }) {
+        if (kind === 'delete')
+            this.knocking.delete(id);
+        else if (typeof id === 'string' && typeof username === 'string' && this.knocking.size < KNOCKING_MAX)
+            this.knocking.set(id, { id, username });
+        this.emit('knock', { kind, id, username });
     }
 
     /** Somebody has come: perhaps back, or as the remains of somebody who is back already. */

@@ -13,6 +13,10 @@ export class Member extends EventTarget {
         /** What others may know of us; told at every join. */
         this.ownData = {};
         this.users = new Map();
+        /** Who waits at the door of a locked group, as operators are told: Map of id to {id, username}. */
+        this.knocking = new Map();
+        /** Set before joining: of a locked group we are told who waits, and wait ourselves where the server knows that. */
+        this.mayKnock = false;
         /** What the server does of what we want beyond Galene's protocol. */
         this.met = [];
         /** Whether errors now are about votes. */

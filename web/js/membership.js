@@ -16,7 +16,7 @@ import { state } from './state.js';
 export function enter(credentials) {
     state.room?.end();
     state.groupName = state.mainGroup;
-    const connection = new ServerConnection(endpoint());
+    const connection = connect();
     state.breakouts = new Breakouts(connection, {
         move, changed: followEncryption, told: ({ username, value }) => tell(username, String(value ?? '')),
     });
@@ -58,7 +58,7 @@ function move(group) {
         connection.leave();
     state.groupName = group;
     if (group !== state.mainGroup) {
-        const next = new ServerConnection(endpoint());
+        const next = connect();
         settle(next, credentials);
         state.breakouts.away();
         next.join(group, credentials);
@@ -87,6 +87,14 @@ function showAgain(main) {
         () => state.room !== mine);
 }
 
-function endpoint() {
-    return state.status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
+function connect() {
+    const endpoint = state.status.endpoint ?? `${location.origin.replace(/^http/, 'ws')}${ROOT}ws`;
+    const connection = new ServerConnection(endpoint);
+    connection.mayKnock = true;
+    // Who waits at the door is shown to operators, where the server tells it.
+    connection.addEventListener('joined', async () => {
+        if (connection.can('op') && connection.met.includes('knock'))
+            (await import('./door.js')).follow(connection);
+    });
+    return connection;
 }

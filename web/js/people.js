@@ -1,6 +1,5 @@
 /** The list of who is here, and what can be done with each. */
 
-import { ask } from './ask.js';
 import { byId, element, icon } from './element.js';
 import { compare, list, number, t } from './language.js';
 import { closeMenuOf, openMenu } from './menu.js';
@@ -107,9 +106,12 @@ export class People {
         }, name, badges);
         const node = element('li', { className: 'person' }, button);
         node.dataset.id = user.id;
-        button.onclick = () => {
+        button.onclick = async () => {
+            const more = this.connection.can('op') && await import('./operating.js').catch(() => {});
             const now = this.connection.users.get(user.id);
             const actions = now ? this.#actions(now) : [];
+            if (more && now)
+                actions.push(...more.powersOver(now, this.connection, this.deeds));
             if (actions.length > 0)
                 openMenu(button, t('What to do with {name}', { name: nameOf(now) }), actions);
         };
@@ -180,13 +182,9 @@ export class People {
 
     #actions(user) {
         const { connection, deeds } = this;
-        const isOp = connection.can('op');
         const holds = (permission) => user.permissions.includes(permission);
-        const act = (text, kind, value) => ({
-            text, onclick: () => connection.userAction(kind, user.id, value),
-        });
         if (holds('system'))
-            return isOp ? [act(t('Stop'), 'kick')] : [];
+            return [];
         const items = [];
         if (!isSelf(user) && connection.can('message'))
             items.push({ text: t('Write in private'), onclick: () => deeds.writeTo(user) });
@@ -194,8 +192,6 @@ export class People {
             items.push({ text: t('Give a file…'), onclick: () => deeds.giveFile(user) });
         if (!isSelf(user) && holds('present'))
             items.push({ text: t('Volume…'), onclick: () => deeds.volume(user) });
-        if (isOp && !isSelf(user) && connection.data.quiet && holds('present'))
-            items.push({ text: t('Let speak'), onclick: () => deeds.letSpeak(user) });
         if (isSelf(user) && state.status.recording && state.status.recordingConsent === 'asked') {
             const agrees = !isRecorded(user);
             items.push({
@@ -203,36 +199,8 @@ export class People {
                 onclick: async () => (await import('./consent.js')).agree(agrees),
             });
         }
-        if (this.places.has(user.id) && (isOp || isSelf(user)))
+        if (this.places.has(user.id) && (isSelf(user) || connection.can('op')))
             items.push({ text: t('Lower hand'), onclick: () => deeds.lowerHand(user) });
-        if (isOp)
-            items.push(...this.#powers(user, holds, act));
-        return items;
-    }
-
-    #powers(user, holds, act) {
-        const items = this.deeds.spotlight(user);
-        if (!isSelf(user) && holds('present')) {
-            items.push({
-                text: t('Mute'),
-                onclick: () => this.connection.userMessage('mute', user.id, undefined),
-            });
-        }
-        items.push(
-            holds('present') ? act(t('Forbid presenting'), 'unpresent')
-                : act(t('Allow presenting'), 'present'),
-            holds('message') ? act(t('Forbid chat'), 'shutup') : act(t('Allow chat'), 'unshutup'),
-            holds('op') ? act(t('Take operator role'), 'unop') : act(t('Make operator'), 'op'),
-        );
-        if (!isSelf(user)) {
-            items.push({
-                text: t('Remove from group'), isDanger: true,
-                onclick: async () => {
-                    if (await ask(t('Remove {name} from the group?', { name: nameOf(user) }), t('Remove')))
-                        this.connection.userAction('kick', user.id);
-                },
-            });
-        }
         return items;
     }
 }

@@ -20,10 +20,10 @@ const RETRY_UNHEARD_MS = 500;
  * The membership of one group, kept alive over lost connections.
  *
  * Events (the data is in `event.detail`):
- * - `state`    {state: connecting|joined|waiting|closed, text?}
+ * - `state`    {state: connecting|knocking|joined|waiting|closed, text?} knocking: at the door, see `mayKnock`
  * - `silent`   {isSilent} the server does not answer, or does again
  * - `joined`   {kind: join|change|leave} after the fields of this object were updated
- * - `failed`   {error?, text} the server refused us; no further attempt is made
+ * - `failed`   {error?, text} refused; no further attempt is made
  * - `redirect` {url}
  * - `kicked`   {text, by?}
  * - `user`     {kind: add|change|delete, user}; user.isBack: deleted, but back under another id
@@ -33,6 +33,7 @@ const RETRY_UNHEARD_MS = 500;
  * - `numbers`  {up, down} how streams fare at the server, see askNumbers()
  * - `notice`   {kind: error|warning|info, text, by} `by` is empty if the server says it
  * - `stopping` {seconds}: the server ends then
+ * - `knock`    {kind: add|delete, id, username} the list of who waits at the door has changed, see `knocking`
  * - `file`     {message} a member speaks of a file, see transfer.js
  * - `vote`, `reaction` {message} a member answers a poll, see polls.js; or reacts
  * - `order`    {kind, message} what an operator asks of this client; it need not be known
@@ -51,7 +52,7 @@ export class ServerConnection extends Listener {
         this.group = group;
         this.#credentials = credentials;
         this.#wanted = true;
-        this.#hasJoined = false;
+        this.#isKnown = false;
         this.attempts = 0;
         this.#open();
     }
@@ -65,7 +66,7 @@ export class ServerConnection extends Listener {
 
     /** The network may have changed: checks the connection, or tries a new one at once. */
     doubt() {
-        if (this.isJoined) {
+        if (this.isJoined || this.state === 'knocking') {
             this.#socket?.doubt();
         } else if (this.state === 'waiting') {
             clearTimeout(this.#retry);
@@ -111,7 +112,8 @@ export class ServerConnection extends Listener {
     #socket = null;
     #credentials = null;
     #wanted = false;
-    #hasJoined = false;
+    /** The server has let us in, or wait: a lost connection is made again. */
+    #isKnown = false;
     #retry = 0;
     #orphans = new Orphans();
     /** The memberships for heir.js: the one that others know last, and the one under way. */
@@ -148,7 +150,8 @@ export class ServerConnection extends Listener {
 
     async #opened() {
         const { id } = this;
-        this.send({ type: 'handshake', version: ['2'], id, wants: ['speakers', 'encodings', 'numbers'] });
+        const wants = ['speakers', 'encodings', 'numbers', ...this.mayKnock ? ['knock'] : []];
+        this.send({ type: 'handshake', version: ['2'], id, wants });
         const mark = await newMark();
         // Meanwhile this connection may have been lost, too.
         if (id !== this.id)
@@ -173,7 +176,7 @@ export class ServerConnection extends Listener {
         const streams = [...this.up.values(), ...this.down.values()];
         // Not joined any more: the streams below end because the connection did.
         this.state = 'closed';
-        if (!this.#wanted || !this.#hasJoined) {
+        if (!this.#wanted || !this.#isKnown) {
             this.#wanted = false;
             ready?.close();
             for (const stream of streams)
@@ -233,6 +236,11 @@ export class ServerConnection extends Listener {
             this.#drop('');
             this.emit('redirect', { url: message.value });
             return;
+        case 'wait':
+            this.#isKnown = true;
+            this.attempts = 0;
+            this.#setState('knocking', { text: String(message.value ?? '') });
+            return;
         case 'leave':
             return;
         }
@@ -241,8 +249,10 @@ export class ServerConnection extends Listener {
         this.status = message.status ?? {};
         this.data = message.data ?? this.data;
         this.rtcConfiguration = message.rtcConfiguration ?? {};
+        if (message.kind === 'join' || !this.can('op'))
+            this.knocking.clear();
         if (message.kind === 'join') {
-            this.#hasJoined = true;
+            this.#isKnown = true;
             this.#past = this.#present;
             this.attempts = 0;
             this.users.clear();

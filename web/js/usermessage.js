@@ -21,6 +21,10 @@ export function meaningOf(message) {
             return ['stopping', { seconds: Number(/\d+/.exec(value)?.[0] ?? 0) }];
         // falls through
     case 'error':
+        // Another operator was faster, as the list tells.
+        if (value === 'this user does not wait any more')
+            return null;
+        // falls through
     case 'info':
         // The server itself has no id.
         return ['notice', { kind, text: String(value ?? ''), by: source ? username : '' }];

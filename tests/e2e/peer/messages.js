@@ -12,7 +12,7 @@ const PLURAL = new RegExp(String.raw`\btn\([^,]+,\s*(${STRINGS}),\s*(${STRINGS})
 
 /** Pages, and parts of pages that are loaded late, with messages of their own in a folder of that name: their files. */
 const FILES_OF = {
-    tools: /^(attendance-table|breakout-dialog|commands|consent|device-errors|diagnosis|encryption-switch|facts|files|film-choice|invitations|invite-commands|let-speak|poll-card|poll-dialog|polls|presenting|reaction-[a-z]+|reactions|set-commands|spotlight|transfer|unheard|uplink|volume)\b/,
+    tools: /^(attendance-table|breakout-dialog|commands|consent|device-errors|diagnosis|door|encryption-switch|facts|files|film-choice|invitations|invite-commands|let-speak|operating|outside|poll-card|poll-dialog|polls|presenting|reaction-[a-z]+|reactions|set-commands|spotlight|transfer|unheard|uplink|volume)\b/,
     replay: /^replay/,
     statistics: /^(stats|statistics|sums|chart)\b/,
     sessions: /^(publish|watch)\b/,

@@ -1,0 +1,171 @@
+/**
+ * Before a locked group: we wait at its door until a teacher lets us in or the group is unlocked. Instead of the
+ * form's upper part there is what is going on; how to begin, and the preview, stay at hand. A breakout room's door,
+ * or the group's when it does not take us back, is on the stage.
+ */
+
+import { hideBanner } from './banner.js';
+import { byId, element, icon } from './element.js';
+import { showStatus } from './entrance.js';
+import { dateTime, need, t } from './language.js';
+import { announce, notify, sentence } from './notices.js';
+import { prefer } from './preferences.js';
+import { chime } from './sound.js';
+import { state } from './state.js';
+import './tools-style.js';
+import { keepAwake, sleepAgain } from './wake.js';
+
+await need('tools');
+
+/** Longer words of a lock are cut. */
+const WORDS_MAX = 500;
+
+/** What is on the page while we wait; null otherwise. */
+let wait = null;
+
+/** We have been told to wait, with the words of the lock; perhaps again, after a lost connection. */
+export function waitOutside(words) {
+    const { room } = state;
+    // While this was loaded it may have changed.
+    if (room?.connection.state !== 'knocking')
+        return;
+    if (wait?.room !== room)
+        wait = new Wait(room);
+    wait.show(words);
+}
+
+class Wait {
+    constructor(room) {
+        this.room = room;
+        const { connection } = room;
+        const on = (target, name, handler) => target.addEventListener(name, handler, { signal: this.#stop.signal });
+        on(connection, 'state', ({ detail }) => this.#follow(detail.state));
+        on(connection, 'failed', ({ detail }) => this.#refused(detail));
+        on(document, 'languagechange', () => this.#fill());
+        on(byId('start'), 'change', () => prefer('start', byId('start').value));
+        on(byId('join-muted'), 'change', () => prefer('joinMuted', byId('join-muted').checked));
+        // The page shows another group.
+        on(room.signal, 'abort', () => this.#end());
+        keepAwake();
+        this.#build();
+    }
+
+    show(words) {
+        const isNew = this.#words === null;
+        this.#words = words;
+        this.#trouble = false;
+        hideBanner();
+        this.#fill();
+        if (!isNew)
+            return;
+        this.#node.querySelector('h2').focus();
+        announce([...this.#node.querySelectorAll('p:not(.outside-state)')].map(({ textContent }) => textContent).join(' '));
+    }
+
+    #stop = new AbortController();
+    #node;
+    #words = null;
+    #trouble = false;
+    #since = Date.now();
+    #isInside = state.isInside;
+
+    #build() {
+        const line = (className = '') => element('p', { className, dir: 'auto' });
+        const status = element('p', { className: 'outside-state', role: 'status' });
+        this.#node = element('section', { id: 'outside', 'aria-labelledby': 'outside-title' },
+            element('span', { className: 'outside-sign' }, icon('door')),
+            element('h2', { id: 'outside-title', tabIndex: -1 }),
+            line('outside-reason'), line('outside-told'), line('outside-stay'), status,
+            element('button', { type: 'button', onclick: () => this.#giveUp() }));
+        if (this.#isInside) {
+            byId('shares').before(this.#node);
+            return;
+        }
+        byId('join').classList.add('is-waiting');
+        byId('join-form').before(this.#node);
+    }
+
+    #fill() {
+        const put = (selector, text) => {
+            const node = this.#node.querySelector(selector);
+            if (node.textContent !== text)
+                node.textContent = text;
+        };
+        put('h2', t('You are waiting at the door'));
+        put('.outside-reason', reason(this.#words));
+        put('.outside-told', t('The teachers are told that you are here. As soon as one of them lets you in, '
+            + 'the class opens by itself.'));
+        put('.outside-stay', t('You need not do anything; only keep this page open.'));
+        put('.outside-state', this.#trouble ? t('The connection was lost. Trying again…')
+            : t('Since {time}', { time: dateTime(this.#since, { timeStyle: 'short' }) }));
+        put('button', state.breakouts.room === '' ? t('Do not wait any longer') : t('Back to the others'));
+        document.title = t('Waiting: {title}', { title: state.status.displayName || state.groupName });
+    }
+
+    #follow(now) {
+        if (now === 'joined') {
+            this.#letIn();
+        } else if (now === 'closed') {
+            if (!state.isInside)
+                sleepAgain();
+            this.#end();
+        } else if (now === 'waiting') {
+            this.#trouble = true;
+            this.#fill();
+        }
+    }
+
+    #letIn() {
+        const { connection, signal } = this.room;
+        this.#end();
+        chime();
+        notify(t('You have been let in.'), 'info');
+        if (!document.hidden)
+            return;
+        // The tab says it until somebody looks.
+        connection.addEventListener('joined', () => {
+            document.title = t('Let in: {title}', { title: state.status.displayName || state.groupName });
+        }, { once: true, signal });
+        document.addEventListener('visibilitychange', () => showStatus(), { once: true, signal });
+    }
+
+    /** An operator has refused us, perhaps with words; or something else has come up meanwhile. */
+    #refused({ text }) {
+        if (text === 'you were not let in')
+            this.room.refusal = t('A teacher did not let you in.');
+        else if (isOfOperator(this.room.refusal, text))
+            this.room.refusal = t('A teacher did not let you in: {text}', { text: sentence(text.slice(0, WORDS_MAX)) });
+    }
+
+    #giveUp() {
+        this.room.refusal = '';
+        this.room.connection.leave();
+    }
+
+    #end() {
+        if (wait === this)
+            wait = null;
+        this.#stop.abort();
+        const hadFocus = this.#node.contains(document.activeElement);
+        this.#node.remove();
+        byId('join').classList.remove('is-waiting');
+        if (!state.isInside)
+            showStatus();
+        if (hadFocus || document.activeElement === document.body)
+            (state.isInside ? byId('room-name') : byId('join-button')).focus();
+    }
+}
+
+/** Why there is nobody inside without asking. */
+function reason(words) {
+    if (words === '' || words === 'this group is locked')
+        return t('This group is locked.');
+    if (words === 'there are no operators in this group')
+        return t('There is no teacher here yet.');
+    return t('This group is locked, and says: {text}', { text: sentence(words.slice(0, WORDS_MAX)) });
+}
+
+/** Whether the words for a refusal are those for a text that the page does not know. */
+function isOfOperator(refusal, text) {
+    return refusal === t('This group is locked, and says: {text}', { text: sentence(text) });
+}
