@@ -196,7 +196,7 @@ mod tests {
             ("3", false, "no object"),
             (r#"{"urls":["stun:s"],"credentialType":"magic"}"#, false, "\"magic\""),
             (r#"{"urls":["turn:s"],"credentialType":"hmac-sha1"}"#, false, "shared secret"),
-            (r#"{"urls":["turn:s"],"username":3}"#, false, "username must be text"),
+            (r#"{"urls":["turn:s"],"username":[3]}"#, false, "username must be text"),
         ] {
             let text = format!("[{entry}]");
             let (servers, notes) = parse_ice_servers("ice.json", text.as_bytes()).unwrap();
