@@ -84,8 +84,8 @@ pub(crate) fn agree(
     kinds: &[Option<MediaKind>],
 ) -> Result<Agreement, PeerError> {
     // Who publishes already may pause everything (RFC 3264 s8.4), and go on later.
-    let is_paused = role == Role::Publisher && !kinds.is_empty();
-    let is_wanted = |s: &Section| s.is_active && s.kind.is_some() && (is_paused || role.flows(s));
+    let may_pause = role == Role::Publisher && !kinds.is_empty();
+    let is_wanted = |s: &Section| s.is_active && s.kind.is_some() && (may_pause || role.flows(s));
     if !remote.sections.iter().any(is_wanted) {
         return Err(match role {
             Role::Publisher => PeerError::NoMedia,
@@ -107,7 +107,7 @@ pub(crate) fn agree(
     let (bundle, has_bundle) = bundle_of(remote, &mut outcomes);
     let agreement = Agreement { outcomes, bundle, has_bundle };
     let flows =
-        |m_line: &usize| agreement.section(*m_line).is_some_and(|s| is_paused || role.flows(s));
+        |m_line: &usize| agreement.section(*m_line).is_some_and(|s| may_pause || role.flows(s));
     if !agreement.bundle.iter().any(flows) {
         let mut unused = agreement.unused(remote).into_iter();
         let is_media = |unused: &Unused| remote.sections.get(unused.m_line).is_some_and(is_wanted);

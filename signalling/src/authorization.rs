@@ -24,9 +24,11 @@ pub enum Authorization {
 impl Authorization {
     /// Reads the header, the name as it was meant. Nothing if it cannot be read.
     pub fn parse(header: &str) -> Option<Self> {
-        // Several may come in a list (RFC 9110 s5.3); a password may have a comma, too.
-        let listed: Vec<Self> = header.split(',').filter_map(Self::parse_one).collect();
-        if listed.len() > 1 {
+        // Several may come in a list (RFC 9110 s5.3); a password may have a comma, too. An empty bearer is none.
+        let is_empty = |one: &Self| matches!(one, Self::Bearer(token) if token.is_empty());
+        let listed = header.split(',').filter_map(Self::parse_one).filter(|one| !is_empty(one));
+        let listed: Vec<Self> = listed.collect();
+        if let [Self::Basic { .. }] | [_, _, ..] = listed.as_slice() {
             let is_bearer = |one: &Self| matches!(one, Self::Bearer(_));
             let bearer = listed.iter().find(|one| is_bearer(one)).cloned();
             return bearer.or_else(|| listed.into_iter().next());
@@ -99,6 +101,9 @@ mod tests {
         assert_eq!(read(Some("Basic Og==")), pair("", ""));
         assert_eq!(read(Some("Basic YW5uOg, Bearer sesame")), pair("whip", "bearer sesame"));
         assert_eq!(read(Some("Bearer sesame, Basic YW5uOg")), pair("whip", "bearer sesame"));
+        for list in ["Basic YW5uOg, Bearer ", "Bearer , Basic YW5uOg"] {
+            assert_eq!(read(Some(list)), pair("ann", ""), "{list}");
+        }
         assert_eq!(read(Some("Bearer open, sesame")), pair("whip", "bearer open, sesame"));
         for bad in ["", "Basic", "Basic !", "Basic YW5u", "Basic /w==", "Digest x", "Basic A"] {
             assert_eq!(read(Some(bad)), None, "{bad:?}");

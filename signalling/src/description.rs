@@ -1,13 +1,16 @@
 //! Group files: every key of Galene's format, the legacy ones included. Unknown keys are errors
 //! that name file, line, key and the nearest known key.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::Error as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::caseless::field_of;
 use crate::description_error::DescriptionError;
 use crate::json_error::{is_utf16, json_errors, parse_file};
 use crate::key::Key;
@@ -218,7 +221,9 @@ pub fn parse_description(
     file: &str,
     text: &[u8],
 ) -> Result<(Description, Vec<String>), DescriptionError> {
-    let (parsed, mut warnings) = parse_file::<File>(file, text)?;
+    let (text, lost) = readable(file, text)?;
+    let (parsed, mut warnings) = parse_file::<File>(file, &text)?;
+    warnings.extend(lost);
     let description = upgrade(parsed, &mut warnings);
     let wildcard = description.wildcard_user.as_ref();
     let named = description.users.iter().map(|(name, user)| (format!("user {name:?}"), user));
@@ -228,11 +233,42 @@ pub fn parse_description(
     Ok((description, warnings))
 }
 
+/// Keys whose values people read, and nothing else.
+const PROSE: [&str; 4] = ["displayName", "description", "contact", "comment"];
+
+/// The text of a file, with U+FFFD for what is not UTF-8, and a note of that: editors of old save umlauts as
+/// single bytes. An error if a name or a password would be another one than was meant.
+fn readable<'a>(
+    file: &str,
+    text: &'a [u8],
+) -> Result<(Cow<'a, [u8]>, Option<String>), DescriptionError> {
+    let Err(error) = std::str::from_utf8(text) else {
+        return Ok((Cow::Borrowed(text), None));
+    };
+    if is_utf16(text) {
+        return Ok((Cow::Borrowed(text), None));
+    }
+    let before = text.get(..error.valid_up_to()).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let read = String::from_utf8_lossy(text).into_owned();
+    let fields = serde_json::from_str::<Map<String, Value>>(&read).unwrap_or_default();
+    let others = fields.iter().filter(|(key, _)| !PROSE.contains(&field_of(key, &PROSE)));
+    let is_lost = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    if fields.is_empty()
+        || others.into_iter().any(|(key, value)| is_lost(key) || is_lost(&value.to_string()))
+    {
+        let message = "not UTF-8".to_owned();
+        return Err(DescriptionError { file: file.to_owned(), line, key: None, message });
+    }
+    let note = format!("line {line}: not UTF-8: a character is lost; save the file as UTF-8");
+    Ok((Cow::Owned(read.into_bytes()), Some(note)))
+}
+
 /// Everything that is wrong with a group file; nothing if [`parse_description`] takes it.
 pub fn description_errors(file: &str, text: &[u8]) -> Vec<DescriptionError> {
     match parse_description(file, text) {
         Ok(_) => Vec::new(),
-        Err(error) if is_utf16(text) => vec![error],
+        Err(error) if std::str::from_utf8(text).is_err() => vec![error],
         Err(_) => json_errors::<File>(file, text),
     }
 }
@@ -277,11 +313,14 @@ fn meant(users: BTreeMap<String, User>, warnings: &mut Vec<String>) -> BTreeMap<
         users.into_iter().partition(|(name, _)| is_meant(name));
     for (name, user) in others {
         let meant = Username::meant(&name);
-        if users.contains_key(&meant) {
-            warnings
-                .push(format!("user {name:?} looks like {meant:?}, who is there as well: skipped"));
-        } else {
-            users.insert(meant, user);
+        match users.entry(meant) {
+            Entry::Vacant(place) => {
+                place.insert(user);
+            }
+            Entry::Occupied(place) => warnings.push(format!(
+                "user {name:?} looks like {:?}, who is there as well: skipped",
+                place.key()
+            )),
         }
     }
     for name in users.keys() {
@@ -495,6 +534,15 @@ mod tests {
         assert_eq!(error("{\"recording-max-bytes\":-1}").line, 1);
         let found = error("{\"recording-consent\":\"ask\"}").to_string();
         assert!(found.contains("\"operators\""), "{found}");
+        // A lost letter in a title is no matter; in a name or a password it is.
+        for text in [
+            "{\n\"users\":{\"J\u{fc}rgen\":{}}}",
+            "{\n\"users\":{\"a\":{\"password\":\"\u{fc}\"}}}",
+        ] {
+            let latin: Vec<u8> = text.chars().map(|c| c as u8).collect();
+            let found = parse_description("t", &latin).unwrap_err();
+            assert_eq!((found.line, found.message.as_str()), (2, "not UTF-8"));
+        }
         let bomb = "[".repeat(100_000);
         assert!(error(&format!("{{\"authKeys\":{bomb}")).message.contains("recursion"));
     }

@@ -1,7 +1,6 @@
 //! The door of a group: who waits to be let in, and who has just gone and may come back unasked.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -20,6 +19,17 @@ const GONE_MAX: usize = 1000;
 /// For how long.
 const GONE_FOR_MAX: Duration = Duration::from_secs(600);
 
+/// Why somebody may pass a locked door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Title {
+    /// For no reason.
+    None,
+    /// An operator says so.
+    Admitted,
+    /// It was in until its connection was lost.
+    Back,
+}
+
 /// Somebody whose credentials are good, on the way in.
 #[derive(Clone, Debug)]
 pub(crate) struct Entrant {
@@ -28,10 +38,13 @@ pub(crate) struct Entrant {
     pub(crate) group: String,
     pub(crate) username: Username,
     pub(crate) permissions: Permissions,
+    /// Whether the group's file says what it may do, and not a token.
+    pub(crate) is_of_file: bool,
     /// When the token that lets it in ends, and its secret if the server keeps it.
     pub(crate) token: (Option<UnixMs>, Option<String>),
     /// What others are to know of it.
     pub(crate) data: Map<String, Value>,
+    pub(crate) title: Title,
 }
 
 /// A member whose connection was lost.
@@ -39,19 +52,23 @@ pub(crate) struct Entrant {
 struct Gone {
     id: ClientId,
     username: Username,
-    mark: String,
+    mark: Mark,
     at: Duration,
 }
+
+/// What a member publishes so that it can show later who it was: the SHA-256 of a text.
+type Mark = [u8; 32];
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
-    waiting: BTreeMap<ConnId, Entrant>,
+    /// The first to have knocked first.
+    waiting: Vec<(ConnId, Entrant)>,
     gone: VecDeque<Gone>,
 }
 
 impl Door {
-    /// Nobody waits.
+    /// Whether nobody waits.
     pub(crate) fn is_free(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -61,7 +78,7 @@ impl Door {
     pub(crate) fn wait(&mut self, conn: ConnId, entrant: Entrant) -> bool {
         let has_room = self.waiting.len() < WAITING_MAX;
         if has_room {
-            self.waiting.insert(conn, entrant);
+            self.waiting.push((conn, entrant));
         }
         has_room
     }
@@ -71,6 +88,11 @@ impl Door {
         self.waiting.iter().map(|(conn, entrant)| (*conn, entrant))
     }
 
+    /// The same, to be changed.
+    pub(crate) fn waiting_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Entrant)> {
+        self.waiting.iter_mut().map(|(conn, entrant)| (*conn, entrant))
+    }
+
     /// Who waits under this id.
     pub(crate) fn find(&self, id: &str) -> Option<ConnId> {
         self.waiting().find(|(_, entrant)| entrant.id.as_str() == id).map(|(conn, _)| conn)
@@ -78,7 +100,8 @@ impl Door {
 
     /// Somebody waits no longer.
     pub(crate) fn take(&mut self, conn: ConnId) -> Option<Entrant> {
-        self.waiting.remove(&conn)
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == conn)?;
+        Some(self.waiting.remove(at).1)
     }
 
     /// A member's connection was lost: it may come back.
@@ -90,18 +113,20 @@ impl Door {
         if self.gone.len() == GONE_MAX {
             self.gone.pop_front();
         }
-        self.gone.push_back(Gone {
-            id: member.id.clone(),
-            username: member.username.clone(),
-            mark: mark.to_owned(),
-            at: now,
-        });
+        let (id, username) = (member.id.clone(), member.username.clone());
+        self.gone.push_back(Gone { id, username, mark, at: now });
     }
 
-    fn forget(&mut self, now: Duration) {
+    /// Those who have been gone for long do not come back.
+    pub(crate) fn forget(&mut self, now: Duration) {
         while self.gone.front().is_some_and(|gone| gone.at + GONE_FOR_MAX <= now) {
             self.gone.pop_front();
         }
+    }
+
+    /// Nobody of this name comes back.
+    pub(crate) fn forget_name(&mut self, name: &Username) {
+        self.gone.retain(|gone| gone.username != *name);
     }
 
     /// Whether the entrant shows that it has just been here. That can be shown once.
@@ -114,35 +139,30 @@ impl Door {
     }
 }
 
-/// Whether the entrant shows to be `member`, whose connection is lost without our knowledge so far. That
-/// can be shown once.
-pub(crate) fn succeeds(entrant: &Entrant, member: &mut Member) -> bool {
-    let is_it = member.username == entrant.username
-        && mark_of(member).is_some_and(|mark| proves(&entrant.data, member.id.as_str(), mark));
-    if is_it {
-        member.data.remove("mark");
+/// Whether the entrant shows to be `member`, whose connection is lost without our knowledge so far.
+pub(crate) fn succeeds(entrant: &Entrant, member: &Member) -> bool {
+    member.username == entrant.username
+        && mark_of(member).is_some_and(|mark| proves(&entrant.data, member.id.as_str(), &mark))
+}
+
+/// A member's mark, unless it has served: all have read the proof by then.
+fn mark_of(member: &Member) -> Option<Mark> {
+    let mark = member.data.get("mark").filter(|_| !member.is_succeeded)?.as_str()?;
+    let mut bytes = Mark::default();
+    if mark.len() != 2 * bytes.len() {
+        return None;
     }
-    is_it
+    for (byte, digits) in bytes.iter_mut().zip(mark.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
-/// What a member has published so that it can show later who it was.
-fn mark_of(member: &Member) -> Option<&str> {
-    member.data.get("mark")?.as_str()
-}
-
-/// Whether `data` names this id, and the secret whose SHA-256 in hexadecimal is the mark.
-fn proves(data: &Map<String, Value>, id: &str, mark: &str) -> bool {
+/// Whether `data` names this id, and the text whose SHA-256 is the mark.
+fn proves(data: &Map<String, Value>, id: &str, mark: &Mark) -> bool {
     let text = |key| data.get(key).and_then(Value::as_str);
     let (Some(was), Some(proof)) = (text("was"), text("proof")) else {
         return false;
     };
-    was == id && hex(&Sha256::digest(proof.as_bytes())) == mark
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    was == id && Sha256::digest(proof.as_bytes()).as_slice() == mark
 }

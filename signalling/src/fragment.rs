@@ -68,7 +68,7 @@ impl Fragment {
     /// send in place of a fragment and end if that is refused.
     fn of_json(text: &str) -> Option<Self> {
         let init: Value = serde_json::from_str(text).ok()?;
-        let inits = init.as_array().map_or(std::slice::from_ref(&init), Vec::as_slice);
+        let inits = init.as_array().map_or_else(|| std::slice::from_ref(&init), Vec::as_slice);
         let mut fragment = Self::default();
         for init in inits.iter().take(LINES_MAX) {
             let candidate = init.get("candidate")?.as_str()?;

@@ -38,12 +38,7 @@ const DEPTH_MAX: usize = 16;
 pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
     let mut notes = Vec::new();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = readable(text, &mut notes);
-    let changed = match without_lone_surrogates(&text) {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(changed) => Some(changed),
-    };
-    let mut text = changed.map_or(text, Cow::Owned);
+    let mut text = without_lone_surrogates(text);
     let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<IgnoredAny>();
     if !matches!(values.next(), Some(Ok(_))) {
         return (text, notes);
@@ -67,22 +62,6 @@ pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
         blank(text.to_mut(), start, end);
     }
     (text, notes)
-}
-
-/// The text with U+FFFD for what is not UTF-8: editors of old save umlauts as single bytes.
-fn readable<'a>(text: &'a [u8], notes: &mut Vec<String>) -> Cow<'a, [u8]> {
-    match std::str::from_utf8(text) {
-        Ok(_) => Cow::Borrowed(text),
-        // Of that nothing can be read, and whoever reads it will say so.
-        Err(_) if is_utf16(text) => Cow::Borrowed(text),
-        Err(error) => {
-            let line = line_of(text, error.valid_up_to());
-            notes.push(format!(
-                "line {line}: it is not UTF-8, so that a character is lost: save the file as UTF-8"
-            ));
-            Cow::Owned(String::from_utf8_lossy(text).into_owned().into_bytes())
-        }
-    }
 }
 
 /// The keys in `text`, a part of `whole`, that stand there once more, and where in the whole they
@@ -458,7 +437,10 @@ mod tests {
         let latin = b"{\"public\":true,\n\"displayName\":\"Gr\xfc\xdfe\"}";
         let (description, notes) = parse_description("g.json", latin).unwrap();
         assert_eq!(description.listing.display_name, "Gr\u{fffd}\u{fffd}e");
-        assert!(description.listing.is_public && notes[0].starts_with("line 2: "), "{notes:?}");
+        assert!(
+            description.listing.is_public && notes[0].starts_with("line 2: not UTF-8"),
+            "{notes:?}"
+        );
         let inside = "{\"displayName\":\"\u{201c}a\u{a0}b\u{201d}\"}";
         assert!(parse_description("g.json", inside.as_bytes()).is_ok());
     }

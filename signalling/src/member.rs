@@ -44,6 +44,8 @@ pub(crate) struct Member {
     pub(crate) consent: Option<bool>,
     /// Whether it is recorded at present, as others can see.
     pub(crate) is_recorded: bool,
+    /// Whether somebody has shown to be this member, come back.
+    pub(crate) is_succeeded: bool,
     pub(crate) chat_budget: TokenBucket,
     /// Offers and restarts, which cost the data plane a handshake each.
     pub(crate) offer_budget: TokenBucket,
@@ -75,6 +77,7 @@ impl Member {
             asked_numbers_at: None,
             consent: None,
             is_recorded: false,
+            is_succeeded: false,
             chat_budget: TokenBucket::new(CHAT_BURST, CHAT_PER_SECOND, now),
             offer_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now),
             request_budget: TokenBucket::new(OFFER_BURST, OFFERS_PER_SECOND, now),

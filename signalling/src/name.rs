@@ -63,24 +63,15 @@ fn check(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// The name without the tags of flags such as Scotland's: a black flag, at most six letters or digits as tags,
-/// and the end tag (UTS #51 ED-14a). Anywhere else tags cannot be seen.
+/// The name without the tags of the flags of England, Scotland and Wales (UTS #51): a black flag, the tags of
+/// one of these, and the end tag. Anywhere else tags cannot be seen.
 fn without_flags(name: &str) -> String {
-    const LETTERS_MAX: usize = 6;
-    let mut parts = name.split('\u{1f3f4}');
-    let mut rest = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let is_letter =
-            |c: &char| matches!(c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
-        let letters = part.chars().take_while(is_letter).count();
-        let mut behind = part.chars().skip(letters);
-        let is_flag = (3..=LETTERS_MAX).contains(&letters) && behind.next() == Some('\u{e007f}');
-        match is_flag {
-            true => rest.extend(behind),
-            false => rest.push_str(part),
-        }
-    }
-    rest
+    let tag = |c: char| char::from_u32(u32::from(c) + 0xe0000).unwrap_or(c);
+    let flags = ["gbeng", "gbsct", "gbwls"].map(|region| {
+        let tags: String = region.chars().map(tag).collect();
+        format!("\u{1f3f4}{tags}\u{e007f}")
+    });
+    flags.iter().fold(name.to_owned(), |name, flag| name.replace(flag, ""))
 }
 
 /// What takes no room and joins nothing: with it a name looks like another one's. Blank letters are among

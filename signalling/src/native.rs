@@ -321,12 +321,9 @@ impl Session {
                     "" => None,
                     old => Some(stream_id(old)?),
                 };
-                let offer = unmarked(&message.sdp);
-                hub.publish(conn, stream, &message.label, replace, offer, now);
+                hub.publish(conn, stream, &message.label, replace, message.sdp, now);
             }
-            "answer" => {
-                hub.answer(conn, &stream_id(&message.id)?, unmarked(&message.sdp));
-            }
+            "answer" => hub.answer(conn, &stream_id(&message.id)?, message.sdp),
             NUMBERS => hub.ask_numbers(conn, now),
             "renegotiate" => hub.renegotiate(conn, &stream_id(&message.id)?, now),
             "close" => hub.close_stream(conn, &stream_id(&message.id)?),
@@ -409,11 +406,6 @@ impl Session {
         let error = Event::Error { text: text.to_owned(), cause: Cause::Other };
         encode(&error, self.id(), &Value::Null).map(Reply::Text)
     }
-}
-
-/// A description without the byte order mark that files bring along.
-fn unmarked(sdp: &str) -> String {
-    sdp.trim_start_matches('\u{feff}').to_owned()
 }
 
 fn stream_id(id: &str) -> Result<StreamId, Fault> {

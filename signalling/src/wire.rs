@@ -75,12 +75,18 @@ impl Incoming {
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let text = without_lone_surrogates(text.as_bytes());
         let reader = || serde_json::Deserializer::from_slice(&text);
-        <Self as Deserialize>::deserialize(&mut reader()).or_else(|error| {
+        let message = <Self as Deserialize>::deserialize(&mut reader()).or_else(|error| {
             if !error.is_data() {
                 return Err(error);
             }
             // Derived readers refuse a key that stands twice; a `Value` has the last one.
             Value::deserialize(&mut reader()).and_then(serde_json::from_value)
+        });
+        // The byte order mark of a file that a description was read from.
+        let unmarked = |sdp: &str| sdp.strip_prefix('\u{feff}').map(str::to_owned);
+        message.map(|message: Self| match unmarked(&message.sdp) {
+            Some(sdp) => Self { sdp, ..message },
+            None => message,
         })
     }
 }
@@ -164,6 +170,7 @@ mod tests {
         assert!(message.value.is_none() && message.replace.is_empty());
         assert_eq!(Incoming::parse(r#"{"username":null}"#).unwrap().username, None);
         assert_eq!(Incoming::parse("{}").unwrap().username, None);
+        assert_eq!(Incoming::parse("{\"sdp\":\"\u{feff}v=0\"}").unwrap().sdp, "v=0");
     }
 
     #[test]

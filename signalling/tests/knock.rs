@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalling::{ConnId, GroupName, Operation, What};
-use world::{World, kinds};
+use world::{World, group, kinds};
 
 const LECTURE: &str = r#"{"max-clients":4,"users":{"boss":{"password":"b","permissions":"op"}},
     "wildcard-user":{"password":{"type":"wildcard"},"permissions":"present"}}"#;
@@ -253,70 +253,168 @@ fn two_hundred_wait_and_no_more() {
     assert_eq!(world.take(late)[0]["kind"], "wait");
 }
 
-/// The SHA-256 of `secret`, by `sha256sum`.
+/// The SHA-256 of `secret` and of `other`, by `sha256sum`.
 const MARK: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+const OTHER_MARK: &str = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa";
+
+/// Joins as `name`, and says what it was told and on which connection.
+fn come(world: &mut World, id: &str, name: &str, data: &Value) -> (ConnId, String) {
+    let conn = greet(world, id);
+    join(world, conn, name, data);
+    let kind = world.take(conn)[0]["kind"].as_str().expect("a kind").to_owned();
+    (conn, kind)
+}
+
+fn lock(world: &mut World, boss: ConnId, kind: &str) {
+    world.say(boss, json!({"type": "groupaction", "kind": kind}));
+}
 
 #[test]
 fn who_has_lost_its_connection_comes_back_once_without_asking() {
-    let mut world = World::new(LECTURE);
-    let boss = boss(&mut world, "boss");
-    for (id, name) in [("ann", "ann"), ("bob", "bob")] {
-        let conn = greet(&mut world, id);
-        join(&mut world, conn, name, &json!({"mark": MARK}));
-        assert_eq!(world.take(conn)[0]["kind"], "join");
-        world.say(boss, json!({"type": "groupaction", "kind": "lock"}));
-        if id == "ann" {
-            world.disconnect(conn);
+    // Whether its old connection has been given up, or not so far.
+    for is_noticed in [true, false] {
+        let mut world = World::new(LECTURE);
+        let boss = boss(&mut world, "boss");
+        let (old, _) = come(&mut world, "ann", "ann", &json!({"mark": MARK}));
+        lock(&mut world, boss, "lock");
+        if is_noticed {
+            world.disconnect(old);
         }
-        let came = |world: &mut World, id: &str, name: &str, data: Value| {
-            let conn = greet(world, id);
-            join(world, conn, name, &data);
-            let said = world.take(conn);
-            (conn, said[0]["kind"].as_str().expect("a kind").to_owned())
-        };
         // A wrong secret, another's name, no word of who it was.
-        let data = json!({"was": id, "proof": "guess"});
-        assert_eq!(came(&mut world, &format!("{id}1"), name, data).1, "wait");
-        let data = json!({"was": id, "proof": "secret"});
-        assert_eq!(came(&mut world, &format!("{id}2"), "eve", data).1, "wait");
-        assert_eq!(came(&mut world, &format!("{id}3"), name, json!({"proof": "secret"})).1, "wait");
-        // Whether its old connection has been given up, as Ann's, or not, as Bob's.
-        let data = json!({"was": id, "proof": "secret"});
-        let (back, kind) = came(&mut world, &format!("{id}4"), name, data.clone());
-        assert_eq!(kind, "join", "{id}");
-        // What all have read by now opens nothing.
-        assert_eq!(came(&mut world, &format!("{id}5"), name, data).1, "wait");
+        let proof = json!({"was": "ann", "proof": "secret", "mark": OTHER_MARK});
+        let guess = json!({"was": "ann", "proof": "guess"});
+        assert_eq!(come(&mut world, "ann1", "ann", &guess).1, "wait");
+        assert_eq!(come(&mut world, "ann2", "eve", &proof).1, "wait");
+        assert_eq!(come(&mut world, "ann3", "ann", &json!({"proof": "secret"})).1, "wait");
+        let (back, kind) = come(&mut world, "ann4", "ann", &proof);
+        assert_eq!(kind, "join", "{is_noticed}");
+        // There is one of them, and what all have read by now opens nothing.
+        assert_eq!(world.closed.contains_key(&old), !is_noticed);
+        assert_eq!(come(&mut world, "ann5", "ann", &proof).1, "wait");
         world.disconnect(back);
-        world.say(boss, json!({"type": "groupaction", "kind": "unlock"}));
-        for conn in world.sent.keys().copied().collect::<Vec<_>>() {
-            if conn != boss {
-                world.disconnect(conn);
-            }
+        let again = json!({"was": "ann4", "proof": "other"});
+        assert_eq!(come(&mut world, "ann6", "ann", &again).1, "join");
+    }
+}
+
+#[test]
+fn a_proof_that_was_shown_before_the_lock_opens_nothing_after_it() {
+    for name in ["ann", "boss"] {
+        let mut world = World::new(LECTURE);
+        let first = boss(&mut world, "first");
+        let (old, _) = come(&mut world, "old", name, &json!({"mark": MARK}));
+        let proof = json!({"was": "old", "proof": "secret"});
+        assert_eq!(come(&mut world, "new", name, &proof).1, "join");
+        // Nobody is sent out for it, and others can still see whose the old one is.
+        assert!(!world.closed.contains_key(&old));
+        let late = greet(&mut world, "late");
+        join(&mut world, late, "zoe", &json!({}));
+        let said = world.take(late);
+        let ghost = said.iter().find(|message| message["id"] == "old").expect("the old one");
+        assert_eq!(ghost["data"]["mark"], MARK);
+        world.disconnect(old);
+        world.disconnect(late);
+        lock(&mut world, first, "lock");
+        if name == "ann" {
+            assert_eq!(come(&mut world, "eve", name, &proof).1, "wait");
         }
     }
+}
+
+#[test]
+fn who_comes_back_takes_its_own_place_in_a_full_group() {
+    let mut world = World::new(LECTURE);
+    boss(&mut world, "boss");
+    let (ann, _) = come(&mut world, "ann", "ann", &json!({"mark": MARK}));
+    for id in ["b", "c"] {
+        assert_eq!(come(&mut world, id, id, &json!({})).1, "join");
+    }
+    let proof = json!({"was": "ann", "proof": "secret", "mark": OTHER_MARK});
+    assert_eq!(come(&mut world, "ann1", "ann", &proof).1, "join");
+    assert!(world.closed.contains_key(&ann), "two would be one too many");
+    // Once it is counted no more, the place is anybody's.
+    let back = json!({"was": "ann1", "proof": "other"});
+    let (d, kind) = come(&mut world, "d", "d", &json!({}));
+    assert_eq!(kind, "fail");
+    world.disconnect(d);
+    assert_eq!(come(&mut world, "ann2", "ann", &back).1, "join");
+    assert_eq!(come(&mut world, "e", "e", &json!({})).1, "fail");
 }
 
 #[test]
 fn who_was_sent_out_or_was_away_for_long_has_to_knock() {
     let mut world = World::new(LECTURE);
     let boss = boss(&mut world, "boss");
-    for id in ["ann", "bob"] {
-        let conn = greet(&mut world, id);
-        join(&mut world, conn, id, &json!({"mark": MARK}));
-        world.take(conn);
-        if id == "ann" {
-            answer(&mut world, boss, "kick", "ann");
-        }
-        world.disconnect(conn);
-    }
-    world.say(boss, json!({"type": "groupaction", "kind": "lock"}));
-    let back = greet(&mut world, "ann2");
-    join(&mut world, back, "ann", &json!({"was": "ann", "proof": "secret"}));
-    assert_eq!(world.take(back)[0]["kind"], "wait");
+    let proof = json!({"was": "ann0", "proof": "secret"});
+    // Ann has kept the proof of an earlier membership, and bob is only gone.
+    let (earlier, _) = come(&mut world, "ann0", "ann", &json!({"mark": MARK}));
+    world.disconnect(earlier);
+    come(&mut world, "ann", "ann", &json!({"mark": OTHER_MARK}));
+    let (bob, _) = come(&mut world, "bob", "bob", &json!({"mark": MARK}));
+    world.disconnect(bob);
+    answer(&mut world, boss, "kick", "ann");
+    lock(&mut world, boss, "lock");
+    assert_eq!(come(&mut world, "ann1", "ann", &proof).1, "wait");
+    let other = json!({"was": "ann", "proof": "other"});
+    assert_eq!(come(&mut world, "ann2", "ann", &other).1, "wait");
     world.now.mono += Duration::from_secs(600);
-    let back = greet(&mut world, "bob2");
-    join(&mut world, back, "bob", &json!({"was": "bob", "proof": "secret"}));
-    assert_eq!(world.take(back)[0]["kind"], "wait");
+    let late = json!({"was": "bob", "proof": "secret"});
+    assert_eq!(come(&mut world, "bob2", "bob", &late).1, "wait");
+}
+
+#[test]
+fn who_waits_has_the_rights_that_the_file_gives_when_it_comes_in() {
+    let (mut world, boss) = locked();
+    let ann = knock(&mut world, "ann");
+    world.take(ann);
+    world.files.insert("test".into(), group(&LECTURE.replace("\"present\"", "\"message\"")));
+    // Whoever comes has the file read.
+    come(&mut world, "bob", "bob", &json!({}));
+    answer(&mut world, boss, "admit", "ann");
+    assert_eq!(world.take(ann)[0]["permissions"], json!(["message"]));
+    let zoe = knock(&mut world, "zoe");
+    world.take(zoe);
+    world.files.insert("test".into(), group(r#"{"users":{"boss":{"password":"b"}}}"#));
+    come(&mut world, "bob2", "bob", &json!({}));
+    let said = world.take(zoe);
+    assert_eq!((&said[0]["kind"], &said[0]["value"]), (&json!("fail"), &json!("not authorised")));
+}
+
+#[test]
+fn nobody_is_let_in_while_the_server_ends() {
+    let (mut world, boss) = locked();
+    let ann = knock(&mut world, "ann");
+    world.take(ann);
+    world.board.announce_end("server is shutting down", 5, world.now);
+    world.settle();
+    assert_eq!(world.take(ann)[0]["value"], "server is shutting down");
+    assert_eq!(come(&mut world, "bob", "bob", &json!({})).1, "fail");
+    lock(&mut world, boss, "unlock");
+    assert!(world.take(ann).is_empty());
+}
+
+#[test]
+fn a_crowd_comes_in_by_and_by() {
+    let mut world = World::new(&LECTURE.replace("\"max-clients\":4,", ""));
+    let boss = boss(&mut world, "boss");
+    lock(&mut world, boss, "lock");
+    let crowd: Vec<ConnId> =
+        (0..45).map(|number| knock(&mut world, &format!("{number}"))).collect();
+    let joined = |world: &mut World| {
+        let told = crowd.iter().flat_map(|conn| world.take(*conn)).collect::<Vec<_>>();
+        told.iter().filter(|m| m["type"] == "joined" && m["kind"] == "join").count()
+    };
+    assert_eq!(joined(&mut world), 0);
+    lock(&mut world, boss, "unlock");
+    assert_eq!(joined(&mut world), 20);
+    world.advance(Duration::from_millis(100));
+    assert_eq!(joined(&mut world), 20);
+    // Somebody locks it again in between.
+    lock(&mut world, boss, "lock");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(joined(&mut world), 0);
+    lock(&mut world, boss, "unlock");
+    assert_eq!(joined(&mut world), 5);
 }
 
 #[test]

@@ -464,6 +464,25 @@ fn a_token_that_is_taken_back_ends_what_it_let_in() {
     world.settle();
     assert_eq!(kinds(&world.take(op)), ["user/delete"]);
     assert!(world.board.bearers().is_empty());
+    // Nor is somebody let in later who waits at the door with it.
+    world.say(op, json!({"type": "groupaction", "kind": "lock"}));
+    let waiting = world.connect();
+    let hello = json!({"type": "handshake", "version": ["2"], "id": "zoe", "wants": ["knock"]});
+    world.say(waiting, hello);
+    let join = json!({"type": "join", "kind": "join", "group": "test", "token": "t"});
+    world.say(waiting, join);
+    assert_eq!(world.take(waiting).last().unwrap()["kind"], "wait");
+    let bearers = world.board.bearers();
+    assert_eq!(bearers.iter().map(|bearer| bearer.conn).collect::<Vec<_>>(), [waiting]);
+    world.board.revoke(&[waiting], world.now);
+    world.settle();
+    let said = world.take(waiting);
+    assert_eq!(
+        (&said[0]["kind"], said[0]["value"].as_str()),
+        (&json!("fail"), Some("your token has been revoked"))
+    );
+    world.say(op, json!({"type": "groupaction", "kind": "unlock"}));
+    assert!(world.take(waiting).is_empty());
     // Whoever is not in by a token is not sent out like this.
     world.board.revoke(&[op], world.now);
     world.settle();

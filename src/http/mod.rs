@@ -127,16 +127,10 @@ async fn answer(
     config: Arc<Config>,
     context: &Arc<Context>,
 ) -> Response<Body> {
-    // RFC 9112 s3.2.
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return text(StatusCode::BAD_REQUEST, "A request has one Host header\n");
-    }
-    let host = host_of(&request);
-    // It goes into addresses that we give out. HTTP/1.0 may do without one.
-    if hosts > 0 && !is_host(&host) {
-        return text(StatusCode::BAD_REQUEST, "The Host header is no host\n");
-    }
+    let host = match host_of(&request) {
+        Ok(host) => host,
+        Err(why) => return text(StatusCode::BAD_REQUEST, why),
+    };
     let raw = request.uri().path();
     // A proxy that does not take its prefix off is as good.
     let raw = raw.strip_prefix(config.base()).filter(|rest| rest.starts_with('/')).unwrap_or(raw);
@@ -274,10 +268,21 @@ fn canonical_redirect(asked: &Asked) -> Option<Response<Body>> {
     Some(redirect(status, &format!("https://{canonical}{base}{path}{}", asked.query)))
 }
 
-fn host_of(request: &Request<Incoming>) -> String {
-    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+/// The Host header, which may be empty (RFC 9112 s3.2), or the authority of HTTP/2; or what is wrong with it.
+fn host_of(request: &Request<Incoming>) -> Result<String, &'static str> {
+    let given = request.headers().get_all(header::HOST);
+    let hosts = given.iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err("A request has one Host header\n");
+    }
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    header.or(authority).unwrap_or_default().to_owned()
+    let host = match given.iter().next() {
+        Some(host) => host.to_str().ok(),
+        None => Some(authority.unwrap_or_default()),
+    };
+    // It goes into addresses that we give out.
+    let host = host.filter(|host| host.is_empty() || is_host(host));
+    host.map(str::to_owned).ok_or("The Host header is no host\n")
 }
 
 /// Our address that a client has reached, as it spells it or as its connection has it.

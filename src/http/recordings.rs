@@ -204,7 +204,7 @@ async fn authorise(
     let shown = asked.request.headers().get(header::AUTHORIZATION);
     let shown = shown.and_then(|value| value.to_str().ok());
     let shown = match (shown, token_of(&asked.query)) {
-        (Some(shown), _) => shown.split(',').find_map(Authorization::parse),
+        (Some(shown), _) => Authorization::parse(shown),
         (None, Some(token)) => Some(Authorization::Bearer(token)),
         // No guess, no penalty: browsers ask like this to learn what is wanted.
         (None, None) => return Err(refusal(group)),

@@ -179,6 +179,9 @@ impl Group {
             "kick" => {
                 let dest = dest.ok_or(Error("no such user"))?;
                 let text = text_of(action.value)?;
+                if let Some(name) = self.members.get(&dest).map(|member| member.username.clone()) {
+                    self.bar(&name);
+                }
                 self.kick(shared, dest, Some(by), text, now);
                 self.settle(shared, now);
                 Ok(())

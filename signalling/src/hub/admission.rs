@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::Map;
 
-use super::join::{Login, Refused};
+use super::join::Login;
 use super::leave::NO_OP_TEXT;
+use super::refused::Refused;
 use super::{
     Event, Failure, JoinRequest, Joined, JoinedKind, Place, Shared, Traits, USER_DATA_BYTES_MAX,
     UserKind, What, merge, user_event,
 };
-use crate::door::{Entrant, succeeds};
+use crate::door::{Entrant, Title, succeeds};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::member::Member;
@@ -18,16 +19,8 @@ use crate::name::GroupName;
 use crate::permission::{OP, Permissions};
 use crate::time::{Now, UnixMs};
 
-/// Why somebody may pass a locked door.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Title {
-    /// For no reason.
-    None,
-    /// An operator says so.
-    Admitted,
-    /// It was in until its connection was lost, and was counted then.
-    Back,
-}
+/// What a connection reads, should it live after all, in whose place another one has come.
+const BACK_TEXT: &str = "you have come back on another connection";
 
 impl Group {
     /// The rules of admission, in Galene's order; then the new member's first messages.
@@ -42,7 +35,7 @@ impl Group {
         if let Some(text) = closing {
             return Err(Refused::new(Failure::Closed, text));
         }
-        let Login { username, permissions, expires, kept, .. } = login;
+        let Login { username, permissions, expires, kept, is_of_file, .. } = login;
         if self.is_orphan {
             return Err(Refused::no_such_group());
         }
@@ -70,12 +63,31 @@ impl Group {
             return Err(Refused::new(Failure::Internal, "the data of the join is too large"));
         }
         let is_op = permissions.has(OP);
-        let (group, token) = (request.group.clone(), (expires, kept));
-        let entrant = Entrant { id, group, username, permissions, token, data };
+        let entrant = Entrant {
+            id,
+            group: request.group.clone(),
+            username,
+            permissions,
+            is_of_file,
+            token: (expires, kept),
+            data,
+            title: Title::None,
+        };
+        // Operators show it as well, and all read what they show.
+        let (entrant, predecessor) = self.recognise(entrant, now);
         if !is_op {
-            let title = if self.is_back(&entrant, now) { Title::Back } else { Title::None };
+            let mut open = self.check_open(entrant.title, now.unix);
+            // One that is lost and still counted makes room for itself, once.
+            let is_short = match &open {
+                Ok(()) => self.lock.is_some(),
+                Err(Refused(failure, _)) => *failure == Failure::Full,
+            };
+            if let Some(predecessor) = predecessor.filter(|_| is_short) {
+                self.kick(shared, predecessor, None, BACK_TEXT.to_owned(), now);
+                open = self.check_open(entrant.title, now.unix);
+            }
             let knocks = shared.clients.get(&conn).is_some_and(|client| client.traits.knocks);
-            match self.check_open(title, now.unix) {
+            match open {
                 Err(Refused(Failure::Locked, why)) if knocks => {
                     return self.wait(shared, conn, entrant, why);
                 }
@@ -90,10 +102,17 @@ impl Group {
         Ok(())
     }
 
-    /// Whether somebody shows that it was in here until its connection was lost.
-    fn is_back(&mut self, entrant: &Entrant, now: Now) -> bool {
-        let is_present = self.members.values_mut().any(|member| succeeds(entrant, member));
-        self.door.is_back(entrant, now.mono) || is_present
+    /// Gives somebody its title if it shows that it was in here until its connection was lost; and the
+    /// connection, if that still counts as a member.
+    fn recognise(&mut self, entrant: Entrant, now: Now) -> (Entrant, Option<ConnId>) {
+        let present = self.members.iter_mut().find(|(_, member)| succeeds(&entrant, member));
+        let present = present.map(|(conn, member)| {
+            member.is_succeeded = true;
+            *conn
+        });
+        let is_back = self.door.is_back(&entrant, now.mono) || present.is_some();
+        let title = if is_back { Title::Back } else { Title::None };
+        (Entrant { title, ..entrant }, present)
     }
 
     /// Somebody is let in, whatever the rules say.
@@ -123,7 +142,7 @@ impl Group {
         }
         // Of all members: the recorder and sessions over WHIP and WHEP take places as well.
         let clients_max = description.clients_max.map_or(usize::MAX, |max| max as usize);
-        if self.members.len() >= clients_max && title != Title::Back {
+        if self.members.len() >= clients_max {
             return Err(Refused::new(Failure::Full, "too many users"));
         }
         Ok(())

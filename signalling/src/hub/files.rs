@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::join::Refused;
+use super::refused::Refused;
 use super::{Event, GROUPS_MAX, GroupFile, Hub, Message, Output, Shared, StatusReply, Waiting};
 use crate::group::Group;
 use crate::name::GroupName;
@@ -87,6 +87,7 @@ impl Group {
         match file {
             GroupFile::Found(description) => {
                 if self.adopt(description.clone()) {
+                    self.look_again_at_waiting(shared);
                     self.tell_changed(shared, true);
                     self.follow_all_consents(shared);
                 }

@@ -1,15 +1,14 @@
 //! Joining: who somebody claims to be, and what proves it. Admission is the next step.
 
-use serde_json::Map;
-
 use super::files::Unusable;
+use super::refused::{Claim, Refused};
 use super::{
-    CredentialCheck, Credentials, Event, Failure, Happening, Hub, JoinRequest, Joined, JoinedKind,
-    Output, Place, Proof, Secret, Shared, Verdict, Waiting, What,
+    CredentialCheck, Credentials, Failure, Hub, JoinRequest, Output, Place, Proof, Secret, Verdict,
+    Waiting,
 };
 use crate::group::Group;
 use crate::ids::ConnId;
-use crate::name::{GroupName, NameError, Username};
+use crate::name::{GroupName, Username};
 use crate::password::Password;
 use crate::permission::Permissions;
 use crate::time::{Now, UnixMs};
@@ -32,57 +31,16 @@ pub(super) struct Login {
     /// Whether the group's file names this user: it hears if its stored password cannot be checked,
     /// which would look like a wrong one otherwise.
     is_named: bool,
+    /// Whether the group's file says what it may do, and not a token.
+    pub(super) is_of_file: bool,
     /// When the token that gave it ends.
     pub(super) expires: Option<UnixMs>,
     /// The token's secret, if the server keeps it.
     pub(super) kept: Option<String>,
 }
 
-/// What somebody was who is not let in, as far as it has said.
-pub(super) struct Claim {
-    pub(super) group: String,
-    pub(super) client: String,
-    pub(super) username: String,
-}
-
-/// A refused join: why for programs, why for people.
-#[derive(Clone)]
-pub(super) struct Refused(pub(super) Failure, pub(super) String);
-
-impl Refused {
-    pub(super) fn new(failure: Failure, text: &str) -> Self {
-        Self(failure, text.to_owned())
-    }
-
-    pub(super) fn no_such_group() -> Self {
-        Self::new(Failure::NoSuchGroup, "group does not exist")
-    }
-
-    fn not_authorised() -> Self {
-        Self::new(Failure::NotAuthorised, "not authorised")
-    }
-
-    /// What is wrong with the name, so that nobody takes it for a wrong password.
-    fn bad_name(error: NameError) -> Self {
-        let text = format!("this username cannot be used: {error}; type another one");
-        Self(Failure::NotAuthorised, text)
-    }
-
-    /// The file has a mistake, which the log names: not for guests to read.
-    fn broken() -> Self {
-        Self::new(
-            Failure::Internal,
-            "this group has a mistake in its settings: tell who runs this server",
-        )
-    }
-
-    pub(super) fn internal() -> Self {
-        Self::new(Failure::Internal, "internal server error")
-    }
-}
-
 impl Hub {
-    /// A connection wants to be a member. Answered by [`Event::Joined`].
+    /// A connection wants to be a member. Answered by [`super::Event::Joined`].
     pub fn join(&mut self, conn: ConnId, mut request: JoinRequest) {
         // Who asks anew does not wait for what it has asked before.
         self.stop_waiting(conn);
@@ -193,31 +151,6 @@ impl Hub {
     }
 }
 
-impl Shared {
-    /// Somebody is not let in: it is told why, and stays connected.
-    pub(super) fn refuse(&mut self, conn: ConnId, claim: Claim, refusal: Refused) {
-        let Refused(failure, text) = refusal;
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.place = Place::Outside;
-        }
-        let joined = Joined {
-            kind: JoinedKind::Fail,
-            group: claim.group.clone(),
-            username: Username::parse(&claim.username).ok(),
-            permissions: Permissions::default(),
-            status: None,
-            data: Map::new(),
-            failure: Some(failure),
-            value: Some(text.clone()),
-        };
-        let Claim { group, client, username } = claim;
-        let what = What::Refused { why: text };
-        let happening = Happening { what, group, client, username };
-        self.outputs.push_back(Output::Happened(Box::new(happening)));
-        self.tell(conn, Event::Joined(Box::new(joined)));
-    }
-}
-
 impl Group {
     /// Who somebody claims to be, if the group's file says anything of that, and what has to be compared.
     fn credential_check(
@@ -252,6 +185,7 @@ impl Group {
             is_named: self.description.is_named(username.as_str()),
             permissions: self.description.permissions(user),
             username,
+            is_of_file: true,
             expires: None,
             kept: None,
         };
@@ -281,6 +215,7 @@ impl Group {
             username,
             permissions: Permissions::from_list(&grant.permissions),
             is_named: false,
+            is_of_file: false,
             expires: grant.expires,
             kept: grant.kept,
         })

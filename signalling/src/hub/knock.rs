@@ -1,11 +1,12 @@
 //! Knocking: who finds the door locked waits there if its client knows how to, until an operator lets it in,
 //! the group is unlocked, or an operator comes where one is needed. Ours, not Galene's.
 
+use std::time::Duration;
+
 use super::action::Refusal;
-use super::admission::Title;
-use super::join::{Claim, Refused};
+use super::refused::{Claim, Refused};
 use super::{Event, Failure, Hub, Joined, JoinedKind, Place, Shared, UserKind};
-use crate::door::Entrant;
+use crate::door::{Entrant, Title};
 use crate::group::Group;
 use crate::ids::ConnId;
 use crate::name::GroupName;
@@ -14,6 +15,9 @@ use crate::time::Now;
 
 /// What those read who were not let in, unless the operator has found other words.
 const REFUSED_TEXT: &str = "you were not let in";
+/// As many come in at once, and so long before as many more do.
+const AT_ONCE_MAX: usize = 20;
+const OPENING_INTERVAL: Duration = Duration::from_millis(100);
 /// What operators read who come too late.
 const NOBODY: Refusal = Refusal::Error("this user does not wait any more");
 
@@ -28,6 +32,16 @@ impl Hub {
         client.place = Place::Outside;
         self.within(&name, |group, shared| group.take_from_door(shared, conn));
         Some(name)
+    }
+
+    /// Somebody has lost its token: it waits no longer, if it does.
+    pub(super) fn turn_away_revoked(&mut self, conn: ConnId, text: &str) {
+        let client = self.shared.clients.get(&conn);
+        if let Some(Place::Waiting(name)) = client.map(|client| &client.place) {
+            let name = name.clone();
+            let refused = Refused::new(Failure::NotAuthorised, text);
+            self.within(&name, |group, shared| group.turn_away(shared, conn, refused));
+        }
     }
 }
 
@@ -71,15 +85,40 @@ impl Group {
         }
     }
 
-    /// Lets those in for whom the door has opened.
+    /// Lets those in for whom the door has opened: some now, the others soon. Each is news to all members, and
+    /// the other groups wait meanwhile.
     pub(super) fn open_door(&mut self, shared: &mut Shared, now: Now) {
-        let waiting: Vec<ConnId> = self.door.waiting().map(|(conn, _)| conn).collect();
-        for conn in waiting {
-            match self.check_open(Title::None, now.unix) {
+        let waiting: Vec<(ConnId, Title)> =
+            self.door.waiting().map(|(conn, entrant)| (conn, entrant.title)).collect();
+        for (number, (conn, title)) in waiting.into_iter().enumerate() {
+            match self.check_open(title, now.unix) {
+                Ok(()) if number >= AT_ONCE_MAX => {
+                    shared.openings.insert((now.mono + OPENING_INTERVAL, self.name.clone()));
+                    return;
+                }
                 Ok(()) => self.let_in(shared, conn, now),
-                Err(Refused(Failure::Locked, _)) => return,
+                Err(Refused(Failure::Locked, _)) => {}
                 Err(refused) => self.turn_away(shared, conn, refused),
             }
+        }
+    }
+
+    /// The file says something else than when those who wait were looked at.
+    pub(super) fn look_again_at_waiting(&mut self, shared: &mut Shared) {
+        let description = &self.description;
+        let is_elsewhere = description.listing.redirect.is_some();
+        let mut lost = Vec::new();
+        for (conn, entrant) in self.door.waiting_mut() {
+            let user = description.user(entrant.username.as_str());
+            match user.filter(|user| user.password.is_some()) {
+                _ if is_elsewhere => lost.push(conn),
+                _ if !entrant.is_of_file => {}
+                Some(user) => entrant.permissions = description.permissions(user),
+                None => lost.push(conn),
+            }
+        }
+        for conn in lost {
+            self.turn_away(shared, conn, Refused::not_authorised());
         }
     }
 

@@ -45,9 +45,16 @@ impl Hub {
         true
     }
 
-    /// Those who neither chat nor hear of it, with the secrets of the kept tokens that let them
-    /// in: somebody may take these back.
+    /// Those who neither chat nor hear of it, and those who wait at a door, with the secrets of the kept
+    /// tokens that let them in: somebody may take these back.
     pub fn bearers(&self) -> Vec<Bearer> {
+        let waiting = self.groups.values().flat_map(|group| {
+            group.door.waiting().filter_map(|(conn, entrant)| {
+                let realm = group.description.realm(&group.name);
+                let secret = entrant.token.1.clone()?;
+                Some(Bearer { conn, group: group.name.clone(), realm, secret })
+            })
+        });
         let bearers = self.shared.bearers.iter();
         bearers
             .filter_map(|(conn, secret)| {
@@ -56,12 +63,14 @@ impl Hub {
                 let (group, secret) = (group.name.clone(), secret.clone());
                 Some(Bearer { conn: *conn, group, realm, secret })
             })
+            .chain(waiting)
             .collect()
     }
 
     /// Sends those out whose token has been taken back.
     pub fn revoke(&mut self, conns: &[ConnId], now: Now) {
         for conn in conns {
+            self.turn_away_revoked(*conn, REVOKED_TEXT);
             // It may have left since somebody looked.
             if self.shared.bearers.contains_key(conn) {
                 self.send_out(*conn, REVOKED_TEXT, now);
@@ -124,6 +133,14 @@ impl Group {
         self.note(shared, conn, What::Kicked { by: who, message: message.clone() });
         shared.tell(conn, Event::Kicked { by, dest, message });
         self.remove_member(shared, conn, now);
+    }
+
+    /// Whoever was sent out on purpose does not come back as somebody that it was before, or is as well.
+    pub(super) fn bar(&mut self, name: &Username) {
+        self.door.forget_name(name);
+        for namesake in self.members.values_mut().filter(|member| member.username == *name) {
+            namesake.is_succeeded = true;
+        }
     }
 
     /// Kicks everybody, for the same reason.

@@ -119,6 +119,9 @@ impl Group {
             }
             Operation::Kick { client, message } => {
                 let conn = self.known(&client)?;
+                if let Some(name) = self.members.get(&conn).map(|member| member.username.clone()) {
+                    self.bar(&name);
+                }
                 self.kick(shared, conn, None, message, now);
                 self.settle(shared, now);
             }

@@ -18,6 +18,7 @@ mod live;
 mod media;
 mod publish;
 mod recording;
+mod refused;
 mod shared;
 mod speak;
 mod standing;
@@ -52,6 +53,7 @@ pub use event::{
 pub use live::{NotDone, Operation};
 pub use media::{MediaEvent, MediaRequest};
 pub use recording::{RecordOrder, RecordedStream};
+use refused::Refused;
 use shared::{Client, MediaOwner, MediaRole, Place, Shared};
 pub use speak::Utterance;
 use standing::user_event;
@@ -130,6 +132,11 @@ impl Hub {
                 group.tell_speakers(shared, now);
             }
         }
+        while let Some((_, name)) = due(&mut shared.openings, |(at, _)| *at <= now.mono) {
+            if let Some(group) = groups.get_mut(&name) {
+                group.open_door(shared, now);
+            }
+        }
         while let Some((_, conn)) = due(&mut self.shared.expiries, |(at, _)| *at <= now.mono) {
             self.send_out(conn, leave::EXPIRED_TEXT, now);
         }
@@ -143,6 +150,7 @@ impl Hub {
     /// Others stay for as long as there is chat in them that a newcomer would be shown.
     fn evict(&mut self, now: Now) {
         self.groups.retain(|_, group| {
+            group.door.forget(now.mono);
             let age = Duration::from_millis(group.description.history_age_ms);
             let is_idle = group.is_deserted() && group.touched_at + age < now.mono;
             !(is_idle && (group.is_orphan || !group.description.listing.is_public))
@@ -230,7 +238,8 @@ impl Hub {
     /// Lets nobody in any more, and tells members how long they may stay.
     pub fn announce_end(&mut self, text: &str, seconds: u32) {
         self.closing = Some(text.to_owned());
-        for group in self.groups.values() {
+        for group in self.groups.values_mut() {
+            group.close_door(&mut self.shared, &Refused::new(Failure::Closed, text));
             self.shared.tell_many(group.chatting(), Event::Stopping { seconds });
         }
     }

@@ -63,6 +63,8 @@ pub(super) struct Shared {
     pub(super) retries: BTreeSet<(Duration, ConnId, StreamId)>,
     /// When groups are told who speaks.
     pub(super) speeches: BTreeSet<(Duration, GroupName)>,
+    /// When groups let more of those in who wait at an open door.
+    pub(super) openings: BTreeSet<(Duration, GroupName)>,
     /// When those who neither chat nor hear of it lose their token.
     pub(super) expiries: BTreeSet<(Duration, ConnId)>,
     /// The secrets of the kept tokens that let these in.
@@ -84,6 +86,7 @@ impl Shared {
             announcements: BTreeSet::new(),
             retries: BTreeSet::new(),
             speeches: BTreeSet::new(),
+            openings: BTreeSet::new(),
             expiries: BTreeSet::new(),
             bearers: HashMap::new(),
             outputs: VecDeque::new(),
@@ -100,7 +103,9 @@ impl Shared {
         let retry = self.retries.first().map(|(at, _, _)| *at);
         let expiry = self.expiries.first().map(|(at, _)| *at);
         let speech = self.speeches.first().map(|(at, _)| *at);
-        announcement.into_iter().chain(retry).chain(expiry).chain(speech).min()
+        let opening = self.openings.first().map(|(at, _)| *at);
+        let times = [announcement, retry, expiry, speech, opening];
+        times.into_iter().flatten().min()
     }
 
     /// A connection is there, in no group so far.

@@ -31,7 +31,7 @@ pub(super) async fn authorise(
         // No guess, no penalty: browsers ask like this to learn what is wanted.
         return Err(refusal());
     };
-    let shown = header.split(',').find_map(Authorization::parse);
+    let shown = Authorization::parse(&header);
     let why = match &shown {
         None => AuthFailure::Malformed,
         Some(Authorization::Bearer(_)) => AuthFailure::Token,
