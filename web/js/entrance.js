@@ -3,6 +3,7 @@
 import { byId } from './element.js';
 import { forgetToken, takeToken } from './invitation.js';
 import { t } from './language.js';
+import { visible } from './names.js';
 import { sentence } from './notices.js';
 import { prefer, preferences } from './preferences.js';
 import { withoutWebRtc } from './requirements.js';
@@ -94,7 +95,7 @@ export function refuse(text) {
 
 async function submit(event) {
     event.preventDefault();
-    const username = visible(byId('username').value).trim();
+    const username = tidy(byId('username').value).trim();
     const password = byId('password').value;
     const objection = objectionTo(username);
     if (objection) {
@@ -122,13 +123,13 @@ async function submit(event) {
     enter(credentials);
 }
 
-/** What is wrong with a name, before the server says so less kindly. */
 /** The text without what cannot be seen, which keyboards and pages leave in it; joiners stay where they join. */
-function visible(text) {
-    return text.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}]/gu, '')
+function tidy(text) {
+    return visible(text)
         .replace(/(?<![^\0-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\0-\x7f])/g, '');
 }
 
+/** What is wrong with a name, before the server says so less kindly. */
 function objectionTo(username) {
     if (username === '')
         return token ? '' : t('Please enter your name.');
