@@ -511,8 +511,8 @@ describe('knocking', { concurrency: 1 }, () => {
         await isLocked(false);
         const ann = await join('ann');
         const send = async () => {
-            await sendAnn(teacher, { rooms: ['1'], until: null, hasVoice: false });
-            await isAt(ann, 'lecture/1');
+            await sendAnn(teacher, { rooms: ['2'], until: null, hasVoice: false }, '2');
+            await isAt(ann, 'lecture/2');
         };
         const lose = async () => {
             await sees(teacher, '');
@@ -529,7 +529,7 @@ describe('knocking', { concurrency: 1 }, () => {
         assert.equal(await ann.locator('#outside').count(), 0);
         await press(teacher, 'Let in');
         await ann.waitForSelector('.notice:has-text("has let you in again")');
-        await isAt(ann, 'lecture/1');
+        await isAt(ann, 'lecture/2');
         // The time of the rooms is up meanwhile.
         await lose();
         await ann.evaluate(() => { window.aula.state.breakouts.plan.until = 1; });

@@ -108,9 +108,9 @@ export const press = async (page, label) => {
 /** Waits until `page` is a member of `group`. */
 export const isAt = (page, group) => until(group, () => page.evaluate(
     (group) => window.aula.connection.group === group && window.aula.connection.isJoined, group));
-/** Sends ann to room 1; `plan` is what else changes of the plan. */
-export const sendAnn = (page, plan = {}) => page.evaluate((plan) => {
+/** Sends ann to a room; `plan` is what else changes of the plan. */
+export const sendAnn = (page, plan = {}, room = '1') => page.evaluate(([plan, room]) => {
     const { breakouts } = window.aula.state;
     const { data } = [...breakouts.main.users.values()].find(({ username }) => username === 'ann');
-    breakouts.change({ ...plan, people: { [data.person]: { room: '1', name: 'ann' } } });
-}, plan);
+    breakouts.change({ ...plan, people: { [data.person]: { room, name: 'ann' } } });
+}, [plan, room]);
