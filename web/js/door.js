@@ -8,9 +8,10 @@ import { DoorAnnouncer } from './door-announcer.js';
 import { DoorCard } from './door-card.js';
 import { byId, element } from './element.js';
 import { need, t } from './language.js';
-import { nameOf, visible } from './names.js';
+import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
 import { state } from './state.js';
+import { visible } from './visible.js';
 
 await need('tools');
 

@@ -3,7 +3,6 @@
 import { byId } from './element.js';
 import { forgetToken, takeToken } from './invitation.js';
 import { t } from './language.js';
-import { visible } from './names.js';
 import { sentence } from './notices.js';
 import { prefer, preferences } from './preferences.js';
 import { withoutWebRtc } from './requirements.js';
@@ -95,6 +94,14 @@ export function refuse(text) {
 
 async function submit(event) {
     event.preventDefault();
+    byId('join-button').disabled = true;
+    let tidy;
+    try {
+        ({ tidy } = await import('./visible.js'));
+    } catch {
+        refuse(t('The server cannot be reached. Check the network, and try again.'));
+        return;
+    }
     const username = tidy(byId('username').value).trim();
     const password = byId('password').value;
     const objection = objectionTo(username);
@@ -107,7 +114,6 @@ async function submit(event) {
     prefer('start', byId('start').value);
     prefer('joinMuted', byId('join-muted').checked);
     byId('join-error').textContent = '';
-    byId('join-button').disabled = true;
     byId('join-button').textContent = t('Joining…');
     let credentials = { username, password };
     if (token) {
@@ -121,12 +127,6 @@ async function submit(event) {
         }
     }
     enter(credentials);
-}
-
-/** The text without what cannot be seen, which keyboards and pages leave in it; joiners stay where they join. */
-function tidy(text) {
-    return visible(text)
-        .replace(/(?<![^\0-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\0-\x7f])/g, '');
 }
 
 /** What is wrong with a name, before the server says so less kindly. */

@@ -2,11 +2,12 @@
 
 import { byId, element } from './element.js';
 import { need, number, t } from './language.js';
-import { nameOf, visible } from './names.js';
+import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
 import { randomId } from './random.js';
 import './tools-style.js';
 import { FILE_MAX_BYTES, Transfer } from './transfer.js';
+import { visible } from './visible.js';
 
 await need('tools');
 

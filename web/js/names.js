@@ -6,16 +6,6 @@ import { state } from './state.js';
 
 /** Digits of the number that tell people of the same name apart. */
 const MARK_DIGITS = 3;
-/** The flags of England, Scotland and Wales: tags, which nobody sees, follow a black one. */
-const FLAGS = ['gbeng', 'gbsct', 'gbwls'].map((code) => String.fromCodePoint(
-    0x1f3f4, ...[...code].map((letter) => 0xe0000 + letter.charCodeAt()), 0xe007f));
-/** Flags; and what cannot be seen or turns what stands beside it, but for joiners. */
-const UNSEEN = new RegExp(String.raw`(${FLAGS.join('|')})|(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]`, 'gu');
-
-/** The text without what cannot be seen; flags stay whole. */
-export function visible(text) {
-    return text.replace(UNSEEN, '$1');
-}
 
 /** The name of {id, username} among `users`; of several Annas each gets a mark, the same for all who see it. */
 export function nameOf(user, users = state.connection?.users) {
