@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 import { ALL, COLOURS, faultsOf, NO_COLOURS } from './peer/axe.js';
 import { joinGroup, openPage, peopleOf, screenshot } from './peer/browser.js';
-import { crowd, watchPage } from './peer/door.js';
+import { crowd, focused, hears, isAt, isIn, press, sees, sendAnn, sent, waiting, watchPage } from './peer/door.js';
 import { fillClass } from './peer/pretend.js';
 import { ORIGIN } from './peer/server.js';
 import { lower, raise, stepsWith } from './peer/stage.js';
@@ -21,6 +21,7 @@ const GROUP = {
 };
 const SIZES = [
     ['desktop', { width: 1366, height: 768 }, 'light', ALL],
+    ['phone', { width: 360, height: 740 }, 'light', ALL],
     ['phone', { width: 360, height: 740 }, 'dark', COLOURS],
     ['zoom-200', { width: 683, height: 384 }, 'light', NO_COLOURS],
 ];
@@ -76,29 +77,6 @@ describe('knocking', { concurrency: 1 }, () => {
     const isLocked = async (wanted, page = teacher) => {
         await page.evaluate((wanted) => window.aula.connection.groupAction(wanted ? 'lock' : 'unlock'), wanted);
         await page.waitForSelector('#room-locked', { state: wanted ? 'visible' : 'hidden' });
-    };
-    /** Those on the card of `page`, in their order: `ann, bob`. */
-    const waiting = (page) => page.evaluate(
-        () => [...document.querySelectorAll('#door-list .door-name')].map(({ textContent }) => textContent).join(', '));
-    const sees = (page, names) => until(`“${names}” at the door`, async () => {
-        const now = await waiting(page);
-        return now === names || Promise.reject(new Error(now));
-    });
-    const isIn = async (page) => {
-        await page.waitForSelector('#room:not([hidden])');
-        assert.equal(await page.locator('#outside').count(), 0);
-    };
-    const focused = (page) => page.evaluate(
-        () => document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.tagName);
-    const hears = (page, pattern) => until(`“${pattern}”`, async () => {
-        const told = await page.evaluate(() => window.announced);
-        return told.some((text) => pattern.test(text)) || Promise.reject(new Error(told.join(' | ')));
-    });
-    const sent = (page, kind) => page.evaluate((kind) => window.sent.filter((one) => one.kind === kind).length, kind);
-    /** A press right after the list has moved does nothing, so it is pressed when a person would. */
-    const press = async (page, label) => {
-        await sleep(600);
-        await page.click(`#door button:has-text("${label}"), #door button[aria-label="${label}"]`);
     };
     before(async () => {
         ({ server, browser } = await raise({
@@ -321,9 +299,31 @@ describe('knocking', { concurrency: 1 }, () => {
         await isIn(ann);
     });
 
+    test('an operator who comes back is told nothing anew', async () => {
+        await isLocked(true);
+        await teacher.evaluate(() => { window.announced.length = 0; });
+        await knock('ann');
+        await sees(teacher, 'ann');
+        await hears(teacher, /ann would/);
+        await teacher.evaluate(() => {
+            Object.assign(window, { isLate: true, announced: [], chimes: 0 });
+            window.sockets.at(-1).close();
+        });
+        await sees(teacher, '');
+        await sees(teacher, 'ann');
+        await teacher.evaluate(() => { window.isLate = false; });
+        await knock('cem');
+        await hears(teacher, /come in/);
+        const told = await teacher.evaluate(() => window.announced.filter((text) => /come in/.test(text)));
+        assert.deepEqual([told, await teacher.evaluate(() => window.chimes)], [['cem would like to come in.'], 1]);
+        await press(teacher, 'Let all in');
+        for (const page of pages)
+            await isIn(page);
+    });
+
     test('names are shown as they are meant, whatever they are', async () => {
         await isLocked(true);
-        const names = ['<b>bold</b>', 'فاطمة الزهراء', '👩‍🏫 Zoë', 'W'.repeat(80)];
+        const names = ['<b>bold</b>', 'فاطمة الزهراء', '👩‍🏫 Zoë', '\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f} Isla', 'W'.repeat(80)];
         for (const name of names)
             await knock(name);
         await sees(teacher, names.join(', '));
@@ -338,7 +338,7 @@ describe('knocking', { concurrency: 1 }, () => {
         const shown = await teacher.evaluate(() => {
             const { connection } = window.aula;
             const say = (message) => connection.hear({ type: 'knock', kind: 'add', ...message });
-            say({ id: 'a', username: 'evil\u202eeman\u0007\n' });
+            say({ id: 'a', username: 'evil\u202e\u{e0067}eman\u0007\n\u{1f3f4}\u{e0067}\u{e0062}\u{e007f}' });
             say({ id: 'b', username: 'x'.repeat(5_000) });
             say({ id: 'c', username: '' });
             say({ id: 'd' });
@@ -353,7 +353,7 @@ describe('knocking', { concurrency: 1 }, () => {
             return connection.knocking.size;
         });
         assert.ok(shown <= 1_000, `${shown} are taken`);
-        await until('them', async () => /^evileman, x{80}…, \(anonymous\)/.test(await waiting(teacher)));
+        await until('them', async () => /^evileman🏴, x{80}…, \(anonymous\)/.test(await waiting(teacher)));
         await teacher.evaluate(() => {
             window.aula.connection.knocking.clear();
             window.aula.connection.hear({ type: 'knock', kind: 'delete', id: 'a' });
@@ -408,6 +408,11 @@ describe('knocking', { concurrency: 1 }, () => {
             await teacher.click('.menu .is-danger');
             await teacher.waitForSelector('#ask[open]');
         };
+        // What cannot be loaded is said, and loaded the next time.
+        await teacher.route('**/js/operating.js', (route) => route.abort(), { times: 1 });
+        await teacher.click('.person-button:has-text("ann")');
+        await teacher.waitForSelector('.notice-error:has-text("cannot be reached")');
+        await teacher.keyboard.press('Escape');
         await remove();
         await teacher.check('#ask-lock');
         await screenshot(teacher, 'knock-remove');
@@ -426,10 +431,12 @@ describe('knocking', { concurrency: 1 }, () => {
 
     test('who was inside comes back into a locked group unasked', async () => {
         await isLocked(false);
-        const ann = await join('ann');
+        const ann = await join('ann', { start: 'both' });
+        const tiles = (count) => until(`${count} tiles`, async () => await ann.locator('.tile').count() === count);
         await isLocked(true);
         await ann.evaluate(() => window.sockets.at(-1).close());
         await ann.waitForSelector('body[data-connection=joined] #banner[data-mood=good]');
+        await tiles(1);
         assert.equal(await waiting(teacher), '');
         // Whom the server does not know any more, as after a restart, waits in the room.
         await ann.fill('#chat-input', 'I was about to');
@@ -439,11 +446,13 @@ describe('knocking', { concurrency: 1 }, () => {
         });
         await ann.waitForSelector('#stage #outside');
         await ann.waitForSelector('#banner', { state: 'hidden' });
+        assert.equal(await ann.locator('.tile').count(), 0, 'nothing of before is left');
         await sees(teacher, 'ann');
         await press(teacher, 'Let in');
         await ann.waitForSelector('#outside', { state: 'detached' });
         await until('ann', async () => (await peopleOf(teacher)).join() === 'ann,teacher');
         assert.equal(await ann.inputValue('#chat-input'), 'I was about to');
+        await tiles(1);
         await ann.evaluate(() => window.sockets.at(-1).close());
         await ann.click('#outside button:has-text("Do not wait any longer")');
         await ann.waitForSelector('#join-button:not([disabled])');
@@ -468,16 +477,9 @@ describe('knocking', { concurrency: 1 }, () => {
             { rooms: ['1'], people: {}, until: null, hasVoice: false }));
         await until('the plan', () => teacher.evaluate(() => window.aula.state.breakouts.isRunning));
         await teacher.evaluate(() => window.aula.state.breakouts.visit('1'));
-        const isAt = (page, group) => until(group, () => page.evaluate(
-            (group) => window.aula.connection.group === group && window.aula.connection.isJoined, group));
         await isAt(teacher, 'lecture/1');
         await isLocked(true);
-        const send = () => teacher.evaluate(() => {
-            const { breakouts } = window.aula.state;
-            const { data } = [...breakouts.main.users.values()].find(({ username }) => username === 'ann');
-            breakouts.change({ people: { [data.person]: { room: '1', name: 'ann' } } });
-        });
-        await send();
+        await sendAnn(teacher);
         await ann.waitForSelector('#stage #outside');
         assert.equal(await ann.isVisible('#banner'), false);
         await screenshot(ann, 'knock-room');
@@ -496,13 +498,50 @@ describe('knocking', { concurrency: 1 }, () => {
         // Sent back, and sent again, she would rather be with the others.
         await teacher.evaluate(() => window.aula.state.breakouts.change({ people: {} }));
         await isAt(ann, 'lecture');
-        await send();
+        await sendAnn(teacher);
         await ann.waitForSelector('#stage #outside');
         await ann.click('#outside button');
         await isAt(ann, 'lecture');
         assert.equal(await ann.locator('#outside').count(), 0);
         await teacher.evaluate(() => window.aula.state.breakouts.change(false));
         await isAt(teacher, 'lecture');
+    });
+
+    test('who is in a room when the main group does not take them back is told so', async () => {
+        await isLocked(false);
+        const ann = await join('ann');
+        const send = async () => {
+            await sendAnn(teacher, { rooms: ['2'], until: null, hasVoice: false }, '2');
+            await isAt(ann, 'lecture/2');
+        };
+        const lose = async () => {
+            await sees(teacher, '');
+            await ann.evaluate(() => {
+                window.isForgotten = true;
+                window.sockets.findLast(({ isMain }) => isMain).close();
+            });
+            await ann.waitForSelector('.notice:has-text("you are waiting at its door")');
+            await sees(teacher, 'ann');
+        };
+        await send();
+        await isLocked(true);
+        await lose();
+        assert.equal(await ann.locator('#outside').count(), 0);
+        await press(teacher, 'Let in');
+        await ann.waitForSelector('.notice:has-text("has let you in again")');
+        await isAt(ann, 'lecture/2');
+        // The time of the rooms is up meanwhile.
+        await lose();
+        await ann.evaluate(() => { window.aula.state.breakouts.plan.until = 1; });
+        await ann.waitForSelector('#stage #outside .outside-reason:has-text("This group is locked.")');
+        await teacher.evaluate(() => window.aula.state.breakouts.change(false));
+        await press(teacher, 'Let in');
+        await isAt(ann, 'lecture');
+        await send();
+        await lose();
+        await press(teacher, 'Don’t let in');
+        await ann.waitForSelector('#join-error:has-text("A teacher did not let you in.")');
+        await teacher.evaluate(() => window.aula.state.breakouts.change(false));
     });
 
     test('with a server that does not know it all is as before', async () => {
@@ -548,7 +587,7 @@ describe('knocking', { concurrency: 1 }, () => {
         });
         await until('forty', async () => await other.locator('#door-list li').count() === 40);
         await look(other, 'knock-door');
-        await look(guest, 'knock-outside', SIZES.slice(0, 2));
+        await look(guest, 'knock-outside', SIZES.slice(0, 3));
         await sees(helper, 'Zoë, فاطمة');
         for (const [page, name] of [[helper, 'door'], [fatima, 'outside']]) {
             await screenshot(page, `knock-${name}-ar`);

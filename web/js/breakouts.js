@@ -138,7 +138,9 @@ export class Breakouts {
             this.#closed.clear();
         }
         const isOpen = wanted === '' || this.plan.rooms.includes(wanted) && !this.#closed.has(wanted);
-        if (isOpen && wanted !== this.room && this.main.isJoined)
+        const { main } = this;
+        // Back at least to its door.
+        if (isOpen && wanted !== this.room && (main.isJoined || wanted === '' && main.state === 'knocking'))
             this.#go(wanted);
     }
 

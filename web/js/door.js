@@ -11,6 +11,7 @@ import { need, t } from './language.js';
 import { nameOf } from './names.js';
 import { announce, notify } from './notices.js';
 import { state } from './state.js';
+import { visible } from './visible.js';
 
 await need('tools');
 
@@ -23,7 +24,7 @@ const EACH_MS = 125;
 /** As many characters of a name are shown as the form lets people write. */
 const NAME_MAX = 80;
 
-/** The memberships in which we are operators, and a number for each. */
+/** The memberships in which we are operators, and for each a number and whether it has told all who wait. */
 const connections = new Map();
 /** Whom we let in or refuse, until the server says so; and what of it is still to be sent: [kind, entry]. */
 const asked = new Set();
@@ -48,15 +49,28 @@ const card = new DoorCard({
 export function follow(connection) {
     if (connections.has(connection))
         return;
-    connections.set(connection, made);
+    const here = { number: made, isSure: false };
+    connections.set(connection, here);
     made += 1;
+    // After each join they are told one by one.
+    const learn = () => connection.whenDealtWith(() => {
+        here.isSure = true;
+        drawSoon();
+    });
     connection.addEventListener('knock', drawSoon);
-    connection.addEventListener('joined', drawSoon);
+    connection.addEventListener('joined', ({ detail }) => {
+        if (detail.kind === 'join')
+            learn();
+        drawSoon();
+    });
     connection.addEventListener('state', ({ detail }) => {
+        here.isSure = false;
         if (detail.state === 'closed')
             connections.delete(connection);
         drawSoon();
     });
+    if (connection.isJoined)
+        learn();
     drawSoon();
 }
 
@@ -71,7 +85,7 @@ document.addEventListener('languagechange', () => drawSoon());
 
 /** Those who wait, in the order in which they came: {key, id, connection, name, place, isAsked}. */
 function entries() {
-    return [...connections].filter(([connection]) => connection.can('op')).flatMap(([connection, number]) => (
+    return [...connections].filter(([connection]) => connection.can('op')).flatMap(([connection, { number }]) => (
         [...connection.knocking.values()].map((user) => {
             const key = `${number} ${user.id}`;
             return {
@@ -83,9 +97,11 @@ function entries() {
 
 /** The name without what cannot be seen or turns what stands beside it. */
 function shown(user, others) {
-    const name = nameOf(user, others).replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '');
+    const name = visible(nameOf(user, others));
     const characters = [...name];
-    return characters.length > NAME_MAX ? `${characters.slice(0, NAME_MAX).join('')}…` : name.trim() || t('(anonymous)');
+    // Of a flag that is cut nothing unseen may stay.
+    return characters.length > NAME_MAX ? `${visible(characters.slice(0, NAME_MAX).join(''))}…`
+        : name.trim() || t('(anonymous)');
 }
 
 function drawSoon() {
@@ -98,7 +114,7 @@ function draw() {
     const all = entries();
     const keys = new Set(all.map(({ key }) => key));
     // After a lost connection they are told again, and are no news.
-    const isSure = [...connections.keys()].every(({ isJoined }) => isJoined);
+    const isSure = [...connections.values()].every((here) => here.isSure);
     for (const key of [...seen, ...asked]) {
         if (isSure && !keys.has(key)) {
             seen.delete(key);

@@ -94,7 +94,15 @@ export function refuse(text) {
 
 async function submit(event) {
     event.preventDefault();
-    const username = visible(byId('username').value).trim();
+    byId('join-button').disabled = true;
+    let tidy;
+    try {
+        ({ tidy } = await import('./visible.js'));
+    } catch {
+        refuse(t('The server cannot be reached. Check the network, and try again.'));
+        return;
+    }
+    const username = tidy(byId('username').value).trim();
     const password = byId('password').value;
     const objection = objectionTo(username);
     if (objection) {
@@ -106,7 +114,6 @@ async function submit(event) {
     prefer('start', byId('start').value);
     prefer('joinMuted', byId('join-muted').checked);
     byId('join-error').textContent = '';
-    byId('join-button').disabled = true;
     byId('join-button').textContent = t('Joining…');
     let credentials = { username, password };
     if (token) {
@@ -123,12 +130,6 @@ async function submit(event) {
 }
 
 /** What is wrong with a name, before the server says so less kindly. */
-/** The text without what cannot be seen, which keyboards and pages leave in it; joiners stay where they join. */
-function visible(text) {
-    return text.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}]/gu, '')
-        .replace(/(?<![^\0-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\0-\x7f])/g, '');
-}
-
 function objectionTo(username) {
     if (username === '')
         return token ? '' : t('Please enter your name.');

@@ -7,6 +7,7 @@ import { announce, notify } from './notices.js';
 import { randomId } from './random.js';
 import './tools-style.js';
 import { FILE_MAX_BYTES, Transfer } from './transfer.js';
+import { visible } from './visible.js';
 
 await need('tools');
 
@@ -64,7 +65,7 @@ export class Files {
         if (!isOffer)
             return;
         // What turns the direction of writing would let one kind of file look like another.
-        const name = String(value.name || 'file').replace(/[\p{Cc}\p{Cf}]/gu, '');
+        const name = visible(String(value.name || 'file')).replace(/[\u200c\u200d]/g, '');
         const file = { name: name || 'file', size: value.size };
         const waiting = [...this.transfers.values()].filter((transfer) => (
             !transfer.isSending && transfer.peer.id === source && transfer.state === 'offered'));

@@ -64,6 +64,9 @@ export function listen(mine) {
     });
     on('notice', notice);
     on('order', ({ kind, message }) => obey(kind, message));
+    // It may have come to the door while the page showed a room.
+    if (connection.state === 'knocking')
+        stateChanged('knocking', connection.lockWords);
 }
 
 /** An operator, or the server, has put us out. */
@@ -77,10 +80,13 @@ export function kicked({ text, by }) {
 function stateChanged(now, text) {
     document.body.dataset.connection = now;
     if (now === 'knocking') {
-        import('./outside.js').then(({ waitOutside }) => waitOutside(text), () => state.room.connection.leave());
+        const { room } = state;
+        import('./outside.js').then(({ waitOutside }) => waitOutside(room, text),
+            () => state.room === room && room.connection.leave());
         return;
     }
-    if (now === 'closed' && state.breakouts.room !== '' && !state.room.hasEntered) {
+    const { main, room: place } = state.breakouts;
+    if (now === 'closed' && place !== '' && !state.room.hasEntered && main.state !== 'closed') {
         const mine = state.room;
         if (state.room.refusal === null)
             setTimeout(() => state.room === mine && state.breakouts.again(), RETRY_MS);

@@ -22,10 +22,14 @@ export function enter(credentials) {
     });
     connection.addEventListener('kicked', ({ detail }) => kicked(detail));
     connection.addEventListener('state', ({ detail }) => {
+        const other = state.room?.connection;
+        if (!other || other === connection)
+            return;
         // Whoever is out of the main group is out of its rooms.
-        if (detail.state === 'closed' && state.room && state.room.connection !== connection
-            && state.room.connection.state !== 'closed')
-            state.room.connection.leave();
+        if (detail.state === 'closed' && other.state !== 'closed')
+            other.leave();
+        else if (detail.state === 'knocking')
+            import('./outside.js').then(({ tellInRoom }) => tellInRoom(connection), () => {});
     });
     settle(connection, credentials);
     connection.join(state.groupName, credentials);

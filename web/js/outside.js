@@ -6,7 +6,7 @@
 
 import { hideBanner } from './banner.js';
 import { byId, element, icon } from './element.js';
-import { showStatus } from './entrance.js';
+import { failureText, showStatus } from './entrance.js';
 import { dateTime, need, t } from './language.js';
 import { announce, notify, sentence } from './notices.js';
 import { prefer } from './preferences.js';
@@ -23,15 +23,42 @@ const WORDS_MAX = 500;
 /** What is on the page while we wait; null otherwise. */
 let wait = null;
 
-/** We have been told to wait, with the words of the lock; perhaps again, after a lost connection. */
-export function waitOutside(words) {
-    const { room } = state;
+/** The main group at whose door we wait while the page shows a room; null otherwise. */
+let elsewhere = null;
+
+/** In `room` we have been told to wait, with the words of the lock; perhaps again, after a lost connection. */
+export function waitOutside(room, words) {
     // While this was loaded it may have changed.
-    if (room?.connection.state !== 'knocking')
+    if (state.room !== room || room.connection.state !== 'knocking')
         return;
     if (wait?.room !== room)
         wait = new Wait(room);
     wait.show(words);
+}
+
+/** The membership of the main group waits at its door while the page shows a room: says so, and how it ends. */
+export function tellInRoom(main) {
+    const isInRoom = () => Boolean(state.room) && state.room.connection !== main;
+    if (elsewhere === main || main.state !== 'knocking' || !isInRoom())
+        return;
+    elsewhere = main;
+    const stop = new AbortController();
+    const on = (name, handler) => main.addEventListener(name, ({ detail }) => handler(detail), { signal: stop.signal });
+    on('state', ({ state: now }) => {
+        if (now !== 'joined' && now !== 'closed')
+            return;
+        stop.abort();
+        elsewhere = null;
+        if (now === 'joined' && isInRoom())
+            notify(t('The main group has let you in again.'), 'info');
+    });
+    // The room ends with it, and the page says why.
+    on('failed', ({ error, text }) => {
+        if (isInRoom())
+            state.room.refusal = inWordsOfOperator(failureText(error, text), text);
+    });
+    notify(t('The main group does not take you back unasked: you are waiting at its door. '
+        + 'The teachers are told, and can let you in.'), 'info');
 }
 
 class Wait {
@@ -131,10 +158,7 @@ class Wait {
 
     /** An operator has refused us, perhaps with words; or something else has come up meanwhile. */
     #refused({ text }) {
-        if (text === 'you were not let in')
-            this.room.refusal = t('A teacher did not let you in.');
-        else if (isOfOperator(this.room.refusal, text))
-            this.room.refusal = t('A teacher did not let you in: {text}', { text: sentence(text.slice(0, WORDS_MAX)) });
+        this.room.refusal = inWordsOfOperator(this.room.refusal, text);
     }
 
     #giveUp() {
@@ -165,7 +189,11 @@ function reason(words) {
     return t('This group is locked, and says: {text}', { text: sentence(words.slice(0, WORDS_MAX)) });
 }
 
-/** Whether the words for a refusal are those for a text that the page does not know. */
-function isOfOperator(refusal, text) {
-    return refusal === t('This group is locked, and says: {text}', { text: sentence(text) });
+/** What to say of a refusal with `text`, for which `refusal` would be said of who has not knocked. */
+function inWordsOfOperator(refusal, text) {
+    if (text === 'you were not let in')
+        return t('A teacher did not let you in.');
+    // A text that the page does not know.
+    return refusal === t('This group is locked, and says: {text}', { text: sentence(text) })
+        ? t('A teacher did not let you in: {text}', { text: sentence(text.slice(0, WORDS_MAX)) }) : refusal;
 }

@@ -4,7 +4,7 @@ import { byId, element, icon } from './element.js';
 import { compare, list, number, t } from './language.js';
 import { closeMenuOf, openMenu } from './menu.js';
 import { nameOf } from './names.js';
-import { announce } from './notices.js';
+import { announce, notify } from './notices.js';
 import { rove } from './roving.js';
 import { isSelf, state } from './state.js';
 
@@ -107,7 +107,9 @@ export class People {
         const node = element('li', { className: 'person' }, button);
         node.dataset.id = user.id;
         button.onclick = async () => {
-            const more = this.connection.can('op') && await import('./operating.js').catch(() => {});
+            const more = this.connection.can('op') && await import('./operating.js').catch(() => {
+                notify(t('The server cannot be reached. Check the network, and try again.'));
+            });
             const now = this.connection.users.get(user.id);
             const actions = now ? this.#actions(now) : [];
             if (more && now)

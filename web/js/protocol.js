@@ -239,7 +239,10 @@ export class ServerConnection extends Listener {
         case 'wait':
             this.#isKnown = true;
             this.attempts = 0;
-            this.#setState('knocking', { text: String(message.value ?? '') });
+            this.lockWords = String(message.value ?? '');
+            this.#setState('knocking', { text: this.lockWords });
+            // It may take long, and is a door: nothing is seen or heard through it.
+            this.#orphans.disposeAll();
             return;
         case 'leave':
             return;
