@@ -19,8 +19,8 @@ use crate::name::GroupName;
 use crate::permission::{OP, Permissions};
 use crate::time::{Now, UnixMs};
 
-/// What a connection reads, should it live after all, in whose place another one has come.
-const BACK_TEXT: &str = "you have come back on another connection";
+/// How long the old connection of who has come back stays.
+const SUCCESSION: Duration = Duration::from_secs(15);
 
 impl Group {
     /// The rules of admission, in Galene's order; then the new member's first messages.
@@ -76,23 +76,19 @@ impl Group {
         // Operators show it as well, and all read what they show.
         let (entrant, predecessor) = self.recognise(entrant, now);
         if !is_op {
-            let mut open = self.check_open(entrant.title, now.unix);
-            // One that is lost and still counted makes room for itself, once.
-            let is_short = match &open {
-                Ok(()) => self.lock.is_some(),
-                Err(Refused(failure, _)) => *failure == Failure::Full,
-            };
-            if let Some(predecessor) = predecessor.filter(|_| is_short) {
-                self.kick(shared, predecessor, None, BACK_TEXT.to_owned(), now);
-                open = self.check_open(entrant.title, now.unix);
-            }
             let knocks = shared.clients.get(&conn).is_some_and(|client| client.traits.knocks);
-            match open {
+            match self.check_open(entrant.title, now.unix) {
                 Err(Refused(Failure::Locked, why)) if knocks => {
                     return self.wait(shared, conn, entrant, why);
                 }
+                // It is counted already.
+                Err(Refused(Failure::Full, _)) if predecessor.is_some() => {}
                 open => open?,
             }
+        }
+        // Nobody passes on the way in and stays. Its media may still flow until the new one does.
+        if let Some(predecessor) = predecessor {
+            shared.successions.insert((now.mono + SUCCESSION, predecessor));
         }
         self.enter(shared, conn, entrant, now);
         if is_op {

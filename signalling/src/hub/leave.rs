@@ -9,6 +9,8 @@ use crate::time::Now;
 
 /// What those hear whose token is over.
 pub(super) const EXPIRED_TEXT: &str = "your token has expired";
+/// What a connection reads, should it live after all, in whose place another one has come.
+pub(super) const BACK_TEXT: &str = "you have come back on another connection";
 /// What those hear whose token has been taken back.
 const REVOKED_TEXT: &str = "your token has been revoked";
 /// What non-ops are told where an op must be present.

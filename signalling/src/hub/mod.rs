@@ -137,6 +137,9 @@ impl Hub {
                 group.open_door(shared, now);
             }
         }
+        while let Some((_, conn)) = due(&mut self.shared.successions, |(at, _)| *at <= now.mono) {
+            self.send_out(conn, leave::BACK_TEXT, now);
+        }
         while let Some((_, conn)) = due(&mut self.shared.expiries, |(at, _)| *at <= now.mono) {
             self.send_out(conn, leave::EXPIRED_TEXT, now);
         }

@@ -63,6 +63,8 @@ pub(super) struct Shared {
     pub(super) retries: BTreeSet<(Duration, ConnId, StreamId)>,
     /// When groups are told who speaks.
     pub(super) speeches: BTreeSet<(Duration, GroupName)>,
+    /// When connections end that were lost, as who had them has come back on others.
+    pub(super) successions: BTreeSet<(Duration, ConnId)>,
     /// When groups let more of those in who wait at an open door.
     pub(super) openings: BTreeSet<(Duration, GroupName)>,
     /// When those who neither chat nor hear of it lose their token.
@@ -87,6 +89,7 @@ impl Shared {
             retries: BTreeSet::new(),
             speeches: BTreeSet::new(),
             openings: BTreeSet::new(),
+            successions: BTreeSet::new(),
             expiries: BTreeSet::new(),
             bearers: HashMap::new(),
             outputs: VecDeque::new(),
@@ -104,7 +107,8 @@ impl Shared {
         let expiry = self.expiries.first().map(|(at, _)| *at);
         let speech = self.speeches.first().map(|(at, _)| *at);
         let opening = self.openings.first().map(|(at, _)| *at);
-        let times = [announcement, retry, expiry, speech, opening];
+        let succession = self.successions.first().map(|(at, _)| *at);
+        let times = [announcement, retry, expiry, speech, opening, succession];
         times.into_iter().flatten().min()
     }
 
