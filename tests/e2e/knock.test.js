@@ -73,6 +73,11 @@ describe('knocking', { concurrency: 1 }, () => {
         await page.waitForSelector('#outside');
         return page;
     };
+    /** All who have knocked are in. */
+    const areIn = async () => {
+        for (const page of pages)
+            await isIn(page);
+    };
     /** Lets go what the last test left, and locks the group. */
     const isLocked = async (wanted, page = teacher) => {
         await page.evaluate((wanted) => window.aula.connection.groupAction(wanted ? 'lock' : 'unlock'), wanted);
@@ -302,7 +307,9 @@ describe('knocking', { concurrency: 1 }, () => {
     test('an operator who comes back is told nothing anew', async () => {
         await isLocked(true);
         await teacher.evaluate(() => { window.announced.length = 0; });
-        await knock('ann');
+        const ann = await knock('ann');
+        const idOfAnn = () => ann.evaluate(() => window.aula.connection.id);
+        const before = await idOfAnn();
         await sees(teacher, 'ann');
         await hears(teacher, /ann would/);
         await teacher.evaluate(() => {
@@ -315,10 +322,11 @@ describe('knocking', { concurrency: 1 }, () => {
         await knock('cem');
         await hears(teacher, /come in/);
         const told = await teacher.evaluate(() => window.announced.filter((text) => /come in/.test(text)));
-        assert.deepEqual([told, await teacher.evaluate(() => window.chimes)], [['cem would like to come in.'], 1]);
+        // On a busy machine she may have had to come anew herself, and is news then.
+        const names = before === await idOfAnn() ? 'cem' : 'ann, cem';
+        assert.deepEqual([told, await teacher.evaluate(() => window.chimes)], [[`${names} would like to come in.`], 1]);
         await press(teacher, 'Let all in');
-        for (const page of pages)
-            await isIn(page);
+        await areIn();
     });
 
     test('names are shown as they are meant, whatever they are', async () => {
@@ -332,8 +340,7 @@ describe('knocking', { concurrency: 1 }, () => {
             () => document.documentElement.scrollWidth <= innerWidth
                 && document.querySelector('#door').scrollWidth <= document.querySelector('#door').clientWidth));
         await press(teacher, 'Let all in');
-        for (const page of pages)
-            await isIn(page);
+        await areIn();
         // What no server of ours would send.
         const shown = await teacher.evaluate(() => {
             const { connection } = window.aula;
