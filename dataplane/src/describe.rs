@@ -110,7 +110,7 @@ pub(crate) fn answer<'a>(
         let section = match outcome {
             Outcome::Agreed(section) => section,
             Outcome::Idle(_) => {
-                write_idle(&mut out, offered, ours, is_first);
+                write_idle(&mut out, offered, role, (ours, is_first));
                 continue;
             }
             Outcome::Off | Outcome::Refused(_) => {
@@ -209,12 +209,19 @@ fn write_off(out: &mut String, offered: &Section) {
 }
 
 /// A section that carries nothing but the transport of its bundle.
-fn write_idle(out: &mut String, offered: &Section, ours: &Ours<'_>, is_first: bool) {
+fn write_idle(
+    out: &mut String,
+    offered: &Section,
+    role: Role,
+    (ours, is_first): (&Ours<'_>, bool),
+) {
     let line = &offered.line;
     let _ = write!(out, "m={} 9 {} {}\r\n", line.media, line.proto, line.format);
     let _ = write!(out, "c=IN IP4 0.0.0.0\r\na=mid:{}\r\n", offered.mid);
     write_link(out, ours, is_first);
     out.push_str("a=inactive\r\na=rtcp-mux\r\n");
+    // Chromium leaves out of later offers what is not answered, and cannot offer simulcast without rids then.
+    write_extensions(out, offered, role);
     if !line.rtpmap.is_empty() {
         let _ = write!(out, "a=rtpmap:{} {}\r\n", line.format, line.rtpmap);
     }
