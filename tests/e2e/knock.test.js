@@ -316,8 +316,7 @@ describe('knocking', { concurrency: 1 }, () => {
         await knock('cem');
         await hears(teacher, /come in/);
         const told = await teacher.evaluate(() => window.announced.filter((text) => /come in/.test(text)));
-        // She is news if the machine was so busy that she had to come anew.
-        const names = before === await idOfAnn() ? 'cem' : 'ann, cem';
+        const names = before === await idOfAnn() ? 'cem' : 'ann, cem'; // She may have had to come anew.
         assert.deepEqual([told, await teacher.evaluate(() => window.chimes)], [[`${names} would like to come in.`], 1]);
         await press(teacher, 'Let all in');
         await Promise.all(pages.map(isIn));
