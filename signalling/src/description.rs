@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::caseless::field_of;
 use crate::description_error::DescriptionError;
-use crate::json_error::{is_utf16, json_errors, parse_file};
+use crate::json_error::{is_utf16, json_errors, line_of, parse_file};
 use crate::key::Key;
 use crate::name::{GroupName, Username};
 use crate::nearest::means_nothing;
@@ -248,8 +248,7 @@ fn readable<'a>(
     if is_utf16(text) {
         return Ok((Cow::Borrowed(text), None));
     }
-    let before = text.get(..error.valid_up_to()).unwrap_or_default();
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = line_of(text, error.valid_up_to());
     let read = String::from_utf8_lossy(text).into_owned();
     let fields = serde_json::from_str::<Map<String, Value>>(&read).unwrap_or_default();
     let others = fields.iter().filter(|(key, _)| !PROSE.contains(&field_of(key, &PROSE)));

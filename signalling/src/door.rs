@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::ids::{ClientId, ConnId};
 use crate::member::Member;
 use crate::name::Username;
+use crate::password::hex;
 use crate::permission::Permissions;
 use crate::time::UnixMs;
 
@@ -148,14 +149,7 @@ pub(crate) fn succeeds(entrant: &Entrant, member: &Member) -> bool {
 /// A member's mark, unless it has served: all have read the proof by then.
 fn mark_of(member: &Member) -> Option<Mark> {
     let mark = member.data.get("mark").filter(|_| !member.is_succeeded)?.as_str()?;
-    let mut bytes = Mark::default();
-    if mark.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, digits) in bytes.iter_mut().zip(mark.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    hex(mark)?.try_into().ok()
 }
 
 /// Whether `data` names this id, and the text whose SHA-256 is the mark.

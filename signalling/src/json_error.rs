@@ -84,7 +84,7 @@ fn find_twins(whole: &str, text: &str, depth: usize, found: &mut Vec<(String, us
 }
 
 /// The line in which a byte stands, from 1.
-fn line_of(text: &[u8], at: usize) -> usize {
+pub(crate) fn line_of(text: &[u8], at: usize) -> usize {
     let before = text.get(..at).unwrap_or_default();
     before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
 }

@@ -2,6 +2,7 @@
 //! join to a directory: it has no component that starts with a dot, no backslash and no control
 //! character.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,15 +64,19 @@ fn check(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// The name without the tags of the flags of England, Scotland and Wales (UTS #51): a black flag, the tags of
-/// one of these, and the end tag. Anywhere else tags cannot be seen.
-fn without_flags(name: &str) -> String {
-    let tag = |c: char| char::from_u32(u32::from(c) + 0xe0000).unwrap_or(c);
-    let flags = ["gbeng", "gbsct", "gbwls"].map(|region| {
-        let tags: String = region.chars().map(tag).collect();
-        format!("\u{1f3f4}{tags}\u{e007f}")
-    });
-    flags.iter().fold(name.to_owned(), |name, flag| name.replace(flag, ""))
+/// The flags of England, Scotland and Wales (UTS #51): a black flag, tags and the end tag.
+const FLAGS: [&str; 3] = [
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
+];
+
+/// The name without these flags: anywhere else tags cannot be seen.
+fn without_flags(name: &str) -> Cow<'_, str> {
+    FLAGS.iter().fold(Cow::Borrowed(name), |name, flag| match name.contains(flag) {
+        true => Cow::Owned(name.replace(flag, "")),
+        false => name,
+    })
 }
 
 /// What takes no room and joins nothing: with it a name looks like another one's. Blank letters are among

@@ -186,7 +186,8 @@ impl Password {
     }
 }
 
-fn hex(text: &str) -> Option<Vec<u8>> {
+/// The bytes of hexadecimal text, two digits for each.
+pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     if !text.len().is_multiple_of(2) {
         return None;

@@ -179,11 +179,7 @@ impl Group {
             "kick" => {
                 let dest = dest.ok_or(Error("no such user"))?;
                 let text = text_of(action.value)?;
-                if let Some(name) = self.members.get(&dest).map(|member| member.username.clone()) {
-                    self.bar(&name);
-                }
-                self.kick(shared, dest, Some(by), text, now);
-                self.settle(shared, now);
+                self.remove(shared, dest, Some(by), text, now);
                 Ok(())
             }
             "identify" => {

@@ -16,7 +16,7 @@ use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::member::Member;
 use crate::name::GroupName;
-use crate::permission::{OP, Permissions};
+use crate::permission::OP;
 use crate::time::{Now, UnixMs};
 
 /// How long the old connection of who has come back stays.
@@ -42,14 +42,9 @@ impl Group {
         // Before the rules: who is sent elsewhere takes no place here.
         if let Some(url) = self.description.listing.redirect.clone() {
             let redirect = Joined {
-                kind: JoinedKind::Redirect,
-                group: request.group.clone(),
                 username: Some(username),
-                permissions: Permissions::default(),
-                status: None,
-                data: Map::new(),
-                failure: None,
                 value: Some(url),
+                ..Joined::new(JoinedKind::Redirect, &request.group)
             };
             shared.tell(conn, Event::Joined(Box::new(redirect)));
             return Ok(());
@@ -164,14 +159,11 @@ impl Group {
         self.note(shared, conn, What::Joined { permissions: permissions.as_slice().to_vec() });
         self.note_member(shared, conn, "joined");
         let joined = Joined {
-            kind: JoinedKind::Join,
-            group: self.name.as_str().to_owned(),
             username,
             permissions,
             status: Some(shared.status_of(self)),
             data: self.data.clone(),
-            failure: None,
-            value: None,
+            ..Joined::new(JoinedKind::Join, self.name.as_str())
         };
         shared.tell(conn, Event::Joined(Box::new(joined)));
         if chats {

@@ -110,6 +110,22 @@ pub struct Joined {
     pub value: Option<String>,
 }
 
+impl Joined {
+    /// With nothing but what it is and where.
+    pub(super) fn new(kind: JoinedKind, group: &str) -> Self {
+        Self {
+            kind,
+            group: group.to_owned(),
+            username: None,
+            permissions: Permissions::default(),
+            status: None,
+            data: Map::new(),
+            failure: None,
+            value: None,
+        }
+    }
+}
+
 /// What members are told.
 #[derive(Clone, Debug)]
 pub enum Event {

@@ -10,7 +10,7 @@ use crate::door::{Entrant, Title};
 use crate::group::Group;
 use crate::ids::ConnId;
 use crate::name::GroupName;
-use crate::permission::{OP, Permissions};
+use crate::permission::OP;
 use crate::time::Now;
 
 /// What those read who were not let in, unless the operator has found other words.
@@ -22,23 +22,25 @@ const OPENING_INTERVAL: Duration = Duration::from_millis(100);
 const NOBODY: Refusal = Refusal::Error("this user does not wait any more");
 
 impl Hub {
-    /// A connection gives up waiting, if it waits. Says for which group it has.
-    pub(super) fn stop_waiting(&mut self, conn: ConnId) -> Option<GroupName> {
-        let client = self.shared.clients.get_mut(&conn)?;
-        let Place::Waiting(name) = &client.place else {
-            return None;
-        };
-        let name = name.clone();
-        client.place = Place::Outside;
-        self.within(&name, |group, shared| group.take_from_door(shared, conn));
-        Some(name)
+    /// The group at whose door a connection waits.
+    pub(super) fn waits_for(&self, conn: ConnId) -> Option<&GroupName> {
+        match &self.shared.clients.get(&conn)?.place {
+            Place::Waiting(name) => Some(name),
+            Place::Outside | Place::Joining(_) | Place::In(_) => None,
+        }
+    }
+
+    /// A connection gives up waiting, if it waits.
+    pub(super) fn stop_waiting(&mut self, conn: ConnId) {
+        if let Some(name) = self.waits_for(conn).cloned() {
+            self.within(&name, |group, shared| group.take_from_door(shared, conn));
+            self.shared.put_outside(conn);
+        }
     }
 
     /// Somebody has lost its token: it waits no longer, if it does.
     pub(super) fn turn_away_revoked(&mut self, conn: ConnId, text: &str) {
-        let client = self.shared.clients.get(&conn);
-        if let Some(Place::Waiting(name)) = client.map(|client| &client.place) {
-            let name = name.clone();
+        if let Some(name) = self.waits_for(conn).cloned() {
             let refused = Refused::new(Failure::NotAuthorised, text);
             self.within(&name, |group, shared| group.turn_away(shared, conn, refused));
         }
@@ -55,14 +57,9 @@ impl Group {
         why: String,
     ) -> Result<(), Refused> {
         let waits = Joined {
-            kind: JoinedKind::Wait,
-            group: entrant.group.clone(),
             username: Some(entrant.username.clone()),
-            permissions: Permissions::default(),
-            status: None,
-            data: Default::default(),
-            failure: None,
             value: Some(why.clone()),
+            ..Joined::new(JoinedKind::Wait, &entrant.group)
         };
         let event = knock_event(UserKind::Add, &entrant);
         if !self.door.wait(conn, entrant) {

@@ -1,10 +1,9 @@
 //! Leaving: by oneself, by a kick, or with the token that let one in.
 
-use super::{Bearer, Event, Hub, Joined, JoinedKind, Place, Shared, UserKind, What, user_event};
+use super::{Bearer, Event, Hub, Joined, JoinedKind, Shared, UserKind, What, user_event};
 use crate::group::Group;
 use crate::ids::{ClientId, ConnId};
 use crate::name::Username;
-use crate::permission::Permissions;
 use crate::time::Now;
 
 /// What those hear whose token is over.
@@ -28,23 +27,13 @@ impl Hub {
     }
 
     fn stop_waiting_for(&mut self, conn: ConnId, group: &str) -> bool {
-        let waits = |place: &Place| matches!(place, Place::Waiting(name) if name.as_str() == group);
-        if !self.shared.clients.get(&conn).is_some_and(|client| waits(&client.place)) {
-            return false;
+        let waits = self.waits_for(conn).is_some_and(|name| name.as_str() == group);
+        if waits {
+            self.stop_waiting(conn);
+            let joined = Joined::new(JoinedKind::Leave, group);
+            self.shared.tell(conn, Event::Joined(Box::new(joined)));
         }
-        self.stop_waiting(conn);
-        let joined = Joined {
-            kind: JoinedKind::Leave,
-            group: group.to_owned(),
-            username: None,
-            permissions: Permissions::default(),
-            status: None,
-            data: Default::default(),
-            failure: None,
-            value: None,
-        };
-        self.shared.tell(conn, Event::Joined(Box::new(joined)));
-        true
+        waits
     }
 
     /// Those who neither chat nor hear of it, and those who wait at a door, with the secrets of the kept
@@ -86,14 +75,10 @@ impl Group {
         let username = self.members.get(&conn).map(|member| member.username.clone());
         self.remove_member(shared, conn, now);
         let joined = Joined {
-            kind: JoinedKind::Leave,
-            group: self.name.as_str().to_owned(),
             username,
-            permissions: Permissions::default(),
             status: Some(shared.status_of(self)),
             data: self.data.clone(),
-            failure: None,
-            value: None,
+            ..Joined::new(JoinedKind::Leave, self.name.as_str())
         };
         shared.tell(conn, Event::Joined(Box::new(joined)));
         self.settle(shared, now);
@@ -137,12 +122,23 @@ impl Group {
         self.remove_member(shared, conn, now);
     }
 
-    /// Whoever was sent out on purpose does not come back as somebody that it was before, or is as well.
-    pub(super) fn bar(&mut self, name: &Username) {
-        self.door.forget_name(name);
-        for namesake in self.members.values_mut().filter(|member| member.username == *name) {
-            namesake.is_succeeded = true;
+    /// Sends a member out on purpose: it does not come back as somebody that it was before, or is as well.
+    pub(super) fn remove(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        by: Option<(ClientId, Username)>,
+        message: String,
+        now: Now,
+    ) {
+        if let Some(name) = self.members.get(&conn).map(|member| member.username.clone()) {
+            self.door.forget_name(&name);
+            for namesake in self.members.values_mut().filter(|member| member.username == name) {
+                namesake.is_succeeded = true;
+            }
         }
+        self.kick(shared, conn, by, message, now);
+        self.settle(shared, now);
     }
 
     /// Kicks everybody, for the same reason.

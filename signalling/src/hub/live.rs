@@ -119,11 +119,7 @@ impl Group {
             }
             Operation::Kick { client, message } => {
                 let conn = self.known(&client)?;
-                if let Some(name) = self.members.get(&conn).map(|member| member.username.clone()) {
-                    self.bar(&name);
-                }
-                self.kick(shared, conn, None, message, now);
-                self.settle(shared, now);
+                self.remove(shared, conn, None, message, now);
             }
             Operation::Mute { client: Some(client) } => {
                 shared.tell_as_server(self.known(&client)?, "mute", Value::Null);

@@ -1,11 +1,8 @@
 //! Joins that are refused: why, and how who wanted to join is told.
 
-use serde_json::Map;
-
 use super::{Event, Failure, Happening, Joined, JoinedKind, Output, Place, Shared, What};
 use crate::ids::ConnId;
 use crate::name::{NameError, Username};
-use crate::permission::Permissions;
 
 /// What somebody was who is not let in, as far as it has said.
 pub(super) struct Claim {
@@ -58,14 +55,10 @@ impl Shared {
             client.place = Place::Outside;
         }
         let joined = Joined {
-            kind: JoinedKind::Fail,
-            group: claim.group.clone(),
             username: Username::parse(&claim.username).ok(),
-            permissions: Permissions::default(),
-            status: None,
-            data: Map::new(),
             failure: Some(failure),
             value: Some(text.clone()),
+            ..Joined::new(JoinedKind::Fail, &claim.group)
         };
         let Claim { group, client, username } = claim;
         let what = What::Refused { why: text };
