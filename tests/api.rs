@@ -352,6 +352,26 @@ fn regression_a_broken_file_can_be_deleted() {
 }
 
 #[test]
+fn regression_a_name_that_no_file_can_have_is_the_callers_mistake() {
+    let api = Api::start();
+    let long = format!("/.groups/{}", "0".repeat(300));
+    let headers = [("Authorization", ROOT), ("Content-Type", "application/json")];
+    let refused = api.ask("PUT", &long, &headers, "{}");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("use a shorter one"), "{}", refused.text());
+    assert_eq!((api.get(&long).status, api.delete(&long, &[])), (404, 404));
+    // A name of many parts may be long.
+    let deep = format!("/.groups/{}", vec!["0".repeat(99); 9].join("/"));
+    assert_eq!(api.put(&deep, &[], &json!({})), 201);
+    // One part is a file already, or the file a folder.
+    api.server.scratch.write("groups/notes", "not a folder");
+    assert_eq!(api.put("/.groups/notes/a", &[], &json!({})), 400);
+    assert_eq!(api.put("/.groups/b.json/a", &[], &json!({})), 201);
+    assert_eq!(api.put("/.groups/b", &[], &json!({})), 400);
+    assert_eq!(api.put("/.groups/c", &[], &json!({})), 201);
+}
+
+#[test]
 fn regression_a_form_on_another_page_changes_no_password() {
     let api = Api::start();
     let path = "/.groups/test/.users/ann/.password";

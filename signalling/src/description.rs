@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::caseless::field_of;
 use crate::description_error::DescriptionError;
-use crate::json_error::{is_utf16, json_errors, line_of, parse_file};
+use crate::json_error::{is_utf16, json_errors, parse_file};
+use crate::json_parts::line_of;
 use crate::key::Key;
 use crate::name::{GroupName, Username};
 use crate::nearest::means_nothing;

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::caseless::field_of;
 use crate::description::parse_description;
 use crate::description_error::DescriptionError;
-use crate::json_error::settled;
 use crate::key::Key;
 use crate::nearest::nearest;
+use crate::settled::settled;
 
 /// The keys of a file that are neither users nor secrets, with [`CODECS`].
 const SETTINGS: [&str; 22] = [

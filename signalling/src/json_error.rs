@@ -1,19 +1,14 @@
 //! What is wrong with a JSON file, in words for whoever wrote it: line, key, and what belongs
 //! there. Values are not repeated: they may be secrets.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::fmt;
-
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 
 use crate::description_error::DescriptionError;
+use crate::json_parts::{Parts, Step, blank, span_of};
 use crate::nearest::nearest;
-use crate::surrogates::without_lone_surrogates;
+use crate::settled::settled;
 
 /// Reads a JSON file as Galene does, which takes some that [`parse_json`] refuses. With it comes
 /// what of it does not count, for the operator.
@@ -28,72 +23,6 @@ pub fn parse_file<T: DeserializeOwned>(
 /// Whether a file begins as files in UTF-16 do.
 pub(crate) fn is_utf16(text: &[u8]) -> bool {
     text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff])
-}
-
-/// Values that lie deeper are not looked into for keys that stand twice; none of ours do.
-const DEPTH_MAX: usize = 16;
-
-/// A file as it counts, with its lines, and what of it does not: bytes behind the end of the JSON,
-/// and of keys that stand twice all but the last. A text that is no JSON stays as it is.
-pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
-    let mut notes = Vec::new();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut text = without_lone_surrogates(text);
-    let mut values = serde_json::Deserializer::from_slice(&text).into_iter::<IgnoredAny>();
-    if !matches!(values.next(), Some(Ok(_))) {
-        return (text, notes);
-    }
-    let end = values.byte_offset();
-    let behind = text.get(end..).unwrap_or_default();
-    if let Some(first) = behind.iter().position(|byte| !byte.is_ascii_whitespace()) {
-        let line = line_of(&text, end.saturating_add(first));
-        notes.push(format!("line {line}: what is behind the end of the JSON is ignored"));
-        text.to_mut().truncate(end);
-    }
-    let mut twins = Vec::new();
-    if let Ok(whole) = std::str::from_utf8(&text) {
-        find_twins(whole, whole, DEPTH_MAX, &mut twins);
-    }
-    for (key, start, end) in twins {
-        let line = line_of(&text, start);
-        notes.push(format!(
-            "line {line}: the key {key:?} is there again further down, which counts"
-        ));
-        blank(text.to_mut(), start, end);
-    }
-    (text, notes)
-}
-
-/// The keys in `text`, a part of `whole`, that stand there once more, and where in the whole they
-/// and their values begin and end.
-fn find_twins(whole: &str, text: &str, depth: usize, found: &mut Vec<(String, usize, usize)>) {
-    let Ok(Parts { parts, .. }) = serde_json::from_str(text) else {
-        return;
-    };
-    let mut seen = BTreeSet::new();
-    for (step, inner) in parts.iter().rev() {
-        match step {
-            Step::Key(key) if !seen.insert(key) => {
-                let span = span_of(whole, inner.get(), true);
-                found.extend(span.map(|(start, end)| (key.clone(), start, end)));
-            }
-            _ if depth > 0 => find_twins(whole, inner.get(), depth.saturating_sub(1), found),
-            _ => {}
-        }
-    }
-}
-
-/// The line in which a byte stands, from 1.
-pub(crate) fn line_of(text: &[u8], at: usize) -> usize {
-    let before = text.get(..at).unwrap_or_default();
-    before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
-}
-
-/// Takes a part out of a text in such a way that line numbers stay.
-fn blank(text: &mut [u8], start: usize, end: usize) {
-    for byte in text.get_mut(start..end).into_iter().flatten().filter(|b| **b != b'\n') {
-        *byte = b' ';
-    }
 }
 
 /// Reads JSON. A value of the wrong kind is named by its path, as in `users.ann.password`.
@@ -151,35 +80,6 @@ fn bad_pair<T: DeserializeOwned>(text: &str, key: Option<&str>) -> Option<(usize
         None => (value?, matches!(step, Some(Step::Key(_)))),
     };
     span_of(text, value, is_key)
-}
-
-/// Where a value of `text` stands, with its key if it has one and its comma.
-fn span_of(text: &str, value: &str, is_key: bool) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes();
-    let mut start = (value.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-    let mut end = start.checked_add(value.len())?;
-    let space = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_whitespace);
-    if is_key {
-        // Back over the colon and the quote behind the key to the one before it.
-        start = text.get(..start)?.rfind(':')?;
-        let mut quote = text.get(..start)?.rfind('"')?;
-        loop {
-            quote = text.get(..quote)?.rfind('"')?;
-            let slashes = bytes.get(..quote)?.iter().rev().take_while(|b| **b == b'\\').count();
-            if slashes % 2 == 0 {
-                break;
-            }
-        }
-        start = quote;
-    }
-    while space(end) {
-        end += 1;
-    }
-    if bytes.get(end) == Some(&b',') {
-        return Some((start, end + 1));
-    }
-    let before = text.get(..start)?.trim_end();
-    Some((if before.ends_with(',') { before.len() - 1 } else { start }, end))
 }
 
 /// What word processors and web pages put in the place of what JSON wants.
@@ -326,66 +226,6 @@ fn walk<'a, T: DeserializeOwned>(text: &'a str, mut visit: impl FnMut(&Step, &'a
     }
 }
 
-/// One step into a value.
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
-impl Step {
-    fn brackets(&self) -> (String, &'static str) {
-        match self {
-            Self::Key(key) => (format!("{{{}:", Value::from(key.as_str())), "}"),
-            Self::Index(_) => ("[".to_owned(), "]"),
-        }
-    }
-
-    /// The value that has `inner` only.
-    fn around(&self, inner: &str) -> String {
-        let (open, close) = self.brackets();
-        format!("{open}{inner}{close}")
-    }
-}
-
-/// The parts of an object or a list as they are written and in that order, which a [`Value`]
-/// forgets.
-#[derive(Default)]
-struct Parts<'a> {
-    /// The same without any.
-    empty: &'static str,
-    parts: Vec<(Step, &'a RawValue)>,
-}
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfAny;
-        impl<'de> Visitor<'de> for OfAny {
-            type Value = Parts<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object or a list")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
-                let mut parts = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                    parts.push((Step::Key(key), value));
-                }
-                Ok(Parts { empty: "{}", parts })
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Parts<'de>, A::Error> {
-                let mut parts = Vec::new();
-                while let Some(value) = seq.next_element::<&RawValue>()? {
-                    parts.push((Step::Index(parts.len()), value));
-                }
-                Ok(Parts { empty: "[]", parts })
-            }
-        }
-        deserializer.deserialize_any(OfAny)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::parse_description;
@@ -490,7 +330,6 @@ mod tests {
             (r#"{"expires":"secret"}"#, {
                 "expires: not a date like 2026-01-31T08:00:00Z".to_owned()
             }),
-            (r#"{"public":true,"Public":true}"#, "the key \"public\" is there twice".to_owned()),
         ] {
             let error = parse_description("g.json", text.as_bytes()).expect_err(text);
             assert_eq!((error.message, error.line, error.key), (message, 1, None), "{text}");
@@ -541,6 +380,19 @@ mod tests {
                 format!("line 3: the key \"ann\" {again}"),
                 format!("line 2: the key \"public\" {again}"),
                 "op[0] is null: it is skipped".to_owned(),
+            ]
+        );
+        let text = br#"{"Public":false,"users":{"Ann":{"Permissions":"op"},
+            "ann":{"permissions":"op","PERMISSIONS":"present"}},"public":true}"#;
+        let (description, notes) = parse_description("g.json", text).unwrap();
+        assert!(description.listing.is_public && description.is_named("Ann"));
+        let ann = description.user("ann").unwrap();
+        assert!(!description.permissions(ann).has("op"), "{ann:?}");
+        assert_eq!(
+            notes,
+            [
+                format!("line 2: the key \"permissions\" {again}"),
+                format!("line 1: the key \"Public\" {again}"),
             ]
         );
         let errors = crate::description_errors(

@@ -17,6 +17,7 @@ use signalling::{
 use super::body::{self, Body, full};
 use super::webrtc::params;
 use super::{Asked, Context, files, live, origin, page_headers, redirect, text};
+use crate::durable::is_absent;
 use crate::metrics::AuthFailure;
 
 /// The permission that opens all of this.
@@ -320,7 +321,7 @@ async fn list(
     let found = match found {
         Ok(Ok(found)) => found,
         // Nothing has been recorded.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Ok(Err(error)) if is_absent(&error) => Vec::new(),
         _ => return text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n"),
     };
     let title = format!("Recordings of {}", escaped(group.as_str()));
@@ -414,7 +415,7 @@ async fn delete(asked: Asked, group: &GroupName, folder: PathBuf) -> Response<Bo
             tracing::info!(target: "audit", group = group.as_str(), name, "recording deleted");
             redirect(StatusCode::SEE_OTHER, &to)
         }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => not_found(),
+        Ok(Err(error)) if is_absent(&error) => not_found(),
         _ => text(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error\n"),
     }
 }

@@ -9,6 +9,7 @@ mod route;
 mod tokens;
 mod users;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -260,12 +261,30 @@ impl From<Unedited> for Refused {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the group's file would become larger than 1 MiB",
             ),
+            Unedited::System(error) if is_of_the_name(error.kind()) => {
+                let what = format!(
+                    "no group file can have this name ({error}): use a shorter one, or one that is \
+                     not a folder's or another file's"
+                );
+                refuse(StatusCode::BAD_REQUEST, &what)
+            }
             Unedited::System(error) => {
                 tracing::error!("group file: {error}");
                 internal()
             }
         }
     }
+}
+
+/// Whether a file could not be written because of how it would be called.
+fn is_of_the_name(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidFilename
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+    )
 }
 
 impl From<EditError> for Refused {
