@@ -3,6 +3,7 @@
 
 mod fan_out;
 mod ladder;
+mod pace;
 
 use crate::choose::{Allowance, Meanwhile, Target};
 use crate::clock::SenderClock;
@@ -18,11 +19,8 @@ use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
+use pace::Pace;
 
-/// An Encoding that was silent this long is not a good choice (docs/threats.md, row 19): the first, or
-/// so many times what usually passes between two of its pictures, up to the second.
-const STALLED_US: (u64, u64) = (800_000, 5_000_000);
-const STALLED_PICTURES: u64 = 5;
 /// A late joiner gets the last keyframe and what follows at once if that is no more than this;
 /// otherwise a keyframe is asked for.
 const REPLAY_PACKETS_MAX: u64 = 64;
@@ -82,36 +80,11 @@ struct SourceEncoding {
     ring: Option<PacketRing>,
     /// Which sequence numbers have been kept, each once.
     kept: ReplayWindow,
-    last_at_us: Option<u64>,
-    /// Since when it has not been silent for long.
-    alive_since_us: u64,
-    /// The timestamp and arrival of the last picture, and what passes between two, smoothed.
-    picture: Option<(u32, u64)>,
-    interval_us: u64,
+    pace: Pace,
     clock: Option<SenderClock>,
     /// The highest spatial and temporal layer seen.
     layers_max: (u8, u8),
     meter: Meter,
-}
-
-impl SourceEncoding {
-    fn note_arrival(&mut self, rtp_time: u32, at_us: u64) {
-        if !self.is_alive(at_us) {
-            self.alive_since_us = at_us;
-        }
-        self.last_at_us = Some(at_us);
-        let (known, since_us) = *self.picture.get_or_insert((rtp_time, at_us));
-        if known != rtp_time {
-            let passed_us = at_us.saturating_sub(since_us).min(STALLED_US.1);
-            self.interval_us = (7 * self.interval_us + passed_us) / 8;
-            self.picture = Some((rtp_time, at_us));
-        }
-    }
-
-    fn is_alive(&self, now_us: u64) -> bool {
-        let silence_us = (STALLED_PICTURES * self.interval_us).clamp(STALLED_US.0, STALLED_US.1);
-        self.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < silence_us)
-    }
 }
 
 impl Source {
@@ -223,7 +196,8 @@ impl Source {
         state.kept.record(packet.meta.seq);
         // Padding alone is no picture: an Encoding that sends nothing else is silent.
         if !packet.payload.is_empty() {
-            state.note_arrival(packet.meta.rtp_time, packet.meta.at_us);
+            let is_keyframe = packet.meta.frame.is_keyframe;
+            state.pace.note(packet.meta.rtp_time, is_keyframe, packet.meta.at_us);
         }
         let (frame, (sid_max, tid_max)) = (&packet.meta.frame, &mut state.layers_max);
         (*sid_max, *tid_max) = ((*sid_max).max(frame.sid), (*tid_max).max(frame.tid));
@@ -335,7 +309,8 @@ impl Source {
             self.asked.look(only.meter.latest_bits_per_second(), now_us);
         }
         self.sort_encodings(now_us);
-        let newest_us = self.encodings.iter().filter_map(|encoding| encoding.last_at_us).max();
+        self.judge_encodings(now_us);
+        let newest_us = self.encodings.iter().filter_map(|e| e.pace.last_at_us()).max();
         for at in 0..self.subscribers.len() {
             let Some(Some(subscriber)) = self.subscribers.get_mut(at) else {
                 continue;

@@ -1,6 +1,7 @@
 //! What a Publication can be sent as, from the best to the least, by what is alive and what it costs.
 
-use super::Source;
+use super::pace::{Pace, Pictures};
+use super::{Source, SourceEncoding};
 use crate::api::LayerCap;
 use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
 
@@ -26,22 +27,72 @@ impl Source {
         self.order.len()
     }
 
-    /// Those that are alive, best first.
-    pub(super) fn alive(&self, now_us: u64) -> impl DoubleEndedIterator<Item = u8> + Clone {
+    fn pace(&self, encoding: u8) -> Option<&Pace> {
+        self.encodings.get(usize::from(encoding)).map(|encoding| &encoding.pace)
+    }
+
+    /// Those that are alive and in the choice, best first.
+    fn alive(&self, now_us: u64) -> impl DoubleEndedIterator<Item = u8> + Clone {
         self.order.iter().copied().filter(move |at| {
-            self.encodings.get(usize::from(*at)).is_some_and(|encoding| encoding.is_alive(now_us))
+            self.pace(*at).is_some_and(|pace| !pace.is_left && pace.is_alive(now_us))
         })
     }
 
     /// Whether nothing comes of it at present.
     pub(crate) fn is_silent(&self, now_us: u64) -> bool {
-        self.alive(now_us).next().is_none()
+        !self.encodings.iter().any(|encoding| encoding.pace.is_alive(now_us))
     }
 
     /// What to aim for of what is wished, on a path that takes so much.
     pub(crate) fn choose(&self, cap: LayerCap, allowance: Allowance, now_us: u64) -> Target {
-        let default = self.order.first().copied().unwrap_or(0);
+        let is_in = |at: &&u8| self.pace(**at).is_some_and(|pace| !pace.is_left);
+        let default = self.order.iter().find(is_in).or_else(|| self.order.first());
+        let default = default.copied().unwrap_or(0);
         choose(cap, allowance, self.alive(now_us), |at| self.rank(at), default)
+    }
+
+    /// Takes Encodings that went silent or jerky out of the choice as long as there is a cheaper one, and
+    /// those that flow again back into it.
+    pub(super) fn judge_encodings(&mut self, now_us: u64) {
+        if self.is_silent(now_us) {
+            // Its publisher pauses: what is there afterwards is not known.
+            self.encodings.iter_mut().for_each(|encoding| encoding.pace.is_left = false);
+            return;
+        }
+        // Of a shared screen few pictures that can be read are better than many that cannot.
+        let is_screen =
+            self.subscribers.iter().flatten().any(|subscriber| subscriber.priority == 0);
+        // How the pictures come of those that cost less, where they do.
+        let mut cheaper = None::<Pictures>;
+        let mut cheaper_at_us = 0;
+        for (place, at) in self.order.iter().rev().enumerate() {
+            let Some(SourceEncoding { pace, .. }) = self.encodings.get_mut(usize::from(*at)) else {
+                continue;
+            };
+            let is_left = match (pace.is_left, cheaper) {
+                _ if place == 0 => false,
+                (true, Some(cheaper)) => !pace.has_recovered(cheaper, now_us),
+                // What is in the choice has long been silent, and this flows: that may be all there is.
+                (true, None) => {
+                    now_us.saturating_sub(cheaper_at_us) < SETTLED_US
+                        || !pace.has_lived(SETTLED_US, now_us)
+                }
+                (false, Some(cheaper)) if pace.is_alive(now_us) => {
+                    !is_screen && pace.is_jerky(cheaper, now_us)
+                }
+                // Of which nothing has come yet, that has not been chosen either.
+                (false, Some(_)) => pace.last_at_us().is_some(),
+                (false, None) => false,
+            };
+            match is_left {
+                true if !pace.is_left => pace.leave(),
+                _ => pace.is_left = is_left,
+            }
+            cheaper_at_us = cheaper_at_us.max(pace.last_at_us().unwrap_or(0));
+            if !is_left && pace.is_alive(now_us) {
+                cheaper = Some(cheaper.unwrap_or_default().max(pace.pictures(now_us)));
+            }
+        }
     }
 
     /// What all of it costs, with IP and UDP; 0 while nothing is known.
@@ -114,8 +165,9 @@ impl Source {
         // What has just begun, or pauses, seems to cost less than it does.
         let is_settled = |at: u8| {
             encodings.get(usize::from(at)).is_some_and(|e| {
-                let is_due = e.last_at_us.is_some_and(|at| now_us <= at + 2 * e.interval_us);
-                is_due && now_us.saturating_sub(e.alive_since_us) > SETTLED_US
+                let due_us = e.pace.last_at_us().map(|at_us| at_us + 2 * e.pace.interval_us());
+                due_us.is_some_and(|due_us| now_us <= due_us)
+                    && e.pace.has_lived(SETTLED_US, now_us)
             })
         };
         let cost = |at: u8| {

@@ -12,6 +12,9 @@ use crate::api::{Command, Event, LayerCap, PublicationInfo};
 fn layer(rid: &str, seq: u64, is_keyframe: bool) -> Rtp<'_> {
     let mut rtp = Rtp::vp8(seq, is_keyframe);
     rtp.payload[9] = rid.as_bytes()[0];
+    if rid == "h" {
+        rtp.payload.resize(600, 0);
+    }
     rtp.rid = Some(rid);
     rtp.ext.rid = Some(rid.into());
     rtp
@@ -104,11 +107,43 @@ fn a_viewer_falls_back_when_the_best_encoding_stops_and_returns_with_it() {
         assert!(seq < 200, "no fall-back");
     }
     assert!(net.now - stopped < Duration::from_millis(1500), "{:?}", net.now - stopped);
-    for _ in 0..60 {
+    for _ in 0..100 {
         send(&mut net, publisher, &["h", "l"], seq, seq % 10 == 0);
         seq += 1;
     }
     assert_eq!(layers_seen(&net, viewer, 0), "hlh");
+    assert!(is_continuous(&net, viewer));
+}
+
+/// An uplink that is too narrow: a picture of the best Encoding now and then, and more of the other.
+/// Each switch would cost a keyframe of both, for which there is no room.
+#[test]
+fn regression_an_encoding_that_comes_in_fits_is_left_until_it_flows() {
+    let mut net = Net::new(1);
+    let (publisher, info) = start(&mut net);
+    let viewer = net.viewer(0, &[info], LayerCap::High);
+    net.connect(viewer);
+    let mut seq = 1;
+    let mut go_on = |net: &mut Net, rids: &[&str], pauses: u32| {
+        seq += 1;
+        send(net, publisher, rids, seq, true);
+        net.advance(Duration::from_millis(30) * pauses);
+    };
+    (0..20).for_each(|_| go_on(&mut net, &["h", "l"], 0));
+    for _ in 0..20 {
+        go_on(&mut net, &["h", "l"], 9);
+        go_on(&mut net, &["l"], 9);
+        go_on(&mut net, &["l"], 9);
+    }
+    assert_eq!(layers_seen(&net, viewer, 0), "hl");
+    let left = net.peers[viewer].packets.len();
+    (0..150).for_each(|_| go_on(&mut net, &["h", "l"], 0));
+    assert_eq!(layers_seen(&net, viewer, left), "lh");
+    // A pause of all of it is none of the Encoding's.
+    net.advance(Duration::from_secs(6));
+    let paused = net.peers[viewer].packets.len();
+    (0..20).for_each(|_| go_on(&mut net, &["h", "l"], 0));
+    assert_eq!(layers_seen(&net, viewer, paused), "h");
     assert!(is_continuous(&net, viewer));
 }
 
