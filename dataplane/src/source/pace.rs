@@ -16,6 +16,9 @@ const SPANS: usize = 16;
 /// Those of them that show whether it has become jerky, and whether it is smooth again.
 const SPANS_JERKY: usize = 4;
 const SPANS_SMOOTH: usize = 8;
+/// A timestamp that is so far behind at most is that of a picture that comes late, in units of 90 kHz:
+/// longer than gaps are asked for. What is further behind is another count.
+const LATE_TICKS: u32 = 180_000;
 /// Fewer pictures than this in a second are jerky, if a cheaper Encoding has at least twice as many.
 const JERKY_PER_SECOND: u32 = 2;
 /// As many are no reason to leave it alone any longer.
@@ -71,7 +74,7 @@ impl Pace {
         }
         self.last_at_us = Some(at_us);
         let (known, since_us) = *self.picture.get_or_insert((rtp_time, at_us));
-        if known != rtp_time {
+        if known.wrapping_sub(rtp_time) > LATE_TICKS {
             let passed_us = at_us.saturating_sub(since_us).min(STALLED_US.1);
             self.interval_us = (7 * self.interval_us + passed_us) / 8;
             self.picture = Some((rtp_time, at_us));
@@ -173,6 +176,21 @@ mod tests {
         let mut cheaper = Pace::default();
         flow(&mut cheaper, now_us - 9_000_000, now_us, step_us);
         cheaper.pictures(now_us)
+    }
+
+    #[test]
+    fn what_comes_late_is_no_picture_of_its_own() {
+        let mut pace = Pace::default();
+        for picture in 0..20u32 {
+            let at_us = u64::from(picture) * 100_000;
+            pace.note(picture.wrapping_mul(9000).wrapping_sub(90_000), false, at_us);
+            pace.note(picture.wrapping_mul(9000).wrapping_sub(99_000), false, at_us);
+        }
+        assert_eq!(pace.pictures(2_000_000).all, 19);
+        assert!((50_000..=100_000).contains(&pace.interval_us()), "{}", pace.interval_us());
+        // Another count, behind the one before.
+        pace.note(3_000_000_000, false, 2_100_000);
+        assert_eq!(pace.pictures(2_500_000).all, 20);
     }
 
     #[test]
