@@ -116,6 +116,7 @@ impl Source {
             self.clock_hz = clock_hz(codec);
             for encoding in &mut self.encodings {
                 (encoding.ring, encoding.clock) = (None, None);
+                encoding.pace = Pace::default();
                 encoding.layers_max = (0, 0);
                 encoding.meter = Meter::default();
             }

@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(description.codecs, ["vp9"]);
         let password = description.user("ann").and_then(|ann| ann.password.clone());
         assert_eq!(password.unwrap().verify("b"), Ok(true));
-        let again = "is there again further down, which counts";
+        let again = "is there again, which counts";
         assert_eq!(
             notes,
             [
@@ -382,6 +382,10 @@ mod tests {
                 "op[0] is null: it is skipped".to_owned(),
             ]
         );
+        let nulls = br#"{"autolock":true,"Autolock":null,"public":null,"comment":"x"}"#;
+        let (description, notes) = parse_description("g.json", nulls).unwrap();
+        assert!(description.is_autolock && !description.listing.is_public);
+        assert_eq!(notes, [format!("line 1: the key \"Autolock\" {again}")]);
         let text = br#"{"Public":false,"users":{"Ann":{"Permissions":"op"},
             "ann":{"permissions":"op","PERMISSIONS":"present"}},"public":true}"#;
         let (description, notes) = parse_description("g.json", text).unwrap();

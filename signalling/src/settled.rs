@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::json_parts::{Parts, Step, blank, line_of, span_of};
 use crate::surrogates::without_lone_surrogates;
@@ -35,9 +36,7 @@ pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
     }
     for (key, start, end) in twins {
         let line = line_of(&text, start);
-        notes.push(format!(
-            "line {line}: the key {key:?} is there again further down, which counts"
-        ));
+        notes.push(format!("line {line}: the key {key:?} is there again, which counts"));
         blank(text.to_mut(), start, end);
     }
     (text, notes)
@@ -79,7 +78,13 @@ fn find_twins(
         return;
     };
     let mut seen = BTreeSet::new();
-    for (step, inner) in parts.iter().rev() {
+    // Go leaves a setting as it is for which there is null as well.
+    let counts = |(step, inner): &&(Step, &RawValue)| match (keys, step) {
+        (Keys::Settings, Step::Key(_)) => inner.get() != "null",
+        _ => true,
+    };
+    let nulls = parts.iter().rev().filter(|part| !counts(part));
+    for (step, inner) in parts.iter().rev().filter(counts).chain(nulls) {
         let below = match step {
             Step::Key(key) => {
                 let meant = match keys {

@@ -1,6 +1,6 @@
 //! What a Publication can be sent as, from the best to the least, by what is alive and what it costs.
 
-use super::pace::{Pace, Pictures};
+use super::pace::{PROVEN_US, Pace, Pictures};
 use super::{Source, SourceEncoding};
 use crate::api::LayerCap;
 use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
@@ -54,16 +54,19 @@ impl Source {
     /// Takes Encodings that went silent or jerky out of the choice as long as there is a cheaper one, and
     /// those that flow again back into it.
     pub(super) fn judge_encodings(&mut self, now_us: u64) {
-        if self.is_silent(now_us) {
-            // Its publisher pauses: what is there afterwards is not known.
+        if self.order.len() < 2 {
+            return;
+        }
+        if self.encodings.iter().all(|encoding| encoding.pace.has_paused(now_us)) {
+            // What is there when its publisher goes on is not known.
             self.encodings.iter_mut().for_each(|encoding| encoding.pace.is_left = false);
             return;
         }
         // Of a shared screen few pictures that can be read are better than many that cannot.
         let is_screen =
             self.subscribers.iter().flatten().any(|subscriber| subscriber.priority == 0);
-        // How the pictures come of those that cost less, where they do.
-        let mut cheaper = None::<Pictures>;
+        // Of those in the choice that cost less: how their pictures come, since when, and until when.
+        let mut cheaper = None::<(Pictures, u64)>;
         let mut cheaper_at_us = 0;
         for (place, at) in self.order.iter().rev().enumerate() {
             let Some(SourceEncoding { pace, .. }) = self.encodings.get_mut(usize::from(*at)) else {
@@ -71,26 +74,35 @@ impl Source {
             };
             let is_left = match (pace.is_left, cheaper) {
                 _ if place == 0 => false,
-                (true, Some(cheaper)) => !pace.has_recovered(cheaper, now_us),
-                // What is in the choice has long been silent, and this flows: that may be all there is.
+                (true, Some((cheaper, _))) => !pace.has_recovered(cheaper, is_screen, now_us),
+                // What is in the choice has been silent for a while, and this flows.
                 (true, None) => {
-                    now_us.saturating_sub(cheaper_at_us) < SETTLED_US
-                        || !pace.has_lived(SETTLED_US, now_us)
+                    now_us.saturating_sub(cheaper_at_us) < PROVEN_US
+                        || !pace.has_lived(PROVEN_US, now_us)
                 }
-                (false, Some(cheaper)) if pace.is_alive(now_us) => {
+                (false, Some((cheaper, _))) if pace.is_alive(now_us) => {
                     !is_screen && pace.is_jerky(cheaper, now_us)
                 }
-                // Of which nothing has come yet, that has not been chosen either.
-                (false, Some(_)) => pace.last_at_us().is_some(),
+                // A silence of both is not held against this one.
+                (false, Some((_, since_us))) => {
+                    pace.last_at_us().is_some_and(|last_us| last_us >= since_us)
+                }
                 (false, None) => false,
             };
             match is_left {
                 true if !pace.is_left => pace.leave(),
                 _ => pace.is_left = is_left,
             }
+            if is_left {
+                continue;
+            }
             cheaper_at_us = cheaper_at_us.max(pace.last_at_us().unwrap_or(0));
-            if !is_left && pace.is_alive(now_us) {
-                cheaper = Some(cheaper.unwrap_or_default().max(pace.pictures(now_us)));
+            if pace.is_alive(now_us) {
+                let (pictures, since_us) = (pace.pictures(now_us), pace.alive_since_us());
+                cheaper =
+                    Some(cheaper.map_or((pictures, since_us), |(others, others_since_us)| {
+                        (others.max(pictures), others_since_us.min(since_us))
+                    }));
             }
         }
     }
@@ -168,6 +180,7 @@ impl Source {
                 let due_us = e.pace.last_at_us().map(|at_us| at_us + 2 * e.pace.interval_us());
                 due_us.is_some_and(|due_us| now_us <= due_us)
                     && e.pace.has_lived(SETTLED_US, now_us)
+                    && !e.pace.is_left
             })
         };
         let cost = |at: u8| {

@@ -5,10 +5,12 @@
 const STALLED_US: (u64, u64) = (800_000, 5_000_000);
 const STALLED_PICTURES: u64 = 5;
 /// One that was left comes back into the choice when it has flowed for so long.
-const PROVEN_US: u64 = 2_000_000;
+pub(super) const PROVEN_US: u64 = 2_000_000;
 /// Or at once, if it had been silent for so long and begins with a keyframe: its sender has switched it
 /// off and on again.
-const SWITCHED_OFF_US: u64 = 2_000_000;
+const SWITCHED_OFF_US: u64 = 5_000_000;
+/// Where nothing comes of any for so long, their publisher pauses.
+const PAUSED_US: u64 = 2_000_000;
 /// Pictures are counted in spans of this, so many of which are looked at. It is the same for all
 /// Encodings, so that their counts can be compared.
 const SPAN_US: u64 = 500_000;
@@ -21,7 +23,7 @@ const SPANS_SMOOTH: usize = 8;
 const LATE_TICKS: u32 = 180_000;
 /// Fewer pictures than this in a second are jerky, if a cheaper Encoding has at least twice as many.
 const JERKY_PER_SECOND: u32 = 2;
-/// As many are no reason to leave it alone any longer.
+/// One that was left and has as many in a second comes back, whatever the cheaper one has.
 const SMOOTH_PER_SECOND: u32 = 4;
 
 /// See the module's documentation.
@@ -118,6 +120,17 @@ impl Pace {
         self.last_at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < silence_us)
     }
 
+    /// Since when it has not been silent for long, if it is not now.
+    pub(super) fn alive_since_us(&self) -> u64 {
+        self.alive_since_us
+    }
+
+    /// Whether nothing has come for so long that it is no pause between two pictures.
+    pub(super) fn has_paused(&self, now_us: u64) -> bool {
+        self.last_at_us.is_none_or(|at_us| now_us.saturating_sub(at_us) > PAUSED_US)
+            && !self.is_alive(now_us)
+    }
+
     /// Whether it has been alive for so long.
     pub(super) fn has_lived(&self, us: u64, now_us: u64) -> bool {
         self.is_alive(now_us) && now_us.saturating_sub(self.alive_since_us) > us
@@ -137,10 +150,17 @@ impl Pace {
             && self.has_lived(PROVEN_US, now_us)
     }
 
-    /// Whether it flows well again, beside a cheaper one with these pictures.
-    pub(super) fn has_recovered(&mut self, cheaper: Pictures, now_us: u64) -> bool {
+    /// Whether it flows again, and well if it is no screen, beside a cheaper one with these pictures.
+    pub(super) fn has_recovered(
+        &mut self,
+        cheaper: Pictures,
+        is_screen: bool,
+        now_us: u64,
+    ) -> bool {
         let Pictures { smooth, all, .. } = self.pictures(now_us);
-        (smooth >= in_spans(SMOOTH_PER_SECOND, SPANS_SMOOTH) || all >= cheaper.all)
+        let is_smooth = smooth >= in_spans(SMOOTH_PER_SECOND, SPANS_SMOOTH);
+        // A picture or two less of many that are as rare in both is no difference.
+        (is_screen || is_smooth || all + all / 4 >= cheaper.all)
             && self.has_lived(PROVEN_US, now_us)
     }
 }
@@ -200,14 +220,15 @@ mod tests {
         pace.leave();
         flow(&mut pace, 14_000_000, 15_000_000, 100_000);
         let slow = beside(400_000, 15_000_000);
-        assert!(!pace.has_recovered(slow, 15_000_000), "a second is not enough");
+        assert!(!pace.has_recovered(slow, false, 15_000_000), "a second is not enough");
         flow(&mut pace, 15_000_000, 16_500_000, 100_000);
-        assert!(pace.has_recovered(beside(400_000, 16_500_000), 16_500_000));
+        assert!(pace.has_recovered(beside(400_000, 16_500_000), false, 16_500_000));
         // One picture a second beside two is no better.
         flow(&mut pace, 16_500_000, 36_000_000, 1_000_000);
-        assert!(!pace.has_recovered(beside(500_000, 36_000_000), 36_000_000));
+        assert!(!pace.has_recovered(beside(500_000, 36_000_000), false, 36_000_000));
+        assert!(pace.has_recovered(beside(500_000, 36_000_000), true, 36_000_000), "a screen");
         // If the other is as slow, both are what there is.
-        assert!(pace.has_recovered(beside(1_000_000, 36_000_000), 36_000_000));
+        assert!(pace.has_recovered(beside(1_000_000, 36_000_000), false, 36_000_000));
     }
 
     #[test]
@@ -228,9 +249,9 @@ mod tests {
         let mut pace = Pace::default();
         flow(&mut pace, 0, 1_000_000, 100_000);
         pace.is_left = true;
-        pace.note(1, true, 2_500_000);
+        pace.note(1, true, 4_500_000);
         assert!(pace.is_left, "a keyframe that somebody asked for may come late");
-        pace.note(2, true, 5_000_000);
+        pace.note(2, true, 10_000_000);
         assert!(!pace.is_left);
     }
 }

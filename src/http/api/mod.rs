@@ -278,13 +278,7 @@ impl From<Unedited> for Refused {
 
 /// Whether a file could not be written because of how it would be called.
 fn is_of_the_name(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::InvalidFilename
-            | ErrorKind::NotADirectory
-            | ErrorKind::IsADirectory
-            | ErrorKind::AlreadyExists
-    )
+    matches!(kind, ErrorKind::InvalidFilename | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
 
 impl From<EditError> for Refused {

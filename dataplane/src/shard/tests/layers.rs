@@ -139,11 +139,34 @@ fn regression_an_encoding_that_comes_in_fits_is_left_until_it_flows() {
     let left = net.peers[viewer].packets.len();
     (0..150).for_each(|_| go_on(&mut net, &["h", "l"], 0));
     assert_eq!(layers_seen(&net, viewer, left), "lh");
-    // A pause of all of it is none of the Encoding's.
-    net.advance(Duration::from_secs(6));
+    // A pause of both is not held against the one that comes last.
+    net.advance(Duration::from_millis(1500));
     let paused = net.peers[viewer].packets.len();
+    go_on(&mut net, &["l"], 1);
     (0..20).for_each(|_| go_on(&mut net, &["h", "l"], 0));
-    assert_eq!(layers_seen(&net, viewer, paused), "h");
+    assert!(layers_seen(&net, viewer, paused).ends_with('h'));
+    assert!(is_continuous(&net, viewer));
+}
+
+/// What was there before a long pause does not count after it.
+#[test]
+fn a_pause_of_all_encodings_gives_back_the_one_that_was_left() {
+    let mut net = Net::new(1);
+    let (publisher, info) = start(&mut net);
+    let viewer = net.viewer(0, &[info], LayerCap::High);
+    net.connect(viewer);
+    for seq in 2..100 {
+        let rids: &[&str] = if seq < 20 { &["h", "l"] } else { &["l"] };
+        send(&mut net, publisher, rids, seq, seq % 10 == 0);
+    }
+    assert_eq!(layers_seen(&net, viewer, 0), "hl");
+    net.advance(Duration::from_secs(3));
+    let paused = net.peers[viewer].packets.len();
+    // Not with a keyframe, which would bring it back by itself.
+    for seq in 100..125 {
+        send(&mut net, publisher, &["l", "h"], seq, seq % 10 == 0);
+    }
+    assert!(layers_seen(&net, viewer, paused).ends_with('h'));
     assert!(is_continuous(&net, viewer));
 }
 
