@@ -159,9 +159,9 @@ impl Pace {
     ) -> bool {
         let Pictures { smooth, all, .. } = self.pictures(now_us);
         let is_smooth = smooth >= in_spans(SMOOTH_PER_SECOND, SPANS_SMOOTH);
-        // A picture or two less of many that are as rare in both is no difference.
-        (is_screen || is_smooth || all + all / 4 >= cheaper.all)
-            && self.has_lived(PROVEN_US, now_us)
+        // Where both are slow but not jerky, a picture or two less is no difference.
+        let spared = if all < in_spans(JERKY_PER_SECOND, SPANS) { 0 } else { all / 4 };
+        (is_screen || is_smooth || all + spared >= cheaper.all) && self.has_lived(PROVEN_US, now_us)
     }
 }
 
@@ -227,8 +227,19 @@ mod tests {
         flow(&mut pace, 16_500_000, 36_000_000, 1_000_000);
         assert!(!pace.has_recovered(beside(500_000, 36_000_000), false, 36_000_000));
         assert!(pace.has_recovered(beside(500_000, 36_000_000), true, 36_000_000), "a screen");
+        assert!(!pace.has_recovered(beside(800_000, 36_000_000), false, 36_000_000));
         // If the other is as slow, both are what there is.
         assert!(pace.has_recovered(beside(1_000_000, 36_000_000), false, 36_000_000));
+    }
+
+    #[test]
+    fn a_picture_less_is_no_difference_where_both_are_slow() {
+        let mut pace = Pace::default();
+        flow(&mut pace, 0, 20_000_000, 370_000);
+        pace.leave();
+        flow(&mut pace, 20_000_000, 32_000_000, 370_000);
+        assert!(pace.has_recovered(beside(330_000, 32_000_000), false, 32_000_000));
+        assert!(!pace.has_recovered(beside(200_000, 32_000_000), false, 32_000_000));
     }
 
     #[test]
