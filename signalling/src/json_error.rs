@@ -382,10 +382,12 @@ mod tests {
                 "op[0] is null: it is skipped".to_owned(),
             ]
         );
-        let nulls = br#"{"autolock":true,"Autolock":null,"public":null,"comment":"x"}"#;
+        // Who takes a right back by null behind it shall have done so.
+        let nulls =
+            br#"{"wildcard-user":{"permissions":"op"},"op":[{}],"Wildcard-User":null,"op":null}"#;
         let (description, notes) = parse_description("g.json", nulls).unwrap();
-        assert!(description.is_autolock && !description.listing.is_public);
-        assert_eq!(notes, [format!("line 1: the key \"Autolock\" {again}")]);
+        assert!(description.wildcard_user.is_none() && description.users.is_empty());
+        assert_eq!(notes.len(), 2, "{notes:?}");
         let text = br#"{"Public":false,"users":{"Ann":{"Permissions":"op"},
             "ann":{"permissions":"op","PERMISSIONS":"present"}},"public":true}"#;
         let (description, notes) = parse_description("g.json", text).unwrap();

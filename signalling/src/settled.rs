@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use crate::json_parts::{Parts, Step, blank, line_of, span_of};
 use crate::surrogates::without_lone_surrogates;
@@ -78,13 +77,7 @@ fn find_twins(
         return;
     };
     let mut seen = BTreeSet::new();
-    // Go leaves a setting as it is for which there is null as well.
-    let counts = |(step, inner): &&(Step, &RawValue)| match (keys, step) {
-        (Keys::Settings, Step::Key(_)) => inner.get() != "null",
-        _ => true,
-    };
-    let nulls = parts.iter().rev().filter(|part| !counts(part));
-    for (step, inner) in parts.iter().rev().filter(counts).chain(nulls) {
+    for (step, inner) in parts.iter().rev() {
         let below = match step {
             Step::Key(key) => {
                 let meant = match keys {

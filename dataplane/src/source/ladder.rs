@@ -5,6 +5,10 @@ use super::{Source, SourceEncoding};
 use crate::api::LayerCap;
 use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
 
+/// An Encoding is left for its silence if a cheaper one goes on for so long: they pause together, too.
+const ALONE_US: u64 = 400_000;
+/// One that is left must cost so many times less to be taken for the cheaper one: it comes in fits.
+const LEFT_COSTS_LESS: u64 = 4;
 /// Encodings are compared when they have been alive for so long.
 const SETTLED_US: u64 = 4_000_000;
 
@@ -65,7 +69,7 @@ impl Source {
         // Of a shared screen few pictures that can be read are better than many that cannot.
         let is_screen =
             self.subscribers.iter().flatten().any(|subscriber| subscriber.priority == 0);
-        // Of those in the choice that cost less: how their pictures come, since when, and until when.
+        // Of those in the choice that cost less: how their pictures come, and since when; until when.
         let mut cheaper = None::<(Pictures, u64)>;
         let mut cheaper_at_us = 0;
         for (place, at) in self.order.iter().rev().enumerate() {
@@ -84,9 +88,9 @@ impl Source {
                     !is_screen && pace.is_jerky(cheaper, now_us)
                 }
                 // A silence of both is not held against this one.
-                (false, Some((_, since_us))) => {
-                    pace.last_at_us().is_some_and(|last_us| last_us >= since_us)
-                }
+                (false, Some((_, since_us))) => pace.last_at_us().is_some_and(|last_us| {
+                    last_us >= since_us && cheaper_at_us > last_us + ALONE_US
+                }),
                 (false, None) => false,
             };
             match is_left {
@@ -180,7 +184,6 @@ impl Source {
                 let due_us = e.pace.last_at_us().map(|at_us| at_us + 2 * e.pace.interval_us());
                 due_us.is_some_and(|due_us| now_us <= due_us)
                     && e.pace.has_lived(SETTLED_US, now_us)
-                    && !e.pace.is_left
             })
         };
         let cost = |at: u8| {
@@ -189,7 +192,12 @@ impl Source {
         for place in 1..self.order.len() {
             let (one, other) = (self.order[place - 1], self.order[place]);
             let (before, next) = (cost(one), cost(other));
-            if is_settled(one) && is_settled(other) && before > 0 && next > before + before / 2 {
+            let is_left = |at: u8| self.pace(at).is_some_and(|pace| pace.is_left);
+            let clearly = match is_left(one) || is_left(other) {
+                true => before.saturating_mul(LEFT_COSTS_LESS),
+                false => before + before / 2,
+            };
+            if is_settled(one) && is_settled(other) && before > 0 && next > clearly {
                 self.order.swap(place - 1, place);
             }
         }
