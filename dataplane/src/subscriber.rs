@@ -112,6 +112,11 @@ pub(crate) struct Negotiated {
 }
 
 impl Subscriber {
+    /// Whether it is of a shared screen: what is most important is one.
+    pub(crate) fn is_screen(&self) -> bool {
+        self.priority == 0
+    }
+
     /// A Subscription that has not begun.
     pub(crate) fn new(
         publication: PublicationId,

@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(description.codecs, ["vp9"]);
         let password = description.user("ann").and_then(|ann| ann.password.clone());
         assert_eq!(password.unwrap().verify("b"), Ok(true));
-        let again = "is there again, which counts";
+        let again = "is there again further down, which counts";
         assert_eq!(
             notes,
             [

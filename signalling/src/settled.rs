@@ -35,7 +35,9 @@ pub(crate) fn settled(text: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
     }
     for (key, start, end) in twins {
         let line = line_of(&text, start);
-        notes.push(format!("line {line}: the key {key:?} is there again, which counts"));
+        notes.push(format!(
+            "line {line}: the key {key:?} is there again further down, which counts"
+        ));
         blank(text.to_mut(), start, end);
     }
     (text, notes)

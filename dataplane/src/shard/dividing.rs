@@ -287,7 +287,7 @@ fn wish_for(source: &Source, subscriber: &Subscriber, waits_us: u64, now_us: u64
         only.bits_per_second = source.asked.cost_bps(only.bits_per_second, now_us);
     }
     // A slide that comes late is better than none: what waits, waits before the network.
-    if subscriber.priority == 0
+    if subscriber.is_screen()
         && let Some(least) = rungs.first_mut()
     {
         let steady_bps = source.steady_bits_per_second(least.encoding);

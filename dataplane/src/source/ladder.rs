@@ -4,6 +4,7 @@ use super::pace::{PROVEN_US, Pace, Pictures};
 use super::{Source, SourceEncoding};
 use crate::api::LayerCap;
 use crate::choose::{Allowance, Meanwhile, Rung, Target, choose};
+use crate::subscriber::Subscriber;
 
 /// An Encoding is left for its silence if a cheaper one goes on for so long: they pause together, too.
 const ALONE_US: u64 = 400_000;
@@ -67,8 +68,7 @@ impl Source {
             return;
         }
         // Of a shared screen few pictures that can be read are better than many that cannot.
-        let is_screen =
-            self.subscribers.iter().flatten().any(|subscriber| subscriber.priority == 0);
+        let is_screen = self.subscribers.iter().flatten().any(Subscriber::is_screen);
         // Of those in the choice that cost less: how their pictures come, and since when; until when.
         let mut cheaper = None::<(Pictures, u64)>;
         let mut cheaper_at_us = 0;
