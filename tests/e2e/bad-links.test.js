@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { joinGroup, launch } from './peer/browser.js';
+import { inbound, joinGroup, launch, seesAndHears } from './peer/browser.js';
 import { Firefox } from './peer/firefox.js';
 import { canMakeLinks, Link } from './peer/link.js';
-import { publishNoise, received } from './peer/noise.js';
+import { filmNoise, publishNoise, received } from './peer/noise.js';
 import { ORIGIN, Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 import { helpers, openBlank, play, serversOf } from './peer/web-session.js';
@@ -292,6 +292,42 @@ describe('bad links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs na
             await watcher.waitForSelector('.badge-weak', { state: 'detached' });
         } finally {
             link.lossUpstream(0);
+            await sender.context().close();
+            await watcher.context().close();
+        }
+    });
+
+    test('an uplink that is too narrow for both pictures carries the small one, until it is wide again', async () => {
+        const options = { group: 'single', prepare: (page) => page.addInitScript(filmNoise) };
+        const sender = await joinGroup(browsers[1], 'sender', { start: 'both', ...options });
+        const watcher = await joinGroup(browsers[0], 'watcher', options);
+        /** Which pictures may be sent, and what the small one may take. */
+        const sent = () => sender.evaluate(() => {
+            const [stream] = window.aula.connection.up.values();
+            const { encodings } = stream.pc.getSenders().find(({ track }) => track.kind === 'video').getParameters();
+            const small = encodings.find(({ rid }) => rid === 'l').maxBitrate;
+            return { rids: encodings.filter(({ active }) => active).map(({ rid }) => rid).join(), small };
+        });
+        const picture = async () => (await inbound(watcher))[0] ?? {};
+        try {
+            await until('the large picture', async () => (await picture()).width === 640);
+            const { small } = await sent();
+            link.rateUpstream(400);
+            await until('the large one to be left out', async () => (await sent()).rids === 'l');
+            assert.ok((await sent()).small > small, 'the small one gets what there is');
+            await until('the small picture', async () => (await picture()).width === 320);
+            await seesAndHears(watcher, 'sender', { more: 20 });
+            link.rateUpstream(0);
+            await until('both to be sent', async () => (await sent()).rids === 'h,l');
+            assert.equal((await sent()).small, small);
+            await until('the large picture again', async () => (await picture()).width === 640);
+            await seesAndHears(watcher, 'sender', { more: 20 });
+        } catch (error) {
+            console.error(await sent().catch(String));
+            server.dump();
+            throw error;
+        } finally {
+            link.rateUpstream(0);
             await sender.context().close();
             await watcher.context().close();
         }

@@ -106,7 +106,7 @@ export class Stream {
 
     /** Limits the video rate; 0 means no limit. */
     setVideoRate(bitsPerSecond) {
-        return this.#encode((encoding) => {
+        return this.encode((encoding) => {
             if (encoding.rid === 'l')
                 return;
             delete encoding.maxBitrate;
@@ -115,15 +115,17 @@ export class Stream {
         });
     }
 
-    /** Leaves those of several encodings out that nobody wishes to have. */
+    /** Leaves encodings out that nobody wishes to have, and the one that is `spared`. */
     sendOnly(rids) {
-        return this.#encode((encoding) => {
-            encoding.active = !encoding.rid || rids.includes(encoding.rid);
+        this.wanted = rids;
+        return this.encode((encoding) => {
+            const { rid } = encoding;
+            encoding.active = !rid || rids.includes(rid) && rid !== this.spared;
         });
     }
 
     /** Changes how the video is encoded, one change after the other. */
-    #encode(change) {
+    encode(change) {
         return this.#encoding = this.#encoding.then(async () => {
             for (const sender of this.pc.getSenders()) {
                 if (sender.track?.kind !== 'video')

@@ -5,6 +5,7 @@
 
 import { need, t } from './language.js';
 import { state } from './state.js';
+import { Thrift } from './thrift.js';
 
 await need('tools');
 
@@ -38,15 +39,18 @@ export class Uplink {
     }
 
     #isOver = false;
+    #thrift = null;
     #isWeak = false;
     #doubts = 0;
 
     async #look() {
         const streams = [state.own.cameraStream, state.own.screenStream].filter((stream) => (
             stream?.connection === this.connection && stream.pc.connectionState === 'connected'));
-        const fares = await Promise.all(streams.map(({ pc }) => fare(pc)));
+        const told = await Promise.all(streams.map(async ({ pc }) => [...(await pc.getStats()).values()]));
         if (this.#isOver)
             return;
+        this.#spare(streams, told);
+        const fares = told.map(fare);
         if (fares.includes('bad'))
             this.#doubts = Math.min(LOOKS, this.#doubts + 1);
         else if (!fares.includes('middling'))
@@ -58,6 +62,17 @@ export class Uplink {
             this.words = words;
             this.onChange();
         }
+    }
+
+    /** Sees to it that the small picture flows where both do not. */
+    #spare(streams, told) {
+        const { cameraStream } = state.own;
+        const at = streams.indexOf(cameraStream);
+        if (at < 0)
+            return;
+        if (this.#thrift?.stream !== cameraStream)
+            this.#thrift = new Thrift(cameraStream);
+        this.#thrift.look(told[at]);
     }
 
     #tell(isWeak) {
@@ -76,9 +91,8 @@ function advice() {
             + 'or use a cable.');
 }
 
-/** How this transport fares, as the server tells of it and the browser reckons: good, middling or bad. */
-async function fare(pc) {
-    const stats = [...(await pc.getStats()).values()];
+/** How a transport fares, as the server tells of it and the browser reckons: good, middling or bad. */
+function fare(stats) {
     const told = stats.filter(({ type }) => type === 'remote-inbound-rtp');
     // Pictures that are lost are sent again; sound seldom is.
     const sound = told.filter(({ kind }) => kind === 'audio');

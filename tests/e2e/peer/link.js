@@ -81,11 +81,12 @@ export class Link {
 
     /** What the link towards the far end carries, in kbit/s, with a queue of 200 ms; 0: anything. */
     rate(kbit) {
-        execFileSync('sh', ['-c', 'tc qdisc del dev aula-l0 root 2>/dev/null; true']);
-        if (kbit > 0) {
-            const rate = `rate ${kbit}kbit burst 4kb latency 200ms`;
-            execFileSync('sh', ['-c', `tc qdisc add dev aula-l0 root tbf ${rate}`]);
-        }
+        execFileSync('sh', ['-c', narrow('aula-l0', kbit)]);
+    }
+
+    /** The same in the other direction. */
+    rateUpstream(kbit) {
+        this.#inside(narrow('aula-l1', kbit));
     }
 
     /** How many of a hundred datagrams towards the far end are lost. At its door, so that the sender
@@ -140,6 +141,12 @@ export class Link {
         this.host?.end();
         removeCable();
     }
+}
+
+/** Lines of the shell that make a device take so many kbit/s. */
+function narrow(device, kbit) {
+    const old = `tc qdisc del dev ${device} root 2>/dev/null; true`;
+    return kbit > 0 ? `${old}; tc qdisc add dev ${device} root tbf rate ${kbit}kbit burst 4kb latency 200ms` : old;
 }
 
 function removeCable() {

@@ -33,6 +33,33 @@ export async function publishNoise({ url, isSingle = false, codec, scalabilityMo
     return window.post(pc, url, {});
 }
 
+/** Runs in a page before all else: its camera films noise. */
+export function filmNoise() {
+    const devices = navigator.mediaDevices;
+    const real = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (wishes) => {
+        const media = await real(wishes);
+        const [camera] = media.getVideoTracks();
+        if (!camera)
+            return media;
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [640, 360];
+        const context = canvas.getContext('2d');
+        const timer = setInterval(() => {
+            for (let i = 0; i < 200; i++) {
+                context.fillStyle = `hsl(${Math.random() * 360} 80% ${20 + Math.random() * 60}%)`;
+                context.fillRect(Math.random() * 640, Math.random() * 360, 40, 20);
+            }
+        }, 60);
+        const [noise] = canvas.captureStream(15).getTracks();
+        noise.addEventListener('ended', () => clearInterval(timer));
+        media.removeTrack(camera);
+        camera.stop();
+        media.addTrack(noise);
+        return media;
+    };
+}
+
 /** Runs in the page: what it receives. */
 export async function received() {
     const found = {};
