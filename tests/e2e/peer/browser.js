@@ -8,8 +8,11 @@ import { until } from './wait.js';
 
 export const LIMIT_MS = 1000 * (process.env.AULA_E2E_LIMIT ?? 180);
 
+/** Pictures a second of the fake camera; Chromium's own number if none is asked for. */
+const FPS = process.env.AULA_E2E_FPS;
+
 export const FLAGS = [
-    '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--no-sandbox',
+    `--use-fake-device-for-media-stream${FPS ? `=fps=${FPS}` : ''}`, '--use-fake-ui-for-media-stream', '--no-sandbox',
     '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
     '--autoplay-policy=no-user-gesture-required', '--ignore-certificate-errors',
@@ -24,7 +27,7 @@ export async function launch(more = []) {
     // Flags for graphics would be of no use beside the one that does without.
     const flags = more.length > 0 ? FLAGS.filter((flag) => flag !== '--disable-gpu') : FLAGS;
     const browser = await chromium.launch({
-        executablePath: process.env.CHROMIUM,
+        executablePath: process.env.AULA_E2E_CHROMIUM,
         args: [...flags, ...loopback, ...more],
         timeout: LIMIT_MS,
     });
