@@ -2,7 +2,7 @@
 //! fixed input. Not a public interface.
 
 use crate::canonical::{
-    HEADER_BYTES_MAX, HopFields, MidBytes, PacketMeta, PerViewer, Written, patch, write_header,
+    Element, HEADER_BYTES_MAX, HopFields, PacketMeta, PerViewer, Written, patch, write_header,
 };
 use crate::checks::BindingRequest;
 use crate::codec::Codec;
@@ -98,7 +98,8 @@ impl Rewrite {
         for extension in Extension::ALL {
             extensions.insert(extension.id(), extension.uri());
         }
-        let viewer = PerViewer { marker_pt: 96, mid: MidBytes::new("abc"), ..PerViewer::default() };
+        let viewer =
+            PerViewer { marker_pt: 96, element: Element::mid("abc"), ..PerViewer::default() };
         let (out, meta) = ([0; HEADER_BYTES_MAX], PacketMeta::default());
         let mut rewrite = Self { packet, header, extensions, out, meta, viewer };
         rewrite.canonical()?;

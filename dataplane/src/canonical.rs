@@ -162,8 +162,8 @@ pub(crate) struct PerViewer {
     pub rtp_time: u32,
     /// Outgoing SSRC.
     pub ssrc: u32,
-    /// The m-section's mid.
-    pub mid: MidBytes,
+    /// The m-section's mid, or what now and then takes its place.
+    pub element: Element,
     /// Extensions of this hop.
     pub hop: HopFields,
     /// To add to the frame number of the dependency descriptor.
@@ -181,25 +181,35 @@ pub(crate) struct HopFields {
     pub twcc: u16,
 }
 
-/// The mid as it stands in packets to one viewer.
+/// An extension element of packets to one viewer: mostly the mid, which receivers must see once
+/// (RFC 9143 s15.2) and so can spare for a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MidBytes {
+pub(crate) struct Element {
+    id: u8,
     bytes: [u8; MID_BYTES_MAX],
     len: u8,
 }
 
-impl MidBytes {
+impl Element {
     /// Takes a mid; one longer than [`MID_BYTES_MAX`] counts as none.
-    pub(crate) fn new(mid: &str) -> Self {
+    pub(crate) fn mid(mid: &str) -> Self {
         let mut bytes = [0; MID_BYTES_MAX];
         let len = mid.len();
         match bytes.get_mut(..len) {
             Some(target) if len > 0 => {
                 target.copy_from_slice(mid.as_bytes());
-                Self { bytes, len: len as u8 }
+                Self { id: Extension::Mid.id(), bytes, len: len as u8 }
             }
             _ => Self::default(),
         }
+    }
+
+    /// The least and the greatest delay until a picture is shown, in units of 10 ms, 0..=4095 each
+    /// (http://www.webrtc.org/experiments/rtp-hdrext/playout-delay).
+    pub(crate) fn playout_delay(min: u16, max: u16) -> Self {
+        let both = u32::from(min.min(0xfff)) << 12 | u32::from(max.min(0xfff));
+        let [_, bytes @ ..] = both.to_be_bytes();
+        Self { id: Extension::PlayoutDelay.id(), bytes, len: bytes.len() as u8 }
     }
 }
 
@@ -213,7 +223,7 @@ pub(crate) fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
             write_active(out, meta, active);
         }
     }
-    let PerViewer { marker_pt, seq_no, rtp_time, ssrc, mid, hop, .. } = *viewer;
+    let PerViewer { marker_pt, seq_no, rtp_time, ssrc, element, hop, .. } = *viewer;
     let offsets = meta.offsets();
     // The caller copied a canonical header, which is at least this long.
     let Some(header) = out.get_mut(..offsets.end) else {
@@ -227,14 +237,14 @@ pub(crate) fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
         .copy_from_slice(&hop.abs_send_time.to_be_bytes()[1..]);
     header[offsets.twcc..offsets.twcc + 2].copy_from_slice(&hop.twcc.to_be_bytes());
     // A shorter mid is followed by zero octets, which are padding in both forms.
-    header[offsets.mid..].copy_from_slice(&mid.bytes);
+    header[offsets.mid..].copy_from_slice(&element.bytes);
     let head = offsets.mid - offsets.element_header;
-    if mid.len == 0 {
+    if element.len == 0 {
         header[head..offsets.mid].fill(0);
     } else if offsets.element_header == 1 {
-        header[head] = Extension::Mid.id() << 4 | (mid.len - 1);
+        header[head] = element.id << 4 | (element.len - 1);
     } else {
-        header[head + 1] = mid.len;
+        header[head..offsets.mid].copy_from_slice(&[element.id, element.len]);
     }
 }
 
@@ -309,13 +319,13 @@ mod tests {
         let (packet, map) = source();
         let (mut header, meta) = canonical(&packet, &map);
         let hop = HopFields { abs_send_time: 0x0001_0203, twcc: 0x0405 };
-        let mid = MidBytes::new("ab");
+        let element = Element::mid("ab");
         let viewer = PerViewer {
             marker_pt: 0xe0,
             seq_no: 99,
             rtp_time: 1234,
             ssrc: 42,
-            mid,
+            element,
             hop,
             ..PerViewer::default()
         };
@@ -333,6 +343,21 @@ mod tests {
                 (Extension::AudioLevel.id(), &[0x85][..]),
             ]
         );
+    }
+
+    #[test]
+    fn a_delay_takes_the_place_of_the_mid() {
+        let (packet, map) = source();
+        let (mut header, meta) = canonical(&packet, &map);
+        let viewer =
+            PerViewer { element: Element::playout_delay(34, 0xffff), ..PerViewer::default() };
+        patch(&mut header, &meta, &viewer);
+        let parsed = RtpHeader::parse(&header).expect("valid");
+        assert_eq!(
+            parsed.element(&header, Extension::PlayoutDelay.id()),
+            Some(&[2, 0x2f, 0xff][..])
+        );
+        assert_eq!(parsed.element(&header, Extension::Mid.id()), None);
     }
 
     #[test]
@@ -355,7 +380,7 @@ mod tests {
     fn ids_translate_and_what_was_not_negotiated_vanishes() {
         let (packet, map) = source();
         let (mut header, meta) = canonical(&packet, &map);
-        let viewer = PerViewer { mid: MidBytes::new("x"), ..PerViewer::default() };
+        let viewer = PerViewer { element: Element::mid("x"), ..PerViewer::default() };
         patch(&mut header, &meta, &viewer);
         let mut ids = [0; 15];
         ids[usize::from(Extension::AudioLevel.id())] = 14;

@@ -2,7 +2,7 @@
 //! runs in a shard, fed with fixed keys.
 
 use crate::api::LayerCap;
-use crate::canonical::{HEADER_BYTES_MAX, MidBytes, PacketMeta, write_header};
+use crate::canonical::{Element, HEADER_BYTES_MAX, PacketMeta, write_header};
 use crate::choose::Target;
 use crate::codec::Codec;
 use crate::descriptor::{self, FrameInfo};
@@ -74,11 +74,12 @@ impl Fanout {
                 pt: 96,
                 rtx: Some((ssrc | 1 << 31, 97)),
                 red: None,
-                mid: MidBytes::new("abc"),
+                mid: Element::mid("abc"),
                 ids: None,
                 has_feedback: true,
                 tells_by_ssrc: false,
                 has_dependencies: true,
+                has_playout_delay: true,
             };
             source.add(Subscriber::new(
                 publication,

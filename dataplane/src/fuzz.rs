@@ -3,7 +3,7 @@
 use crate::agree::{Role, agree};
 use crate::allocate::{Wish, allocate};
 use crate::canonical::{
-    HEADER_BYTES_MAX, MidBytes, PACKET_BYTES_MAX, PacketMeta, PerViewer, Written, patch,
+    Element, HEADER_BYTES_MAX, PACKET_BYTES_MAX, PacketMeta, PerViewer, Written, patch,
     write_header,
 };
 use crate::ccfb::SentNumbers;
@@ -144,9 +144,9 @@ pub fn rtp(data: &[u8]) {
         let header_len = len as u16;
         let meta =
             PacketMeta { is_two_byte, header_len, dependency_at, frame, ..PacketMeta::default() };
-        let mid = MidBytes::new("abc");
+        let element = Element::mid("abc");
         let active = Some(1);
-        let viewer = PerViewer { ssrc: 3, mid, frame_delta: 1, active, ..PerViewer::default() };
+        let viewer = PerViewer { ssrc: 3, element, frame_delta: 1, active, ..PerViewer::default() };
         patch(&mut out[..len], &meta, &viewer);
         // What we write, we can read.
         let written = RtpHeader::parse(&out[..len]);

@@ -8,6 +8,8 @@ use crate::canonical::PacketMeta;
 pub(crate) const VIDEO_PACKETS: usize = 1024;
 /// See [`VIDEO_PACKETS`].
 pub(crate) const VIDEO_BYTES: usize = 1 << 20;
+/// A packet that is late comes within so many others.
+const LATE_LOOK: u64 = 32;
 /// Packets and bytes kept of an audio Encoding: a second or more.
 pub(crate) const AUDIO_PACKETS: usize = 128;
 /// See [`AUDIO_PACKETS`].
@@ -109,6 +111,15 @@ impl PacketRing {
         }
         let start = (entry.at % self.arena.len() as u64) as usize;
         Some((&entry.meta, &self.arena[start..start + entry.len as usize]))
+    }
+
+    /// How long after one behind it this packet has come, in microseconds; nothing if it is the newest one.
+    pub(crate) fn late_us(&self, meta: &PacketMeta) -> Option<u64> {
+        if self.newest.is_none_or(|newest| meta.seq > newest) {
+            return None;
+        }
+        let behind = (1..=LATE_LOOK).find_map(|more| self.get(meta.seq + more));
+        behind.and_then(|(behind, _)| meta.at_us.checked_sub(behind.at_us))
     }
 
     /// The highest sequence number stored.

@@ -109,7 +109,7 @@ pub(crate) fn send(
         seq_no: placement.seq as u16,
         rtp_time: placement.rtp_time,
         ssrc: subscriber.ssrc,
-        mid: subscriber.mid,
+        element: subscriber.element(placement.rtp_time),
         hop: hop(
             subscriber,
             egress,
@@ -144,6 +144,9 @@ pub(crate) fn send(
         }
         egress.sealer.seal_rtp(out, header.len(), edited, roc)
     };
+    if let (Some(repeats), Some(sealed)) = (&mut subscriber.repeats, out.get(..len)) {
+        repeats.keep(placement.seq as u16, viewer.hop.twcc, sealed);
+    }
     outbox.commit(len, &egress.path);
     counters.rtp_out.of(subscriber.forwarder.kind()).count(len);
     subscriber.sent.0 = subscriber.sent.0.wrapping_add(1);
@@ -173,6 +176,24 @@ pub(crate) fn send_red<'a>(
     subscriber.pt = own_pt;
 }
 
+/// Sends a packet of sound once more, octet by octet. Its transport-wide number is that of then: the way of the
+/// second one says nothing about the path.
+pub(crate) fn send_again(
+    subscriber: &Subscriber,
+    seq_no: u16,
+    egress: &mut Egress,
+    batch: &mut Batch<'_>,
+) -> Option<()> {
+    let (twcc, sealed) = subscriber.repeats.as_ref()?.get(seq_no)?;
+    if subscriber.is_numbered {
+        egress.flow.history.forget(twcc);
+    }
+    let Batch { outbox, counters, .. } = batch;
+    outbox.push(sealed, egress.path, counters);
+    counters.rtp_out.of(subscriber.forwarder.kind()).count(sealed.len());
+    Some(())
+}
+
 /// RFC 4588: its own SSRC and numbering, the original sequence number before the payload.
 pub(crate) fn send_rtx(
     subscriber: &mut Subscriber,
@@ -199,7 +220,7 @@ pub(crate) fn send_rtx(
         seq_no: seq as u16,
         rtp_time: placement.rtp_time,
         ssrc,
-        mid: subscriber.mid,
+        element: subscriber.mid,
         hop: hop(subscriber, egress, (ssrc, seq), header.len() + len + 2, batch),
         frame_delta: placement.frame_delta,
         active: placement.active,
@@ -236,7 +257,7 @@ pub(crate) fn send_padding(
         seq_no: seq as u16,
         rtp_time: subscriber.forwarder.last_rtp_time(),
         ssrc,
-        mid: subscriber.mid,
+        element: subscriber.mid,
         hop: hop(subscriber, egress, (ssrc, seq), header.len() + PADDING_BYTES, batch),
         frame_delta: 0,
         active: None,

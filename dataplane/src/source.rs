@@ -13,9 +13,11 @@ use crate::egress::Paced;
 use crate::forward::Lack;
 use crate::id::ShardId;
 use crate::meter::Meter;
+use crate::playout::Lateness;
 use crate::publication::ENCODINGS_MAX;
+use crate::repeats::Repeats;
 use crate::ring::{self, PacketRing};
-use crate::sending::{Packet, Sending, send, send_padding, send_rtx};
+use crate::sending::{Packet, Sending, send, send_again, send_padding, send_rtx};
 use crate::srtp::ReplayWindow;
 use crate::stats::DropReason;
 use crate::subscriber::Subscriber;
@@ -73,6 +75,8 @@ pub(crate) struct Source {
     pub asked: Asked,
     /// Of pictures: whether who is in them speaks.
     pub is_speaking: bool,
+    /// How late what its publisher's path loses comes.
+    pub lateness: Lateness,
 }
 
 #[derive(Default)]
@@ -106,6 +110,7 @@ impl Source {
             demand_told: Demand::default(),
             asked: Asked::default(),
             is_speaking: false,
+            lateness: Lateness::default(),
         }
     }
 
@@ -203,16 +208,17 @@ impl Source {
         let (frame, (sid_max, tid_max)) = (&packet.meta.frame, &mut state.layers_max);
         (*sid_max, *tid_max) = ((*sid_max).max(frame.sid), (*tid_max).max(frame.tid));
         state.meter.count(packet.meta, packet.payload.len());
-        state
-            .ring
-            .get_or_insert_with(|| {
-                if is_video {
-                    PacketRing::new(ring::VIDEO_PACKETS, ring::VIDEO_BYTES)
-                } else {
-                    PacketRing::new(ring::AUDIO_PACKETS, ring::AUDIO_BYTES)
-                }
-            })
-            .store(*packet.meta, packet.header, packet.payload);
+        let ring = state.ring.get_or_insert_with(|| {
+            if is_video {
+                PacketRing::new(ring::VIDEO_PACKETS, ring::VIDEO_BYTES)
+            } else {
+                PacketRing::new(ring::AUDIO_PACKETS, ring::AUDIO_BYTES)
+            }
+        });
+        if let Some(late_us) = ring.late_us(packet.meta) {
+            self.lateness.note(late_us, packet.meta.at_us);
+        }
+        ring.store(*packet.meta, packet.header, packet.payload);
         self.pending.push((encoding, packet.meta.seq));
         self.pending.len() >= PENDING_MAX
     }
@@ -422,6 +428,9 @@ impl Source {
 
     /// Answers a NACK: sends the packet that went out under `seq_no` once more.
     pub(crate) fn retransmit(&mut self, at: usize, seq_no: u16, sending: &mut Sending<'_>) {
+        if let Some(Some(subscriber)) = self.subscribers.get_mut(at) {
+            subscriber.playout.note_asked();
+        }
         let sent = self.try_retransmit(at, seq_no, sending);
         if sent.is_none() {
             sending.batch.counters.drop(DropReason::NackRefused);
@@ -451,8 +460,11 @@ impl Source {
             Some(rtx) => {
                 send_rtx(subscriber, rtx, egress, &placement, packet, batch);
             }
-            // Elsewhere the repeated packet would differ in its hop fields: see `hop`.
-            None if !subscriber.forwarder.repairs_in_place() => return None,
+            // Made anew, the packet would differ in its hop fields: see `hop`.
+            None if !subscriber.forwarder.repairs_in_place() => {
+                subscriber.repeats.get_or_insert_with(Repeats::new);
+                send_again(subscriber, seq_no, egress, batch)?;
+            }
             None => send(subscriber, egress, &placement, packet, batch),
         }
         batch.counters.retransmitted += 1;

@@ -1,12 +1,14 @@
 //! A viewer's Subscription on one shard: how it was negotiated, what it gets and how it fares.
 
 use crate::api::LayerCap;
-use crate::canonical::MidBytes;
+use crate::canonical::Element;
 use crate::choose::Allowance;
 use crate::codec::Codec;
 use crate::forward::Forwarder;
 use crate::id::PublicationId;
+use crate::playout::Playout;
 use crate::quality::Quality;
+use crate::repeats::Repeats;
 use crate::stillness::Stillness;
 
 /// A retransmission budget's floor and its share of what is sent: one quarter (row 15).
@@ -53,7 +55,7 @@ pub(crate) struct Subscriber {
     /// See there.
     pub red_blocks: u8,
     /// The mid in its packets.
-    pub mid: MidBytes,
+    pub mid: Element,
     /// Its extension ids, if they are not ours.
     pub ids: Option<Box<[u8; 15]>>,
     /// Whether its packets carry transport-wide numbers.
@@ -70,10 +72,14 @@ pub(crate) struct Subscriber {
     pub rtx_next: u64,
     /// Which of the last packets the next probe repeats.
     pub probe_back: u16,
+    /// Sound that left, once the viewer has asked for some of it again.
+    pub repeats: Option<Box<Repeats>>,
     /// What it may still have retransmitted, in octets.
     pub retransmit_bytes: u32,
     /// How it fares.
     pub quality: Quality,
+    /// How long its pictures wait with the viewer.
+    pub playout: Playout,
     /// How often its pictures stand still.
     pub stillness: Stillness,
     /// How often it has asked for a keyframe.
@@ -100,7 +106,7 @@ pub(crate) struct Negotiated {
     /// The payload type of redundant audio.
     pub red: Option<u8>,
     /// The m-section's mid.
-    pub mid: MidBytes,
+    pub mid: Element,
     /// Extension ids, if the viewer chose them.
     pub ids: Option<Box<[u8; 15]>>,
     /// Whether it takes transport-wide numbers, and tells what became of them.
@@ -109,6 +115,8 @@ pub(crate) struct Negotiated {
     pub tells_by_ssrc: bool,
     /// Whether it takes dependency descriptors.
     pub has_dependencies: bool,
+    /// Whether it can be told how long pictures shall wait before they are shown.
+    pub has_playout_delay: bool,
 }
 
 impl Subscriber {
@@ -157,12 +165,23 @@ impl Subscriber {
             lacking_since_us: None,
             rtx_next,
             probe_back: 0,
+            repeats: None,
             retransmit_bytes: RETRANSMIT_BURST_BYTES,
             quality: Quality::default(),
+            // A packet that must be repeated octet by octet cannot have what comes now and then.
+            playout: Playout::new(negotiated.has_playout_delay && rtx.is_some()),
             stillness: Stillness::default(),
             keyframes_asked: 0,
             recent: [Repeated::default(); RECENT],
         }
+    }
+
+    /// What stands in the place of the mid in packets of a picture.
+    pub(crate) fn element(&mut self, rtp_time: u32) -> Element {
+        if self.playout.is_silent() {
+            return self.mid;
+        }
+        self.playout.element(rtp_time).unwrap_or(self.mid)
     }
 
     /// Whether this packet may be sent once more.

@@ -1,4 +1,4 @@
-/** RTP header extensions that browsers know and do not offer by themselves. */
+/** What browsers know and do not offer by themselves. */
 
 const DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/'
     + '#dependency-descriptor-rtp-header-extension';
@@ -19,4 +19,13 @@ export function takeDescriptors(pc) {
         known.direction = 'sendrecv';
         transceiver.setHeaderExtensionsToNegotiate(extensions);
     }
+}
+
+/**
+ * A description of ours by which lost sound is asked for, and sent, once more.
+ * @param {RTCSessionDescriptionInit} description
+ */
+export function withSoundRepeated({ type, sdp }) {
+    const feedback = `a=rtcp-fb:${/a=rtpmap:(\d+) opus/.exec(sdp)?.[1]} `;
+    return { type, sdp: sdp.replaceAll(`${feedback}transport-cc\r\n`, `$&${feedback}nack\r\n`) };
 }

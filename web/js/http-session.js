@@ -3,6 +3,7 @@
  * HTTP session. Knows nothing of the page.
  */
 
+import { withSoundRepeated } from './extensions.js';
 import { callForHelp, linkedServers } from './relays.js';
 
 /** What the server refused, in its own words. */
@@ -60,7 +61,7 @@ export class HttpSession {
 
     async #negotiate(pc) {
         // The server learns addresses from checks: there is no need to wait for candidates.
-        await pc.setLocalDescription();
+        await pc.setLocalDescription(withSoundRepeated(await pc.createOffer()));
         const response = await this.#fetch(this.endpoint, 'POST', 'application/sdp',
             pc.localDescription.sdp);
         if (response.status !== 201)
@@ -83,7 +84,7 @@ export class HttpSession {
     /** Restarts ICE; media goes on over the old path until the new one works. Throws Refused. */
     async restart() {
         const { pc } = this;
-        const offer = await pc.createOffer({ iceRestart: true });
+        const offer = withSoundRepeated(await pc.createOffer({ iceRestart: true }));
         await pc.setLocalDescription(offer);
         const lines = offer.sdp.split('\r\n');
         const line = (prefix) => lines.find((text) => text.startsWith(prefix));

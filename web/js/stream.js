@@ -1,6 +1,6 @@
 /** One stream of media and its RTCPeerConnection; the side that sends makes the offer. */
 
-import { takeDescriptors } from './extensions.js';
+import { takeDescriptors, withSoundRepeated } from './extensions.js';
 import { callForHelp, withoutRelays } from './relays.js';
 
 /** Remote candidates kept while their description is still on its way; more are dropped. */
@@ -46,7 +46,7 @@ export class Stream {
                 return;
             }
             this.#described = false;
-            await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
+            await this.pc.setLocalDescription(withSoundRepeated(await this.pc.createOffer({ iceRestart })));
             this.connection.send({
                 type: 'offer',
                 id: this.id,
@@ -82,7 +82,7 @@ export class Stream {
             await this.#flushRemote();
             takeDescriptors(this.pc);
             this.connection.prepare?.(this);
-            await this.pc.setLocalDescription(await this.pc.createAnswer());
+            await this.pc.setLocalDescription(withSoundRepeated(await this.pc.createAnswer()));
             this.connection.send({
                 type: 'answer', id: this.id, sdp: this.pc.localDescription.sdp,
             });
@@ -106,7 +106,7 @@ export class Stream {
 
     /** Limits the video rate; 0 means no limit. */
     setVideoRate(bitsPerSecond) {
-        return this.encode((encoding) => {
+        return this.#encode((encoding) => {
             if (encoding.rid === 'l')
                 return;
             delete encoding.maxBitrate;
@@ -115,17 +115,18 @@ export class Stream {
         });
     }
 
-    /** Leaves encodings out that nobody wishes to have, and the one that is `spared`. */
-    sendOnly(rids) {
+    /** Leaves encodings out that nobody wishes to have, and the one that is `spared`: the other is for all. */
+    sendOnly(rids, change) {
         this.wanted = rids;
-        return this.encode((encoding) => {
+        return this.#encode((encoding) => {
             const { rid } = encoding;
-            encoding.active = !rid || rids.includes(rid) && rid !== this.spared;
+            encoding.active = !rid || rid !== this.spared && (rids.includes(rid) || rids.includes(this.spared));
+            change?.(encoding);
         });
     }
 
     /** Changes how the video is encoded, one change after the other. */
-    encode(change) {
+    #encode(change) {
         return this.#encoding = this.#encoding.then(async () => {
             for (const sender of this.pc.getSenders()) {
                 if (sender.track?.kind !== 'video')

@@ -1,6 +1,7 @@
 /**
  * Whether what we send arrives. Who sends over a bad network may hear and see all others well, and would
- * not know: the page says so to them, and their public data say it to the others.
+ * not know: the page says so to them, and their public data say it to the others. Where it does not, less
+ * is sent.
  */
 
 import { need, t } from './language.js';
@@ -39,7 +40,7 @@ export class Uplink {
     }
 
     #isOver = false;
-    #thrift = null;
+    #thrift = new Thrift();
     #isWeak = false;
     #doubts = 0;
 
@@ -68,11 +69,8 @@ export class Uplink {
     #spare(streams, told) {
         const { cameraStream } = state.own;
         const at = streams.indexOf(cameraStream);
-        if (at < 0)
-            return;
-        if (this.#thrift?.stream !== cameraStream)
-            this.#thrift = new Thrift(cameraStream);
-        this.#thrift.look(told[at]);
+        if (at >= 0)
+            this.#thrift.look(cameraStream, told[at]);
     }
 
     #tell(isWeak) {

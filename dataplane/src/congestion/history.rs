@@ -152,6 +152,15 @@ impl SendHistory {
         });
     }
 
+    /// What becomes of a packet from now on says nothing about the path.
+    pub fn forget(&mut self, number: u16) {
+        let seq = self.extend(number).and_then(|seq| seq.checked_sub(self.first));
+        let at = seq.and_then(|at| usize::try_from(at).ok());
+        if let Some(sent) = at.and_then(|at| self.packets.get_mut(at)) {
+            self.in_flight_bytes -= u64::from(std::mem::take(&mut sent.bytes));
+        }
+    }
+
     /// The number that was meant: of those that have been used, the newest with these 16 bits.
     fn extend(&self, number: u16) -> Option<u64> {
         let newest = self.next.checked_sub(1)?;

@@ -4,7 +4,6 @@
 use super::Shard;
 use super::time::TICK;
 use crate::api::{EncodingRate, Event};
-use crate::codec::MediaKind;
 use crate::egress::Egress;
 use crate::id::PublicationId;
 use crate::outbox::Outbox;
@@ -27,9 +26,6 @@ impl Shard {
         let counters = &mut statistics.counters;
         let sender = publisher.rtcp_ssrc;
         for publication in publisher.publications.iter_mut().flatten() {
-            if publication.kind == MediaKind::Audio {
-                continue;
-            }
             let takes_requests = publication.takes_keyframe_requests();
             for encoding in &mut publication.encodings {
                 let Some(ssrc) = encoding.ssrc else { continue };

@@ -123,12 +123,15 @@ impl Shard {
             statistics.gauges.estimates[class] += 1;
         }
         for (info, at) in viewer.lines.iter().filter_map(|line| line.subscription.as_ref()) {
+            let late_us = sources.get(info.id).map_or(0, |source| source.lateness.now_us(now_us));
             let Some(subscriber) = sources.subscriber_mut((info.id, *at)) else {
                 continue;
             };
             subscriber.quality.look(subscriber.sent.1, now_us);
             statistics.counters.switches.merge(subscriber.forwarder.take_switches());
             if info.kind == MediaKind::Video {
+                let shown = subscriber.forwarder.last_rtp_time();
+                subscriber.playout.look(subscriber.quality.rtt_us(), late_us, shown);
                 let pictures = &mut statistics.gauges.pictures;
                 *match subscriber.allowance {
                     Allowance::All => &mut pictures.whole,

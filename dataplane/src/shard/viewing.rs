@@ -8,7 +8,7 @@ use super::paths::sender;
 use super::random::Random;
 use crate::agree::link_of;
 use crate::api::{ClientKey, Event, LayerCap, PublicationInfo, SubscriptionSpec};
-use crate::canonical::MidBytes;
+use crate::canonical::Element;
 use crate::choose::Target;
 use crate::codec::{Codec, MediaKind};
 use crate::describe::{self, Offered, Ours, Track, format_for, offered_formats};
@@ -413,12 +413,13 @@ fn negotiated(
         pt: format.pt,
         rtx: rtx_ssrc.zip(section.rtx_of(format.pt)),
         red: section.red_of(format.pt),
-        mid: if has(Extension::Mid) { MidBytes::new(&line.mid) } else { MidBytes::default() },
+        mid: if has(Extension::Mid) { Element::mid(&line.mid) } else { Element::default() },
         ids: extension_ids(section),
         has_feedback: has(Extension::Twcc),
         // An answer may not have what we did not offer, so this is of viewers that did.
         tells_by_ssrc: is_theirs && format.feedback.has(CCFB),
         has_dependencies: has(Extension::DependencyDescriptor),
+        has_playout_delay: has(Extension::PlayoutDelay),
     }
 }
 

@@ -27,7 +27,7 @@ export async function launch(more = []) {
     // Flags for graphics would be of no use beside the one that does without.
     const flags = more.length > 0 ? FLAGS.filter((flag) => flag !== '--disable-gpu') : FLAGS;
     const browser = await chromium.launch({
-        executablePath: process.env.AULA_E2E_CHROMIUM,
+        executablePath: process.env.AULA_E2E_CHROMIUM ?? process.env.CHROMIUM,
         args: [...flags, ...loopback, ...more],
         timeout: LIMIT_MS,
     });

@@ -46,7 +46,7 @@ export class Host {
     async launch(more = []) {
         this.directory ??= mkdtempSync(join(tmpdir(), 'aula-host-'));
         const script = join(this.directory, 'chromium');
-        const browser = process.env.AULA_E2E_CHROMIUM;
+        const browser = process.env.AULA_E2E_CHROMIUM ?? process.env.CHROMIUM;
         writeFileSync(script, `#!/bin/sh\nexec nsenter --net -t ${this.pid} ${browser} "$@"\n`);
         chmodSync(script, 0o755);
         return chromium.launch({ executablePath: script, args: [...FLAGS, ...more], timeout: LIMIT_MS });

@@ -45,14 +45,15 @@ export function filmNoise() {
         const canvas = document.createElement('canvas');
         [canvas.width, canvas.height] = [640, 360];
         const context = canvas.getContext('2d');
+        const [noise] = canvas.captureStream(15).getTracks();
         const timer = setInterval(() => {
+            if (noise.readyState === 'ended')
+                clearInterval(timer);
             for (let i = 0; i < 200; i++) {
                 context.fillStyle = `hsl(${Math.random() * 360} 80% ${20 + Math.random() * 60}%)`;
                 context.fillRect(Math.random() * 640, Math.random() * 360, 40, 20);
             }
         }, 60);
-        const [noise] = canvas.captureStream(15).getTracks();
-        noise.addEventListener('ended', () => clearInterval(timer));
         media.removeTrack(camera);
         camera.stop();
         media.addTrack(noise);

@@ -32,7 +32,7 @@ pub(super) fn video_numbers(packets: &[RtpPacket]) -> Vec<u32> {
         .collect()
 }
 
-fn audio_numbers(packets: &[RtpPacket]) -> Vec<u32> {
+pub(super) fn audio_numbers(packets: &[RtpPacket]) -> Vec<u32> {
     packets
         .iter()
         .filter(|packet| packet.payload.starts_with(b"opus"))

@@ -15,6 +15,7 @@ mod packets;
 mod paths;
 mod probe;
 mod redundant;
+mod repeats;
 mod seats;
 mod strict;
 mod tcp;
