@@ -15,7 +15,7 @@ use crate::durable::{self, Stamp, is_absent};
 use crate::reread;
 
 /// A larger file is not a group.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Parsed files kept; more are parsed again each time.
 const CACHE_MAX: usize = 20_000;
 /// How many files and folders a scan looks at.

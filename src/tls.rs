@@ -8,9 +8,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ServerConfig;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, InconsistentKeys};
 use signalling::UnixMs;
 use tokio_rustls::TlsAcceptor;
 
@@ -136,12 +138,26 @@ fn configure(cert: &[u8], key: &[u8]) -> Result<Usable, String> {
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|error| format!("not a PEM private key ({error})"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let signer = provider.key_provider.load_private_key(key).map_err(|error| {
+        format!("the private key cannot be used, of RSA one under 2048 bits, say ({error})")
+    })?;
+    let certified = CertifiedKey::new(certs, signer);
+    match certified.keys_match() {
+        // Not every certificate can be looked into: `openssl x509 -req` makes one of version 1, which
+        // browsers take. They also tell if it is of another key.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InvalidCertificate(CertificateError::Other(error))) => {
+            tracing::warn!("the certificate is unusual, so its key was not compared: {error}");
+        }
+        Err(error) => {
+            return Err(format!("certificate and key cannot be used together ({error})"));
+        }
+    }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
-        .with_single_cert(certs, key)
-        .map_err(|error| format!("certificate and key cannot be used together ({error})"))?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"stun.turn".to_vec()];
     Ok(Usable { config: Arc::new(config), not_after })
 }
@@ -211,5 +227,31 @@ mod tests {
         certificates.refresh();
         assert!(!Arc::ptr_eq(&before, &certificates.current().usable.config));
         fs::remove_dir_all(data).unwrap();
+    }
+
+    /// `openssl x509 -req -signkey`, the recipe that is copied most (OpenSSL 3.0).
+    #[test]
+    fn a_certificate_of_version_1_is_served() {
+        const CERT: &str = "-----BEGIN CERTIFICATE-----\n\
+            MIIBJTCBywIUIxO4Si5KN/W7KF5Njy9XeUGqBgYwCgYIKoZIzj0EAwIwFDESMBAG\n\
+            A1UEAwwJbG9jYWxob3N0MCAXDTI2MTIwMTEyNDUzNVoYDzIxMjYxMTA3MTI0NTM1\n\
+            WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC\n\
+            AARMarJ7m+FnT3uZoGHQKV0is79OxkK6oG17wEOZB2pRpQ0n+0GmHspfklLE/HWp\n\
+            //4RVjGfzMv3xYitZeknW/nbMAoGCCqGSM49BAMCA0kAMEYCIQCD+JvbJyFRCYkw\n\
+            I0m9YdRc+YMrWlD2zaXc3pKwPGs41AIhAPvnDfABO3/A2XmzCxp/q7ENmKCbFcz3\n\
+            1Q3saVg+II9Q\n\
+            -----END CERTIFICATE-----";
+        const KEY: &str = "-----BEGIN EC PRIVATE KEY-----\n\
+            MHcCAQEEIG3Be2af60GIh6e45NxvRQneNVzN/3bfHoISWXRqmQepoAoGCCqGSM49\n\
+            AwEHoUQDQgAETGqye5vhZ097maBh0CldIrO/TsZCuqBte8BDmQdqUaUNJ/tBph7K\n\
+            X5JSxPx1qf/+EVYxn8zL98WIrWXpJ1v52w==\n\
+            -----END EC PRIVATE KEY-----";
+        let usable = configure(CERT.as_bytes(), KEY.as_bytes()).map(|_| ());
+        assert_eq!(usable, Ok(()));
+        let [one, other] = [make(&[]).unwrap(), make(&[]).unwrap()];
+        let mixed = configure(one.cert.as_bytes(), other.key.as_bytes()).map(|_| ());
+        assert!(mixed.is_err_and(|error| error.contains("cannot be used together")));
+        let broken = CERT.replace("MIIBJTCBywIU", "MIIBJTCBywIV");
+        assert!(configure(broken.as_bytes(), KEY.as_bytes()).is_err());
     }
 }

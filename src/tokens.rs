@@ -1,5 +1,5 @@
-//! `data/var/tokens.jsonl`: the tokens that the server keeps, one JSON object per line; of two with
-//! the same secret the later counts. Blocking: call it off the request path.
+//! `data/var/tokens.jsonl`: the tokens that the server keeps, one JSON object per line as it writes them;
+//! of two with the same secret the later counts. Blocking: call it off the request path.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,9 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use signalling::{
-    DescriptionError, GroupName, Token, TokenGrant, TokenReply, TokenRequest, UnixMs, json_error,
-};
+use signalling::{GroupName, Token, TokenGrant, TokenReply, TokenRequest, UnixMs, parse_tokens};
 
 use crate::durable;
 use crate::reread::{self, Look, Reread, Seen};
@@ -119,18 +117,17 @@ impl TokenStore {
     /// Reads the file, for whoever wants to know whether it is good: what in it is likely a
     /// mistake.
     pub(crate) fn check(&self) -> Result<Vec<String>, String> {
-        let file = self.path.display();
+        let file = self.path.display().to_string();
         let found = reread::read(&self.path, FILE_BYTES_MAX);
         let Some((_, text)) = found.map_err(|error| format!("{file}: {error}"))? else {
             return Ok(Vec::new());
         };
-        parse(&self.path, &text)?;
-        let text = std::str::from_utf8(&text).unwrap_or_default();
-        let notes = text.lines().enumerate().flat_map(|(index, line)| {
-            let notes = Token::notes(line).into_iter();
-            notes.map(move |note| (index + 1, note))
+        let found = parse_tokens(&file, &text).map_err(|error| error.to_string())?;
+        let notes = found.into_iter().flat_map(|kept| {
+            let place = format!("{file}:{}", kept.line);
+            kept.notes.into_iter().map(move |note| format!("{place}: {note}"))
         });
-        Ok(notes.map(|(line, note)| format!("{file}:{line}: {note}")).collect())
+        Ok(notes.collect())
     }
 
     /// What a secret gives in a group where the file of `realm` decides.
@@ -317,27 +314,11 @@ pub(crate) fn insert(tokens: &mut Tokens, token: Token) -> Result<(), Unusable> 
 }
 
 fn parse(path: &Path, text: &[u8]) -> Result<Tokens, String> {
-    let file = path.display().to_string();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = std::str::from_utf8(text).map_err(|_| format!("{file}: it is not UTF-8"))?;
-    let mut tokens = Tokens::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        // It opens nothing, so that nothing is lost with it.
-        if matches!(line.trim(), "null" | "{}") {
-            continue;
-        }
-        let token: Token = serde_json::from_str(line).map_err(|error| {
-            DescriptionError { line: index + 1, ..json_error(&file, &error) }.to_string()
-        })?;
-        if token.token.is_empty() {
-            return Err(format!("{file}:{}: the token has no secret", index + 1));
-        }
-        tokens.insert(token.token.clone(), token);
-    }
-    Ok(tokens)
+    let found =
+        parse_tokens(&path.display().to_string(), text).map_err(|error| error.to_string())?;
+    // One without a secret opens nothing, so nothing is lost with it.
+    let tokens = found.into_iter().map(|kept| kept.token).filter(|token| !token.token.is_empty());
+    Ok(tokens.map(|token| (token.token.clone(), token)).collect())
 }
 
 #[cfg(test)]

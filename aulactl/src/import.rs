@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 use signalling::{
-    Description, GroupName, ICE_SERVERS_BYTES_MAX, Password, Token, User, nulls_as_defaults,
-    parse_description, parse_file, parse_ice_servers,
+    Description, GroupName, ICE_SERVERS_BYTES_MAX, KeptToken, Password, User, nulls_as_defaults,
+    parse_description, parse_file, parse_ice_servers, parse_tokens,
 };
 
 use crate::failure::Failure;
@@ -211,24 +211,17 @@ fn tokens(path: &Path, findings: &mut Findings) {
     let Some(text) = read(path, findings) else {
         return;
     };
-    let Ok(text) = String::from_utf8(text) else {
-        findings.broken.push(format!("{file}: not UTF-8"));
-        return;
+    let found = match parse_tokens(&file.to_string(), &text) {
+        Ok(found) => found,
+        Err(error) => return findings.broken.push(error.to_string()),
     };
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let place = format!("{file}:{}", index + 1);
-        match serde_json::from_str::<Token>(line) {
-            Err(error) => findings.broken.push(format!("{place}: {error}")),
-            Ok(token) => {
-                let notes = Token::notes(line).into_iter();
-                findings.differing.extend(notes.map(|note| format!("{place}: {note}")));
-                if !findings.has_group(&token.group) {
-                    findings.differing.push(format!(
-                        "{place}: there is no group {:?}, so it opens nothing",
-                        token.group
-                    ));
-                }
-            }
+    for KeptToken { line, token, notes } in found {
+        let place = format!("{file}:{line}");
+        findings.differing.extend(notes.into_iter().map(|note| format!("{place}: {note}")));
+        if !findings.has_group(&token.group) {
+            findings
+                .differing
+                .push(format!("{place}: there is no group {:?}, so it opens nothing", token.group));
         }
     }
 }

@@ -102,14 +102,19 @@ pub struct Description {
     pub is_lite: bool,
 }
 
+fn lines(sdp: &str) -> std::str::Lines<'_> {
+    // Programs in C may send the end of their text along.
+    sdp.trim_end_matches('\0').lines()
+}
+
 /// Refuses a description over the limits of this file before anything parses it.
 pub(crate) fn check_limits(sdp: &str) -> Result<(), PeerError> {
     if sdp.len() > SDP_BYTES_MAX {
         return Err(PeerError::SdpTooLarge);
     }
     let mut sections = 0;
-    let mut mids: Vec<&str> = Vec::new();
-    for (line, text) in (1..).zip(sdp.lines()) {
+    let mut mids: Vec<(usize, &str)> = Vec::new();
+    for (line, text) in (1..).zip(lines(sdp)) {
         if text.len() > LINE_BYTES_MAX {
             return Err(PeerError::SdpLineTooLong { line });
         }
@@ -123,10 +128,11 @@ pub(crate) fn check_limits(sdp: &str) -> Result<(), PeerError> {
             if !is_token(mid) {
                 return Err(PeerError::MidUnusable { line });
             }
-            if mids.contains(&mid) {
+            // Said twice of one section it is no other section's.
+            if mids.iter().any(|(of, known)| *known == mid && *of != sections) {
                 return Err(PeerError::DuplicateMid { line });
             }
-            mids.push(mid);
+            mids.push((sections, mid));
         } else if !is_plausible(line, text) {
             return Err(PeerError::SdpSyntax { line });
         }
@@ -201,7 +207,7 @@ impl Description {
     pub fn read(sdp: &str) -> Self {
         let mut description = Self::default();
         let mut direction = (true, true);
-        for line in sdp.lines().map(str::trim_end) {
+        for line in lines(sdp).map(str::trim_end) {
             if let Some(media) = line.strip_prefix("m=") {
                 let mut section = Section::from_media_line(media);
                 // RFC 8866 s6.7: sendrecv unless said otherwise, there or above.
@@ -512,6 +518,15 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_text_in_c_is_none_of_it() {
+        let sent = format!("{OFFER}\0");
+        check_limits(&sent).expect("within limits");
+        let [found, meant] = [&sent, OFFER].map(|sdp| format!("{:?}", Description::read(sdp)));
+        assert_eq!(found, meant);
+        assert!(check_limits(&OFFER.replace("a=mid:1", "a=mid:1\0")).is_err(), "in the middle");
+    }
+
+    #[test]
     fn lists_of_simulcast_are_read_as_they_are_written() {
         for list in
             ["send h;~l", "send h; ~l", " send h ;l recv x", "recv x send h;l", "send rid=h;l"]
@@ -533,7 +548,9 @@ mod tests {
             let sdp = format!("v=0\r\na=mid:{mid}\r\n");
             assert_eq!(check_limits(&sdp), Err(PeerError::MidUnusable { line: 2 }), "{mid}");
         }
-        assert_eq!(check_limits(&many("a=mid:0\r\n", 2)), Err(PeerError::DuplicateMid { line: 3 }));
+        let twice = "m=audio 9 X 1\r\na=mid:0\r\n";
+        assert_eq!(check_limits(&many(twice, 2)), Err(PeerError::DuplicateMid { line: 5 }));
+        assert_eq!(check_limits(&format!("v=0\r\n{twice}a=mid:0\r\n")), Ok(()), "of one section");
         // What nothing needs does no harm.
         for line in ["a=rtpmap:200 VP8/90000", "a=rtpmap:x", "a=ssrc:-1234 cname:x", "a=ssrc:"] {
             assert_eq!(check_limits(&format!("v=0\r\n{line}\r\n")), Ok(()), "{line}");

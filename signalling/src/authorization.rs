@@ -56,18 +56,20 @@ impl Authorization {
 }
 
 /// The header as group credentials. A bearer is a token, or else the password of user `whip`;
-/// Basic is a group's own user; no header, or a bearer that programs without a token leave empty, is user
-/// `whip` with an empty password. Nothing if it cannot be read.
-pub(crate) fn credentials(header: Option<&str>) -> Option<Credentials> {
-    let nobody = || of(DEFAULT_USERNAME, Secret::Password(String::new()));
-    let Some(header) = header else {
-        return Some(nobody());
-    };
-    Some(match Authorization::parse(header)? {
-        Authorization::Bearer(bearer) if bearer.is_empty() => nobody(),
-        Authorization::Bearer(bearer) => of(DEFAULT_USERNAME, Secret::Bearer(bearer)),
-        Authorization::Basic { username, password } => of(&username, Secret::Password(password)),
-    })
+/// Basic is a group's own user; no header, one that says nothing that we know (of a proxy's, say), or a
+/// bearer that programs without a token leave empty, is user `whip` with an empty password.
+pub(crate) fn credentials(header: Option<&str>) -> Credentials {
+    match header.and_then(Authorization::parse) {
+        Some(Authorization::Bearer(bearer)) if !bearer.is_empty() => {
+            of(DEFAULT_USERNAME, Secret::Bearer(bearer))
+        }
+        Some(Authorization::Basic { username, password }) => {
+            of(&username, Secret::Password(password))
+        }
+        Some(Authorization::Bearer(_)) | None => {
+            of(DEFAULT_USERNAME, Secret::Password(String::new()))
+        }
+    }
 }
 
 fn of(username: &str, secret: Secret) -> Credentials {
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     fn read(header: Option<&str>) -> Option<(String, String)> {
-        let credentials = credentials(header)?;
+        let credentials = credentials(header);
         let secret = match credentials.secret {
             Secret::Password(password) => password,
             Secret::Token(token) => format!("token {token}"),
@@ -105,8 +107,10 @@ mod tests {
             assert_eq!(read(Some(list)), pair("ann", ""), "{list}");
         }
         assert_eq!(read(Some("Bearer open, sesame")), pair("whip", "bearer open, sesame"));
-        for bad in ["", "Basic", "Basic !", "Basic YW5u", "Basic /w==", "Digest x", "Basic A"] {
-            assert_eq!(read(Some(bad)), None, "{bad:?}");
+        for unknown in
+            ["", "Basic", "Basic !", "Basic YW5u", "Basic /w==", "Digest x", "Basic A", ","]
+        {
+            assert_eq!(read(Some(unknown)), read(None), "{unknown:?}");
         }
     }
 }

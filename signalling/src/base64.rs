@@ -27,6 +27,12 @@ pub fn decode_url(text: &str) -> Option<Vec<u8>> {
     decode_with(URL, text).filter(|(_, is_strict)| *is_strict).map(|(bytes, _)| bytes)
 }
 
+/// The same for what people and their tools write: unused bits may be set, and lines may be broken.
+pub fn decode_url_written(text: &str) -> Option<Vec<u8>> {
+    let text = text.replace(['\r', '\n'], "");
+    decode_with(URL, &text).map(|(bytes, _)| bytes)
+}
+
 fn encode_with(alphabet: &[u8; 64], bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -205,9 +205,7 @@ impl Exchanges {
             let slow = problem(429, "too many requests", "wait before the next POST");
             return Err(Box::new(slow.with("retry-after", "2")));
         }
-        let Some(credentials) = credentials(request.authorization.as_deref()) else {
-            return Err(Box::new(challenge(request.is_from_page)));
-        };
+        let credentials = credentials(request.authorization.as_deref());
         if self.by_conn.len() >= SESSIONS_MAX {
             let busy = problem(503, "server full", "try again later");
             return Err(Box::new(busy.with("retry-after", "30")));

@@ -62,7 +62,8 @@ struct Claims {
     #[serde(rename = "include-subgroups")]
     include_subgroups: Option<Value>,
 }
-crate::only_objects!(Header, Claims);
+// RFC 7515 s4, RFC 7519 s4: names are compared as they stand, and a signer has claims of its own.
+crate::only_objects!(exact: Header, Claims);
 
 #[derive(Deserialize)]
 #[serde(untagged)]

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::base64::decode_url;
+use crate::base64::decode_url_written;
 
 /// RFC 7518 s3.1, as far as it makes sense here. `none` is not among them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,15 +110,16 @@ struct Jwk {
     alg: Option<String>,
     kid: Option<Value>,
     #[serde(rename = "use")]
-    purpose: Option<String>,
-    crv: Option<String>,
-    k: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
+    purpose: Option<Value>,
+    // Those that another type of key would use may be anything.
+    crv: Option<Value>,
+    k: Option<Value>,
+    x: Option<Value>,
+    y: Option<Value>,
+    n: Option<Value>,
+    e: Option<Value>,
 }
-crate::only_objects!(Jwk);
+crate::only_objects!(exact: Jwk);
 
 impl Key {
     /// Checks one entry of `authKeys`.
@@ -127,7 +128,8 @@ impl Key {
         let name = jwk.alg.as_deref().unwrap_or_default();
         let algorithm = ALGORITHMS.iter().find(|(known, _)| *known == name);
         let (_, algorithm) = *algorithm.ok_or(KeyError::UnknownAlgorithm)?;
-        if jwk.purpose.as_deref().is_some_and(|purpose| purpose != "sig") {
+        let purpose = jwk.purpose.as_ref().and_then(Value::as_str);
+        if purpose.is_some_and(|purpose| !matches!(purpose, "" | "sig")) {
             return Err(KeyError::NotForSigning);
         }
         let (kty, crv) = match algorithm {
@@ -137,7 +139,7 @@ impl Key {
             Algorithm::Rs256 | Algorithm::Ps256 => ("RSA", None),
             Algorithm::EdDsa => ("OKP", Some("Ed25519")),
         };
-        if jwk.kty != kty || (crv.is_some() && jwk.crv.as_deref() != crv) {
+        if jwk.kty != kty || (crv.is_some() && jwk.crv.as_ref().and_then(Value::as_str) != crv) {
             return Err(KeyError::WrongType);
         }
         let material = match algorithm {
@@ -146,7 +148,7 @@ impl Key {
             Algorithm::Hs512 => secret(&jwk, 64)?,
             Algorithm::Es256 => point(&jwk, 32)?,
             Algorithm::Es384 => point(&jwk, 48)?,
-            Algorithm::EdDsa => Material::Point(part(jwk.x.as_deref())?),
+            Algorithm::EdDsa => Material::Point(part(jwk.x.as_ref())?),
             Algorithm::Rs256 | Algorithm::Ps256 => rsa(&jwk)?,
         };
         // One that is no text names the key to nobody.
@@ -204,12 +206,19 @@ impl Key {
     }
 }
 
-fn part(text: Option<&str>) -> Result<Vec<u8>, KeyError> {
-    text.and_then(decode_url).ok_or(KeyError::BadEncoding)
+fn part(value: Option<&Value>) -> Result<Vec<u8>, KeyError> {
+    let text = value.and_then(Value::as_str);
+    text.and_then(decode_url_written).ok_or(KeyError::BadEncoding)
+}
+
+/// A number without the zeros before it.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
 }
 
 fn secret(jwk: &Jwk, bytes: usize) -> Result<Material, KeyError> {
-    let secret = part(jwk.k.as_deref())?;
+    let secret = part(jwk.k.as_ref())?;
     if secret.len() != bytes {
         return Err(KeyError::SecretLength);
     }
@@ -217,24 +226,22 @@ fn secret(jwk: &Jwk, bytes: usize) -> Result<Material, KeyError> {
 }
 
 fn point(jwk: &Jwk, bytes: usize) -> Result<Material, KeyError> {
-    let (x, y) = (part(jwk.x.as_deref())?, part(jwk.y.as_deref())?);
-    // RFC 7518 s6.2.1.2: coordinates have the full length of the field.
-    if x.len() != bytes || y.len() != bytes {
-        return Err(KeyError::NotOnCurve);
-    }
     let mut point = vec![4];
-    point.extend(x);
-    point.extend(y);
+    // RFC 7518 s6.2.1.2: coordinates have the full length of the field. One in 128 keys of generators that
+    // write plain numbers is shorter, and some write a sign before it.
+    for coordinate in [&jwk.x, &jwk.y] {
+        let coordinate = part(coordinate.as_ref())?;
+        let digits = trimmed(&coordinate);
+        let missing = bytes.checked_sub(digits.len()).ok_or(KeyError::NotOnCurve)?;
+        point.extend(std::iter::repeat_n(0, missing));
+        point.extend(digits);
+    }
     Ok(Material::Point(point))
 }
 
 fn rsa(jwk: &Jwk) -> Result<Material, KeyError> {
-    let trimmed = |bytes: Vec<u8>| {
-        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-        bytes.get(zeros..).unwrap_or_default().to_vec()
-    };
-    let modulus = trimmed(part(jwk.n.as_deref())?);
-    let exponent = trimmed(part(jwk.e.as_deref())?);
+    let modulus = trimmed(&part(jwk.n.as_ref())?).to_vec();
+    let exponent = trimmed(&part(jwk.e.as_ref())?).to_vec();
     let is_odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
     if !(256..=1024).contains(&modulus.len()) || exponent.len() > 8 || !is_odd {
         return Err(KeyError::BadRsa);
@@ -282,5 +289,43 @@ mod tests {
         assert!(!format!("{key:?}").contains(&k32) && !format!("{key:?}").contains('7'));
         assert!(key.is_candidate("HS256", None) && key.is_candidate("HS256", Some("a")));
         assert!(!key.is_candidate("HS512", None) && !key.is_candidate("HS256", Some("b")));
+    }
+
+    /// The point 379 G of P-256, whose x begins with a zero (by the Python package cryptography).
+    #[test]
+    fn coordinates_may_lack_their_zeros_or_have_one_more() {
+        let key = |x: &str| {
+            let y = "u0yFo9jqKe-q-iRAaRLdhNWxTcMr9lbvbGvVil2UP5I";
+            Key::from_jwk(&json!({"kty": "EC", "alg": "ES256", "crv": "P-256", "x": x, "y": y}))
+        };
+        let whole = key("AFVDiUrz0A7X10Cr29dclrBod7eH219w7qeLkKjXwAo");
+        assert!(whole.is_ok());
+        for x in [
+            "VUOJSvPQDtfXQKvb11yWsGh3t4fbX3Dup4uQqNfACg",
+            "AABVQ4lK89AO19dAq9vXXJawaHe3h9tfcO6ni5Co18AK",
+        ] {
+            assert_eq!(key(x), whole, "{x}");
+        }
+        assert_eq!(key("AVVDiUrz0A7X10Cr29dclrBod7eH219w7qeLkKjXwAoA"), Err(KeyError::NotOnCurve));
+    }
+
+    #[test]
+    fn what_another_type_of_key_would_have_and_how_it_is_written_does_not_matter() {
+        let plain =
+            Key::from_jwk(&json!({"kty": "oct", "alg": "HS256", "k": encode_url(&[7; 32])}));
+        let k = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+        for more in [
+            json!({"k": k, "x": 5, "e": 1, "use": 1}),
+            json!({"k": k, "use": ""}),
+            json!({"k": k, "K": 3, "X": 3, "USE": "enc", "Alg": "none"}),
+            json!({"k": format!("{}\n{}", &k[..20], &k[20..])}),
+            json!({"k": format!("{}d", &k[..42])}),
+        ] {
+            let mut jwk = json!({"kty": "oct", "alg": "HS256"});
+            for (key, value) in more.as_object().unwrap() {
+                jwk[key.as_str()] = value.clone();
+            }
+            assert_eq!(Key::from_jwk(&jwk), plain, "{more}");
+        }
     }
 }

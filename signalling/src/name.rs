@@ -144,7 +144,8 @@ impl GroupName {
 pub struct Username(Arc<str>);
 
 impl Username {
-    /// The name that somebody meant who typed or pasted this one: without soft hyphens, and without
+    /// The name that somebody meant who typed or pasted this one: without soft hyphens and the spaces without
+    /// width that keyboards for Khmer or Thai put between words, and without
     /// the tabs and marks at its ends that keyboards for Hebrew or Arabic and copies bring along.
     /// Nobody sees them, so what is left is what was meant.
     pub fn meant(name: &str) -> String {
@@ -152,7 +153,14 @@ impl Username {
             let marks = ['\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}'];
             matches!(c, '\t' | '\n' | '\r') || marks.contains(&c) || turns_direction(c)
         };
-        name.replace('\u{ad}', "").trim_matches(is_mark).to_owned()
+        let mut before = '\0';
+        let seen = name.chars().filter(|c| {
+            // Between letters that need none it would hide a difference from another name.
+            let is_unseen = *c == '\u{ad}' || *c == '\u{200b}' && !before.is_ascii();
+            before = if is_unseen { before } else { *c };
+            !is_unseen
+        });
+        seen.collect::<String>().trim_matches(is_mark).to_owned()
     }
 
     /// Checks a name from outside.
@@ -268,6 +276,7 @@ mod tests {
             // These do not go unseen in every name, or look like another one's.
             ("a\tb", "a\tb"),
             ("te\u{200b}acher", "te\u{200b}acher"),
+            ("កា\u{200b}ក", "កាក"),
             ("\u{3164}", "\u{3164}"),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
         ] {

@@ -35,15 +35,23 @@ where
 }
 
 /// Makes types that derive `Deserialize` with `#[serde(remote = "Self")]` readable from objects
-/// only; behind a semicolon, those that derive `Serialize` with it as well. Read them with
+/// only, by their keys in any case or, with `exact:`, as they stand; behind a semicolon, those that derive `Serialize` with it as well. Read them with
 /// `serde_json::from_str` and its like: a bare `Name::deserialize` is the derived function.
 #[macro_export]
 macro_rules! only_objects {
+    (exact: $($read:ident),*) => {
+        $($crate::only_objects!(
+            @read $read, |map| serde::de::value::MapAccessDeserializer::new(map)
+        );)*
+    };
     ($($read:ident),* $(; $($written:ident),*)?) => {
         $($crate::only_objects!(@read $read);)*
         $($($crate::only_objects!(@read $written); $crate::only_objects!(@write $written);)*)?
     };
     (@read $name:ident) => {
+        $crate::only_objects!(@read $name, |map| $crate::caseless::Caseless(map));
+    };
+    (@read $name:ident, |$map:ident| $reader:expr) => {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
                 struct OfObject;
@@ -56,10 +64,10 @@ macro_rules! only_objects {
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(
                         self,
-                        map: A,
+                        $map: A,
                     ) -> Result<$name, A::Error> {
                         // The derived function: those of the type itself come before a trait's.
-                        $name::deserialize($crate::caseless::Caseless(map))
+                        $name::deserialize($reader)
                     }
                 }
                 reader.deserialize_map(OfObject)

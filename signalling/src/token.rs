@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::entropy::Entropy;
 use crate::name::GroupName;
 use crate::nearest::{means_nothing, nearest};
+use crate::object::{null_as_default, without_nulls};
 use crate::permission::{Grant, Permissions};
 use crate::time::UnixMs;
 
@@ -29,7 +30,7 @@ crate::only_objects!(; Token);
 #[serde(remote = "Self", default, rename_all = "camelCase")]
 pub struct Token {
     /// The secret, which is also its name.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub token: String,
     /// Empty for the whole server.
     #[serde(deserialize_with = "null_as_default")]
@@ -45,7 +46,7 @@ pub struct Token {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// Given as they are: no set of the group's file, and no flag, widens them.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "without_nulls")]
     pub permissions: Vec<String>,
     /// A token without one is never good.
     #[serde(skip_serializing_if = "Option::is_none", with = "date")]
@@ -63,14 +64,6 @@ pub struct Token {
 
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 mod date {
@@ -126,6 +119,9 @@ impl Token {
         }
         for (atom, near) in Grant::List(token.permissions).unknown() {
             notes.push(means_nothing("permission", atom, near));
+        }
+        if token.token.is_empty() {
+            notes.push("it has no token, so it opens nothing".to_owned());
         }
         if token.expires.is_none() {
             notes.push("it has no expires, so it opens nothing".to_owned());

@@ -210,6 +210,8 @@ fn times_audience_and_claims_are_checked() {
         json!({"exp": NOW_S as f64 + 0.5}),
         json!({"nbf": NOW_S + 5, "iat": NOW_S + 5}),
         json!({"iat": null, "nbf": null, "sub": null}),
+        // A signer's own claims, which are no others (RFC 7519 s4).
+        json!({"Sub": "zed", "Permissions": {"a": 1}, "Aud": 3, "Nbf": "x", "IAT": "2020"}),
         json!({"aud": ["https://x/", "https://aula.example:8443/group/test/"]}),
         json!({"aud": "https://AULA.example:8443/group/test/?x#y"}),
         json!({"aud": "https://aula.example:8443/group/t%65st/"}),
