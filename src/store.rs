@@ -15,7 +15,7 @@ use crate::durable::{self, Stamp, is_absent};
 use crate::reread;
 
 /// A larger file is not a group.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Parsed files kept; more are parsed again each time.
 const CACHE_MAX: usize = 20_000;
 /// How many files and folders a scan looks at.
@@ -425,9 +425,9 @@ mod tests {
             let document = Document::parse("a", text.as_bytes()).unwrap();
             store.change(&name, |_| Ok::<_, Unedited>((document, ())))
         };
-        write(150_000).unwrap();
+        write(1_200_000).unwrap();
         assert!(matches!(store.load(&name), GroupFile::Found(_)), "without the indents it fits");
-        assert!(matches!(write(300_000), Err(Unedited::TooLarge)));
+        assert!(matches!(write(2_400_000), Err(Unedited::TooLarge)));
         assert!(matches!(store.load(&name), GroupFile::Found(_)));
         fs::remove_dir_all(root).unwrap();
     }

@@ -97,7 +97,7 @@ impl Playout {
         }
         self.loss = match asked {
             0 => self.loss.saturating_sub(1),
-            ..=FEW => (self.loss + LOST.0).min(LOSS_MAX),
+            1..=FEW => (self.loss + LOST.0).min(LOSS_MAX),
             _ => (self.loss + LOST.1).min(LOSS_MAX),
         };
         self.is_lossy = self.loss >= LOSSY || self.is_lossy && self.loss > 0;

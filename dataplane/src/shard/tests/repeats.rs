@@ -15,7 +15,7 @@ fn lost_sound_comes_again_for_who_has_asked_before() {
     let (publisher, publications) = live_publisher(&mut net, 0);
     let viewer = net.viewer(0, &publications, LayerCap::High);
     net.connect(viewer);
-    let mut speak = |net: &mut Net, seq, is_lost| {
+    let speak = |net: &mut Net, seq, is_lost| {
         net.peers[viewer].loss_down = if is_lost { 100 } else { 0 };
         net.publish(publisher, PeerKind::Audio, Rtp::opus(seq));
         net.advance(Duration::from_millis(20));
