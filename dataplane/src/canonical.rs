@@ -185,9 +185,9 @@ pub(crate) struct HopFields {
 /// (RFC 9143 s15.2) and so can spare for a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
-    id: u8,
+    /// Id and length as the one-byte form has them (RFC 8285 s4.2); 0, which is padding, for none.
+    id_len: u8,
     bytes: [u8; MID_BYTES_MAX],
-    len: u8,
 }
 
 impl Element {
@@ -198,7 +198,7 @@ impl Element {
         match bytes.get_mut(..len) {
             Some(target) if len > 0 => {
                 target.copy_from_slice(mid.as_bytes());
-                Self { id: Extension::Mid.id(), bytes, len: len as u8 }
+                Self { id_len: Extension::Mid.id() << 4 | (len - 1) as u8, bytes }
             }
             _ => Self::default(),
         }
@@ -209,11 +209,12 @@ impl Element {
     pub(crate) fn playout_delay(min: u16, max: u16) -> Self {
         let both = u32::from(min.min(0xfff)) << 12 | u32::from(max.min(0xfff));
         let [_, bytes @ ..] = both.to_be_bytes();
-        Self { id: Extension::PlayoutDelay.id(), bytes, len: bytes.len() as u8 }
+        Self { id_len: Extension::PlayoutDelay.id() << 4 | (bytes.len() - 1) as u8, bytes }
     }
 }
 
 /// Patches the per-viewer fields of a canonical header that has been copied into `out`.
+#[inline]
 pub(crate) fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
     if meta.dependency_at != 0 {
         if viewer.frame_delta != 0 {
@@ -239,12 +240,12 @@ pub(crate) fn patch(out: &mut [u8], meta: &PacketMeta, viewer: &PerViewer) {
     // A shorter mid is followed by zero octets, which are padding in both forms.
     header[offsets.mid..].copy_from_slice(&element.bytes);
     let head = offsets.mid - offsets.element_header;
-    if element.len == 0 {
-        header[head..offsets.mid].fill(0);
-    } else if offsets.element_header == 1 {
-        header[head] = element.id << 4 | (element.len - 1);
+    let id_len = element.id_len;
+    if !meta.is_two_byte {
+        header[head] = id_len;
     } else {
-        header[head..offsets.mid].copy_from_slice(&[element.id, element.len]);
+        header[head] = id_len >> 4;
+        header[head + 1] = if id_len == 0 { 0 } else { (id_len & 0x0f) + 1 };
     }
 }
 

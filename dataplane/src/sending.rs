@@ -144,7 +144,9 @@ pub(crate) fn send(
         }
         egress.sealer.seal_rtp(out, header.len(), edited, roc)
     };
-    if let (Some(repeats), Some(sealed)) = (&mut subscriber.repeats, out.get(..len)) {
+    if let Some(repeats) = &mut subscriber.repeats
+        && let Some(sealed) = out.get(..len)
+    {
         repeats.keep(placement.seq as u16, viewer.hop.twcc, sealed);
     }
     outbox.commit(len, &egress.path);
@@ -277,6 +279,7 @@ pub(crate) fn send_padding(
 }
 
 /// Copies the canonical header into `out` and makes it this viewer's.
+#[inline(always)]
 fn write_viewer_header(
     out: &mut [u8],
     subscriber: &Subscriber,

@@ -177,6 +177,7 @@ impl Subscriber {
     }
 
     /// What stands in the place of the mid in packets of a picture.
+    #[inline]
     pub(crate) fn element(&mut self, rtp_time: u32) -> Element {
         if self.playout.is_silent() {
             return self.mid;
