@@ -3,9 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { joinGroup, launch, seesAndHears } from './peer/browser.js';
-import { canMakeLinks } from './peer/link.js';
 import { filmNoise } from './peer/noise.js';
-import { RoughLink } from './peer/rough-link.js';
+import { canMakeRoughLinks, RoughLink } from './peer/rough-link.js';
 import { Server } from './peer/server.js';
 import { until } from './peer/wait.js';
 
@@ -14,7 +13,7 @@ const FAR = 'rate=3000k,queue=300ms,delay=100ms,jitter=30ms,loss=3%,burst=10';
 /** So many seconds a picture waits before it is shown, once the server has seen what the path is like. */
 const DEEP_S = 0.25;
 
-describe('far links', { concurrency: 1, skip: canMakeLinks() ? false : 'needs namespaces' }, () => {
+describe('far links', { concurrency: 1, skip: canMakeRoughLinks() ? false : 'needs namespaces and TUN' }, () => {
     let server, link, browsers;
 
     before(async () => {

@@ -2,13 +2,20 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Host } from './host.js';
+import { canMakeLinks } from './link.js';
 
 const OURS = '10.79.0.1';
 const THEIRS = '10.79.0.2';
 const CARRIER = join(dirname(fileURLToPath(import.meta.url)), 'rough_link.py');
+
+/** Whether this process may make one. */
+export function canMakeRoughLinks() {
+    return canMakeLinks() && existsSync('/dev/net/tun');
+}
 
 export class RoughLink {
     static async make() {
